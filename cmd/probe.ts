@@ -1,0 +1,237 @@
+/**
+ * What this kernel and this process can do, found by asking.
+ *
+ * @module
+ */
+
+import { EACCES, EPERM } from "../sys/errno.ts";
+import { errnoName } from "../sys/errno_names.ts";
+import { O_RDONLY, O_RDWR } from "../sys/fcntl.ts";
+import { close, open } from "../sys/file.ts";
+import * as uapi from "../sys/io_uring.ts";
+import {
+  io_uring_query_hdr as hdr,
+  io_uring_query_opcode as opcodes,
+  IO_URING_QUERY_OPCODES,
+} from "../sys/io_uring_query.ts";
+import { syscall } from "../sys/libc.ts";
+import { scratch } from "../sys/memory.ts";
+import { AF_INET, AF_UNIX, SO_TYPE, SOCK_DGRAM } from "../sys/socket.ts";
+import { SOCK_STREAM, SOL_SOCKET } from "../sys/socket.ts";
+import { sizeof } from "../sys/struct.ts";
+import { release } from "../sys/uname.ts";
+import type { Command } from "../ring/command.ts";
+import { UringError } from "../ring/errors.ts";
+import { probeOpcodes } from "../ring/register.ts";
+import { Ring, type RingOptions } from "../ring/ring.ts";
+import { setup, setupFlagNames } from "../ring/setup.ts";
+import * as sock from "./socket.ts";
+import { uringCmd } from "./uring_cmd.ts";
+
+/** What a device family can do here. */
+export interface FamilyProbe {
+  /** `"yes"`, `"no"`, or `"unknown"` where nothing could be asked. */
+  readonly available: "yes" | "no" | "unknown";
+  /** Why not, or how it was found. */
+  readonly reason: string;
+}
+
+/** What this kernel and this process can do. */
+export interface Probe {
+  /** The release of the running kernel, such as `"6.18.44"`. */
+  readonly kernel: string;
+  /** The machine: `"x86_64"` or `"aarch64"`. */
+  readonly arch: string;
+  /** Why there is no io_uring at all; `null` when there is. */
+  readonly refused: UringError | null;
+  /** The `IORING_SETUP_` flags that the kernel takes, without the prefix. */
+  readonly setupFlags: readonly string[];
+  /** The `IORING_FEAT_` flags that the kernel has, without the prefix. */
+  readonly features: readonly string[];
+  /** The operations that the kernel has, as in `IORING_OP_`. */
+  readonly opcodes: readonly string[];
+  /** For each device family, or command of it, whether it can be used. */
+  readonly families: Readonly<Record<string, FamilyProbe>>;
+}
+
+/**
+ * Asks the kernel what it can do: by its own account where it has one (Linux
+ * 6.18), by opening rings and running harmless commands where not. Nothing is
+ * written to any device; sockets of its own are used and closed.
+ *
+ * @example
+ * ```ts
+ * import { probe } from "@uring/cmd";
+ *
+ * const { kernel, refused, families } = probe();
+ * if (refused) console.log(refused.message);
+ * else console.log(kernel, families["socket SIOCINQ"].available);
+ * ```
+ */
+export function probe(): Probe {
+  const base = {
+    kernel: release(),
+    arch: Deno.build.arch,
+    setupFlags: [],
+    features: [],
+    opcodes: [],
+    families: {},
+  };
+  let ring: ReturnType<typeof setup>;
+  try {
+    ring = setup({ entries: 4 });
+  } catch (error) {
+    if (!(error instanceof UringError)) throw error;
+    return { ...base, refused: error };
+  }
+  const supported = probeOpcodes(ring.fd);
+  const { features } = ring;
+  ring.close();
+  return {
+    ...base,
+    refused: null,
+    setupFlags: setupFlagNames(setupMask()),
+    features: names("IORING_FEAT_", (bit) => (features & bit) !== 0),
+    opcodes: names("IORING_OP_", (op) => supported.has(op)),
+    families: probeFamilies(),
+  };
+}
+
+/** The names of constants whose values satisfy a test, without the prefix. */
+function names(prefix: string, test: (value: number) => boolean): string[] {
+  return Object.entries(uapi)
+    .filter(([name, value]) => name.startsWith(prefix) && test(value as number))
+    .map(([name]) => name.slice(prefix.length));
+}
+
+/** The setup flags that the kernel takes, each alone or with what it needs. */
+function setupMask(): number {
+  const told = querySetupFlags();
+  if (told !== null) return told;
+  const needs = new Map([
+    [uapi.IORING_SETUP_DEFER_TASKRUN, uapi.IORING_SETUP_SINGLE_ISSUER],
+    [uapi.IORING_SETUP_TASKRUN_FLAG, uapi.IORING_SETUP_COOP_TASKRUN],
+    [uapi.IORING_SETUP_SQ_AFF, uapi.IORING_SETUP_SQPOLL],
+    [uapi.IORING_SETUP_HYBRID_IOPOLL, uapi.IORING_SETUP_IOPOLL],
+  ]);
+  // What cannot be tried without memory, or another ring, to go with it.
+  const untried = uapi.IORING_SETUP_NO_MMAP | uapi.IORING_SETUP_ATTACH_WQ |
+    uapi.IORING_SETUP_REGISTERED_FD_ONLY;
+  let mask = 0;
+  for (let bit = 1; bit <= uapi.IORING_SETUP_SQE_MIXED; bit <<= 1) {
+    if (bit & untried) continue;
+    try {
+      setup({ entries: 4, flags: bit | (needs.get(bit) ?? 0) }).close();
+      mask |= bit;
+    } catch (error) {
+      if (!(error instanceof UringError)) throw error;
+    }
+  }
+  return mask;
+}
+
+/** The kernel's own account, since Linux 6.18; `null` before. */
+function querySetupFlags(): number | null {
+  const { bytes, view, at } = scratch();
+  const data = sizeof(hdr);
+  bytes.fill(0, 0, data + sizeof(opcodes));
+  hdr.query_op.set(view, 0, IO_URING_QUERY_OPCODES);
+  hdr.query_data.set(view, 0, at + data);
+  hdr.size.set(view, 0, sizeof(opcodes));
+  const query = uapi.IORING_REGISTER_QUERY;
+  if (syscall("io_uring_register", -1, query, at, 0) < 0) return null;
+  if (hdr.result.get(view, 0) < 0) return null;
+  return Number(opcodes.ring_setup_flags.get(view, data));
+}
+
+const YES: FamilyProbe = { available: "yes", reason: "" };
+
+function probeFamilies(): Record<string, FamilyProbe> {
+  const tcp = syscall("socket", AF_INET, SOCK_DGRAM, 0);
+  const unix = syscall("socket", AF_UNIX, SOCK_STREAM, 0);
+  const none = open("/dev/null", O_RDWR);
+  const query = { level: SOL_SOCKET, optname: SO_TYPE, length: 4 };
+  const value = new Uint8Array(4);
+  const option = { level: SOL_SOCKET, optname: sock.SO_REUSEADDR, value };
+  const families = {
+    "/dev/null": attempt(none, uringCmd({ fd: Math.max(none, 0), cmd_op: 0 })),
+    "socket SIOCINQ": attempt(tcp, sock.siocinq(Math.max(tcp, 0))),
+    "socket SIOCOUTQ": attempt(tcp, sock.siocoutq(Math.max(tcp, 0))),
+    "socket GETSOCKOPT": attempt(
+      unix,
+      sock.getsockopt(Math.max(unix, 0), query),
+    ),
+    "socket SETSOCKOPT": attempt(
+      unix,
+      sock.setsockopt(Math.max(unix, 0), option),
+    ),
+    "socket GETSOCKNAME": attempt(tcp, sock.getsockname(Math.max(tcp, 0))),
+    "socket TX_TIMESTAMP": probeTimestamps(tcp),
+    "block DISCARD": probeBlock(),
+  };
+  for (const fd of [tcp, unix, none]) if (fd >= 0) close(fd);
+  return families;
+}
+
+/** Runs one harmless command on a ring of its own. */
+function attempt(
+  fd: number,
+  command: Command<unknown>,
+  options?: RingOptions,
+): FamilyProbe {
+  if (fd < 0) {
+    const reason = `there is no file to try: ${errnoName(-fd)}`;
+    return { available: "unknown", reason };
+  }
+  let ring: Ring | null = null;
+  try {
+    ring = Ring.open({ entries: 4, ...options });
+    ring.cmdSync(command);
+    return YES;
+  } catch (error) {
+    if (!(error instanceof UringError)) throw error;
+    const reason = error.message.replace(` on fd ${fd}`, "");
+    return { available: "no", reason };
+  } finally {
+    ring?.close();
+  }
+}
+
+/**
+ * The command never ends by itself, so that its refusal is looked for: a ring
+ * with CQEs too small for it has the handler answer EINVAL, and a kernel that
+ * does not know it EOPNOTSUPP.
+ */
+function probeTimestamps(fd: number): FamilyProbe {
+  const cmd_op = uapi.SOCKET_URING_OP_TX_TIMESTAMP;
+  const name = "TX_TIMESTAMP";
+  const found = attempt(fd, uringCmd({ fd: Math.max(fd, 0), cmd_op, name }));
+  if (found.available === "no" && found.reason.includes("EINVAL")) return YES;
+  return found;
+}
+
+/**
+ * Sends a command that no kernel knows to a block device opened for reading: a
+ * handler answers EINVAL, the lack of one EOPNOTSUPP.
+ */
+function probeBlock(): FamilyProbe {
+  let reason = "no block device was found";
+  const candidates = ["loop0", "nvme0n1", "sda", "vda", "xvda", "mmcblk0"];
+  for (const device of candidates) {
+    const fd = open(`/dev/${device}`, O_RDONLY);
+    if (fd < 0) {
+      const denied = fd === -EACCES || fd === -EPERM;
+      if (denied) reason = `/dev/${device} cannot be opened by this user`;
+      continue;
+    }
+    const unknown = uringCmd({ fd, cmd_op: 0x12ff, name: "unknown to all" });
+    const found = attempt(fd, unknown);
+    close(fd);
+    if (found.reason.includes("EINVAL")) {
+      return { available: "yes", reason: `/dev/${device} answers` };
+    }
+    reason = "block devices have no commands before Linux 6.12";
+    return { available: "no", reason };
+  }
+  return { available: "unknown", reason };
+}

@@ -1,0 +1,384 @@
+/**
+ * The generic command: any `IORING_OP_URING_CMD` for any driver.
+ *
+ * @module
+ */
+
+import * as uapi from "../sys/io_uring.ts";
+import { type Field, isPointer, type PointerField } from "../sys/struct.ts";
+import {
+  checkBytes,
+  checkInteger,
+  checkU16,
+  checkU32,
+  checkU64,
+  checkU8,
+} from "../ring/check.ts";
+import {
+  Command,
+  type Completion,
+  type File,
+  type FixedBuffer,
+  type Memory,
+  type Operand,
+  operand,
+} from "../ring/command.ts";
+import { uringCmdAdvice } from "../ring/errors.ts";
+
+const { addr, addr3, cmd } = uapi.io_uring_sqe;
+
+/** Payload in a 64-byte SQE, and in a 128-byte one. */
+const INLINE_MAX = 80;
+
+/** An address that the caller vouches for. */
+export class UnsafeAddress {
+  /** The address, or any other 64-bit value. */
+  readonly value: number | bigint;
+
+  /** Made by {@linkcode unsafeAddress}. */
+  constructor(value: number | bigint) {
+    this.value = checkU64("address", value);
+  }
+}
+
+/**
+ * Passes a number where an address belongs: an offset into a buffer of the
+ * kernel's, an address that another library gave out, or a field that a driver
+ * uses for something else. If the kernel takes it for an address, it reads or
+ * writes whatever is there until the command has completed.
+ */
+export function unsafeAddress(value: number | bigint): UnsafeAddress {
+  return new UnsafeAddress(value);
+}
+
+/** What an address in a command may be. */
+export type Address = Memory | UnsafeAddress;
+
+/** The fields of a raw uring command, under their names in the SQE. */
+export interface UringCmdFields<T = number> {
+  /** The file whose driver understands the command. */
+  fd: File;
+  /** What the driver shall do: 32 bits. */
+  cmd_op: number;
+  /** Byte 16 of the SQE: memory for the driver. */
+  addr?: Address;
+  /** Byte 16, 32 bits, of a socket option; excludes `addr`. */
+  level?: number;
+  /** Byte 20, 32 bits, of a socket option; excludes `addr`. */
+  optname?: number;
+  /** Byte 24, 32 bits. */
+  len?: number;
+  /** Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2). */
+  uring_cmd_flags?: number;
+  /** Byte 40, 16 bits: a registered buffer, or its index. */
+  buf_index?: FixedBuffer | number;
+  /** Byte 42, 16 bits: registered credentials to run with. */
+  personality?: number;
+  /** Byte 44, 32 bits; the same bytes as `file_index`. */
+  optlen?: number;
+  /** Byte 44, 32 bits; the same bytes as `optlen`. */
+  file_index?: number;
+  /** Byte 48: memory for the driver; the same bytes as `optval`. */
+  addr3?: Address;
+  /** Byte 48: memory for the driver; the same bytes as `addr3`. */
+  optval?: Address;
+  /** From byte 48 on: up to 16 bytes, 80 with a 128-byte SQE. */
+  payload?: Uint8Array;
+  /** Byte 1: IOSQE_ASYNC, IOSQE_IO_LINK, ... */
+  sqe_flags?: number;
+  /** Byte 2, 16 bits; no kernel takes another value than 0 so far. */
+  ioprio?: number;
+  /** The driver answers with a 32-byte CQE. */
+  cqe32?: boolean;
+  /** What messages call the command. Default: `cmd_op` in hexadecimal. */
+  name?: string;
+  /** Makes the result of the completion. Default: `res`. */
+  decode?: (completion: Completion) => T;
+}
+
+/**
+ * A uring command with every field of the SQE that a driver can read.
+ * `IORING_OP_URING_CMD`, Linux 5.19; the privilege is the driver's affair.
+ *
+ * EOPNOTSUPP: the file has no handler for commands, or its handler does not
+ * know this one. EINVAL, ENOTTY: what other handlers say of that.
+ *
+ * @example
+ * ```ts
+ * import { Ring, uringCmd } from "@uring/cmd";
+ * import { openat } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open();
+ * const fd = await ring.cmd(openat("/dev/null"));
+ * // The driver of /dev/null answers 0 to every command.
+ * console.log(await ring.cmd(uringCmd({ fd, cmd_op: 0 })));
+ * ```
+ *
+ * @throws {RangeError} when the payload has more than 80 bytes.
+ */
+export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
+  const { level, optname, payload } = fields;
+  excludes("addr", fields.addr, "level or optname", level ?? optname);
+  excludes("optlen", fields.optlen, "file_index", fields.file_index);
+  excludes("addr3", fields.addr3, "optval", fields.optval);
+  const last = fields.addr3 ?? fields.optval;
+  excludes("payload", payload, "addr3 or optval", last);
+  if (payload !== undefined) checkPayload(checkBytes("payload", payload));
+
+  const operands: Operand[] = [];
+  const buffer = fields.buf_index;
+  const fixed = buffer !== undefined ? uapi.IORING_URING_CMD_FIXED : 0;
+  const opFlags = checkU32("uring_cmd_flags", fields.uring_cmd_flags ?? fixed);
+  if (fixed && !(opFlags & (fixed | uapi.IORING_URING_CMD_MULTISHOT))) {
+    throw new TypeError("buf_index needs IORING_URING_CMD_FIXED or MULTISHOT");
+  }
+  const hex = checkU32("cmd_op", fields.cmd_op).toString(16);
+  return new Command<T>({
+    name: `URING_CMD ${fields.name ?? `0x${hex}`}`,
+    opcode: uapi.IORING_OP_URING_CMD,
+    file: fields.fd,
+    flags: checkSqeFlags(fields.sqe_flags ?? 0),
+    ioprio: checkU16("ioprio", fields.ioprio ?? 0),
+    off: fields.cmd_op,
+    addr: level !== undefined || optname !== undefined
+      ? socketOption(level ?? 0, optname ?? 0)
+      : address("addr", addr.offset, fields.addr, operands),
+    len: checkU32("len", fields.len ?? 0),
+    opFlags,
+    buffer: typeof buffer === "object" ? buffer : undefined,
+    bufIndex: typeof buffer === "number" ? checkU16("buf_index", buffer) : 0,
+    personality: checkU16("personality", fields.personality ?? 0),
+    fileIndex: checkU32("optlen", fields.optlen ?? fields.file_index ?? 0),
+    addr3: address("addr3", addr3.offset, last, operands),
+    payload,
+    operands,
+    cqe32: fields.cqe32,
+    multishot: (opFlags & uapi.IORING_URING_CMD_MULTISHOT) !== 0,
+    decode: fields.decode,
+    advice: uringCmdAdvice,
+  });
+}
+
+/** The 64 bits of `level` and `optname` at byte 16 of the SQE. */
+export function socketOption(level: number, optname: number): bigint {
+  return BigInt(checkU32("optname", optname)) << 32n |
+    BigInt(checkU32("level", level));
+}
+
+function excludes(a: string, one: unknown, b: string, other: unknown): void {
+  if (one === undefined || other === undefined) return;
+  throw new TypeError(`${a} and ${b} are the same bytes of the SQE`);
+}
+
+function checkPayload(payload: Uint8Array): void {
+  if (payload.length <= INLINE_MAX) return;
+  throw new RangeError(
+    `a command carries at most ${INLINE_MAX} bytes, not ${payload.length}: ` +
+      "put what is larger into memory of ring.alloc(), and pass its address " +
+      'as addr: { bytes, kernel: "reads" }',
+  );
+}
+
+function checkSqeFlags(flags: number): number {
+  checkU8("sqe_flags", flags);
+  if (flags & uapi.IOSQE_CQE_SKIP_SUCCESS) {
+    throw new TypeError(
+      "IOSQE_CQE_SKIP_SUCCESS leaves a command without the completion that " +
+        "settles it",
+    );
+  }
+  if (flags & uapi.IOSQE_FIXED_FILE) {
+    throw new TypeError("pass a file of ring.registerFiles() as fd instead");
+  }
+  return flags;
+}
+
+/** A number to write in place, or an operand whose address the ring writes. */
+function address(
+  name: string,
+  at: number,
+  value: Address | undefined,
+  operands: Operand[],
+  inside = -1,
+): number | bigint {
+  if (value === undefined) return 0;
+  if (value instanceof UnsafeAddress) return value.value;
+  if (typeof value !== "object" || value === null) {
+    throw new TypeError(
+      `${name} is an address: pass { bytes, kernel: "reads" | "writes" | ` +
+        '"both" }, or wrap the number in unsafeAddress()',
+    );
+  }
+  if (!["reads", "writes", "both"].includes(value.kernel)) {
+    throw new TypeError(`${name}.kernel must be "reads", "writes" or "both"`);
+  }
+  checkBytes(`${name}.bytes`, value.bytes);
+  operands.push(operand(at, value, { inside }));
+  return 0;
+}
+
+/** Named fields of a struct, made with `u8(offset)`, `pointer(offset)`, ... */
+// deno-lint-ignore no-explicit-any
+export type Layout = { readonly [name: string]: Field<any> };
+
+/** Values for the fields of a {@linkcode Layout}. Fields left out are 0. */
+export type Values<L> = {
+  [K in keyof L]?: L[K] extends PointerField ? Address
+    : L[K] extends Field<infer V> ? V
+    : never;
+};
+
+/** A {@linkcode Layout} as it is read back: a 64-bit field is a `bigint`. */
+export type Read<L> = {
+  [K in keyof L]: L[K] extends Field<infer V>
+    ? V extends Uint8Array ? Uint8Array : bigint extends V ? bigint : number
+    : never;
+};
+
+/** What {@linkcode defineCommand} is told of a driver's command. */
+export interface CommandDefinition<
+  I extends Layout,
+  S extends Layout,
+  T,
+> {
+  /** What messages call the command. */
+  name: string;
+  /** The driver's number for it. */
+  cmdOp: number;
+  /** The struct that is written into the SQE: up to 16 bytes, or 80. */
+  inline?: I;
+  /** The struct whose address is put into `addr`. */
+  indirect?: S;
+  /** What the kernel does with `indirect`. Default: `"both"`. */
+  kernel?: Memory["kernel"];
+  /** `len` of the SQE. Default: 0. */
+  len?: number;
+  /** The driver answers with a 32-byte CQE. */
+  cqe32?: boolean;
+  /** Makes the result, of the completion and of `indirect` as it is then. */
+  decode?: (completion: Completion, indirect: Read<S>) => T;
+}
+
+/**
+ * Makes a function that makes commands for a driver of yours, from the layouts
+ * of its structs.
+ *
+ * @example
+ * ```ts
+ * import { defineCommand, pointer, Ring, s32, u16 } from "@uring/cmd";
+ * import { openat } from "@uring/cmd/op";
+ *
+ * const fetch = defineCommand({
+ *   name: "FETCH_REQ",
+ *   cmdOp: 0xc010_7520,
+ *   inline: { q_id: u16(0), tag: u16(2), result: s32(4), addr: pointer(8) },
+ * });
+ *
+ * await using ring = Ring.open();
+ * const fd = await ring.cmd(openat("/dev/null")); // For want of a ublk device.
+ * const buffer = { bytes: ring.alloc(4096), kernel: "both" } as const;
+ * console.log(await ring.cmd(fetch(fd, { tag: 7, addr: buffer })));
+ * ```
+ */
+export function defineCommand<
+  I extends Layout = Record<never, never>,
+  S extends Layout = Record<never, never>,
+  T = number,
+>(
+  definition: CommandDefinition<I, S, T>,
+): (fd: File, values?: Values<I & S>) => Command<T> {
+  const { inline, indirect, kernel = "both", decode } = definition;
+  const inlineSize = sizeOf(inline);
+  const indirectSize = sizeOf(indirect);
+  checkPayload(new Uint8Array(inlineSize));
+  for (const name of Object.keys(inline ?? {})) {
+    if (name in (indirect ?? {})) {
+      throw new TypeError(`both layouts have a field called ${name}`);
+    }
+  }
+  return (fd, values = {}) => {
+    for (const name of Object.keys(values)) {
+      if (!(name in (inline ?? {})) && !(name in (indirect ?? {}))) {
+        throw new TypeError(`${definition.name} has no field called ${name}`);
+      }
+    }
+    const operands: Operand[] = [];
+    if (indirect) {
+      const bytes = new Uint8Array(indirectSize);
+      operands.push(operand(addr.offset, { bytes, kernel }));
+      encode(indirect, values, bytes, operands, 0, 0);
+    }
+    const payload = new Uint8Array(inlineSize);
+    encode(inline, values, payload, operands, cmd.offset, -1);
+    return new Command<T>({
+      name: `URING_CMD ${definition.name}`,
+      opcode: uapi.IORING_OP_URING_CMD,
+      file: fd,
+      off: checkU32("cmdOp", definition.cmdOp),
+      len: checkU32("len", definition.len ?? 0),
+      payload,
+      operands,
+      cqe32: definition.cqe32,
+      decode: decode &&
+        ((completion) =>
+          decode(completion, readBack(indirect, completion) as Read<S>)),
+      advice: uringCmdAdvice,
+    });
+  };
+}
+
+/** Bytes up to the end of the last field. */
+function sizeOf(layout: Layout | undefined): number {
+  const ends = Object.values(layout ?? {}).map((f) => f.offset + f.size);
+  return Math.max(0, ...ends);
+}
+
+/** Writes values into a struct; its pointers become operands. */
+function encode(
+  layout: Layout | undefined,
+  values: Record<string, unknown>,
+  bytes: Uint8Array,
+  operands: Operand[],
+  base: number,
+  inside: number,
+): void {
+  const view = new DataView(bytes.buffer);
+  for (const [name, field] of Object.entries(layout ?? {})) {
+    const value = values[name];
+    if (value === undefined) continue;
+    if (isPointer(field)) {
+      const at = base + field.offset;
+      const number = address(name, at, value as Address, operands, inside);
+      field.set(view, 0, number);
+    } else {
+      field.set(view, 0, checkValue(name, field, value));
+    }
+  }
+}
+
+function checkValue(name: string, field: Field, value: unknown): unknown {
+  const { size, signed } = field;
+  if (value instanceof Uint8Array) return checkBytes(name, value);
+  if (size === 8 && !signed) return checkU64(name, value as number | bigint);
+  if (typeof value === "bigint") {
+    const half = 1n << 63n;
+    if (size === 8 && value >= -half && value < half) return value;
+    throw new RangeError(`${name} does not fit ${size * 8} bits: ${value}n`);
+  }
+  const bits = Math.min(size * 8, 54);
+  const min = signed ? -(2 ** (bits - 1)) : 0;
+  const max = signed ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
+  return checkInteger(name, value as number, min, max);
+}
+
+function readBack(
+  layout: Layout | undefined,
+  completion: Completion,
+): Record<string, unknown> {
+  if (layout === undefined) return {};
+  const { buffer, byteOffset, byteLength } = completion.memory(0);
+  const view = new DataView(buffer, byteOffset, byteLength);
+  return Object.fromEntries(
+    Object.entries(layout).map(([name, field]) => [name, field.get(view, 0)]),
+  );
+}

@@ -1,0 +1,53 @@
+/**
+ * io_uring passthrough commands for Deno.
+ *
+ * Opens an io_uring and sends *file private commands* through it, which only the
+ * file they are sent to understands: sockets, block devices, drivers. Everything
+ * is TypeScript over `libc`'s `syscall` and `mmap`; there is nothing to compile.
+ *
+ * Run this module, and it says what the kernel and the process can do, and does
+ * it: `deno run --allow-ffi jsr:@uring/cmd`.
+ *
+ * @example
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import { siocinq, socketFd } from "@uring/cmd/socket";
+ *
+ * using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+ * using conn = await Deno.connect(listener.addr as Deno.NetAddr);
+ * await using ring = Ring.open();
+ * console.log(await ring.cmd(siocinq(socketFd(conn))), "bytes to read");
+ * ```
+ *
+ * @module
+ */
+
+export { Ring } from "./ring/ring.ts";
+export type {
+  CommandOptions,
+  Restrictions,
+  RingOptions,
+  RingStats,
+} from "./ring/ring.ts";
+export { Command, Completion, FixedBuffer, FixedFile } from "./ring/command.ts";
+export type { CommandSpec, File, Memory, Operand } from "./ring/command.ts";
+export { type Advice, UringError } from "./ring/errors.ts";
+export { defineCommand, unsafeAddress, uringCmd } from "./cmd/uring_cmd.ts";
+export { UnsafeAddress } from "./cmd/uring_cmd.ts";
+export type {
+  Address,
+  CommandDefinition,
+  Layout,
+  Read,
+  UringCmdFields,
+  Values,
+} from "./cmd/uring_cmd.ts";
+export { bytes, pointer, s32, s64, u16, u32, u64, u8 } from "./sys/struct.ts";
+export { Field, type PointerField } from "./sys/struct.ts";
+export { probe } from "./cmd/probe.ts";
+export type { FamilyProbe, Probe } from "./cmd/probe.ts";
+
+if (import.meta.main) {
+  const { demo } = await import("./cmd/demo.ts");
+  Deno.exitCode = await demo();
+}

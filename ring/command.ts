@@ -1,0 +1,395 @@
+/**
+ * A command: a submission as a value.
+ *
+ * @module
+ */
+
+import {
+  IORING_OP_URING_CMD,
+  IORING_OP_URING_CMD128,
+  IOSQE_FIXED_FILE,
+} from "../sys/io_uring.ts";
+import { high, low } from "../sys/struct.ts";
+import { checkFd } from "./check.ts";
+import { type Advice, generalAdvice } from "./errors.ts";
+import type { SubmissionQueue } from "./squeue.ts";
+
+/** A file in the table of a ring: what `Ring.registerFiles` returns. */
+export class FixedFile {
+  /** The place in the ring's table. */
+  readonly index: number;
+  /** The ring whose table it is. */
+  readonly owner: object;
+
+  /** Made by a ring only. */
+  constructor(owner: object, index: number) {
+    this.owner = owner;
+    this.index = index;
+  }
+}
+
+/** A pinned buffer of a ring: what `Ring.registerBuffers` returns. */
+export class FixedBuffer {
+  /** The place in the ring's table: `buf_index` of a command. */
+  readonly index: number;
+  /** The ring whose table it is. */
+  readonly owner: object;
+  /** The memory: use it, or any `subarray` of it. */
+  readonly bytes: Uint8Array;
+
+  /** Made by a ring only. */
+  constructor(owner: object, index: number, bytes: Uint8Array) {
+    this.owner = owner;
+    this.index = index;
+    this.bytes = bytes;
+  }
+}
+
+/** What a command is asked of: a descriptor, or a file of the ring's table. */
+export type File = number | FixedFile;
+
+/** Memory that a command points at. */
+export interface Memory {
+  /**
+   * The bytes. Memory of `Ring.alloc` is used in place; any other is copied
+   * before the command is queued, and back after it has completed.
+   */
+  bytes: Uint8Array;
+  /** What the kernel does with them. */
+  kernel: "reads" | "writes" | "both";
+}
+
+/** One address in a command: where it is written, and what it points at. */
+export interface Operand {
+  /** Byte offset of the address, in the SQE or in the operand `inside`. */
+  readonly at: number;
+  /** The caller's bytes; `null` for scratch memory of the command's own. */
+  readonly bytes: Uint8Array | null;
+  /** Bytes of memory. */
+  readonly byteLength: number;
+  /** The kernel reads them. */
+  readonly reads: boolean;
+  /** The kernel writes them. */
+  readonly writes: boolean;
+  /** The kernel writes as many bytes as the result says, and no more. */
+  readonly counted: boolean;
+  /** Index of the earlier operand the address is written to; -1: the SQE. */
+  readonly inside: number;
+}
+
+/** Memory of the caller's, as an operand. */
+export function operand(
+  at: number,
+  { bytes, kernel }: Memory,
+  { counted = false, inside = -1 }: { counted?: boolean; inside?: number } = {},
+): Operand {
+  const reads = kernel !== "writes";
+  const writes = kernel !== "reads";
+  const { byteLength } = bytes;
+  return { at, bytes, byteLength, reads, writes, counted, inside };
+}
+
+/** Memory of the command's own, which only its `decode` sees. */
+export function scratchOperand(at: number, byteLength: number): Operand {
+  return {
+    at,
+    bytes: null,
+    byteLength,
+    reads: false,
+    writes: true,
+    counted: false,
+    inside: -1,
+  };
+}
+
+/** What the kernel answered: passed to a command's `decode`. */
+export class Completion {
+  /** The result as the operation defines it; an expected errno is negative. */
+  readonly res: number;
+  /** The `IORING_CQE_F_` bits. */
+  readonly flags: number;
+  /** Bytes 16 to 23 of a 32-byte CQE, 0 in a ring of smaller ones. */
+  readonly extra1: bigint;
+  /** Bytes 24 to 31 of a 32-byte CQE, 0 in a ring of smaller ones. */
+  readonly extra2: bigint;
+  /** `res` of a notification that followed, -1 where there was none. */
+  readonly notification: number;
+  readonly #memory: readonly Uint8Array[];
+
+  /** Made by a ring, and by tests of decoders. */
+  constructor(
+    res: number,
+    flags = 0,
+    memory: readonly Uint8Array[] = [],
+    extra1 = 0n,
+    extra2 = 0n,
+    notification = -1,
+  ) {
+    this.res = res;
+    this.flags = flags;
+    this.extra1 = extra1;
+    this.extra2 = extra2;
+    this.notification = notification;
+    this.#memory = memory;
+  }
+
+  /**
+   * The memory behind the address number `index` of the command, as the kernel
+   * left it. It is used again after `decode` has returned: copy what you keep.
+   */
+  memory(index = 0): Uint8Array {
+    return this.#memory[index];
+  }
+}
+
+/** What a {@linkcode Command} is made of: the SQE, and what the ring must know. */
+export interface CommandSpec<T> {
+  /** What messages call it, such as `"URING_CMD SIOCINQ"`. */
+  name: string;
+  /** `IORING_OP_` number. */
+  opcode: number;
+  /** The file; without it, the operation is on none. */
+  file?: File;
+  /** Byte 4 of the SQE, 32 bits, where it is something else than a file. */
+  fdWord?: number;
+  /** `IOSQE_` bits. */
+  flags?: number;
+  /** Byte 2 of the SQE, 16 bits. */
+  ioprio?: number;
+  /** Byte 8 of the SQE, 64 bits: `off`, or `cmd_op` in the low half. */
+  off?: number | bigint;
+  /** Byte 16 of the SQE, 64 bits. An address belongs into `operands`. */
+  addr?: number | bigint;
+  /** Byte 24 of the SQE, 32 bits. */
+  len?: number;
+  /** Byte 28 of the SQE, 32 bits: `rw_flags`, `uring_cmd_flags`, ... */
+  opFlags?: number;
+  /** Byte 40 of the SQE, 16 bits. */
+  bufIndex?: number;
+  /** The registered buffer, for the ring to check. */
+  buffer?: FixedBuffer;
+  /** Byte 42 of the SQE, 16 bits. */
+  personality?: number;
+  /** Byte 44 of the SQE, 32 bits: `file_index`, `optlen`, ... */
+  fileIndex?: number;
+  /** Byte 48 of the SQE, 64 bits. */
+  addr3?: number | bigint;
+  /** From byte 48 of the SQE on: up to 16 bytes, 80 with a 128-byte SQE. */
+  payload?: Uint8Array;
+  /** Addresses. */
+  operands?: readonly Operand[];
+  /** Needs CQEs of 32 bytes. */
+  cqe32?: boolean;
+  /** Yields many completions, for `Ring.stream`. */
+  multishot?: boolean;
+  /** Completions a single run posts at most. */
+  completions?: number;
+  /** Makes the result of a completion; without it, the result is `res`. */
+  decode?: (completion: Completion) => T;
+  /** Errnos that are results: `decode` gets them as a negative `res`. */
+  expected?: readonly number[];
+  /** Throws when the command cannot succeed: asked each time it is queued. */
+  precheck?: () => void;
+  /** Explains an errno. */
+  advice?: Advice;
+}
+
+/**
+ * Something to ask the kernel: made by functions such as `siocinq(fd)`, run by
+ * a `Ring`, as often as you like.
+ *
+ * It is a submission queue entry as a value, with what is needed to run it: the
+ * memory it points at, and how its result is read.
+ *
+ * @example
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import { nop } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open();
+ * const command = nop();
+ * await ring.cmd(command);
+ * await ring.cmd(command); // The same value again.
+ * ```
+ */
+export class Command<T> {
+  /** What messages call it, such as `"URING_CMD SIOCINQ"`. */
+  readonly name: string;
+  /** The descriptor, or the index in the table of files; -1 for no file. */
+  readonly fd: number;
+  /** The file of a ring's table that `fd` is the index of. */
+  readonly fixedFile: FixedFile | null;
+  /** The registered buffer it uses. */
+  readonly fixedBuffer: FixedBuffer | null;
+  /** Addresses, and what they point at. */
+  readonly operands: readonly Operand[];
+  /** `true` for more than 16 bytes of payload: needs an SQE of 128 bytes. */
+  readonly sqe128: boolean;
+  /** `true` when it needs a CQE of 32 bytes. */
+  readonly cqe32: boolean;
+  /** `true` when it goes on completing until cancelled. */
+  readonly multishot: boolean;
+  /** Completions a single run posts at most. */
+  readonly completions: number;
+  /** Makes the result of a completion; `null`: the result is `res`. */
+  readonly decode: ((completion: Completion) => T) | null;
+  /** Errnos that are results. */
+  readonly expected: readonly number[];
+  /** Throws when the command cannot succeed. */
+  readonly precheck: (() => void) | null;
+  /** Explains an errno. */
+  readonly advice: Advice;
+
+  // The SQE, as the 32-bit words that go into it. Integers of 32 bits stay
+  // unboxed in the object, and encoding is then one store each.
+  readonly #head: number;
+  readonly #fd: number;
+  readonly #offLow: number;
+  readonly #offHigh: number;
+  readonly #addrLow: number;
+  readonly #addrHigh: number;
+  readonly #len: number;
+  readonly #opFlags: number;
+  readonly #buffer: number;
+  readonly #fileIndex: number;
+  readonly #cmd0: number;
+  readonly #cmd1: number;
+  readonly #cmd2: number;
+  readonly #cmd3: number;
+  /** The payload from its 17th byte on. */
+  readonly #rest: Int32Array | null;
+
+  /** Makes a command of its parts. The values are taken as they are. */
+  constructor(spec: CommandSpec<T>) {
+    const { file = -1, payload, buffer = null } = spec;
+    let flags = spec.flags ?? 0;
+    if (typeof file === "number") {
+      this.fixedFile = null;
+      this.fd = spec.file === undefined ? -1 : checkFd(file);
+    } else {
+      this.fixedFile = file;
+      this.fd = file.index;
+      flags |= IOSQE_FIXED_FILE;
+    }
+    this.name = spec.name;
+    this.fixedBuffer = buffer;
+    this.operands = spec.operands ?? NO_OPERANDS;
+    this.cqe32 = spec.cqe32 ?? false;
+    this.multishot = spec.multishot ?? false;
+    this.completions = spec.completions ?? 1;
+    this.decode = spec.decode ?? null;
+    this.expected = spec.expected ?? NO_ERRNOS;
+    this.precheck = spec.precheck ?? null;
+    this.advice = spec.advice ?? generalAdvice;
+
+    const { off = 0, addr = 0, addr3 = 0 } = spec;
+    const bufIndex = buffer?.index ?? spec.bufIndex ?? 0;
+    this.#head = spec.opcode | flags << 8 | (spec.ioprio ?? 0) << 16;
+    this.#fd = (spec.fdWord ?? this.fd) | 0;
+    this.#offLow = low(off) | 0;
+    this.#offHigh = high(off) | 0;
+    this.#addrLow = low(addr) | 0;
+    this.#addrHigh = high(addr) | 0;
+    this.#len = (spec.len ?? 0) | 0;
+    this.#opFlags = (spec.opFlags ?? 0) | 0;
+    this.#buffer = bufIndex | (spec.personality ?? 0) << 16;
+    this.#fileIndex = (spec.fileIndex ?? 0) | 0;
+    this.#cmd0 = low(addr3) | 0;
+    this.#cmd1 = high(addr3) | 0;
+    this.#cmd2 = 0;
+    this.#cmd3 = 0;
+    this.#rest = null;
+    if (payload !== undefined) {
+      const words = new Int32Array(20);
+      new Uint8Array(words.buffer).set(payload);
+      this.#cmd0 = words[0];
+      this.#cmd1 = words[1];
+      this.#cmd2 = words[2];
+      this.#cmd3 = words[3];
+      if (payload.length > 16) this.#rest = words.subarray(4);
+    }
+    this.sqe128 = this.#rest !== null;
+  }
+
+  /** `IORING_OP_` number. */
+  get opcode(): number {
+    return this.#head & 0xff;
+  }
+
+  /**
+   * Writes the SQE into `words` from index `at` on: 16 words, or 32 when `wide`.
+   * Every word is set, so that nothing of an earlier command is left. Addresses
+   * are 0: the ring writes them, since it has the memory.
+   */
+  encode(
+    words: Int32Array,
+    at: number,
+    wide: boolean,
+    userDataLow: number,
+    userDataHigh: number,
+    flags = 0,
+  ): void {
+    words[at] = this.#head | flags << 8; // opcode, flags, ioprio
+    words[at + 1] = this.#fd;
+    words[at + 2] = this.#offLow; // off; cmd_op
+    words[at + 3] = this.#offHigh; // __pad1
+    words[at + 4] = this.#addrLow; // addr; level
+    words[at + 5] = this.#addrHigh; // optname
+    words[at + 6] = this.#len;
+    words[at + 7] = this.#opFlags; // rw_flags; uring_cmd_flags
+    words[at + 8] = userDataLow;
+    words[at + 9] = userDataHigh;
+    words[at + 10] = this.#buffer; // buf_index, personality
+    words[at + 11] = this.#fileIndex; // optlen
+    words[at + 12] = this.#cmd0; // addr3; optval; cmd[0..7]
+    words[at + 13] = this.#cmd1;
+    words[at + 14] = this.#cmd2; // __pad2; cmd[8..15]
+    words[at + 15] = this.#cmd3;
+    if (!wide) return;
+    if (this.#rest === null) words.fill(0, at + 16, at + 32);
+    else words.set(this.#rest, at + 16);
+  }
+
+  /**
+   * Writes the command into the next SQE of a queue that has room for it, and
+   * returns the index of the SQE's first word.
+   */
+  submit(
+    sq: SubmissionQueue,
+    userDataLow: number,
+    userDataHigh: number,
+    flags = 0,
+  ): number {
+    const wide = sq.sqeWords === 32 || sq.mixed && this.sqe128;
+    const at = sq.next(wide);
+    const { words } = sq;
+    this.encode(words, at, wide, userDataLow, userDataHigh, flags);
+    // In a mixed ring it is the opcode that says how large the SQE is.
+    if (sq.mixed && wide) {
+      words[at] = words[at] & ~0xff | IORING_OP_URING_CMD128;
+    }
+    return at;
+  }
+
+  /** Writes the address for operand `index` into the SQE at `at`. */
+  encodeAddress(
+    words: Int32Array,
+    at: number,
+    index: number,
+    address: number,
+  ): void {
+    const operand = this.operands[index];
+    if (operand.inside >= 0) return;
+    const word = at + (operand.at >> 2);
+    words[word] = low(address) | 0;
+    words[word + 1] = high(address) | 0;
+  }
+
+  /** `true` for a uring command, which old kernels read again after enter. */
+  get isUringCmd(): boolean {
+    return this.opcode === IORING_OP_URING_CMD;
+  }
+}
+
+const NO_OPERANDS: readonly Operand[] = [];
+const NO_ERRNOS: readonly number[] = [];

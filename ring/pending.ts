@@ -1,0 +1,212 @@
+/**
+ * What a command needs until its last completion.
+ *
+ * **Contract.** `user_data` is a slot's index and generation, in two halves of
+ * 32 bits. A slot is taken before its command is encoded and given back on the
+ * command's last CQE, with a new generation, so that a late or repeated CQE
+ * finds nobody. The blocks a command points at belong to its slot for as long,
+ * whatever becomes of the promise, the signal, the caller's array or the ring.
+ *
+ * @module
+ */
+
+import { addressOf } from "../sys/memory.ts";
+import { high, low } from "../sys/struct.ts";
+import { checkBytes } from "./check.ts";
+import type { Command } from "./command.ts";
+import { type Block, give, take } from "./pool.ts";
+
+/** Who is told how a command ended. */
+export interface Receiver {
+  /** A value: the only one, or one of many of a multishot command. */
+  value(slot: Slot, value: unknown): void;
+  /** The error it ended with. */
+  error(slot: Slot, error: unknown): void;
+  /** A multishot command has ended well. */
+  end(slot: Slot): void;
+}
+
+/** A command under way. */
+export class Slot {
+  readonly index: number;
+  generation = 1;
+  command: Command<unknown> | null = null;
+  receiver: Receiver | null = null;
+  /** Promise of a command that is awaited. */
+  resolve: ((value: unknown) => void) | null = null;
+  reject: ((error: unknown) => void) | null = null;
+  /** Place in the batch of a synchronous call. */
+  place = 0;
+  signal: AbortSignal | null = null;
+  onAbort: (() => void) | null = null;
+  /** It was aborted, by its signal, by leaving its stream or by `close`. */
+  aborted = false;
+  abortReason: unknown = undefined;
+  /** It is in the submission queue or in the kernel. */
+  submitted = false;
+  /** Word index of its SQE, in a queue that holds them; else -1. */
+  sqe = -1;
+  /** The next command of a chain. */
+  linked: Slot | null = null;
+  /** The next slot of the list it is in: waiting or free. */
+  next: Slot | null = null;
+  /** A completion that came before the last, of a one-shot command. */
+  early = false;
+  earlyRes = 0;
+  earlyFlags = 0;
+  /** For each address of the command: the block behind it, if it is ours. */
+  readonly blocks: (Block | null)[] = [];
+  readonly addresses: number[] = [];
+
+  constructor(index: number) {
+    this.index = index;
+  }
+
+  /** A promise of how the command ends. */
+  await(): Promise<unknown> {
+    const promise = new Promise(capture);
+    this.resolve = capturedResolve;
+    this.reject = capturedReject;
+    return promise;
+  }
+}
+
+// One executor for all promises: a closure for each would be one more object.
+let capturedResolve: ((value: unknown) => void) | null = null;
+let capturedReject: ((error: unknown) => void) | null = null;
+function capture(
+  resolve: (value: unknown) => void,
+  reject: (error: unknown) => void,
+): void {
+  capturedResolve = resolve;
+  capturedReject = reject;
+}
+
+/** The slots of a ring. */
+export class Slots {
+  readonly #slots: Slot[] = [];
+  #free: Slot | null = null;
+
+  /** A slot for `command`, with memory for all it points at. */
+  take(command: Command<unknown>): Slot {
+    let slot = this.#free;
+    if (slot === null) {
+      slot = new Slot(this.#slots.length);
+      this.#slots.push(slot);
+    } else {
+      this.#free = slot.next;
+      slot.next = null;
+    }
+    if (command.operands.length > 0) {
+      try {
+        lease(slot, command);
+      } catch (error) {
+        this.give(slot);
+        throw error;
+      }
+    }
+    slot.command = command;
+    return slot;
+  }
+
+  /** Takes a slot back, with its memory. */
+  give(slot: Slot): void {
+    for (const block of slot.blocks) if (block !== null) give(block);
+    slot.blocks.length = 0;
+    slot.addresses.length = 0;
+    if (slot.signal !== null) {
+      slot.signal.removeEventListener("abort", slot.onAbort!);
+      slot.signal = null;
+      slot.onAbort = null;
+    }
+    slot.generation = slot.generation + 1 | 0;
+    slot.command = null;
+    slot.receiver = null;
+    slot.resolve = null;
+    slot.reject = null;
+    slot.aborted = false;
+    slot.abortReason = undefined;
+    slot.submitted = false;
+    slot.sqe = -1;
+    slot.linked = null;
+    slot.early = false;
+    slot.next = this.#free;
+    this.#free = slot;
+  }
+
+  /** The slot that a `user_data` names; `null` when no command is under way. */
+  find(userDataLow: number, userDataHigh: number): Slot | null {
+    const slot = this.#slots[userDataLow >>> 0];
+    if (slot === undefined || slot.generation !== userDataHigh) return null;
+    return slot.command === null ? null : slot;
+  }
+
+  /** The slots whose commands are under way. */
+  *busy(): Iterable<Slot> {
+    for (const slot of this.#slots) if (slot.command !== null) yield slot;
+  }
+}
+
+/** Finds or takes the memory behind each address, and copies in what is read. */
+function lease(slot: Slot, command: Command<unknown>): void {
+  for (const operand of command.operands) {
+    const { bytes, byteLength, counted } = operand;
+    let block: Block | null = null;
+    let address: number | undefined;
+    if (bytes !== null) {
+      checkBytes(`memory of ${command.name}`, bytes);
+      if (bytes.byteLength !== byteLength) {
+        throw new TypeError(
+          `memory of ${command.name} was ${byteLength} bytes when the command ` +
+            `was made, and is ${bytes.byteLength} now`,
+        );
+      }
+      const base = addressOf(bytes.buffer);
+      if (base !== undefined) address = base + bytes.byteOffset;
+    }
+    if (address === undefined) {
+      block = take(byteLength);
+      address = block.address;
+      // What is copied back whole must not carry an earlier command's bytes.
+      if (operand.reads || !counted) {
+        if (bytes !== null) block.bytes.set(bytes);
+        else block.bytes.fill(0, 0, byteLength);
+      }
+    }
+    slot.blocks.push(block);
+    slot.addresses.push(address);
+    if (operand.inside >= 0) {
+      const { view } = slot.blocks[operand.inside]!;
+      view.setUint32(operand.at, low(address), true);
+      view.setUint32(operand.at + 4, high(address), true);
+    }
+  }
+}
+
+/** Copies back what the kernel wrote into memory of ours for the caller. */
+export function copyOut(slot: Slot, res: number): void {
+  const { operands, name } = slot.command!;
+  for (let i = 0; i < operands.length; i++) {
+    const { bytes, byteLength, writes, counted } = operands[i];
+    const block = slot.blocks[i];
+    if (block === null || bytes === null || !writes) continue;
+    const written = counted
+      ? Math.min(Math.max(res, 0), byteLength)
+      : byteLength;
+    if (bytes.byteLength < written) {
+      throw new TypeError(
+        `${name} completed with ${res}, but the array for its result was ` +
+          "detached or made smaller meanwhile",
+      );
+    }
+    bytes.set(block.bytes.subarray(0, written));
+  }
+}
+
+/** For each address of a command, the memory behind it. */
+export function memories(slot: Slot): Uint8Array[] {
+  return slot.command!.operands.map(({ bytes, byteLength }, i) => {
+    const block = slot.blocks[i];
+    return block === null ? bytes! : block.bytes.subarray(0, byteLength);
+  });
+}

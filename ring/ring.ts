@@ -1,0 +1,583 @@
+/**
+ * One ring: commands in, results out, nothing lost between.
+ *
+ * @module
+ */
+
+import { EACCES, EBUSY } from "../sys/errno.ts";
+import * as uapi from "../sys/io_uring.ts";
+import { addressOf, arena } from "../sys/memory.ts";
+import { checkBytes, checkFd, checkInteger, checkU8 } from "./check.ts";
+import { Command, FixedBuffer, FixedFile } from "./command.ts";
+import { Engine } from "./engine.ts";
+import { UringError } from "./errors.ts";
+import type { Receiver, Slot } from "./pending.ts";
+import * as register from "./register.ts";
+import { AWAITED } from "./settle.ts";
+import { type RingHandle, setup, setupFlagNames } from "./setup.ts";
+import { CommandStream } from "./stream.ts";
+
+/** What {@linkcode Ring.open} is asked for. */
+export interface RingOptions {
+  /** SQEs: commands handed to the kernel at once. Default 64, at most 32768. */
+  entries?: number;
+  /**
+   * CQEs: commands in flight; more wait in order. Default 1024 or twice the
+   * `entries`, whichever is more; at most 65536.
+   */
+  cqEntries?: number;
+  /** SQEs of 128 bytes, for commands of up to 80 bytes, such as NVMe's. */
+  sqe128?: boolean;
+  /** CQEs of 32 bytes, for commands that answer more than a number. */
+  cqe32?: boolean;
+  /**
+   * SQEs and CQEs of both sizes in one ring, each where the kernel has it: CQEs
+   * since Linux 6.18, SQEs since 6.19. See {@linkcode Ring.flags}.
+   */
+  mixed?: boolean;
+  /** A kernel thread takes the submissions: `true`, or how it shall behave. */
+  sqpoll?: boolean | {
+    /** Milliseconds without work until the thread sleeps. Default 1000. */
+    idleMs?: number;
+    /** The processor to bind it to. */
+    cpu?: number;
+  };
+  /**
+   * Completions are polled for, on devices that can do that. The event loop
+   * turns all the time while commands are in flight.
+   */
+  iopoll?: boolean;
+  /**
+   * Complete commands only when the program asks: cheapest when driven by
+   * `cmdSync` and `cmdAllSync`; a completion the event loop waits for costs one
+   * system call more. Linux 6.1.
+   */
+  deferTaskrun?: boolean;
+  /** Take no commands until {@linkcode Ring.restrict} was called. */
+  disabled?: boolean;
+}
+
+/** How to run a command. */
+export interface CommandOptions {
+  /** Asks the kernel to cancel the command when it is aborted. */
+  signal?: AbortSignal;
+}
+
+/** What a restricted ring may still do. */
+export interface Restrictions {
+  /** `IORING_OP_` numbers. */
+  ops?: readonly number[];
+  /** `IORING_REGISTER_` numbers. */
+  registerOps?: readonly number[];
+  /** `IOSQE_` bits that a command may have. */
+  sqeFlagsAllowed?: number;
+  /** `IOSQE_` bits that a command must have. */
+  sqeFlagsRequired?: number;
+}
+
+/** What a ring has done so far, and is doing. */
+export interface RingStats {
+  /** Calls of io_uring_enter(). */
+  readonly enters: number;
+  /** Commands handed to the kernel, cancellations included. */
+  readonly submitted: number;
+  /** Completions taken from the ring. */
+  readonly completions: number;
+  /** Times that a later completion woke the event loop. */
+  readonly wakes: number;
+  /** Commands in the kernel, or about to be. */
+  readonly inFlight: number;
+  /** Commands that wait until there is room for them. */
+  readonly waiting: number;
+}
+
+/**
+ * A ring of io_uring: runs commands.
+ *
+ * Commands that are queued in one turn of the event loop go to the kernel in
+ * one system call. What has completed by then is resolved at once; for the rest
+ * the event loop is woken. While commands are in flight the process stays alive.
+ *
+ * A ring belongs to the thread that opened it: a worker opens its own.
+ *
+ * @example
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import { siocinq, socketFd } from "@uring/cmd/socket";
+ *
+ * using listener = Deno.listen({ port: 0 });
+ * using conn = await Deno.connect(listener.addr as Deno.NetAddr);
+ * await using ring = Ring.open();
+ * console.log(await ring.cmd(siocinq(socketFd(conn))), "bytes to read");
+ * ```
+ */
+export class Ring implements AsyncDisposable {
+  readonly #handle: RingHandle;
+  readonly #engine: Engine;
+  #files: readonly FixedFile[] = [];
+  #buffers: readonly FixedBuffer[] = [];
+
+  private constructor(handle: RingHandle) {
+    this.#handle = handle;
+    this.#engine = new Engine(handle);
+    bindToThread(this);
+  }
+
+  /**
+   * Opens a ring, with the best flags for the event loop that this kernel
+   * takes. Linux 5.19; no privilege, unless a sysctl or a sandbox forbids it.
+   *
+   * Without options: `IORING_SETUP_SINGLE_ISSUER`, `COOP_TASKRUN`,
+   * `SUBMIT_ALL` and `NO_SQARRAY`, each left out where the kernel is older.
+   *
+   * @throws {UringError} when the kernel refuses, saying why and what to do.
+   */
+  static open(options: RingOptions = {}): Ring {
+    const least = options.mixed ? 4 : 1; // A large SQE takes up to three.
+    const asked = checkInteger("entries", options.entries ?? 64, 1, 32768);
+    const entries = Math.max(least, asked);
+    const cqEntries = checkInteger(
+      "cqEntries",
+      options.cqEntries ?? Math.max(1024, 2 * entries),
+      entries,
+      65536,
+    );
+    const { sqpoll = false, mixed = false } = options;
+    if (mixed && (options.sqe128 || options.cqe32)) {
+      throw new TypeError(
+        "a ring is mixed, or of one size with sqe128 or cqe32",
+      );
+    }
+    if (sqpoll && options.deferTaskrun) {
+      throw new TypeError("a ring has sqpoll or deferTaskrun, not both");
+    }
+    let flags = 0;
+    let optional = uapi.IORING_SETUP_SUBMIT_ALL |
+      uapi.IORING_SETUP_NO_SQARRAY | uapi.IORING_SETUP_SINGLE_ISSUER;
+    const thread = typeof sqpoll === "object" ? sqpoll : {};
+    if (options.sqe128) flags |= uapi.IORING_SETUP_SQE128;
+    if (options.cqe32) flags |= uapi.IORING_SETUP_CQE32;
+    if (options.iopoll) flags |= uapi.IORING_SETUP_IOPOLL;
+    if (options.disabled) flags |= uapi.IORING_SETUP_R_DISABLED;
+    if (sqpoll) flags |= uapi.IORING_SETUP_SQPOLL;
+    if (thread.cpu !== undefined) flags |= uapi.IORING_SETUP_SQ_AFF;
+    if (options.deferTaskrun) {
+      flags |= uapi.IORING_SETUP_DEFER_TASKRUN |
+        uapi.IORING_SETUP_SINGLE_ISSUER | uapi.IORING_SETUP_TASKRUN_FLAG;
+    } else if (!sqpoll) {
+      optional |= uapi.IORING_SETUP_COOP_TASKRUN;
+    }
+    if (mixed) {
+      optional |= uapi.IORING_SETUP_SQE_MIXED | uapi.IORING_SETUP_CQE_MIXED;
+    }
+    return new Ring(setup({
+      entries,
+      cqEntries,
+      flags,
+      optional,
+      sqThreadCpu: thread.cpu,
+      sqThreadIdleMs: thread.idleMs ?? 1000,
+    }));
+  }
+
+  /** The `IORING_SETUP_` flags that the kernel took, without the prefix. */
+  get flags(): readonly string[] {
+    return setupFlagNames(this.#handle.flags);
+  }
+
+  /** The descriptor of the ring, for `./raw` and for other system calls. */
+  get fd(): number {
+    return this.#handle.fd;
+  }
+
+  /**
+   * Runs a command. The promise settles once, when the kernel has let go of the
+   * command: with its result, or with a {@linkcode UringError}.
+   *
+   * Aborting the signal asks the kernel to cancel. The promise still settles
+   * with what came of the command: its result if it was faster, or the signal's
+   * reason. A command that a driver has taken up cannot be cancelled.
+   */
+  cmd<T>(command: Command<T>, options?: CommandOptions): Promise<T> {
+    try {
+      this.#check(command, false);
+      const slot = this.#take(command, AWAITED, options?.signal);
+      const promise = slot.await();
+      this.#engine.enqueue(slot);
+      this.#engine.schedule();
+      return promise as Promise<T>;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Runs commands as a chain: each starts when the one before it has succeeded.
+   * When one fails, those after it fail with ECANCELED. There is a promise for
+   * each, so that `Promise.all` or `Promise.allSettled` says what matters.
+   *
+   * The chain is handed over in one piece, and may not be longer than the
+   * ring's `entries`.
+   */
+  link<T extends readonly unknown[]>(
+    commands: readonly [...{ [K in keyof T]: Command<T[K]> }],
+    options?: CommandOptions,
+  ): { -readonly [K in keyof T]: Promise<T[K]> } {
+    const chain = commands as readonly Command<unknown>[];
+    let promises: Promise<unknown>[];
+    try {
+      const slots = this.#takeAll(chain, AWAITED, options?.signal);
+      const { sq } = this.#handle;
+      if (!this.#engine.holds(chain)) {
+        for (const slot of slots) this.#engine.slots.give(slot);
+        throw new RangeError(
+          `a chain of ${slots.length} commands does not fit a ring of ` +
+            `${sq.entries} entries`,
+        );
+      }
+      slots.forEach((slot, i) => slot.linked = slots[i + 1] ?? null);
+      promises = slots.map((slot) => slot.await());
+      if (slots.length > 0) this.#engine.enqueue(slots[0]);
+      this.#engine.schedule();
+    } catch (error) {
+      promises = chain.map(() => Promise.reject(error));
+    }
+    return promises as { -readonly [K in keyof T]: Promise<T[K]> };
+  }
+
+  /**
+   * Runs a command and blocks the thread until it has completed. For commands
+   * that complete at once, this is the fastest way.
+   */
+  cmdSync<T>(command: Command<T>): T {
+    return this.cmdAllSync([command])[0];
+  }
+
+  /**
+   * Runs commands with one call of io_uring_enter(), and blocks the thread
+   * until all have completed. Throws the first error when they have.
+   */
+  cmdAllSync<T>(commands: readonly Command<T>[]): T[] {
+    const results = new Array<T>(commands.length);
+    const batch = new Batch(results);
+    const slots = this.#takeAll(commands, batch);
+    for (let i = 0; i < slots.length; i++) {
+      slots[i].place = i;
+      this.#engine.enqueue(slots[i]);
+    }
+    this.#engine.waitFor(batch);
+    if (batch.failed >= 0) throw batch.cause;
+    return results;
+  }
+
+  /**
+   * Runs a multishot command. The command starts at once; each completion is a
+   * value of the iterator. Leaving the loop cancels the command.
+   *
+   * Values are kept until they are asked for, however many there are.
+   */
+  stream<T>(
+    command: Command<T>,
+    options?: CommandOptions,
+  ): AsyncIterableIterator<T> {
+    this.#check(command, true);
+    const stream = new CommandStream<T>(() =>
+      this.#engine.abort(slot, undefined)
+    );
+    const slot = this.#take(command, {
+      value: (_, value) => stream.push(value as T),
+      error: (_, error) => stream.end({ error }),
+      end: () => stream.end(null),
+    }, options?.signal);
+    this.#engine.enqueue(slot);
+    this.#engine.schedule();
+    return stream;
+  }
+
+  /**
+   * Memory that commands may use in place, without a copy: `byteLength` bytes,
+   * zeroed, at an address that is a multiple of 65536.
+   *
+   * It works with every ring, and lives as long as a view of it, or a command
+   * that uses it. Each call takes at least 64 KiB: allocate once, and give each
+   * command a `subarray`.
+   */
+  alloc(byteLength: number): Uint8Array {
+    checkInteger("byteLength", byteLength, 1, 2 ** 32 - 65536);
+    return new Uint8Array(arena(byteLength), 0, byteLength);
+  }
+
+  /**
+   * Gives the ring a table of files, which commands then name by their place,
+   * and which spares the kernel a look-up at each command. The descriptors may
+   * be closed afterwards. A ring has one table at a time.
+   */
+  registerFiles(fds: readonly number[]): FixedFile[] {
+    this.#checkOpen();
+    checkInteger("number of files", fds.length, 1, 16384);
+    fds.forEach((fd) => checkFd(fd));
+    this.#register("REGISTER_FILES", register.registerFiles(this.fd, fds));
+    const files = fds.map((_, i) => new FixedFile(this, i));
+    this.#files = files;
+    return files.slice();
+  }
+
+  /** Takes the table of files away. Commands in flight keep their files. */
+  unregisterFiles(): void {
+    this.#checkOpen();
+    this.#register("UNREGISTER_FILES", register.unregisterFiles(this.fd));
+    this.#files = [];
+  }
+
+  /**
+   * Pins memory of {@linkcode Ring.alloc} for the ring, which spares the kernel
+   * the pinning at each command. A ring has one table of buffers at a time; its
+   * pages count against RLIMIT_MEMLOCK unless the process has CAP_IPC_LOCK.
+   */
+  registerBuffers(buffers: readonly Uint8Array[]): FixedBuffer[] {
+    this.#checkOpen();
+    checkInteger("number of buffers", buffers.length, 1, 4096);
+    const ranges = buffers.map((bytes) => {
+      const base = addressOf(checkBytes("buffer", bytes).buffer);
+      if (base === undefined) {
+        throw new TypeError(
+          "a registered buffer must be memory of ring.alloc(): the kernel " +
+            "keeps its address, and JavaScript can take other memory away",
+        );
+      }
+      return [base + bytes.byteOffset, bytes.byteLength] as const;
+    });
+    const rc = register.registerBuffers(this.fd, ranges);
+    this.#register("REGISTER_BUFFERS", rc);
+    const made = buffers.map((bytes, i) => new FixedBuffer(this, i, bytes));
+    this.#buffers = made;
+    return made.slice();
+  }
+
+  /** Unpins the buffers. Commands in flight keep theirs. */
+  unregisterBuffers(): void {
+    this.#checkOpen();
+    this.#register("UNREGISTER_BUFFERS", register.unregisterBuffers(this.fd));
+    this.#buffers = [];
+  }
+
+  /**
+   * Leaves a ring that was opened `disabled` able to do what is listed here and
+   * no more, for good, and lets it take commands: all else fails with EACCES.
+   * Register files and buffers before. Cancelling stays allowed.
+   */
+  restrict(restrictions: Restrictions): void {
+    if (this.#engine.state !== "disabled") {
+      throw new TypeError(
+        "only a ring that was opened with `disabled: true` can be restricted",
+      );
+    }
+    const list: [opcode: number, value: number][] = [];
+    const allow = (opcode: number, values: readonly number[]) => {
+      for (const value of values) list.push([opcode, checkU8("value", value)]);
+    };
+    const ops = [...restrictions.ops ?? [], uapi.IORING_OP_ASYNC_CANCEL];
+    allow(uapi.IORING_RESTRICTION_SQE_OP, ops);
+    const registerOps = [
+      ...restrictions.registerOps ?? [],
+      uapi.IORING_REGISTER_ENABLE_RINGS,
+    ];
+    allow(uapi.IORING_RESTRICTION_REGISTER_OP, registerOps);
+    const { sqeFlagsAllowed, sqeFlagsRequired } = restrictions;
+    if (sqeFlagsAllowed !== undefined || sqeFlagsRequired !== undefined) {
+      const required = sqeFlagsRequired ?? 0;
+      allow(uapi.IORING_RESTRICTION_SQE_FLAGS_ALLOWED, [
+        (sqeFlagsAllowed ?? 0) | required,
+      ]);
+      allow(uapi.IORING_RESTRICTION_SQE_FLAGS_REQUIRED, [required]);
+    }
+    // What wakes the event loop has to be registered while that is allowed.
+    this.#engine.prepareToWait();
+    const rc = register.registerRestrictions(this.fd, list);
+    this.#register("REGISTER_RESTRICTIONS", rc);
+    this.#register("REGISTER_ENABLE_RINGS", register.enableRings(this.fd));
+    this.#engine.state = "open";
+  }
+
+  /** Counts of what the ring has done, and of what it is doing. */
+  stats(): RingStats {
+    const { enters, submitted, completions, wakes, inFlight, waiting } =
+      this.#engine;
+    return { enters, submitted, completions, wakes, inFlight, waiting };
+  }
+
+  /** Lets commands in flight keep the process alive: the default. */
+  ref(): void {
+    this.#engine.referenced = true;
+  }
+
+  /** Lets the process exit although commands of this ring are in flight. */
+  unref(): void {
+    this.#engine.referenced = false;
+  }
+
+  /**
+   * Closes the ring: takes no more commands, cancels those in flight, waits for
+   * the last completion, and gives everything back.
+   *
+   * A command that its driver never completes keeps it waiting, since the
+   * kernel may still write to the command's memory. A warning names it after
+   * five seconds.
+   */
+  close(): Promise<void> {
+    return this.#engine.close();
+  }
+
+  /** {@linkcode Ring.close}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #checkOpen(): void {
+    switch (this.#engine.state) {
+      case "open":
+      case "disabled":
+        return;
+      case "failed":
+        throw this.#engine.failure;
+      default:
+        throw new TypeError("the ring is closed");
+    }
+  }
+
+  /** Refuses what this ring cannot run, before anything is queued. */
+  #check(command: Command<unknown>, stream: boolean): void {
+    if (!(command instanceof Command)) {
+      throw new TypeError(`not a command: ${String(command)}`);
+    }
+    if (this.#engine.state !== "open") {
+      this.#checkOpen();
+      throw new TypeError("the ring is disabled: call ring.restrict() first");
+    }
+    const { name, fixedFile, fixedBuffer } = command;
+    const { sq, cq } = this.#handle;
+    if (command.multishot !== stream) {
+      throw new TypeError(
+        stream
+          ? `${name} completes once: run it with ring.cmd()`
+          : `${name} completes many times: run it with ring.stream()`,
+      );
+    }
+    if (command.sqe128 && sq.sqeWords === 16 && !sq.mixed) {
+      throw new RangeError(
+        `${name} has more than 16 bytes of payload, which needs a ring with ` +
+          "SQEs of 128 bytes: Ring.open({ sqe128: true })",
+      );
+    }
+    if (command.cqe32 && cq.cqeWords === 4 && this.#engine.unit === 1) {
+      throw new RangeError(
+        `${name} is answered with 32 bytes, which needs a ring with CQEs of ` +
+          "32 bytes: Ring.open({ cqe32: true })",
+      );
+    }
+    if (fixedFile !== null && this.#files[fixedFile.index] !== fixedFile) {
+      throw new TypeError(
+        `${name} names a file that is not in this ring's table of files`,
+      );
+    }
+    if (
+      fixedBuffer !== null && this.#buffers[fixedBuffer.index] !== fixedBuffer
+    ) {
+      throw new TypeError(
+        `${name} names a buffer that is not in this ring's table of buffers`,
+      );
+    }
+    command.precheck?.();
+  }
+
+  /** Takes a slot, and the memory its command needs. */
+  #take(
+    command: Command<unknown>,
+    receiver: Receiver,
+    signal: AbortSignal | undefined,
+  ): Slot {
+    signal?.throwIfAborted();
+    const slot = this.#engine.slots.take(command);
+    slot.receiver = receiver;
+    if (signal !== undefined) {
+      slot.signal = signal;
+      slot.onAbort = () => this.#engine.abort(slot, signal.reason);
+      signal.addEventListener("abort", slot.onAbort);
+    }
+    return slot;
+  }
+
+  /** Takes slots for all commands, or for none of them. */
+  #takeAll(
+    commands: readonly Command<unknown>[],
+    receiver: Receiver,
+    signal?: AbortSignal,
+  ): Slot[] {
+    const slots: Slot[] = [];
+    try {
+      for (const command of commands) {
+        this.#check(command, false);
+        slots.push(this.#take(command, receiver, signal));
+      }
+    } catch (error) {
+      for (const slot of slots) this.#engine.slots.give(slot);
+      throw error;
+    }
+    return slots;
+  }
+
+  #register(op: string, rc: number): void {
+    if (rc >= 0) return;
+    const advice = rc === -EBUSY
+      ? "The ring has such a table already: unregister it first."
+      : rc === -EACCES
+      ? "The ring was restricted and may not do this."
+      : undefined;
+    throw new UringError(`io_uring_register ${op}`, this.fd, -rc, advice);
+  }
+}
+
+/** How a batch of synchronous commands went. */
+class Batch implements Receiver {
+  /** Commands that have not completed. */
+  left: number;
+  /** The place of the first command that failed, -1 when none did. */
+  failed = -1;
+  cause: unknown;
+  readonly #results: unknown[];
+
+  constructor(results: unknown[]) {
+    this.left = results.length;
+    this.#results = results;
+  }
+
+  value(slot: Slot, value: unknown): void {
+    this.#results[slot.place] = value;
+    this.left--;
+  }
+
+  error({ place }: Slot, error: unknown): void {
+    if (this.failed < 0 || place < this.failed) {
+      this.failed = place;
+      this.cause = error;
+    }
+    this.left--;
+  }
+
+  end(): void {}
+}
+
+/**
+ * Posting a ring to a worker reads its properties to clone them: one of them
+ * says what to do instead.
+ */
+function bindToThread(ring: Ring): void {
+  Object.defineProperty(ring, "thread", {
+    enumerable: true,
+    get() {
+      throw new TypeError(
+        "a Ring belongs to the thread that opened it: a worker opens its own",
+      );
+    },
+  });
+}

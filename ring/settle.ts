@@ -1,0 +1,75 @@
+/** How a completion becomes a result or an error, and who is told. */
+
+import { ECANCELED, EINTR } from "../sys/errno.ts";
+import { IORING_CQE_F_MORE } from "../sys/io_uring.ts";
+import { Completion } from "./command.ts";
+import type { CompletionQueue } from "./cqueue.ts";
+import { UringError } from "./errors.ts";
+import { copyOut, memories, type Receiver, type Slot } from "./pending.ts";
+
+/** The promise of a slot. */
+export const AWAITED: Receiver = {
+  value: (slot, value) => slot.resolve!(value),
+  error: (slot, error) => slot.reject!(error),
+  end() {},
+};
+
+/** Of cancellations, and of commands that were told how they ended. */
+export const NOBODY: Receiver = { value() {}, error() {}, end() {} };
+
+/**
+ * Settles a command, or hands on one value of a multishot command. It never
+ * throws, and runs nobody's code but the command's decoder.
+ *
+ * `res` and `flags` are those of the completion that has the result, which is
+ * not always the one `cq` is on: `notification` is what came after it.
+ */
+export function deliver(
+  slot: Slot,
+  cq: CompletionQueue,
+  res: number,
+  flags: number,
+  notification: number,
+): void {
+  const command = slot.command!;
+  const { decode, multishot, expected } = command;
+  const receiver = slot.receiver!;
+  const simple = command.operands.length === 0;
+  // A value of a stream may use all 32 bits: only its last one can be an errno.
+  const more = multishot && (flags & IORING_CQE_F_MORE) !== 0;
+  const good = res >= 0 || more || expected.includes(-res);
+  let value: unknown = res;
+  try {
+    if (!simple) copyOut(slot, res);
+    if (good && decode !== null) {
+      const memory = simple ? undefined : memories(slot);
+      const extra1 = cq.wide ? cq.extra(0) : 0n;
+      const extra2 = cq.wide ? cq.extra(1) : 0n;
+      value = decode(
+        new Completion(res, flags, memory, extra1, extra2, notification),
+      );
+    }
+  } catch (error) {
+    receiver.error(slot, error);
+    return;
+  }
+  const cancelled = res === -ECANCELED || res === -EINTR;
+  if (!more && slot.aborted && cancelled) {
+    settleAborted(slot);
+  } else if (good) {
+    receiver.value(slot, value);
+    if (multishot && !more) receiver.end(slot);
+  } else {
+    const { name, fd, advice } = command;
+    receiver.error(slot, new UringError(name, fd, -res, advice(-res)));
+  }
+}
+
+/** Tells that a command was aborted. */
+export function settleAborted(slot: Slot): void {
+  const receiver = slot.receiver!;
+  slot.receiver = NOBODY;
+  // Leaving a stream is no error.
+  if (slot.abortReason === undefined) receiver.end(slot);
+  else receiver.error(slot, slot.abortReason);
+}

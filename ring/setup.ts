@@ -1,0 +1,270 @@
+import { EINVAL, ENOMEM, ENOSYS, EPERM } from "../sys/errno.ts";
+import { close, readText } from "../sys/file.ts";
+import * as uapi from "../sys/io_uring.ts";
+import { io_uring_enter, syscall } from "../sys/libc.ts";
+import { map, type Mapping, scratch, unmap } from "../sys/memory.ts";
+import { sizeof } from "../sys/struct.ts";
+import { release, version } from "../sys/uname.ts";
+import { CompletionQueue } from "./cqueue.ts";
+import { UringError } from "./errors.ts";
+import { registerRingFd, unregisterRingFd } from "./register.ts";
+import { SubmissionQueue } from "./squeue.ts";
+
+/** What {@linkcode setup} is asked for. */
+export interface SetupOptions {
+  /** SQEs; the kernel rounds up to a power of two. At most 32768. */
+  entries: number;
+  /** CQEs; 0 lets the kernel take twice the SQEs. At most 65536. */
+  cqEntries?: number;
+  /** `IORING_SETUP_` bits without which there shall be no ring. */
+  flags?: number;
+  /** `IORING_SETUP_` bits to take where the kernel has them. */
+  optional?: number;
+  /** With IORING_SETUP_SQ_AFF: the processor of the submission thread. */
+  sqThreadCpu?: number;
+  /** With IORING_SETUP_SQPOLL: milliseconds until the thread sleeps. */
+  sqThreadIdleMs?: number;
+  /** With IORING_SETUP_ATTACH_WQ: the ring whose workers are shared. */
+  wqFd?: number;
+  /**
+   * Keep an SQE untouched until its command has completed. Default: on the
+   * kernels that need it, 6.10 to 6.13.
+   */
+  hold?: boolean;
+}
+
+/** A ring as the kernel made it: a descriptor and two queues. */
+export interface RingHandle {
+  /** The descriptor of the ring. */
+  readonly fd: number;
+  /** The `IORING_SETUP_` bits it was made with. */
+  readonly flags: number;
+  /** The `IORING_FEAT_` bits of the kernel. */
+  readonly features: number;
+  /** The submission queue. */
+  readonly sq: SubmissionQueue;
+  /** The completion queue. */
+  readonly cq: CompletionQueue;
+  /**
+   * io_uring_enter(2): submits `toSubmit` SQEs, waits for `minComplete` CQEs.
+   * Returns the number of SQEs taken, or `-errno`.
+   */
+  enter(toSubmit: number, minComplete: number, flags: number): number;
+  /** Detaches the queues, unmaps them and closes the descriptor. */
+  close(): void;
+}
+
+/** Optional bits, newest first, so that dropping the first tries the rest. */
+const OPTIONAL = [
+  uapi.IORING_SETUP_SQE_MIXED, // 6.19
+  uapi.IORING_SETUP_CQE_MIXED, // 6.18
+  uapi.IORING_SETUP_HYBRID_IOPOLL, // 6.13
+  uapi.IORING_SETUP_NO_SQARRAY, // 6.6
+  uapi.IORING_SETUP_DEFER_TASKRUN, // 6.1
+  uapi.IORING_SETUP_SINGLE_ISSUER, // 6.0
+  uapi.IORING_SETUP_TASKRUN_FLAG, // 5.19
+  uapi.IORING_SETUP_COOP_TASKRUN, // 5.19
+  uapi.IORING_SETUP_SUBMIT_ALL, // 5.18
+];
+
+/**
+ * Makes a ring and maps its queues.
+ *
+ * Optional bits that the kernel does not know are left out one by one, newest
+ * first; {@linkcode RingHandle.flags} says which are there.
+ *
+ * Matches io_uring_queue_init_params() in liburing.
+ *
+ * @throws {UringError} when there can be no such ring, saying why.
+ */
+export function setup(options: SetupOptions): RingHandle {
+  const required = options.flags ?? 0;
+  let optional = (options.optional ?? 0) & ~required;
+  const hold = options.hold ?? needsHold();
+  if (hold) optional &= ~uapi.IORING_SETUP_NO_SQARRAY;
+  for (;;) {
+    const fd = tryset(options, required | optional);
+    if (fd >= 0) return mapped(fd, hold);
+    const next = OPTIONAL.find((bit) => optional & bit);
+    if (fd !== -EINVAL || next === undefined) {
+      throw new UringError("io_uring_setup", -1, -fd, refusal(-fd, required));
+    }
+    optional &= ~next;
+  }
+}
+
+/** Linux 6.10 to 6.13 read a uring command's SQE again after it was deferred. */
+function needsHold(): boolean {
+  const running = version();
+  return running >= 6010 && running < 6014;
+}
+
+/** io_uring_setup(2), with the parameters left in the scratch memory. */
+function tryset(options: SetupOptions, flags: number): number {
+  const { bytes, view, at } = scratch();
+  bytes.fill(0, 0, sizeof(uapi.io_uring_params));
+  const { io_uring_params: p } = uapi;
+  if (options.cqEntries) flags |= uapi.IORING_SETUP_CQSIZE;
+  p.flags.set(view, 0, flags);
+  p.cq_entries.set(view, 0, options.cqEntries ?? 0);
+  p.sq_thread_cpu.set(view, 0, options.sqThreadCpu ?? 0);
+  p.sq_thread_idle.set(view, 0, options.sqThreadIdleMs ?? 0);
+  p.wq_fd.set(view, 0, options.wqFd ?? 0);
+  return syscall("io_uring_setup", options.entries, at);
+}
+
+function mapped(fd: number, hold: boolean): RingHandle {
+  const { io_uring_params: p, io_sqring_offsets, io_cqring_offsets } = uapi;
+  // The scratch memory is overwritten by the next system call with arguments.
+  const params = new DataView(
+    scratch().bytes.slice(0, sizeof(p)).buffer,
+  );
+  const flags = p.flags.get(params, 0);
+  const features = p.features.get(params, 0);
+  const sqEntries = p.sq_entries.get(params, 0);
+  const cqEntries = p.cq_entries.get(params, 0);
+  const sqAt = p.sq_off.offset;
+  const cqAt = p.cq_off.offset;
+  const sq = (field: keyof typeof io_sqring_offsets & string) =>
+    Number(io_sqring_offsets[field].get(params, sqAt));
+  const cq = (field: keyof typeof io_cqring_offsets & string) =>
+    Number(io_cqring_offsets[field].get(params, cqAt));
+
+  const hasArray = (flags & uapi.IORING_SETUP_NO_SQARRAY) === 0;
+  const sqeWords = flags & uapi.IORING_SETUP_SQE128 ? 32 : 16;
+  const cqeWords = flags & uapi.IORING_SETUP_CQE32 ? 8 : 4;
+  const ringBytes = Math.max(
+    cq("cqes") + cqEntries * cqeWords * 4,
+    hasArray ? sq("array") + sqEntries * 4 : 0,
+  );
+  const sqesBytes = sqEntries * sqeWords * 4;
+  const mappings: Mapping[] = [];
+  const undo = (errno: number, why: string) => {
+    mappings.forEach(unmap);
+    close(fd);
+    return new UringError("io_uring_setup", -1, errno, why);
+  };
+  if ((features & uapi.IORING_FEAT_SINGLE_MMAP) === 0) {
+    throw undo(ENOSYS, `Linux ${release()} is too old: 5.19 is needed.`);
+  }
+  for (
+    const [byteLength, offset] of [
+      [ringBytes, uapi.IORING_OFF_SQ_RING],
+      [sqesBytes, uapi.IORING_OFF_SQES],
+    ]
+  ) {
+    const mapping = map(fd, byteLength, offset);
+    if (typeof mapping === "number") {
+      throw undo(-mapping, `The ring's ${byteLength} bytes cannot be mapped.`);
+    }
+    mappings.push(mapping);
+  }
+  const ring = new Int32Array(mappings[0].buffer, 0, ringBytes >> 2);
+  const sqes = new Int32Array(mappings[1].buffer);
+  if (
+    ring[sq("ring_mask") >> 2] !== sqEntries - 1 ||
+    ring[cq("ring_mask") >> 2] !== cqEntries - 1
+  ) {
+    throw undo(EINVAL, "The kernel laid out a ring of another size.");
+  }
+
+  const squeue = new SubmissionQueue({
+    ring,
+    sqes,
+    head: sq("head") >> 2,
+    tail: sq("tail") >> 2,
+    flags: sq("flags") >> 2,
+    array: hasArray ? sq("array") >> 2 : -1,
+    entries: sqEntries,
+    sqeWords,
+    mixed: (flags & uapi.IORING_SETUP_SQE_MIXED) !== 0,
+    hold,
+  });
+  const cqueue = new CompletionQueue({
+    ring,
+    head: cq("head") >> 2,
+    tail: cq("tail") >> 2,
+    flags: cq("flags") >> 2,
+    overflow: cq("overflow") >> 2,
+    cqes: cq("cqes") >> 2,
+    entries: cqEntries,
+    cqeWords,
+  });
+  // A registered ring saves the kernel a look-up of the file at each enter.
+  // A thread has 16 of them; later rings do without.
+  const index = registerRingFd(fd);
+  const target = index >= 0 ? index : fd;
+  const registered = index >= 0 ? uapi.IORING_ENTER_REGISTERED_RING : 0;
+  return {
+    fd,
+    flags,
+    features,
+    sq: squeue,
+    cq: cqueue,
+    enter: (toSubmit, minComplete, flags) =>
+      io_uring_enter(target, toSubmit, minComplete, flags | registered),
+    close() {
+      mappings.forEach(unmap);
+      if (index >= 0) unregisterRingFd(fd, index);
+      close(fd);
+    },
+  };
+}
+
+/** Why there is no ring, and what to do about it. */
+export function refusal(errno: number, flags = 0): string {
+  switch (errno) {
+    case ENOSYS:
+      return seccompMode() === 2
+        ? "A seccomp filter answers that io_uring does not exist, as sandboxes " +
+          "and container runtimes do: run with a profile that allows the " +
+          "io_uring system calls."
+        : `Linux ${release()} was built without io_uring (CONFIG_IO_URING).`;
+    case EPERM: {
+      const disabled = readText("/proc/sys/kernel/io_uring_disabled");
+      if (disabled === "2") {
+        return "The sysctl kernel.io_uring_disabled is 2, which forbids " +
+          "io_uring to everyone: `sysctl -w kernel.io_uring_disabled=0` as " +
+          "root lifts it.";
+      }
+      if (disabled === "1") {
+        return "The sysctl kernel.io_uring_disabled is 1, which leaves " +
+          "io_uring to CAP_SYS_ADMIN and to the group named by " +
+          "kernel.io_uring_group: join that group, or run " +
+          "`sysctl -w kernel.io_uring_disabled=0` as root.";
+      }
+      return "A seccomp filter or a security module forbids io_uring. Docker " +
+        "does so since version 25: run the container with " +
+        "`--security-opt seccomp=` and a profile that allows the io_uring " +
+        "system calls.";
+    }
+    case ENOMEM:
+      return "The kernel has no memory for a ring of this size.";
+    case EINVAL:
+      return `Linux ${release()} does not make a ring like this` +
+        `${shape(flags)}: see probe().setupFlags for what it takes.`;
+    default:
+      return "The process can open no more files, or the kernel no more rings.";
+  }
+}
+
+function shape(flags: number): string {
+  const names = setupFlagNames(flags);
+  return names.length ? ` (${names.join(", ")})` : "";
+}
+
+/** The names of `IORING_SETUP_` bits, without the prefix. */
+export function setupFlagNames(flags: number): string[] {
+  const prefix = "IORING_SETUP_";
+  return Object.entries(uapi)
+    .filter(([name, bit]) =>
+      name.startsWith(prefix) && (flags & (bit as number)) !== 0
+    )
+    .map(([name]) => name.slice(prefix.length));
+}
+
+/** 0 without seccomp, 1 in strict mode, 2 with a filter. */
+export function seccompMode(): number {
+  const status = readText("/proc/self/status") ?? "";
+  return Number(/^Seccomp:\s*(\d)/m.exec(status)?.[1] ?? 0);
+}

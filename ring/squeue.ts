@@ -1,0 +1,175 @@
+import {
+  IORING_OP_NOP,
+  IORING_SQ_CQ_OVERFLOW,
+  IORING_SQ_NEED_WAKEUP,
+  IORING_SQ_TASKRUN,
+  IOSQE_CQE_SKIP_SUCCESS,
+} from "../sys/io_uring.ts";
+
+/** Where a submission queue is, in 32-bit words of its mappings. */
+export interface SubmissionLayout {
+  /** The mapping with the words that kernel and program share. */
+  readonly ring: Int32Array;
+  /** The SQEs. */
+  readonly sqes: Int32Array;
+  /** Index of the head, which the kernel moves. */
+  readonly head: number;
+  /** Index of the tail, which the program moves. */
+  readonly tail: number;
+  /** Index of the flags, which the kernel sets. */
+  readonly flags: number;
+  /** Index of the array of SQE numbers; -1 with IORING_SETUP_NO_SQARRAY. */
+  readonly array: number;
+  /** SQEs in the ring: a power of two. */
+  readonly entries: number;
+  /** 16 words in an SQE, or 32 with IORING_SETUP_SQE128. */
+  readonly sqeWords: 16 | 32;
+  /** `true` where SQEs of both sizes may stand in the ring. */
+  readonly mixed: boolean;
+  /** `true` where the kernel may read an SQE again after io_uring_enter(). */
+  readonly hold: boolean;
+}
+
+/**
+ * The submission queue: which SQE is next, and how the kernel is told.
+ *
+ * The program owns the SQEs from the kernel's head to its own tail. Filling one
+ * takes plain stores; only the tail that publishes them is atomic.
+ */
+export class SubmissionQueue {
+  /** The SQEs as 32-bit words. */
+  readonly words: Int32Array;
+  /** The SQEs as bytes. */
+  readonly view: DataView;
+  /** SQEs in the ring. */
+  readonly entries: number;
+  /** Words in an SQE: 16 or 32. */
+  readonly sqeWords: 16 | 32;
+  /** `true` where an SQE of either size may be queued. */
+  readonly mixed: boolean;
+  /** `true` where an SQE stays taken until {@linkcode release}. */
+  readonly hold: boolean;
+
+  readonly #ring: Int32Array;
+  readonly #head: number;
+  readonly #tail: number;
+  readonly #flags: number;
+  readonly #array: number;
+  readonly #mask: number;
+  /** The tail of what is filled, ahead of the published one. */
+  #next: number;
+  /** SQEs that are free, where they are held: the last is taken first. */
+  readonly #free: number[] = [];
+
+  /** Takes over a queue that the kernel has laid out. */
+  constructor(layout: SubmissionLayout) {
+    this.words = layout.sqes;
+    const { buffer, byteOffset, byteLength } = layout.sqes;
+    this.view = new DataView(buffer, byteOffset, byteLength);
+    this.entries = layout.entries;
+    this.sqeWords = layout.sqeWords;
+    this.mixed = layout.mixed;
+    this.hold = layout.hold;
+    this.#ring = layout.ring;
+    this.#head = layout.head;
+    this.#tail = layout.tail;
+    this.#flags = layout.flags;
+    this.#array = layout.array;
+    this.#mask = layout.entries - 1;
+    this.#next = layout.ring[layout.tail];
+    // The array is an indirection that only `hold` has a use for. Otherwise
+    // SQE i always stands at place i, and the array is filled once.
+    for (let i = 0; i < layout.entries; i++) {
+      if (layout.hold) this.#free.push(layout.entries - 1 - i);
+      else if (layout.array >= 0) layout.ring[layout.array + i] = i;
+    }
+  }
+
+  /**
+   * The next free SQE as an index into {@linkcode words}, or -1 when the queue
+   * is full. It is not zeroed: every word of it has to be set.
+   *
+   * `wide` asks for a 128-byte SQE in a mixed ring. It takes two places, which
+   * may not straddle the end of the ring: a no-op that posts no CQE fills the
+   * last place where that would happen.
+   *
+   * Matches io_uring_get_sqe() and io_uring_get_sqe128() in liburing.
+   */
+  next(wide = false): number {
+    const next = this.#next;
+    const used = next - Atomics.load(this.#ring, this.#head) | 0;
+    if (this.hold) return this.#nextHeld(used);
+    if (!wide || !this.mixed) {
+      if (used >= this.entries) return -1;
+      this.#next = next + 1 | 0;
+      return (next & this.#mask) * this.sqeWords;
+    }
+    const last = (next & this.#mask) === this.#mask;
+    if (used + (last ? 3 : 2) > this.entries) return -1;
+    if (last) this.#pad(this.#mask * 16);
+    const start = last ? next + 1 | 0 : next;
+    this.#next = start + 2 | 0;
+    return (start & this.#mask) * 16;
+  }
+
+  #nextHeld(used: number): number {
+    if (used >= this.entries) return -1;
+    const sqe = this.#free.pop();
+    if (sqe === undefined) return -1;
+    this.#ring[this.#array + (this.#next & this.#mask)] = sqe;
+    this.#next = this.#next + 1 | 0;
+    return sqe * this.sqeWords;
+  }
+
+  /** Gives back an SQE of a queue that holds them, by its word index. */
+  release(word: number): void {
+    this.#free.push(word / this.sqeWords);
+  }
+
+  #pad(word: number): void {
+    this.words.fill(0, word, word + 16);
+    this.words[word] = IORING_OP_NOP | IOSQE_CQE_SKIP_SUCCESS << 8;
+  }
+
+  /**
+   * Free SQEs: a lower bound in a mixed ring, where a 128-byte SQE takes two.
+   *
+   * Matches io_uring_sq_space_left() in liburing.
+   */
+  get space(): number {
+    const used = this.#next - Atomics.load(this.#ring, this.#head) | 0;
+    const left = this.entries - used;
+    return this.hold ? Math.min(left, this.#free.length) : left;
+  }
+
+  /**
+   * Shows the kernel what was filled, and returns how much of it the kernel has
+   * not taken yet: what io_uring_enter() is to submit. It counts from the
+   * kernel's head, so that after a short submit the rest is submitted once.
+   *
+   * Matches io_uring_flush_sq() in liburing.
+   */
+  publish(): number {
+    // The store releases: the plain stores to the SQEs are seen before it.
+    Atomics.store(this.#ring, this.#tail, this.#next);
+    return this.#next - Atomics.load(this.#ring, this.#head) | 0;
+  }
+
+  /** `true` when the kernel's submission thread sleeps and has to be woken. */
+  get needsWakeup(): boolean {
+    return (Atomics.load(this.#ring, this.#flags) & IORING_SQ_NEED_WAKEUP) !==
+      0;
+  }
+
+  /** `true` when io_uring_enter() would post completions that wait for it. */
+  get needsEnter(): boolean {
+    const waiting = IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN;
+    return (Atomics.load(this.#ring, this.#flags) & waiting) !== 0;
+  }
+
+  /** `true` when the kernel keeps completions that the CQ had no room for. */
+  get overflowed(): boolean {
+    return (Atomics.load(this.#ring, this.#flags) & IORING_SQ_CQ_OVERFLOW) !==
+      0;
+  }
+}

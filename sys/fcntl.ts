@@ -1,0 +1,42 @@
+// <fcntl.h>, Linux 7.2. Four numbers differ between x86-64 and aarch64.
+
+const aarch64 = Deno.build.arch === "aarch64";
+
+/** Open for reading. */
+export const O_RDONLY = 0o0;
+/** Open for writing. */
+export const O_WRONLY = 0o1;
+/** Open for both. */
+export const O_RDWR = 0o2;
+export const O_ACCMODE = 0o3;
+/** Create the file if there is none. */
+export const O_CREAT = 0o100;
+/** With O_CREAT: fail if it exists. */
+export const O_EXCL = 0o200;
+export const O_NOCTTY = 0o400;
+/** Truncate to nothing. */
+export const O_TRUNC = 0o1000;
+/** Write at the end. */
+export const O_APPEND = 0o2000;
+/** Do not block. */
+export const O_NONBLOCK = 0o4000;
+/** Writes complete when the data is stored. */
+export const O_DSYNC = 0o10000;
+/** Bypass the page cache; aligned memory, offsets and lengths. */
+export const O_DIRECT: number = aarch64 ? 0o200000 : 0o40000;
+/** Fail if it is not a directory. */
+export const O_DIRECTORY: number = aarch64 ? 0o40000 : 0o200000;
+/** Fail if it is a symbolic link. */
+export const O_NOFOLLOW: number = aarch64 ? 0o100000 : 0o400000;
+export const O_NOATIME = 0o1000000;
+export const O_CLOEXEC = 0o2000000;
+/** Writes complete when data and metadata are stored. */
+export const O_SYNC = 0o4010000;
+export const O_PATH = 0o10000000;
+/** A file without a name, in this directory. */
+export const O_TMPFILE: number = 0o20000000 | O_DIRECTORY;
+
+export const AT_FDCWD = -100;
+export const AT_EMPTY_PATH = 0x1000;
+
+export const F_GETFL = 3;

@@ -1,0 +1,78 @@
+/** Files by their descriptors, for what is small and synchronous. */
+
+import { AT_EMPTY_PATH, AT_FDCWD, F_GETFL, O_ACCMODE } from "./fcntl.ts";
+import { O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "./fcntl.ts";
+import { S_IFMT, statx } from "./fs.ts";
+import { syscall } from "./libc.ts";
+import { scratch } from "./memory.ts";
+
+/** Opens a path: the descriptor, or `-errno`. */
+export function open(path: string, flags: number = O_RDONLY): number {
+  const { bytes, at } = scratch();
+  const encoded = new TextEncoder().encode(path);
+  bytes.set(encoded);
+  bytes[encoded.length] = 0;
+  return syscall("openat", AT_FDCWD, at, flags | O_CLOEXEC, 0);
+}
+
+/** Closes a descriptor. */
+export function close(fd: number): void {
+  syscall("close", fd);
+}
+
+/** What a small file of /proc or /sys says; `undefined` when it cannot be read. */
+export function readText(path: string): string | undefined {
+  const fd = open(path);
+  if (fd < 0) return undefined;
+  const { bytes, at } = scratch();
+  const read = syscall("read", fd, at, bytes.length);
+  close(fd);
+  if (read < 0) return undefined;
+  return new TextDecoder().decode(bytes.slice(0, read)).trim();
+}
+
+/** What a descriptor refers to. */
+export interface FileFacts {
+  /** One of the `S_IF` constants. */
+  readonly type: number;
+  /** The device, of a device node: its major and minor number. */
+  readonly device: readonly [major: number, minor: number];
+  /** One of O_RDONLY, O_WRONLY, O_RDWR. */
+  readonly access: number;
+}
+
+/** Facts about an open descriptor, or `-errno`. */
+export function fileFacts(fd: number): FileFacts | number {
+  const { bytes, view, at } = scratch();
+  bytes[0] = 0; // The empty path.
+  const rc = syscall("statx", fd, at, AT_EMPTY_PATH, 0, at + 8);
+  if (rc < 0) return rc;
+  const type = statx.stx_mode.get(view, 8) & S_IFMT;
+  const major = statx.stx_rdev_major.get(view, 8);
+  const minor = statx.stx_rdev_minor.get(view, 8);
+  const flags = syscall("fcntl", fd, F_GETFL);
+  if (flags < 0) return flags;
+  return { type, device: [major, minor], access: flags & O_ACCMODE };
+}
+
+/** The descriptors of this process, or `-errno` where /proc is not mounted. */
+export function openDescriptors(): number[] | number {
+  const directory = open("/proc/self/fd", O_DIRECTORY);
+  if (directory < 0) return directory;
+  const found: number[] = [];
+  const { bytes, view, at } = scratch();
+  for (;;) {
+    const length = syscall("getdents64", directory, at, bytes.length);
+    if (length <= 0) break;
+    // struct linux_dirent64: the record's length is at 16, its name at 19.
+    for (let base = 0; base < length;) {
+      const end = base + view.getUint16(base + 16, true);
+      const name = new TextDecoder().decode(bytes.slice(base + 19, end));
+      const fd = parseInt(name);
+      if (fd >= 0 && fd !== directory) found.push(fd);
+      base = end;
+    }
+  }
+  close(directory);
+  return found;
+}

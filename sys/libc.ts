@@ -1,0 +1,142 @@
+/**
+ * The one symbol table.
+ *
+ * libc is opened by the first system call, not at import, and once in an
+ * isolate: a call site that meets two function objects loses the fast path.
+ * Every call returns its result, or `-errno`.
+ *
+ * Each parameter of a fast call is declared as what the kernel reads. An `i32`
+ * leaves the upper half of its register undefined, which the kernel cuts off
+ * itself for an `int`; a `size_t` or an address is a `usize`.
+ *
+ * @module
+ */
+
+import { type SyscallNumbers, syscallNumbers } from "./unistd.ts";
+
+const SYMBOLS = {
+  /**
+   * `int io_uring_enter(unsigned fd, unsigned to_submit,
+   *   unsigned min_complete, unsigned flags, const void *arg, size_t argsz)`
+   */
+  enter: {
+    name: "syscall",
+    parameters: ["i32", "i32", "u32", "u32", "u32", "usize", "usize"],
+    result: "i32",
+  },
+  /** `long syscall(long number, ...)`, for every call that is not hot. */
+  call: {
+    name: "syscall",
+    parameters: ["i32", "usize", "usize", "usize", "usize", "usize", "usize"],
+    result: "i32",
+  },
+  /**
+   * `void *mmap(void *addr, size_t length, int prot, int flags, int fd,
+   *   off_t offset)`
+   */
+  mmap: {
+    parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],
+    result: "usize",
+  },
+  /** `int *__errno_location(void)`: the errno of the calling thread. */
+  __errno_location: { parameters: [], result: "pointer" },
+} as const;
+
+type Symbols = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+
+/** What is known once libc is open. */
+interface Libc {
+  readonly symbols: Symbols;
+  readonly errno: Int32Array;
+  readonly nr: SyscallNumbers;
+}
+
+let opened: Libc | undefined;
+
+/** Opens libc the first time it is needed. */
+export function libc(): Libc {
+  return opened ??= open();
+}
+
+function open(): Libc {
+  const nr = syscallNumbers(Deno.build.os, Deno.build.arch);
+  try {
+    // musl's loader answers to the glibc name too.
+    const { symbols } = Deno.dlopen("libc.so.6", SYMBOLS);
+    const location = symbols.__errno_location();
+    if (location === null) throw new Error("libc has no errno");
+    const errno = new Int32Array(
+      Deno.UnsafePointerView.getArrayBuffer(location, 4),
+    );
+    return { symbols, errno, nr };
+  } catch (cause) {
+    throw explain(cause);
+  }
+}
+
+function explain(cause: unknown): unknown {
+  if (!(cause instanceof Error)) return cause;
+  const advice = "Run with --allow-ffi, without a path: a path scope forbids " +
+    "the pointers that the rings are mapped with, and would limit nothing, " +
+    "since libc can do all that the user can.";
+  if (cause instanceof Deno.errors.NotCapable) {
+    return new Deno.errors.NotCapable(
+      `libc cannot be opened: ${cause.message}. ${advice}`,
+      { cause },
+    );
+  }
+  return new Error(`libc cannot be opened: ${cause.message}. ${advice}`, {
+    cause,
+  });
+}
+
+/** io_uring_enter(2) without an argument: the hot one. */
+export function io_uring_enter(
+  fd: number,
+  toSubmit: number,
+  minComplete: number,
+  flags: number,
+): number {
+  const { symbols, errno, nr } = libc();
+  const rc = symbols.enter(
+    nr.io_uring_enter,
+    fd,
+    toSubmit,
+    minComplete,
+    flags,
+    0n,
+    0n,
+  );
+  // Nothing may allocate between the call and this read: V8's own threads and
+  // Deno's operations make system calls that overwrite errno.
+  return rc >= 0 ? rc : -errno[0];
+}
+
+/** A system call by its name. Negative arguments are sign-extended. */
+export function syscall(
+  name: keyof SyscallNumbers,
+  ...args: (number | bigint)[]
+): number {
+  const { symbols, errno, nr } = libc();
+  const arg = (i: number) => BigInt.asUintN(64, BigInt(args[i] ?? 0));
+  const [a, b, c, d, e, f] = [arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)];
+  const rc = symbols.call(nr[name], a, b, c, d, e, f);
+  return rc >= 0 ? rc : -errno[0];
+}
+
+/** mmap(2): the address, or `-errno` as a negative number. */
+export function mmap(
+  byteLength: number,
+  prot: number,
+  flags: number,
+  fd: number,
+  offset: number,
+): number {
+  const { symbols, errno } = libc();
+  const length = BigInt(byteLength);
+  const at = BigInt(offset);
+  const rc = symbols.mmap(0n, length, prot, flags, fd, at);
+  return rc !== MAP_FAILED ? Number(rc) : -errno[0];
+}
+
+const MAP_FAILED = 0xffff_ffff_ffff_ffffn;

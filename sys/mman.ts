@@ -1,0 +1,6 @@
+// <sys/mman.h>, Linux 7.2. The same on x86-64 and aarch64.
+
+export const PROT_READ = 0x1;
+export const PROT_WRITE = 0x2;
+export const MAP_SHARED = 0x01;
+export const MAP_POPULATE = 0x8000;

@@ -1,0 +1,15 @@
+// <poll.h>, Linux 7.2. The same on x86-64 and aarch64.
+
+/** There is something to read. */
+export const POLLIN = 0x0001;
+/** There is urgent data, or an exceptional event. */
+export const POLLPRI = 0x0002;
+/** Writing would not block. */
+export const POLLOUT = 0x0004;
+/** There is an error. Always waited for. */
+export const POLLERR = 0x0008;
+/** The other end has closed. Always waited for. */
+export const POLLHUP = 0x0010;
+export const POLLNVAL = 0x0020;
+/** The other end writes no more. */
+export const POLLRDHUP = 0x2000;

@@ -1,0 +1,108 @@
+// <asm/unistd.h> of x86-64 and aarch64, Linux 7.2.
+
+/** The system calls this library makes. */
+export interface SyscallNumbers {
+  readonly read: number;
+  readonly write: number;
+  readonly close: number;
+  readonly ioctl: number;
+  readonly fcntl: number;
+  readonly openat: number;
+  readonly readlinkat: number;
+  readonly getdents64: number;
+  readonly statx: number;
+  readonly munmap: number;
+  readonly eventfd2: number;
+  readonly pipe2: number;
+  readonly uname: number;
+  readonly socket: number;
+  readonly socketpair: number;
+  readonly bind: number;
+  readonly listen: number;
+  readonly connect: number;
+  readonly accept4: number;
+  readonly getsockname: number;
+  readonly getpeername: number;
+  readonly getsockopt: number;
+  readonly setsockopt: number;
+  readonly io_uring_setup: number;
+  readonly io_uring_enter: number;
+  readonly io_uring_register: number;
+}
+
+export const __NR_x86_64: SyscallNumbers = {
+  read: 0,
+  write: 1,
+  close: 3,
+  ioctl: 16,
+  fcntl: 72,
+  openat: 257,
+  readlinkat: 267,
+  getdents64: 217,
+  statx: 332,
+  munmap: 11,
+  eventfd2: 290,
+  pipe2: 293,
+  uname: 63,
+  socket: 41,
+  socketpair: 53,
+  bind: 49,
+  listen: 50,
+  connect: 42,
+  accept4: 288,
+  getsockname: 51,
+  getpeername: 52,
+  getsockopt: 55,
+  setsockopt: 54,
+  io_uring_setup: 425,
+  io_uring_enter: 426,
+  io_uring_register: 427,
+};
+
+export const __NR_aarch64: SyscallNumbers = {
+  read: 63,
+  write: 64,
+  close: 57,
+  ioctl: 29,
+  fcntl: 25,
+  openat: 56,
+  readlinkat: 78,
+  getdents64: 61,
+  statx: 291,
+  munmap: 215,
+  eventfd2: 19,
+  pipe2: 59,
+  uname: 160,
+  socket: 198,
+  socketpair: 199,
+  bind: 200,
+  listen: 201,
+  connect: 203,
+  accept4: 242,
+  getsockname: 204,
+  getpeername: 205,
+  getsockopt: 209,
+  setsockopt: 208,
+  io_uring_setup: 425,
+  io_uring_enter: 426,
+  io_uring_register: 427,
+};
+
+/**
+ * The numbers for a machine.
+ *
+ * @throws {Error} on a machine whose numbers are not here: a wrong number is
+ * some other system call.
+ */
+export function syscallNumbers(os: string, arch: string): SyscallNumbers {
+  if (os !== "linux") {
+    throw new Error(
+      `io_uring is a Linux interface, and this is ${os}. Run it on Linux 5.19 or later.`,
+    );
+  }
+  if (arch === "x86_64") return __NR_x86_64;
+  if (arch === "aarch64") return __NR_aarch64;
+  throw new Error(
+    `The system call numbers of ${arch} are not known here: x86_64 and aarch64 are.`,
+  );
+}
