@@ -14,7 +14,7 @@
  * import { siocinq, socketFd } from "@uring/cmd/socket";
  *
  * using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
- * using conn = await Deno.connect(listener.addr as Deno.NetAddr);
+ * using conn = await Deno.connect({ port: listener.addr.port });
  * await using ring = Ring.open();
  * console.log(await ring.cmd(siocinq(socketFd(conn))), "bytes to read");
  * ```

@@ -23,7 +23,7 @@ import { release } from "../sys/uname.ts";
 import type { Command } from "../ring/command.ts";
 import { UringError } from "../ring/errors.ts";
 import { probeOpcodes } from "../ring/register.ts";
-import { Ring, type RingOptions } from "../ring/ring.ts";
+import { Ring } from "../ring/ring.ts";
 import { setup, setupFlagNames } from "../ring/setup.ts";
 import * as sock from "./socket.ts";
 import { uringCmd } from "./uring_cmd.ts";
@@ -147,53 +147,49 @@ function querySetupFlags(): number | null {
 const YES: FamilyProbe = { available: "yes", reason: "" };
 
 function probeFamilies(): Record<string, FamilyProbe> {
-  const tcp = syscall("socket", AF_INET, SOCK_DGRAM, 0);
-  const unix = syscall("socket", AF_UNIX, SOCK_STREAM, 0);
-  const none = open("/dev/null", O_RDWR);
+  const ring = Ring.open({ entries: 4 });
+  const fds = [
+    syscall("socket", AF_INET, SOCK_DGRAM, 0),
+    syscall("socket", AF_UNIX, SOCK_STREAM, 0),
+    open("/dev/null", O_RDWR),
+  ];
+  const [udp, unix, none] = fds;
   const query = { level: SOL_SOCKET, optname: SO_TYPE, length: 4 };
-  const value = new Uint8Array(4);
-  const option = { level: SOL_SOCKET, optname: sock.SO_REUSEADDR, value };
+  const option = { level: SOL_SOCKET, optname: sock.SO_REUSEADDR, value: 0 };
+  const ask = (fd: number, make: (fd: number) => Command<unknown>) =>
+    attempt(ring, fd, make);
   const families = {
-    "/dev/null": attempt(none, uringCmd({ fd: Math.max(none, 0), cmd_op: 0 })),
-    "socket SIOCINQ": attempt(tcp, sock.siocinq(Math.max(tcp, 0))),
-    "socket SIOCOUTQ": attempt(tcp, sock.siocoutq(Math.max(tcp, 0))),
-    "socket GETSOCKOPT": attempt(
-      unix,
-      sock.getsockopt(Math.max(unix, 0), query),
-    ),
-    "socket SETSOCKOPT": attempt(
-      unix,
-      sock.setsockopt(Math.max(unix, 0), option),
-    ),
-    "socket GETSOCKNAME": attempt(tcp, sock.getsockname(Math.max(tcp, 0))),
-    "socket TX_TIMESTAMP": probeTimestamps(tcp),
-    "block DISCARD": probeBlock(),
+    "/dev/null": ask(none, (fd) => uringCmd({ fd, cmd_op: 0 })),
+    "socket SIOCINQ": ask(udp, sock.siocinq),
+    "socket SIOCOUTQ": ask(udp, sock.siocoutq),
+    "socket GETSOCKOPT": ask(unix, (fd) => sock.getsockopt(fd, query)),
+    "socket SETSOCKOPT": ask(unix, (fd) => sock.setsockopt(fd, option)),
+    "socket GETSOCKNAME": ask(udp, sock.getsockname),
+    "socket TX_TIMESTAMP": probeTimestamps(ring, udp),
+    "block DISCARD": probeBlock(ring),
   };
-  for (const fd of [tcp, unix, none]) if (fd >= 0) close(fd);
+  for (const fd of fds) if (fd >= 0) close(fd);
+  ring.close();
   return families;
 }
 
-/** Runs one harmless command on a ring of its own. */
+/** Runs one harmless command. */
 function attempt(
+  ring: Ring,
   fd: number,
-  command: Command<unknown>,
-  options?: RingOptions,
+  make: (fd: number) => Command<unknown>,
 ): FamilyProbe {
   if (fd < 0) {
     const reason = `there is no file to try: ${errnoName(-fd)}`;
     return { available: "unknown", reason };
   }
-  let ring: Ring | null = null;
   try {
-    ring = Ring.open({ entries: 4, ...options });
-    ring.cmdSync(command);
+    ring.cmdSync(make(fd));
     return YES;
   } catch (error) {
     if (!(error instanceof UringError)) throw error;
     const reason = error.message.replace(` on fd ${fd}`, "");
     return { available: "no", reason };
-  } finally {
-    ring?.close();
   }
 }
 
@@ -202,10 +198,10 @@ function attempt(
  * with CQEs too small for it has the handler answer EINVAL, and a kernel that
  * does not know it EOPNOTSUPP.
  */
-function probeTimestamps(fd: number): FamilyProbe {
+function probeTimestamps(ring: Ring, socket: number): FamilyProbe {
   const cmd_op = uapi.SOCKET_URING_OP_TX_TIMESTAMP;
   const name = "TX_TIMESTAMP";
-  const found = attempt(fd, uringCmd({ fd: Math.max(fd, 0), cmd_op, name }));
+  const found = attempt(ring, socket, (fd) => uringCmd({ fd, cmd_op, name }));
   if (found.available === "no" && found.reason.includes("EINVAL")) return YES;
   return found;
 }
@@ -214,7 +210,7 @@ function probeTimestamps(fd: number): FamilyProbe {
  * Sends a command that no kernel knows to a block device opened for reading: a
  * handler answers EINVAL, the lack of one EOPNOTSUPP.
  */
-function probeBlock(): FamilyProbe {
+function probeBlock(ring: Ring): FamilyProbe {
   let reason = "no block device was found";
   const candidates = ["loop0", "nvme0n1", "sda", "vda", "xvda", "mmcblk0"];
   for (const device of candidates) {
@@ -224,8 +220,8 @@ function probeBlock(): FamilyProbe {
       if (denied) reason = `/dev/${device} cannot be opened by this user`;
       continue;
     }
-    const unknown = uringCmd({ fd, cmd_op: 0x12ff, name: "unknown to all" });
-    const found = attempt(fd, unknown);
+    const cmd_op = 0x12ff;
+    const found = attempt(ring, fd, (fd) => uringCmd({ fd, cmd_op }));
     close(fd);
     if (found.reason.includes("EINVAL")) {
       return { available: "yes", reason: `/dev/${device} answers` };

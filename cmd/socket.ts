@@ -9,7 +9,7 @@
  * import { getsockopt, siocoutq, socketFd } from "@uring/cmd/socket";
  *
  * using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
- * using conn = await Deno.connect(listener.addr as Deno.NetAddr);
+ * using conn = await Deno.connect({ port: listener.addr.port });
  * const fd = socketFd(conn);
  *
  * await using ring = Ring.open();

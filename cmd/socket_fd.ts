@@ -45,7 +45,7 @@ interface Looks {
  * import { socketFd } from "@uring/cmd/socket";
  *
  * using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
- * using conn = await Deno.connect(listener.addr as Deno.NetAddr);
+ * using conn = await Deno.connect({ port: listener.addr.port });
  * console.log(socketFd(conn) !== socketFd(listener));
  * ```
  *

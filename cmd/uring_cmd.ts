@@ -218,8 +218,7 @@ function address(
 }
 
 /** Named fields of a struct, made with `u8(offset)`, `pointer(offset)`, ... */
-// deno-lint-ignore no-explicit-any
-export type Layout = { readonly [name: string]: Field<any> };
+export type Layout = { readonly [name: string]: Field };
 
 /** Values for the fields of a {@linkcode Layout}. Fields left out are 0. */
 export type Values<L> = {

@@ -187,7 +187,8 @@ export class Engine {
     const warning = setTimeout(() => this.#warn(), CLOSE_WARNING_MS);
     warning.unref();
     this.#closeTimer = warning;
-    this.#takeTurn();
+    // Not at once: this may be called by a decoder, in the middle of a turn.
+    this.schedule();
     return this.#closed.promise;
   }
 
@@ -374,7 +375,8 @@ export class Engine {
     const command = slot.command!;
     if (flags & uapi.IORING_CQE_F_MORE) {
       if (command.multishot) {
-        deliver(slot, cq, res, flags, -1);
+        // A stream whose decoder has thrown is over, but not for the kernel.
+        if (!deliver(slot, cq, res, flags, -1)) this.#silence(slot);
       } else {
         slot.early = true;
         slot.earlyRes = res;
@@ -388,6 +390,11 @@ export class Engine {
     if (slot.early) deliver(slot, cq, slot.earlyRes, slot.earlyFlags, res);
     else deliver(slot, cq, res, flags, -1);
     this.slots.give(slot);
+  }
+
+  #silence(slot: Slot): void {
+    this.abort(slot, undefined);
+    slot.receiver = NOBODY;
   }
 
   /** After a turn: has the event loop come back when there is more. */

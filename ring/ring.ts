@@ -44,15 +44,18 @@ export interface RingOptions {
   };
   /**
    * Completions are polled for, on devices that can do that. The event loop
-   * turns all the time while commands are in flight.
+   * turns all the time while commands are in flight. `"hybrid"` sleeps a little
+   * before it polls (Linux 6.13).
    */
-  iopoll?: boolean;
+  iopoll?: boolean | "hybrid";
   /**
    * Complete commands only when the program asks: cheapest when driven by
    * `cmdSync` and `cmdAllSync`; a completion the event loop waits for costs one
    * system call more. Linux 6.1.
    */
   deferTaskrun?: boolean;
+  /** A ring whose kernel threads this one shall share. */
+  attach?: Ring;
   /** Take no commands until {@linkcode Ring.restrict} was called. */
   disabled?: boolean;
 }
@@ -106,7 +109,7 @@ export interface RingStats {
  * import { siocinq, socketFd } from "@uring/cmd/socket";
  *
  * using listener = Deno.listen({ port: 0 });
- * using conn = await Deno.connect(listener.addr as Deno.NetAddr);
+ * using conn = await Deno.connect({ port: listener.addr.port });
  * await using ring = Ring.open();
  * console.log(await ring.cmd(siocinq(socketFd(conn))), "bytes to read");
  * ```
@@ -158,6 +161,8 @@ export class Ring implements AsyncDisposable {
     if (options.sqe128) flags |= uapi.IORING_SETUP_SQE128;
     if (options.cqe32) flags |= uapi.IORING_SETUP_CQE32;
     if (options.iopoll) flags |= uapi.IORING_SETUP_IOPOLL;
+    if (options.iopoll === "hybrid") flags |= uapi.IORING_SETUP_HYBRID_IOPOLL;
+    if (options.attach) flags |= uapi.IORING_SETUP_ATTACH_WQ;
     if (options.disabled) flags |= uapi.IORING_SETUP_R_DISABLED;
     if (sqpoll) flags |= uapi.IORING_SETUP_SQPOLL;
     if (thread.cpu !== undefined) flags |= uapi.IORING_SETUP_SQ_AFF;
@@ -175,6 +180,7 @@ export class Ring implements AsyncDisposable {
       cqEntries,
       flags,
       optional,
+      wqFd: options.attach?.fd,
       sqThreadCpu: thread.cpu,
       sqThreadIdleMs: thread.idleMs ?? 1000,
     }));

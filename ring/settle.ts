@@ -22,7 +22,8 @@ export const NOBODY: Receiver = { value() {}, error() {}, end() {} };
  * throws, and runs nobody's code but the command's decoder.
  *
  * `res` and `flags` are those of the completion that has the result, which is
- * not always the one `cq` is on: `notification` is what came after it.
+ * not always the one `cq` is on: `notification` is what came after it. Returns
+ * `false` when the result could not be made, and the receiver has the error.
  */
 export function deliver(
   slot: Slot,
@@ -30,7 +31,7 @@ export function deliver(
   res: number,
   flags: number,
   notification: number,
-): void {
+): boolean {
   const command = slot.command!;
   const { decode, multishot, expected } = command;
   const receiver = slot.receiver!;
@@ -51,7 +52,7 @@ export function deliver(
     }
   } catch (error) {
     receiver.error(slot, error);
-    return;
+    return false;
   }
   const cancelled = res === -ECANCELED || res === -EINTR;
   if (!more && slot.aborted && cancelled) {
@@ -63,6 +64,7 @@ export function deliver(
     const { name, fd, advice } = command;
     receiver.error(slot, new UringError(name, fd, -res, advice(-res)));
   }
+  return true;
 }
 
 /** Tells that a command was aborted. */

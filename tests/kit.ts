@@ -1,0 +1,177 @@
+/** What the tests share: descriptors that close themselves, and other small things. */
+
+import { O_RDWR } from "../sys/fcntl.ts";
+import { close, open } from "../sys/file.ts";
+import { io_uring_sqe } from "../sys/io_uring.ts";
+import { syscall } from "../sys/libc.ts";
+import { scratch } from "../sys/memory.ts";
+import { AF_INET, AF_UNIX, SOCK_STREAM } from "../sys/socket.ts";
+import { type Command, Command as RawCommand } from "../ring/command.ts";
+import { encodeSockaddr } from "../ring/sockaddr.ts";
+import { decodeSockaddr } from "../ring/sockaddr.ts";
+import { socketName } from "../sys/socket_calls.ts";
+
+/** A descriptor that is closed when it goes out of scope. */
+export class Fd implements Disposable {
+  readonly fd: number;
+  #open = true;
+
+  constructor(fd: number) {
+    if (fd < 0) throw new Error(`no descriptor: errno ${-fd}`);
+    this.fd = fd;
+  }
+
+  close(): void {
+    if (this.#open) close(this.fd);
+    this.#open = false;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Two descriptors: a pipe, or the ends of a connection. */
+export class FdPair implements Disposable {
+  readonly left: number;
+  readonly right: number;
+  readonly #fds: Fd[];
+
+  constructor(left: number, right: number) {
+    this.left = left;
+    this.right = right;
+    this.#fds = [new Fd(left), new Fd(right)];
+  }
+
+  [Symbol.dispose](): void {
+    for (const fd of this.#fds) fd.close();
+  }
+}
+
+export function devNull(): Fd {
+  return new Fd(open("/dev/null", O_RDWR));
+}
+
+/** A pipe: `left` reads what `right` writes. */
+export function pipe(): FdPair {
+  const { view, at } = scratch();
+  const rc = syscall("pipe2", at, 0);
+  if (rc < 0) throw new Error(`pipe2: errno ${-rc}`);
+  return new FdPair(view.getInt32(0, true), view.getInt32(4, true));
+}
+
+export function unixPair(type = SOCK_STREAM): FdPair {
+  const { view, at } = scratch();
+  const rc = syscall("socketpair", AF_UNIX, type, 0, at);
+  if (rc < 0) throw new Error(`socketpair: errno ${-rc}`);
+  return new FdPair(view.getInt32(0, true), view.getInt32(4, true));
+}
+
+/** Two ends of a TCP connection on the loopback, by plain system calls. */
+export function tcpPair(): FdPair {
+  using listener = new Fd(syscall("socket", AF_INET, SOCK_STREAM, 0));
+  const left = syscall("socket", AF_INET, SOCK_STREAM, 0);
+  bindTo(listener.fd, "127.0.0.1");
+  syscall("listen", listener.fd, 1);
+  const address = socketName(listener.fd, "getsockname") as Uint8Array;
+  const { bytes, at } = scratch();
+  bytes.set(address);
+  const rc = syscall("connect", left, at, address.length);
+  if (rc < 0) throw new Error(`connect: errno ${-rc}`);
+  return new FdPair(left, syscall("accept4", listener.fd, 0, 0, 0));
+}
+
+function bindTo(fd: number, hostname: string): void {
+  const address = encodeSockaddr({ hostname, port: 0 });
+  const { bytes, at } = scratch();
+  bytes.set(address);
+  const rc = syscall("bind", fd, at, address.length);
+  if (rc < 0) throw new Error(`bind: errno ${-rc}`);
+}
+
+/** The port that a socket is bound to. */
+export function portOf(fd: number): number {
+  const name = socketName(fd, "getsockname") as Uint8Array;
+  const address = decodeSockaddr(name);
+  return "port" in address ? address.port : 0;
+}
+
+/** write(2): the number of bytes, or `-errno`. */
+export function writeSync(fd: number, data: Uint8Array | string): number {
+  const from = typeof data === "string" ? new TextEncoder().encode(data) : data;
+  const { bytes, at } = scratch();
+  bytes.set(from);
+  return syscall("write", fd, at, from.length);
+}
+
+/** The 64 bytes of a command's SQE, with `user_data` 0. */
+export function sqeBytes(command: Command<unknown>): Uint8Array {
+  const words = new Int32Array(16);
+  command.encode(words, 0, false, 0, 0);
+  return new Uint8Array(words.buffer);
+}
+
+/** A command of any opcode, for what the library has no function for. */
+export function custom(
+  spec: ConstructorParameters<typeof RawCommand<number>>[0],
+): Command<number> {
+  return new RawCommand<number>(spec);
+}
+
+/** Byte offset of `addr` in the SQE. */
+export const ADDR = io_uring_sqe.addr.offset;
+
+/** Forces a garbage collection; the tests run with --expose-gc. */
+export function collect(): void {
+  const { gc } = globalThis as unknown as { gc?: () => void };
+  if (!gc) throw new Error("run the tests with --v8-flags=--expose-gc");
+  gc();
+}
+
+/** Lets the event loop turn once. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Waits until a condition holds, for at most ten seconds. */
+export async function until(condition: () => boolean): Promise<void> {
+  const start = performance.now();
+  while (!condition()) {
+    if (performance.now() - start > 10_000) throw new Error("waited in vain");
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+/** How many descriptors this process has open. */
+export function openFdCount(): number {
+  return [...Deno.readDirSync("/proc/self/fd")].length;
+}
+
+/** `true` when this process may do what only root can. */
+export const isRoot: boolean = Deno.uid() === 0;
+
+/** Runs a program that imports this library; only --allow-ffi unless said. */
+export async function run(
+  source: string,
+  { flags = ["--allow-ffi"], args = [] as string[], signal }: {
+    flags?: string[];
+    args?: string[];
+    signal?: AbortSignal;
+  } = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const path = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    const root = new URL("..", import.meta.url).href;
+    await Deno.writeTextFile(path, source.replaceAll("@uring/", root));
+    const command = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-config", "--no-prompt", ...flags, path, ...args],
+      env: { NO_COLOR: "1" },
+      signal,
+    });
+    const { code, stdout, stderr } = await command.output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { code, stdout: text(stdout), stderr: text(stderr) };
+  } finally {
+    await Deno.remove(path);
+  }
+}

@@ -1,0 +1,36 @@
+/** A program that ran, and what it printed. */
+export interface Run {
+  readonly success: boolean;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a program with a text as its standard input. */
+export async function run(
+  command: string,
+  args: readonly string[],
+  { input = "", cwd, env }: {
+    readonly input?: string;
+    readonly cwd?: string | URL;
+    readonly env?: Record<string, string>;
+  } = {},
+): Promise<Run> {
+  const child = new Deno.Command(command, {
+    args: [...args],
+    cwd,
+    env,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const [output] = await Promise.all([
+    child.output(),
+    new Blob([input]).stream().pipeTo(child.stdin),
+  ]);
+  const decoder = new TextDecoder();
+  return {
+    success: output.success,
+    stdout: decoder.decode(output.stdout),
+    stderr: decoder.decode(output.stderr),
+  };
+}

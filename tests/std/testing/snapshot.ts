@@ -1,0 +1,2 @@
+// @ts-types="./snapshot.d.ts"
+export * from "npm:deno-std@1.3.0/testing/snapshot.js";
