@@ -117,7 +117,7 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
   );
 
   const fd = await ring.cmd(op.openat("/dev/null", { flags: O_RDWR }));
-  await show("/dev/null, any command", uringCmd({ fd, cmd_op: 42 }));
+  await show("/dev/null, whatever cmd_op", uringCmd({ fd, cmd_op: 42 }));
 
   const count = 10_000;
   const start = performance.now();

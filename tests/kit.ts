@@ -6,10 +6,10 @@ import { io_uring_sqe } from "../sys/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/memory.ts";
 import { AF_INET, AF_UNIX, SOCK_STREAM } from "../sys/socket.ts";
-import { type Command, Command as RawCommand } from "../ring/command.ts";
-import { encodeSockaddr } from "../ring/sockaddr.ts";
-import { decodeSockaddr } from "../ring/sockaddr.ts";
+import { Command, type CommandSpec } from "../ring/command.ts";
+import { decodeSockaddr, encodeSockaddr } from "../ring/sockaddr.ts";
 import { socketName } from "../sys/socket_calls.ts";
+import { type Run, run } from "./run.ts";
 
 /** A descriptor that is closed when it goes out of scope. */
 export class Fd implements Disposable {
@@ -113,9 +113,9 @@ export function sqeBytes(command: Command<unknown>): Uint8Array {
 
 /** A command of any opcode, for what the library has no function for. */
 export function custom(
-  spec: ConstructorParameters<typeof RawCommand<number>>[0],
+  spec: CommandSpec<number>,
 ): Command<number> {
-  return new RawCommand<number>(spec);
+  return new Command(spec);
 }
 
 /** Byte offset of `addr` in the SQE. */
@@ -150,28 +150,26 @@ export function openFdCount(): number {
 /** `true` when this process may do what only root can. */
 export const isRoot: boolean = Deno.uid() === 0;
 
-/** Runs a program that imports this library; only --allow-ffi unless said. */
-export async function run(
+/** Runs a script that imports this library as `@uring/...`. */
+export async function runScript(
   source: string,
-  { flags = ["--allow-ffi"], args = [] as string[], signal }: {
-    flags?: string[];
-    args?: string[];
-    signal?: AbortSignal;
-  } = {},
-): Promise<{ code: number; stdout: string; stderr: string }> {
+  flags: readonly string[] = ["--allow-ffi"],
+): Promise<Run> {
   const path = await Deno.makeTempFile({ suffix: ".ts" });
   try {
     const root = new URL("..", import.meta.url).href;
     await Deno.writeTextFile(path, source.replaceAll("@uring/", root));
-    const command = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--no-config", "--no-prompt", ...flags, path, ...args],
-      env: { NO_COLOR: "1" },
-      signal,
-    });
-    const { code, stdout, stderr } = await command.output();
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    return { code, stdout: text(stdout), stderr: text(stderr) };
+    return await runDeno(["run", "--no-prompt", ...flags, path]);
   } finally {
     await Deno.remove(path);
   }
+}
+
+/** Runs Deno, behind the words of a `prefix` such as `["setpriv", ...]`. */
+export function runDeno(
+  args: readonly string[],
+  prefix: readonly string[] = [],
+): Promise<Run> {
+  const [program, ...rest] = [...prefix, Deno.execPath(), ...args];
+  return run(program, rest, { env: { NO_COLOR: "1" } });
 }

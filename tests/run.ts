@@ -1,6 +1,7 @@
 /** A program that ran, and what it printed. */
 export interface Run {
   readonly success: boolean;
+  readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -30,6 +31,7 @@ export async function run(
   const decoder = new TextDecoder();
   return {
     success: output.success,
+    code: output.code,
     stdout: decoder.decode(output.stdout),
     stderr: decoder.decode(output.stderr),
   };

@@ -1,0 +1,244 @@
+/** How a process that uses rings lives and ends, and what it says when refused. */
+
+import {
+  assertEquals,
+  assertGreater,
+  assertLess,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
+import { isRoot, runDeno, runScript } from "./kit.ts";
+import type { Run } from "./run.ts";
+
+const IMPORTS = `
+import { Ring } from "@uring/mod.ts";
+import * as op from "@uring/ring/op.ts";
+`;
+
+Deno.test("a process stays while a command is in flight, then exits by itself", async () => {
+  const start = performance.now();
+  const { code, stdout, stderr } = await runScript(`${IMPORTS}
+    const ring = Ring.open();
+    ring.cmd(op.timeout(300)).then(() => console.log("late"));
+  `);
+  assertEquals({ code, stderr, stdout }, {
+    code: 0,
+    stderr: "",
+    stdout: "late\n",
+  });
+  assertGreater(performance.now() - start, 300);
+});
+
+Deno.test("an idle ring that was used does not keep a process", async () => {
+  const { code, stdout } = await runScript(`${IMPORTS}
+    const ring = Ring.open();
+    await ring.cmd(op.timeout(1));
+    await ring.cmd(op.nop());
+    console.log("done");
+  `);
+  assertEquals([code, stdout], [0, "done\n"]);
+});
+
+for (const options of ["{}", "{ iopoll: true }", "{ deferTaskrun: true }"]) {
+  Deno.test(`unref() lets a process go that waits on a ring with ${options}`, async () => {
+    const start = performance.now();
+    const { code, stdout } = await runScript(`${IMPORTS}
+      const ring = Ring.open(${options});
+      ring.unref();
+      const command = ${
+      options.includes("iopoll") ? "op.nop()" : "op.timeout(60_000)"
+    };
+      ring.cmd(command).then(() => console.log("resolved"));
+      setTimeout(() => console.log("bye"), 20);
+    `);
+    assertEquals(code, 0);
+    assertStringIncludes(stdout, "bye");
+    assertLess(performance.now() - start, 30_000);
+  });
+}
+
+Deno.test("ref() holds a process again", async () => {
+  const { stdout } = await runScript(`${IMPORTS}
+    const ring = Ring.open();
+    ring.unref();
+    ring.cmd(op.timeout(100)).then(() => console.log("late"));
+    setTimeout(() => ring.ref(), 10);
+  `);
+  assertEquals(stdout, "late\n");
+});
+
+Deno.test("a worker opens a ring of its own", async () => {
+  const { code, stdout, stderr } = await runScript(
+    `${IMPORTS}
+    const source = \`
+      import { Ring } from "@uring/mod.ts";
+      import * as op from "@uring/ring/op.ts";
+      const ring = Ring.open();
+      await ring.cmd(op.timeout(5));
+      postMessage(await ring.cmd(op.nop()));
+      await ring.close();
+    \`;
+    const url = URL.createObjectURL(new Blob([source], { type: "text/typescript" }));
+    const workers = Array.from({ length: 4 }, () => new Worker(url, { type: "module" }));
+    const ring = Ring.open();
+    const answers = await Promise.all(workers.map((worker) =>
+      new Promise((resolve) => worker.onmessage = ({ data }) => resolve(data))));
+    await ring.cmd(op.timeout(5));
+    workers.forEach((worker) => worker.terminate());
+    console.log(answers.join());
+  `,
+    ["-A"],
+  );
+  assertEquals([code, stdout, stderr], [0, "0,0,0,0\n", ""]);
+});
+
+Deno.test("another thread that submits to a ring is refused by the kernel, with the reason", async () => {
+  const { stdout, stderr } = await runScript(
+    `${IMPORTS}
+    import { Engine } from "@uring/ring/engine.ts";
+    import { io_uring_enter } from "@uring/sys/libc.ts";
+    const ring = Ring.open();
+    await ring.cmd(op.nop());
+    const source = \`
+      import { io_uring_enter } from "@uring/sys/libc.ts";
+      self.onmessage = ({ data }) => postMessage(io_uring_enter(data, 1, 0, 0));
+    \`;
+    const url = URL.createObjectURL(new Blob([source], { type: "text/typescript" }));
+    const worker = new Worker(url, { type: "module" });
+    worker.postMessage(ring.fd);
+    const rc = await new Promise((resolve) => worker.onmessage = ({ data }) => resolve(data));
+    worker.terminate();
+    console.log(rc);
+  `,
+    ["-A"],
+  );
+  // EEXIST where the kernel has IORING_SETUP_SINGLE_ISSUER.
+  assertMatch(stdout, /^(-17|0)\n$/, stderr);
+});
+
+Deno.test("without --allow-ffi the error says what to run with", async () => {
+  for (const flags of [[], ["--allow-ffi=libc.so.6"]]) {
+    const { code, stderr } = await runScript(
+      `import { Ring } from "@uring/mod.ts"; Ring.open();`,
+      flags,
+    );
+    assertEquals(code, 1);
+    assertStringIncludes(stderr, "Run with --allow-ffi, without a path");
+  }
+});
+
+Deno.test("importing asks for no permission and opens nothing", async () => {
+  const { code, stdout, stderr } = await runScript(
+    `
+    import * as m from "@uring/mod.ts";
+    import * as s from "@uring/cmd/socket.ts";
+    import * as b from "@uring/cmd/block.ts";
+    import * as o from "@uring/ring/op.ts";
+    import * as r from "@uring/ring/raw.ts";
+    console.log([m, s, b, o, r].every((each) => Object.keys(each).length > 0));
+  `,
+    [],
+  );
+  assertEquals([code, stdout, stderr], [0, "true\n", ""]);
+});
+
+// ---- The main job ------------------------------------------------------------------
+
+function demo(prefix: readonly string[] = []): Promise<Run> {
+  const main = new URL("../mod.ts", import.meta.url).pathname;
+  return runDeno(["run", "--no-prompt", "--allow-ffi", main], prefix);
+}
+
+Deno.test("the module run as a program shows the kernel, then real commands", async () => {
+  const { code, stdout, stderr } = await demo();
+  assertEquals([code, stderr], [0, ""]);
+  assertMatch(stdout, /^Linux \d+\.\d+.* on (x86_64|aarch64)$/m);
+  assertMatch(stdout, /setup flags: \d+\n.*COOP_TASKRUN/);
+  assertMatch(stdout, /opcodes: \d+\n/);
+  assertStringIncludes(stdout, " URING_CMD");
+  assertMatch(stdout, /whatever cmd_op +\d+ us +0$/m);
+  for (const command of ["SIOCINQ", "SIOCOUTQ", "GETSOCKOPT", "SETSOCKOPT"]) {
+    const available = stdout.includes(`socket ${command}`.padEnd(21) + "yes");
+    const line = new RegExp(`socket ${command}.* us  (.*)`).exec(stdout)![1];
+    if (available) assertMatch(line, /^\d+( bytes)?$/, command);
+    else assertStringIncludes(line, "EOPNOTSUPP", command);
+  }
+  if (/socket SIOCINQ +yes/.test(stdout)) {
+    assertMatch(stdout, /SIOCINQ .* us {2}42 bytes/);
+  }
+  assertMatch(stdout, /GETSOCKNAME.* us {2}(\{"hostname"|.*6\.19)/);
+});
+
+Deno.test({
+  name: "the program says which sysctl refuses io_uring, and how to lift it" +
+    (isRoot ? "" : " (needs root)"),
+  ignore: !isRoot,
+  async fn() {
+    const knob = "/proc/sys/kernel/io_uring_disabled";
+    const before = await Deno.readTextFile(knob);
+    try {
+      await Deno.writeTextFile(knob, "2");
+      const two = await demo();
+      assertEquals(two.code, 1);
+      assertStringIncludes(two.stderr, "io_uring_disabled is 2");
+      assertStringIncludes(two.stderr, "sysctl -w kernel.io_uring_disabled=0");
+      await Deno.writeTextFile(knob, "1");
+      const one = await demo([
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--",
+        "env",
+        "DENO_DIR=/tmp/nobody-deno",
+        "HOME=/tmp",
+      ]);
+      assertEquals(one.code, 1);
+      assertStringIncludes(one.stderr, "io_uring_disabled is 1");
+      assertStringIncludes(one.stderr, "io_uring_group");
+    } finally {
+      await Deno.writeTextFile(knob, before.trim());
+    }
+  },
+});
+
+/** Puts a seccomp filter on the process that answers io_uring_setup() so. */
+const filtered = (errno: number) => `
+  import { libc, syscall } from "@uring/sys/libc.ts";
+  import { scratch } from "@uring/sys/memory.ts";
+  import { Ring } from "@uring/mod.ts";
+  const { symbols } = libc();
+  const prctl = Deno.build.arch === "x86_64" ? 157 : 167;
+  symbols.call(prctl, 38n, 1n, 0n, 0n, 0n, 0n); // PR_SET_NO_NEW_PRIVS
+  const { view, at } = scratch();
+  // struct sock_filter: u16 code, u8 jt, u8 jf, u32 k
+  const program = [
+    [0x20, 0, 0, 0],                    // load the number of the system call
+    [0x15, 0, 1, 425],                  // io_uring_setup?
+    [0x06, 0, 0, 0x00050000 | ${errno}], // then answer the errno
+    [0x06, 0, 0, 0x7fff0000],           // else allow
+  ];
+  program.forEach(([code, jt, jf, k], i) => {
+    view.setUint16(64 + i * 8, code, true);
+    view.setUint8(64 + i * 8 + 2, jt);
+    view.setUint8(64 + i * 8 + 3, jf);
+    view.setUint32(64 + i * 8 + 4, k, true);
+  });
+  view.setUint16(0, program.length, true); // struct sock_fprog
+  view.setBigUint64(8, BigInt(at + 64), true);
+  const rc = symbols.call(prctl, 22n, 2n, BigInt(at), 0n, 0n, 0n); // PR_SET_SECCOMP
+  if (rc !== 0) throw new Error("no filter");
+  try {
+    Ring.open();
+  } catch (error) {
+    console.log(error.code, error.message);
+  }
+  void syscall;
+`;
+
+for (const [name, errno] of [["EPERM", 1], ["ENOSYS", 38]] as const) {
+  Deno.test(`a seccomp filter that answers ${name} is named as the cause`, async () => {
+    const { stdout, stderr } = await runScript(filtered(errno));
+    assertMatch(stdout, new RegExp(`^${name} .*seccomp filter`), stderr);
+  });
+}
