@@ -28,7 +28,7 @@
 import * as E from "../sys/errno.ts";
 import * as uapi from "../sys/io_uring.ts";
 import { SOL_SOCKET } from "../sys/socket.ts";
-import { SOCKADDR_MAX, socketOption } from "../sys/socket_calls.ts";
+import { optionUnit, SOCKADDR_MAX, socketOption } from "../sys/socket_calls.ts";
 import { checkBytes, checkFd, checkInteger, checkU32 } from "../ring/check.ts";
 import {
   Command,
@@ -110,8 +110,9 @@ export function siocinq(file: File): Command<number> {
 }
 
 /**
- * Bytes that were written to a socket and not yet acknowledged, or for UDP not
- * yet sent: `ioctl(SIOCOUTQ)`.
+ * Bytes that were written to a socket and not yet acknowledged:
+ * `ioctl(SIOCOUTQ)`. Of a datagram socket, the memory that datagrams not yet
+ * sent take, which is more than their bytes.
  *
  * `SOCKET_URING_OP_SIOCOUTQ`, Linux 6.6, any user. EOPNOTSUPP: a Unix socket,
  * which answers the ioctl but not the command. EINVAL: a socket that listens.
@@ -152,15 +153,17 @@ export function getsockopt(
   { level, optname, length }: SocketOptionQuery,
 ): Command<Uint8Array> {
   checkInteger("length", length, 0, 65536);
+  const unit = optionUnit(level, optname);
+  const optlen = Math.floor(length / unit);
   return new Command({
     name: "URING_CMD GETSOCKOPT",
     opcode: uapi.IORING_OP_URING_CMD,
     file,
     off: uapi.SOCKET_URING_OP_GETSOCKOPT,
     addr: levelAndName(level, optname),
-    fileIndex: length,
+    fileIndex: optlen,
     operands: [scratchOperand(optval.offset, length)],
-    decode: (done) => done.memory().slice(0, done.res),
+    decode: (done) => done.memory().slice(0, Math.min(done.res, optlen) * unit),
     advice: level === SOL_SOCKET ? optionAdvice : otherLevelAdvice,
   });
 }
@@ -180,7 +183,7 @@ export function getsockoptSync(
   checkU32("optname", optname);
   const value = socketOption(checkFd(fd), level, optname, length);
   if (typeof value !== "number") return value;
-  throw new UringError("getsockopt", fd, -value, optionAdvice(-value));
+  throw new UringError("getsockopt", fd, -value, plainCallAdvice(-value));
 }
 
 /**
@@ -272,7 +275,8 @@ export interface TxTimestamp {
  * `cqe32: true` or `mixed: true`. Set SO_TIMESTAMPING first, with what to
  * report and with SOF_TIMESTAMPING_OPT_TSONLY, without which packets that carry
  * their payload back are passed over. ENOBUFS ends the stream: its ring had no
- * room for a completion.
+ * room for a completion. Older kernels, such as 6.18, say nothing then: the
+ * times that are left over come with the next packet that is sent.
  *
  * @example
  * ```ts ignore
@@ -308,7 +312,7 @@ export function txTimestamps(file: File): Command<TxTimestamp> {
   });
 }
 
-/** SCM_TSTAMP_SND, SCM_TSTAMP_SCHED, SCM_TSTAMP_ACK. */
+/** SCM_TSTAMP_SND, SCM_TSTAMP_SCHED, SCM_TSTAMP_ACK, SCM_TSTAMP_COMPLETION. */
 const TYPES = ["sent", "scheduled", "acknowledged", "sent"] as const;
 
 /** The four bytes of an `int`. */
@@ -333,14 +337,32 @@ const queueAdvice: Advice = (errno) => {
 const optionAdvice: Advice = (errno) => {
   switch (errno) {
     case E.EOPNOTSUPP:
-      return "The file is not a socket, or the kernel is older than 6.7; " +
-        "before about 6.12, Unix sockets took no option commands either.";
+      return "The socket's family does not take this option, the file is not " +
+        "a socket, or the kernel is older than 6.7; before about 6.12, Unix " +
+        "sockets took no option commands at all.";
     case E.ENOPROTOOPT:
       return "The socket has no such option at this level.";
     case E.EINVAL:
+    case E.EDOM:
       return "The value is not one the option takes, or too short for it.";
+    case E.ERANGE:
+      return "The option has more bytes than `length` makes room for.";
+    case E.ENOENT:
+      return "The kernel has nothing of this name. The names for " +
+        "TCP_CONGESTION are in net.ipv4.tcp_available_congestion_control.";
     default:
       return generalAdvice(errno);
+  }
+};
+
+const plainCallAdvice: Advice = (errno) => {
+  switch (errno) {
+    case E.ENOTSOCK:
+      return "The descriptor is not a socket's.";
+    case E.EOPNOTSUPP:
+      return "The socket's family has no options at this level.";
+    default:
+      return optionAdvice(errno);
   }
 };
 

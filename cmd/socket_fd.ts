@@ -70,7 +70,9 @@ export function socketFd(conn: SocketLike): number {
   if (candidates.length === 1) return candidates[0];
   const text = `${looks.local}${looks.remote ? ` to ${looks.remote}` : ""}`;
   if (candidates.length === 0) {
-    throw new Error(`no open socket is ${text}: was it closed?`);
+    throw new Error(
+      `no open socket is ${text}: was it closed, or did its peer reset it?`,
+    );
   }
   const told = toldFd(conn);
   if (told !== undefined && candidates.includes(told)) return told;
@@ -86,15 +88,14 @@ function looksOf(conn: SocketLike): Looks {
     throw new TypeError(`not a connection: ${String(conn)}`);
   }
   if ("localAddr" in conn) {
-    const { localAddr, remoteAddr } = conn;
-    const type = typeOf(localAddr);
-    const remote = addressKey(remoteAddr);
-    return { local: addressKey(localAddr), remote, type, listens: false };
+    const local = addressKey(conn.localAddr);
+    const remote = addressKey(conn.remoteAddr);
+    return { local, remote, type: typeOf(conn.localAddr), listens: false };
   }
   if ("addr" in conn) {
+    const local = addressKey(conn.addr);
     const type = typeOf(conn.addr);
-    const listens = type === SOCK_STREAM;
-    return { local: addressKey(conn.addr), remote: null, type, listens };
+    return { local, remote: null, type, listens: type === SOCK_STREAM };
   }
   const { localAddress, localPort, remoteAddress, remotePort } = conn;
   if (localAddress === undefined || remoteAddress === undefined) {
@@ -131,9 +132,16 @@ function typeOf({ transport }: Deno.Addr): number {
 }
 
 function addressKey(address: Deno.Addr): string {
-  if ("path" in address) return `unix ${address.path ?? ""}`;
+  if (typeof address !== "object" || address === null) {
+    throw new TypeError(`not an address: ${String(address)}`);
+  }
+  if ("path" in address) return pathKey(address.path);
   if ("hostname" in address) return ipKey(address.hostname, address.port);
   throw new TypeError(`sockets of ${address.transport} are not found here`);
+}
+
+function pathKey(path: string | null): string {
+  return path ? `unix ${JSON.stringify(path)}` : "an unnamed Unix socket";
 }
 
 /** An address as text that is the same however it was written. */
@@ -149,7 +157,7 @@ function keyOf(sockaddr: Uint8Array): string {
   } catch {
     return "of another family";
   }
-  if ("path" in address) return `unix ${address.path ?? ""}`;
+  if ("path" in address) return pathKey(address.path);
   // An IPv6 socket writes an IPv4 address in its own way.
   const mapped = /^::ffff:([0-9a-f]+):([0-9a-f]+)$/.exec(address.hostname);
   const hostname = mapped

@@ -25,7 +25,14 @@ export type SocketAddress = IpAddress | UnixAddress;
 /** The `struct sockaddr` of an address. */
 export function encodeSockaddr(address: SocketAddress): Uint8Array {
   if ("path" in address) {
-    const path = new TextEncoder().encode(address.path ?? "");
+    const name = address.path ?? "";
+    if (name.includes("\0") && !name.startsWith("\0")) {
+      throw new TypeError(
+        "path has a zero byte in it, which only the name of an abstract " +
+          "Unix socket may have",
+      );
+    }
+    const path = new TextEncoder().encode(name);
     if (path.length > 107) {
       throw new RangeError(
         `a path of a Unix socket has at most 107 bytes, not ${path.length}`,
@@ -65,14 +72,18 @@ export function decodeSockaddr(bytes: Uint8Array): SocketAddress {
       if (path.length === 0) return { path: null };
       const end = path[0] === 0 ? -1 : path.indexOf(0);
       const name = end < 0 ? path : path.subarray(0, end);
-      return { path: new TextDecoder().decode(name.slice()) };
+      // A path may start with what elsewhere is a byte order mark.
+      const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+      return { path: decoder.decode(name.slice()) };
     }
     case AF_INET: {
+      checkLength(bytes, sizeof(sockaddr_in));
       const port = view.getUint16(sockaddr_in.sin_port.offset);
       const hostname = sockaddr_in.sin_addr.get(view, 0).join(".");
       return { hostname, port };
     }
     case AF_INET6: {
+      checkLength(bytes, sizeof(sockaddr_in6));
       const port = view.getUint16(sockaddr_in6.sin6_port.offset);
       const at = sockaddr_in6.sin6_addr.offset;
       const groups = Array.from(
@@ -88,6 +99,11 @@ export function decodeSockaddr(bytes: Uint8Array): SocketAddress {
   }
 }
 
+function checkLength({ length }: Uint8Array, least: number): void {
+  if (length >= least) return;
+  throw new TypeError(`the address has ${least} bytes, and ${length} are here`);
+}
+
 function make(byteLength: number): { view: DataView; bytes: Uint8Array } {
   const bytes = new Uint8Array(byteLength);
   return { view: new DataView(bytes.buffer), bytes };
@@ -95,8 +111,9 @@ function make(byteLength: number): { view: DataView; bytes: Uint8Array } {
 
 function parseIpv4(text: string): Uint8Array | null {
   const parts = text.split(".");
+  // A leading zero is refused: to some it means an octal number.
   const valid = parts.length === 4 &&
-    parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) <= 255);
+    parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && +part <= 255);
   return valid ? Uint8Array.from(parts, Number) : null;
 }
 
@@ -106,8 +123,9 @@ function parseIpv6(text: string): Uint8Array {
   );
   let short: string;
   try {
-    // A URL checks the address, and turns an IPv4 tail into groups.
-    if (!text.includes(":")) throw refused;
+    // A URL checks the address, and turns an IPv4 tail into groups. It must
+    // not see what would end the address, or what it passes over.
+    if (!/^[\da-f:.]*:[\da-f:.]*$/i.test(text)) throw refused;
     short = new URL(`http://[${text}]`).hostname.slice(1, -1);
   } catch {
     throw refused;
