@@ -184,9 +184,9 @@ export class Engine {
     this.state = "closing";
     const reason = new DOMException("The ring was closed", "AbortError");
     for (const slot of [...this.slots.busy()]) this.abort(slot, reason);
-    const warning = setTimeout(() => this.#warn(), CLOSE_WARNING_MS);
-    warning.unref();
-    this.#closeTimer = warning;
+    if (this.#referenced) {
+      this.#closeTimer = setTimeout(() => this.#warn(), CLOSE_WARNING_MS);
+    }
     // Not at once: this may be called by a decoder, in the middle of a turn.
     this.schedule();
     return this.#closed.promise;

@@ -183,15 +183,11 @@ Deno.test({
       assertStringIncludes(two.stderr, "io_uring_disabled is 2");
       assertStringIncludes(two.stderr, "sysctl -w kernel.io_uring_disabled=0");
       await Deno.writeTextFile(knob, "1");
+      // Root without CAP_SYS_ADMIN, which would pass all the same.
       const one = await demo([
         "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-        "--",
-        "env",
-        "DENO_DIR=/tmp/nobody-deno",
-        "HOME=/tmp",
+        "--bounding-set=-sys_admin",
+        "--inh-caps=-sys_admin",
       ]);
       assertEquals(one.code, 1);
       assertStringIncludes(one.stderr, "io_uring_disabled is 1");
