@@ -100,18 +100,21 @@ export class CompletionQueue {
     Atomics.store(this.#ring, this.#headIndex, this.#head);
   }
 
-  /** How many completions the kernel has posted beyond the cursor. */
+  /**
+   * How many completions the kernel has posted beyond the cursor: in a mixed
+   * ring the places they take, which are two for a large one.
+   */
   get ready(): number {
     this.#tail = Atomics.load(this.#ring, this.#tailIndex);
     return this.#tail - this.#head | 0;
   }
 
-  /** The low 32 bits of `user_data`. */
+  /** The low 32 bits of `user_data`, as a signed number. */
   get userDataLow(): number {
     return this.#ring[this.#at];
   }
 
-  /** The high 32 bits of `user_data`. */
+  /** The high 32 bits of `user_data`, as a signed number. */
   get userDataHigh(): number {
     return this.#ring[this.#at + 1];
   }
@@ -121,7 +124,7 @@ export class CompletionQueue {
     return this.#ring[this.#at + 2];
   }
 
-  /** The `IORING_CQE_F_` bits. */
+  /** The `IORING_CQE_F_` bits, as a signed number. */
   get flags(): number {
     return this.#ring[this.#at + 3];
   }

@@ -111,9 +111,11 @@ export class Slots {
 
   /** Takes a slot back, with its memory. */
   give(slot: Slot): void {
-    for (const block of slot.blocks) if (block !== null) give(block);
-    slot.blocks.length = 0;
-    slot.addresses.length = 0;
+    if (slot.addresses.length > 0) {
+      for (const block of slot.blocks) if (block !== null) give(block);
+      slot.blocks.length = 0;
+      slot.addresses.length = 0;
+    }
     if (slot.signal !== null) {
       slot.signal.removeEventListener("abort", slot.onAbort!);
       slot.signal = null;

@@ -25,10 +25,11 @@
 import { IORING_ENTER_GETEVENTS } from "../sys/io_uring.ts";
 import { addressOf as arenaAddress, arena } from "../sys/memory.ts";
 import { high, low } from "../sys/struct.ts";
+import { checkInteger } from "./check.ts";
 import type { RingHandle } from "./setup.ts";
 import type { SubmissionQueue } from "./squeue.ts";
 
-export { setup } from "./setup.ts";
+export { rereadsSqes, setup } from "./setup.ts";
 export type { RingHandle, SetupOptions } from "./setup.ts";
 export { SubmissionQueue } from "./squeue.ts";
 export type { SubmissionLayout } from "./squeue.ts";
@@ -97,7 +98,7 @@ export interface RawSqe {
   len?: number;
   /** Byte 28: `rw_flags`, `uring_cmd_flags`, ... */
   opFlags?: number;
-  /** Byte 32, the low half of 64 bits. */
+  /** Byte 32, the low 32 of 64 bits; `cq.userDataLow` reads it back signed. */
   userData?: number;
   /** Byte 40, 16 bits. */
   bufIndex?: number;
@@ -158,6 +159,7 @@ export function enter(ring: RingHandle, options: EnterOptions = {}): number {
 
 /** Memory that JavaScript cannot take away: as `Ring.alloc`. */
 export function alloc(byteLength: number): Uint8Array {
+  checkInteger("byteLength", byteLength, 1, 2 ** 32 - 65536);
   return new Uint8Array(arena(byteLength), 0, byteLength);
 }
 

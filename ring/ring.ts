@@ -14,7 +14,12 @@ import { UringError } from "./errors.ts";
 import type { Receiver, Slot } from "./pending.ts";
 import * as register from "./register.ts";
 import { AWAITED } from "./settle.ts";
-import { type RingHandle, setup, setupFlagNames } from "./setup.ts";
+import {
+  rereadsSqes,
+  type RingHandle,
+  setup,
+  setupFlagNames,
+} from "./setup.ts";
 import { CommandStream } from "./stream.ts";
 
 /** What {@linkcode Ring.open} is asked for. */
@@ -180,6 +185,7 @@ export class Ring implements AsyncDisposable {
       cqEntries,
       flags,
       optional,
+      hold: rereadsSqes(),
       wqFd: options.attach?.fd,
       sqThreadCpu: thread.cpu,
       sqThreadIdleMs: thread.idleMs ?? 1000,

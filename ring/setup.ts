@@ -27,8 +27,8 @@ export interface SetupOptions {
   /** With IORING_SETUP_ATTACH_WQ: the ring whose workers are shared. */
   wqFd?: number;
   /**
-   * Keep an SQE untouched until its command has completed. Default: on the
-   * kernels that need it, 6.10 to 6.13.
+   * Keep each SQE untouched until `sq.release()`: for uring commands on the
+   * kernels that read an SQE again, see {@linkcode rereadsSqes}.
    */
   hold?: boolean;
 }
@@ -80,7 +80,7 @@ const OPTIONAL = [
 export function setup(options: SetupOptions): RingHandle {
   const required = options.flags ?? 0;
   let optional = (options.optional ?? 0) & ~required;
-  const hold = options.hold ?? needsHold();
+  const { hold = false } = options;
   if (hold) optional &= ~uapi.IORING_SETUP_NO_SQARRAY;
   for (;;) {
     const fd = tryset(options, required | optional);
@@ -93,8 +93,13 @@ export function setup(options: SetupOptions): RingHandle {
   }
 }
 
-/** Linux 6.10 to 6.13 read a uring command's SQE again after it was deferred. */
-function needsHold(): boolean {
+/**
+ * `true` on Linux 6.10 to 6.13, which read the SQE of a uring command again when
+ * it was deferred to a worker, linked or drained, after io_uring_enter() has
+ * returned (io_uring_cmd_prep() there; mended in 6.14). Until the command has
+ * completed, its SQE must not be used for another.
+ */
+export function rereadsSqes(): boolean {
   const running = version();
   return running >= 6010 && running < 6014;
 }

@@ -4,6 +4,8 @@ import {
   IORING_SQ_NEED_WAKEUP,
   IORING_SQ_TASKRUN,
   IOSQE_CQE_SKIP_SUCCESS,
+  IOSQE_IO_HARDLINK,
+  IOSQE_IO_LINK,
 } from "../sys/io_uring.ts";
 
 /** Where a submission queue is, in 32-bit words of its mappings. */
@@ -30,6 +32,9 @@ export interface SubmissionLayout {
   readonly hold: boolean;
 }
 
+/** Flags of an SQE that link the next one to it, in its first word. */
+const LINKED = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8;
+
 /**
  * The submission queue: which SQE is next, and how the kernel is told.
  *
@@ -45,7 +50,7 @@ export class SubmissionQueue {
   readonly entries: number;
   /** Words in an SQE: 16 or 32. */
   readonly sqeWords: 16 | 32;
-  /** `true` where an SQE of either size may be queued. */
+  /** `true` where an SQE of either size may be queued, and none is held. */
   readonly mixed: boolean;
   /** `true` where an SQE stays taken until {@linkcode release}. */
   readonly hold: boolean;
@@ -58,6 +63,10 @@ export class SubmissionQueue {
   readonly #mask: number;
   /** The tail of what is filled, ahead of the published one. */
   #next: number;
+  /** Tail at the first SQE of the chain that the next one would belong to. */
+  #chain = 0;
+  /** Word index of the SQE before the next one; -1 when that was published. */
+  #last = -1;
   /** SQEs that are free, where they are held: the last is taken first. */
   readonly #free: number[] = [];
 
@@ -68,7 +77,7 @@ export class SubmissionQueue {
     this.view = new DataView(buffer, byteOffset, byteLength);
     this.entries = layout.entries;
     this.sqeWords = layout.sqeWords;
-    this.mixed = layout.mixed;
+    this.mixed = layout.mixed && !layout.hold;
     this.hold = layout.hold;
     this.#ring = layout.ring;
     this.#head = layout.head;
@@ -91,7 +100,9 @@ export class SubmissionQueue {
    *
    * `wide` asks for a 128-byte SQE in a mixed ring. It takes two places, which
    * may not straddle the end of the ring: a no-op that posts no CQE fills the
-   * last place where that would happen.
+   * place where that would happen. Between two SQEs of a chain it would end the
+   * chain: it goes before the chain instead, and those that were filled since
+   * the last {@linkcode publish} move up by one place.
    *
    * Matches io_uring_get_sqe() and io_uring_get_sqe128() in liburing.
    */
@@ -99,17 +110,23 @@ export class SubmissionQueue {
     const next = this.#next;
     const used = next - Atomics.load(this.#ring, this.#head) | 0;
     if (this.hold) return this.#nextHeld(used);
-    if (!wide || !this.mixed) {
-      if (used >= this.entries) return -1;
-      this.#next = next + 1 | 0;
-      return (next & this.#mask) * this.sqeWords;
-    }
-    const last = (next & this.#mask) === this.#mask;
-    if (used + (last ? 3 : 2) > this.entries) return -1;
-    if (last) this.#pad(this.#mask * 16);
-    const start = last ? next + 1 | 0 : next;
-    this.#next = start + 2 | 0;
-    return (start & this.#mask) * 16;
+    if (this.mixed) return this.#nextMixed(used, wide);
+    if (used >= this.entries) return -1;
+    this.#next = next + 1 | 0;
+    return (next & this.#mask) * this.sqeWords;
+  }
+
+  #nextMixed(used: number, wide: boolean): number {
+    const fill = wide && (this.#next & this.#mask) === this.#mask;
+    const places = (wide ? 2 : 1) + (fill ? 1 : 0);
+    if (used + places > this.entries) return -1;
+    const linked = this.#last >= 0 && (this.words[this.#last] & LINKED) !== 0;
+    if (!linked) this.#chain = this.#next;
+    if (fill) this.#pad((this.#chain & this.#mask) * 16);
+    this.#next = this.#next + places | 0;
+    this.#last = (this.#next - (wide ? 2 : 1) & this.#mask) * 16;
+    this.words[this.#last] = 0; // Links nothing, until the caller says so.
+    return this.#last;
   }
 
   #nextHeld(used: number): number {
@@ -126,9 +143,12 @@ export class SubmissionQueue {
     this.#free.push(word / this.sqeWords);
   }
 
+  /** Puts a no-op at `word`; what is there, up to the last place, moves up. */
   #pad(word: number): void {
+    this.words.copyWithin(word + 16, word, this.#mask * 16);
     this.words.fill(0, word, word + 16);
     this.words[word] = IORING_OP_NOP | IOSQE_CQE_SKIP_SUCCESS << 8;
+    this.#chain = this.#chain + 1 | 0;
   }
 
   /**
@@ -152,6 +172,7 @@ export class SubmissionQueue {
   publish(): number {
     // The store releases: the plain stores to the SQEs are seen before it.
     Atomics.store(this.#ring, this.#tail, this.#next);
+    this.#last = -1;
     return this.#next - Atomics.load(this.#ring, this.#head) | 0;
   }
 
