@@ -43,6 +43,7 @@ export class Engine {
   submitted = 0;
   completions = 0;
   wakes = 0;
+  overflows = 0;
   inFlight = 0;
   waiting = 0;
 
@@ -341,7 +342,9 @@ export class Engine {
   /** Takes all that has completed, and what the CQ had no room for. */
   #reap(): void {
     this.#reapPosted();
-    while (this.#handle.sq.needsEnter && this.state !== "failed") {
+    const { sq } = this.#handle;
+    while (sq.needsEnter && this.state !== "failed") {
+      if (sq.overflowed) this.overflows++;
       this.#enter(0, 0, uapi.IORING_ENTER_GETEVENTS);
       if (this.#reapPosted() === 0) return;
     }

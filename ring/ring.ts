@@ -93,6 +93,8 @@ export interface RingStats {
   readonly completions: number;
   /** Times that a later completion woke the event loop. */
   readonly wakes: number;
+  /** Times that the kernel had kept completions which the CQ had no room for. */
+  readonly overflows: number;
   /** Commands in the kernel, or about to be. */
   readonly inFlight: number;
   /** Commands that wait until there is room for them. */
@@ -413,9 +415,17 @@ export class Ring implements AsyncDisposable {
 
   /** Counts of what the ring has done, and of what it is doing. */
   stats(): RingStats {
-    const { enters, submitted, completions, wakes, inFlight, waiting } =
-      this.#engine;
-    return { enters, submitted, completions, wakes, inFlight, waiting };
+    const { enters, submitted, completions, wakes } = this.#engine;
+    const { overflows, inFlight, waiting } = this.#engine;
+    return {
+      enters,
+      submitted,
+      completions,
+      wakes,
+      overflows,
+      inFlight,
+      waiting,
+    };
   }
 
   /** Lets commands in flight keep the process alive: the default. */
