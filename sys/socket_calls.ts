@@ -2,6 +2,7 @@
 
 import { syscall } from "./libc.ts";
 import { scratch } from "./memory.ts";
+import { SOL_SOCKET } from "./socket.ts";
 
 /** The largest `struct sockaddr`: `sizeof(struct sockaddr_storage)`. */
 export const SOCKADDR_MAX = 128;
@@ -17,6 +18,18 @@ export function socketName(
   return rc < 0 ? rc : bytes.slice(8, 8 + view.getUint32(0, true));
 }
 
+/** SO_GET_FILTER of <asm-generic/socket.h>. */
+const SO_GET_FILTER = 26;
+
+/**
+ * Bytes in one of what the kernel counts an option's length in. A filter is
+ * counted in `struct sock_filter`, in sk_get_filter(): with a length in bytes
+ * the kernel would write eight times as much.
+ */
+export function optionUnit(level: number, optname: number): number {
+  return level === SOL_SOCKET && optname === SO_GET_FILTER ? 8 : 1;
+}
+
 /** The value of a socket option, or `-errno`. */
 export function socketOption(
   fd: number,
@@ -25,8 +38,13 @@ export function socketOption(
   byteLength: number,
 ): Uint8Array | number {
   const { bytes, view, at } = scratch();
+  const unit = optionUnit(level, optname);
+  const length = Math.floor(byteLength / unit);
   bytes.fill(0, 8, 8 + byteLength);
-  view.setUint32(0, byteLength, true);
+  view.setUint32(0, length, true);
   const rc = syscall("getsockopt", fd, level, optname, at + 8, at);
-  return rc < 0 ? rc : bytes.slice(8, 8 + view.getUint32(0, true));
+  if (rc < 0) return rc;
+  // Some options answer how long they are, although less was asked for.
+  const given = Math.min(view.getUint32(0, true), length);
+  return bytes.slice(8, 8 + given * unit);
 }
