@@ -242,9 +242,9 @@ export class Engine {
   #room(count: number): boolean {
     const { sq } = this.#handle;
     const places = this.#places(count);
-    if (sq.space >= places) return true;
+    if (sq.has(places)) return true;
     this.#submit();
-    return sq.space >= places;
+    return sq.has(places);
   }
 
   /** Places for `count` SQEs: in a mixed ring two each, and one filler. */

@@ -198,8 +198,8 @@ function mapped(fd: number, hold: boolean): RingHandle {
   // A registered ring saves the kernel a look-up of the file at each enter.
   // A thread has 16 of them; later rings do without.
   const index = registerRingFd(fd);
-  const target = index >= 0 ? index : fd;
-  const registered = index >= 0 ? uapi.IORING_ENTER_REGISTERED_RING : 0;
+  let target = index >= 0 ? index : fd;
+  let registered = index >= 0 ? uapi.IORING_ENTER_REGISTERED_RING : 0;
   return {
     fd,
     flags,
@@ -212,6 +212,9 @@ function mapped(fd: number, hold: boolean): RingHandle {
       mappings.forEach(unmap);
       if (index >= 0) unregisterRingFd(fd, index);
       close(fd);
+      // The numbers are soon another ring's: entering is EBADF from now on.
+      target = -1;
+      registered = 0;
     },
   };
 }

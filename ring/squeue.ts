@@ -63,6 +63,8 @@ export class SubmissionQueue {
   readonly #mask: number;
   /** The tail of what is filled, ahead of the published one. */
   #next: number;
+  /** The kernel's head when it was last read: it can only have moved on. */
+  #seen: number;
   /** Tail at the first SQE of the chain that the next one would belong to. */
   #chain = 0;
   /** Word index of the SQE before the next one; -1 when that was published. */
@@ -86,6 +88,7 @@ export class SubmissionQueue {
     this.#array = layout.array;
     this.#mask = layout.entries - 1;
     this.#next = layout.ring[layout.tail];
+    this.#seen = layout.ring[layout.head];
     // The array is an indirection that only `hold` has a use for. Otherwise
     // SQE i always stands at place i, and the array is filled once.
     for (let i = 0; i < layout.entries; i++) {
@@ -107,19 +110,18 @@ export class SubmissionQueue {
    * Matches io_uring_get_sqe() and io_uring_get_sqe128() in liburing.
    */
   next(wide = false): number {
+    if (this.hold) return this.#nextHeld();
+    if (this.mixed) return this.#nextMixed(wide);
+    if (!this.has(1)) return -1;
     const next = this.#next;
-    const used = next - Atomics.load(this.#ring, this.#head) | 0;
-    if (this.hold) return this.#nextHeld(used);
-    if (this.mixed) return this.#nextMixed(used, wide);
-    if (used >= this.entries) return -1;
     this.#next = next + 1 | 0;
     return (next & this.#mask) * this.sqeWords;
   }
 
-  #nextMixed(used: number, wide: boolean): number {
+  #nextMixed(wide: boolean): number {
     const fill = wide && (this.#next & this.#mask) === this.#mask;
     const places = (wide ? 2 : 1) + (fill ? 1 : 0);
-    if (used + places > this.entries) return -1;
+    if (!this.has(places)) return -1;
     const linked = this.#last >= 0 && (this.words[this.#last] & LINKED) !== 0;
     if (!linked) this.#chain = this.#next;
     if (fill) this.#pad((this.#chain & this.#mask) * 16);
@@ -129,13 +131,24 @@ export class SubmissionQueue {
     return this.#last;
   }
 
-  #nextHeld(used: number): number {
-    if (used >= this.entries) return -1;
-    const sqe = this.#free.pop();
-    if (sqe === undefined) return -1;
+  #nextHeld(): number {
+    if (!this.has(1)) return -1;
+    const sqe = this.#free.pop()!;
     this.#ring[this.#array + (this.#next & this.#mask)] = sqe;
     this.#next = this.#next + 1 | 0;
     return sqe * this.sqeWords;
+  }
+
+  /**
+   * `true` when `count` places are free. The kernel's head is read only when
+   * the last reading of it is not enough.
+   */
+  has(count: number): boolean {
+    if (this.hold && this.#free.length < count) return false;
+    const { entries } = this;
+    if ((this.#next - this.#seen | 0) + count <= entries) return true;
+    this.#seen = Atomics.load(this.#ring, this.#head);
+    return (this.#next - this.#seen | 0) + count <= entries;
   }
 
   /** Gives back an SQE of a queue that holds them, by its word index. */
@@ -152,7 +165,7 @@ export class SubmissionQueue {
   }
 
   /**
-   * Free SQEs: a lower bound in a mixed ring, where a 128-byte SQE takes two.
+   * Free SQEs: places, of which a 128-byte SQE in a mixed ring takes two.
    *
    * Matches io_uring_sq_space_left() in liburing.
    */
@@ -173,7 +186,8 @@ export class SubmissionQueue {
     // The store releases: the plain stores to the SQEs are seen before it.
     Atomics.store(this.#ring, this.#tail, this.#next);
     this.#last = -1;
-    return this.#next - Atomics.load(this.#ring, this.#head) | 0;
+    this.#seen = Atomics.load(this.#ring, this.#head);
+    return this.#next - this.#seen | 0;
   }
 
   /** `true` when the kernel's submission thread sleeps and has to be woken. */
