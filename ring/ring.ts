@@ -211,6 +211,9 @@ export class Ring implements AsyncDisposable {
    * Aborting the signal asks the kernel to cancel. The promise still settles
    * with what came of the command: its result if it was faster, or the signal's
    * reason. A command that a driver has taken up cannot be cancelled.
+   *
+   * Keep the descriptor open until then: the kernel looks for the file when the
+   * command starts, and the number may be another file's by then.
    */
   cmd<T>(command: Command<T>, options?: CommandOptions): Promise<T> {
     try {
@@ -336,9 +339,13 @@ export class Ring implements AsyncDisposable {
     return files.slice();
   }
 
-  /** Takes the table of files away. Commands in flight keep their files. */
+  /**
+   * Takes the table of files away. Refused while commands under way use it: a
+   * command finds its file when it starts, and could find that of a later table.
+   */
   unregisterFiles(): void {
     this.#checkOpen();
+    this.#checkUnused("files", ({ fixedFile }) => fixedFile !== null);
     this.#register("UNREGISTER_FILES", register.unregisterFiles(this.fd));
     this.#files = [];
   }
@@ -368,9 +375,10 @@ export class Ring implements AsyncDisposable {
     return made.slice();
   }
 
-  /** Unpins the buffers. Commands in flight keep theirs. */
+  /** Unpins the buffers. Refused while commands under way use them. */
   unregisterBuffers(): void {
     this.#checkOpen();
+    this.#checkUnused("buffers", ({ fixedBuffer }) => fixedBuffer !== null);
     this.#register("UNREGISTER_BUFFERS", register.unregisterBuffers(this.fd));
     this.#buffers = [];
   }
@@ -464,6 +472,16 @@ export class Ring implements AsyncDisposable {
         throw this.#engine.failure;
       default:
         throw new TypeError("the ring is closed");
+    }
+  }
+
+  #checkUnused(table: string, uses: (command: Command<unknown>) => boolean) {
+    for (const { command } of this.#engine.slots.busy()) {
+      if (!uses(command!)) continue;
+      throw new TypeError(
+        `${command!.name} is under way and uses the table of ${table}: wait ` +
+          "for it first",
+      );
     }
   }
 

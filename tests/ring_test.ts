@@ -522,6 +522,23 @@ Deno.test("registered files are used by their place, after the descriptor is clo
   await assertRejects(() => other.cmd(command), TypeError, "table of files");
 });
 
+Deno.test("a table is not taken away from commands that are under way", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  const [file] = ring.registerFiles([pair.left]);
+  const bytes = ring.alloc(8);
+  const [buffer] = ring.registerBuffers([bytes]);
+  const read = ring.cmd(op.read(file, bytes, { buffer }));
+  // It is queued only, and would meet the next table.
+  assertThrows(() => ring.unregisterFiles(), TypeError, "READ_FIXED");
+  await turn();
+  assertThrows(() => ring.unregisterBuffers(), TypeError, "READ_FIXED");
+  writeSync(pair.right, "x");
+  assertEquals(await read, 1);
+  ring.unregisterFiles();
+  ring.unregisterBuffers();
+});
+
 Deno.test("a second table of files is refused with the reason", async () => {
   await using ring = Ring.open();
   ring.registerFiles([0]);
