@@ -16,8 +16,7 @@ import {
 } from "../sys/io_uring_query.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/memory.ts";
-import { AF_INET, AF_UNIX, SO_TYPE, SOCK_DGRAM } from "../sys/socket.ts";
-import { SOCK_STREAM, SOL_SOCKET } from "../sys/socket.ts";
+import { AF_INET, SO_TYPE, SOCK_DGRAM, SOL_SOCKET } from "../sys/socket.ts";
 import { sizeof } from "../sys/struct.ts";
 import { release } from "../sys/uname.ts";
 import type { Command } from "../ring/command.ts";
@@ -150,10 +149,9 @@ function probeFamilies(): Record<string, FamilyProbe> {
   const ring = Ring.open({ entries: 4 });
   const fds = [
     syscall("socket", AF_INET, SOCK_DGRAM, 0),
-    syscall("socket", AF_UNIX, SOCK_STREAM, 0),
     open("/dev/null", O_RDWR),
   ];
-  const [udp, unix, none] = fds;
+  const [udp, none] = fds;
   const query = { level: SOL_SOCKET, optname: SO_TYPE, length: 4 };
   const option = { level: SOL_SOCKET, optname: sock.SO_REUSEADDR, value: 0 };
   const ask = (fd: number, make: (fd: number) => Command<unknown>) =>
@@ -162,8 +160,8 @@ function probeFamilies(): Record<string, FamilyProbe> {
     "/dev/null": ask(none, (fd) => uringCmd({ fd, cmd_op: 0 })),
     "socket SIOCINQ": ask(udp, sock.siocinq),
     "socket SIOCOUTQ": ask(udp, sock.siocoutq),
-    "socket GETSOCKOPT": ask(unix, (fd) => sock.getsockopt(fd, query)),
-    "socket SETSOCKOPT": ask(unix, (fd) => sock.setsockopt(fd, option)),
+    "socket GETSOCKOPT": ask(udp, (fd) => sock.getsockopt(fd, query)),
+    "socket SETSOCKOPT": ask(udp, (fd) => sock.setsockopt(fd, option)),
     "socket GETSOCKNAME": ask(udp, sock.getsockname),
     "socket TX_TIMESTAMP": probeTimestamps(ring, udp),
     "block DISCARD": probeBlock(ring),

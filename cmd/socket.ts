@@ -275,8 +275,8 @@ export interface TxTimestamp {
  * `cqe32: true` or `mixed: true`. Set SO_TIMESTAMPING first, with what to
  * report and with SOF_TIMESTAMPING_OPT_TSONLY, without which packets that carry
  * their payload back are passed over. ENOBUFS ends the stream: its ring had no
- * room for a completion. Older kernels, such as 6.18, say nothing then: the
- * times that are left over come with the next packet that is sent.
+ * room for a completion. Older kernels, such as 6.18, say nothing then, and hold
+ * the rest back until the next packet is sent: give the ring `cqEntries` enough.
  *
  * @example
  * ```ts ignore

@@ -8,7 +8,6 @@ import {
 } from "../sys/socket.ts";
 import { openDescriptors } from "../sys/file.ts";
 import { socketName, socketOption } from "../sys/socket_calls.ts";
-import { checkInteger } from "../ring/check.ts";
 import { decodeSockaddr, encodeSockaddr } from "../ring/sockaddr.ts";
 
 /** What {@linkcode socketFd} can find: by the addresses that it tells. */
@@ -74,8 +73,6 @@ export function socketFd(conn: SocketLike): number {
       `no open socket is ${text}: was it closed, or did its peer reset it?`,
     );
   }
-  const told = toldFd(conn);
-  if (told !== undefined && candidates.includes(told)) return told;
   throw new Error(
     `the sockets ${candidates.join(", ")} are all ${text}, and nothing tells ` +
       "them apart. Give each end a path or port of its own, or make the " +
@@ -100,8 +97,9 @@ function looksOf(conn: SocketLike): Looks {
   const { localAddress, localPort, remoteAddress, remotePort } = conn;
   if (localAddress === undefined || remoteAddress === undefined) {
     throw new TypeError(
-      "the object tells no addresses: it is not a connected socket, or one " +
-        "without addresses such as a node:net socket on a Unix path",
+      "the object tells no addresses: it is not connected, or has none, as a " +
+        "node:net socket on a Unix path has none. Of a node:net server or a " +
+        "node:dgram socket, pass { addr: { transport, hostname, port } }",
     );
   }
   return {
@@ -146,7 +144,7 @@ function pathKey(path: string | null): string {
 
 /** An address as text that is the same however it was written. */
 function ipKey(hostname: string, port: number): string {
-  const [ip] = hostname.split("%"); // Without the scope.
+  const [ip] = String(hostname).split("%"); // Without the scope.
   return keyOf(encodeSockaddr({ hostname: ip, port }));
 }
 
@@ -167,14 +165,4 @@ function keyOf(sockaddr: Uint8Array): string {
     }).join(".")
     : address.hostname;
   return `${hostname} port ${address.port}`;
-}
-
-/** Deno keeps the descriptor of some connections, under a symbol of its own. */
-function toldFd(conn: SocketLike): number | undefined {
-  const symbol = Object.getOwnPropertySymbols(conn)
-    .find(({ description }) => description === "Deno.internal.fd");
-  const fd = symbol && (conn as Record<symbol, unknown>)[symbol];
-  return typeof fd === "number"
-    ? checkInteger("fd", fd, 0, 2 ** 31)
-    : undefined;
 }

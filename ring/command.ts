@@ -55,7 +55,11 @@ export interface Memory {
    * before the command is queued, and back after it has completed.
    */
   bytes: Uint8Array;
-  /** What the kernel does with them. */
+  /**
+   * What the kernel does with them. How many it reads or writes, the other
+   * fields of the command say: a driver that is told of more bytes than there
+   * are takes what lies behind them.
+   */
   kernel: "reads" | "writes" | "both";
 }
 
@@ -261,15 +265,16 @@ export class Command<T> {
 
   /** Makes a command of its parts. The values are taken as they are. */
   constructor(spec: CommandSpec<T>) {
-    const { file = -1, payload, buffer = null } = spec;
+    const { file, payload, buffer = null } = spec;
     let flags = spec.flags ?? 0;
-    if (typeof file === "number") {
-      this.fixedFile = null;
-      this.fd = spec.file === undefined ? -1 : checkFd(file);
-    } else {
+    if (file instanceof FixedFile) {
       this.fixedFile = file;
       this.fd = file.index;
       flags |= IOSQE_FIXED_FILE;
+    } else {
+      this.fixedFile = null;
+      // A file that was passed and is not there is a mistake, and not "none".
+      this.fd = "file" in spec ? checkFd(file as number) : -1;
     }
     this.name = spec.name;
     this.fixedBuffer = buffer;

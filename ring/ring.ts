@@ -48,7 +48,8 @@ export interface RingOptions {
     cpu?: number;
   };
   /**
-   * Completions are polled for, on devices that can do that. The event loop
+   * Completions are polled for, on devices that can do that: commands to any
+   * other file answer EOPNOTSUPP. The event loop
    * turns all the time while commands are in flight. `"hybrid"` sleeps a little
    * before it polls (Linux 6.13).
    */

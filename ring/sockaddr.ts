@@ -25,7 +25,7 @@ export type SocketAddress = IpAddress | UnixAddress;
 /** The `struct sockaddr` of an address. */
 export function encodeSockaddr(address: SocketAddress): Uint8Array {
   if ("path" in address) {
-    const name = address.path ?? "";
+    const name = checkString("path", address.path ?? "");
     if (name.includes("\0") && !name.startsWith("\0")) {
       throw new TypeError(
         "path has a zero byte in it, which only the name of an abstract " +
@@ -47,7 +47,8 @@ export function encodeSockaddr(address: SocketAddress): Uint8Array {
   }
   const port = checkInteger("port", address.port, 0, 65535);
   const network = Uint8Array.of(port >> 8, port & 0xff);
-  const v4 = parseIpv4(address.hostname);
+  const hostname = checkString("hostname", address.hostname);
+  const v4 = parseIpv4(hostname);
   if (v4 !== null) {
     const { view, bytes } = make(sizeof(sockaddr_in));
     sockaddr_in.sin_family.set(view, 0, AF_INET);
@@ -58,7 +59,7 @@ export function encodeSockaddr(address: SocketAddress): Uint8Array {
   const { view, bytes } = make(sizeof(sockaddr_in6));
   sockaddr_in6.sin6_family.set(view, 0, AF_INET6);
   sockaddr_in6.sin6_port.set(view, 0, network);
-  sockaddr_in6.sin6_addr.set(view, 0, parseIpv6(address.hostname));
+  sockaddr_in6.sin6_addr.set(view, 0, parseIpv6(hostname));
   return bytes;
 }
 
@@ -97,6 +98,11 @@ export function decodeSockaddr(bytes: Uint8Array): SocketAddress {
     default:
       throw new TypeError(`sockets of family ${family} have no address here`);
   }
+}
+
+function checkString(name: string, value: string): string {
+  if (typeof value === "string") return value;
+  throw new TypeError(`${name} must be a string, not ${typeof value}`);
 }
 
 function checkLength({ length }: Uint8Array, least: number): void {

@@ -45,6 +45,7 @@ export const SO_REUSEPORT = 15;
 export const SO_PEERCRED = 17;
 /** Bytes that make a socket readable. */
 export const SO_RCVLOWAT = 18;
+export const SO_GET_FILTER = 26;
 export const SO_ACCEPTCONN = 30;
 /** The mark of packets; wants CAP_NET_ADMIN. */
 export const SO_MARK = 36;

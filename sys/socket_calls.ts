@@ -2,7 +2,7 @@
 
 import { syscall } from "./libc.ts";
 import { scratch } from "./memory.ts";
-import { SOL_SOCKET } from "./socket.ts";
+import { SO_GET_FILTER, SOL_SOCKET } from "./socket.ts";
 
 /** The largest `struct sockaddr`: `sizeof(struct sockaddr_storage)`. */
 export const SOCKADDR_MAX = 128;
@@ -17,9 +17,6 @@ export function socketName(
   const rc = syscall(call, fd, at + 8, at);
   return rc < 0 ? rc : bytes.slice(8, 8 + view.getUint32(0, true));
 }
-
-/** SO_GET_FILTER of <asm-generic/socket.h>. */
-const SO_GET_FILTER = 26;
 
 /**
  * Bytes in one of what the kernel counts an option's length in. A filter is
