@@ -106,7 +106,8 @@ export interface ByteRange {
  * A range that does not fit the device is refused before it is queued, as are a
  * file that is no block device, and a device or descriptor that is read-only.
  * EOPNOTSUPP: the device cannot discard, or the kernel has no block commands.
- * EBUSY: pages of the range are in use by a mapping.
+ * EBUSY: a mounted file system has pages of the range in use. A mapping of the
+ * device does not keep it: it reads as the range then does.
  *
  * @example
  * ```ts ignore
@@ -142,8 +143,8 @@ export function discard(file: File, range: ByteRange): Command<number> {
  * all that it holds is gone.
  *
  * `BLOCK_URING_CMD_ZONE_RESET_ALL`, in no released kernel yet: it is expected in
- * Linux 7.3, and every kernel before answers EINVAL. `fd` must be open for
- * writing. The result is 0.
+ * Linux 7.3, and every kernel before answers EINVAL, or EOPNOTSUPP before 6.12.
+ * `fd` must be open for writing. The result is 0.
  */
 export function zoneResetAll(file: File): Command<number> {
   return new Command({
@@ -152,10 +153,7 @@ export function zoneResetAll(file: File): Command<number> {
     file,
     off: BLOCK_URING_CMD_ZONE_RESET_ALL,
     precheck: () => checkWritable(file, 0n, 0n),
-    advice: (errno) =>
-      errno === E.EINVAL
-        ? "This kernel has no such command: it is expected in Linux 7.3."
-        : blockAdvice(errno),
+    advice: zoneAdvice,
   });
 }
 
@@ -202,12 +200,25 @@ function blockAdvice(errno: number): string | undefined {
     case E.EPERM:
       return "The device is read-only.";
     case E.EBUSY:
-      return "Pages of the range are in use, by a mapping or by writes.";
+      return "Pages of the range are in use, by a mounted file system or by " +
+        "writes.";
     case E.EINVAL:
       return "The range does not fit the device: offset and length are " +
         "multiples of its logical block size, and end within it.";
     default:
       return uringCmdAdvice(errno);
+  }
+}
+
+function zoneAdvice(errno: number): string | undefined {
+  switch (errno) {
+    case E.EINVAL:
+      return "This kernel has no such command: it is expected in Linux 7.3.";
+    case E.EOPNOTSUPP:
+      return "The device has no zones, the file is not a block device, or the " +
+        "kernel is older than 6.12, which brought commands to block devices.";
+    default:
+      return blockAdvice(errno);
   }
 }
 

@@ -68,7 +68,11 @@ export interface UringCmdFields<T = number> {
   optname?: number;
   /** Byte 24, 32 bits. */
   len?: number;
-  /** Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2). */
+  /**
+   * Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2). The
+   * latter is for drivers that know it: another one leaves the command without
+   * a completion for ever (seen on Linux 6.18), so that `close` waits for ever.
+   */
   uring_cmd_flags?: number;
   /** Byte 40, 16 bits: a registered buffer, or its index. */
   buf_index?: FixedBuffer | number;
@@ -122,8 +126,13 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
   excludes("optlen", fields.optlen, "file_index", fields.file_index);
   excludes("addr3", fields.addr3, "optval", fields.optval);
   const last = fields.addr3 ?? fields.optval;
+  const lastName = fields.optval === undefined ? "addr3" : "optval";
   excludes("payload", payload, "addr3 or optval", last);
-  if (payload !== undefined) checkPayload(checkBytes("payload", payload));
+  if (payload !== undefined) {
+    checkPayload(checkBytes("payload", payload).length);
+  }
+
+  checkOptionLength(fields);
 
   const operands: Operand[] = [];
   const buffer = fields.buf_index;
@@ -146,10 +155,14 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
     len: checkU32("len", fields.len ?? 0),
     opFlags,
     buffer: typeof buffer === "object" ? buffer : undefined,
-    bufIndex: typeof buffer === "number" ? checkU16("buf_index", buffer) : 0,
+    bufIndex: typeof buffer === "object"
+      ? undefined
+      : checkU16("buf_index", buffer ?? 0),
     personality: checkU16("personality", fields.personality ?? 0),
-    fileIndex: checkU32("optlen", fields.optlen ?? fields.file_index ?? 0),
-    addr3: address("addr3", addr3.offset, last, operands),
+    fileIndex: fields.optlen === undefined
+      ? checkU32("file_index", fields.file_index ?? 0)
+      : checkU32("optlen", fields.optlen),
+    addr3: address(lastName, addr3.offset, last, operands),
     payload,
     operands,
     cqe32: fields.cqe32,
@@ -170,10 +183,21 @@ function excludes(a: string, one: unknown, b: string, other: unknown): void {
   throw new TypeError(`${a} and ${b} are the same bytes of the SQE`);
 }
 
-function checkPayload(payload: Uint8Array): void {
-  if (payload.length <= INLINE_MAX) return;
+/** `optlen` is the length of what `optval` points at, of all that is known. */
+function checkOptionLength({ optlen, optval }: UringCmdFields<unknown>): void {
+  if (optlen === undefined || optval === undefined) return;
+  if (optval instanceof UnsafeAddress || !(optval.bytes?.length < optlen)) {
+    return;
+  }
   throw new RangeError(
-    `a command carries at most ${INLINE_MAX} bytes, not ${payload.length}: ` +
+    `optlen is ${optlen}, and optval has ${optval.bytes.length} bytes`,
+  );
+}
+
+function checkPayload(byteLength: number): void {
+  if (byteLength <= INLINE_MAX) return;
+  throw new RangeError(
+    `a command carries at most ${INLINE_MAX} bytes, not ${byteLength}: ` +
       "put what is larger into memory of ring.alloc(), and pass its address " +
       'as addr: { bytes, kernel: "reads" }',
   );
@@ -221,7 +245,7 @@ function address(
 export type Layout = { readonly [name: string]: Field };
 
 /** Values for the fields of a {@linkcode Layout}. Fields left out are 0. */
-export type Values<L> = {
+export type Values<L> = [keyof L] extends [never] ? Record<string, never> : {
   [K in keyof L]?: L[K] extends PointerField ? Address
     : L[K] extends Field<infer V> ? V
     : never;
@@ -230,7 +254,8 @@ export type Values<L> = {
 /** A {@linkcode Layout} as it is read back: a 64-bit field is a `bigint`. */
 export type Read<L> = {
   [K in keyof L]: L[K] extends Field<infer V>
-    ? V extends Uint8Array ? Uint8Array : bigint extends V ? bigint : number
+    // In brackets, so that `number | bigint` is asked about as a whole.
+    ? [V] extends [Uint8Array] ? Uint8Array : bigint extends V ? bigint : number
     : never;
 };
 
@@ -246,10 +271,11 @@ export interface CommandDefinition<
   cmdOp: number;
   /** The struct that is written into the SQE: up to 16 bytes, or 80. */
   inline?: I;
-  /** The struct whose address is put into `addr`. */
+  /**
+   * The struct whose address is put into `addr`, for the kernel to read and
+   * write. Each run of a command starts with the values it was made with.
+   */
   indirect?: S;
-  /** What the kernel does with `indirect`. Default: `"both"`. */
-  kernel?: Memory["kernel"];
   /** `len` of the SQE. Default: 0. */
   len?: number;
   /** The driver answers with a 32-byte CQE. */
@@ -286,25 +312,36 @@ export function defineCommand<
 >(
   definition: CommandDefinition<I, S, T>,
 ): (fd: File, values?: Values<I & S>) => Command<T> {
-  const { inline, indirect, kernel = "both", decode } = definition;
+  const { inline, indirect, decode } = definition;
   const inlineSize = sizeOf(inline);
   const indirectSize = sizeOf(indirect);
-  checkPayload(new Uint8Array(inlineSize));
-  for (const name of Object.keys(inline ?? {})) {
-    if (name in (indirect ?? {})) {
+  checkPayload(inlineSize);
+  for (const [name, field] of Object.entries(inline ?? {})) {
+    if (Object.hasOwn(indirect ?? {}, name)) {
       throw new TypeError(`both layouts have a field called ${name}`);
+    }
+    if (isPointer(field) && field.offset % 4 !== 0) {
+      throw new RangeError(
+        `${name} is a pointer at byte ${field.offset} of the payload, where ` +
+          "an address needs a multiple of 4",
+      );
     }
   }
   return (fd, values = {}) => {
     for (const name of Object.keys(values)) {
-      if (!(name in (inline ?? {})) && !(name in (indirect ?? {}))) {
+      if (
+        !Object.hasOwn(inline ?? {}, name) &&
+        !Object.hasOwn(indirect ?? {}, name)
+      ) {
         throw new TypeError(`${definition.name} has no field called ${name}`);
       }
     }
     const operands: Operand[] = [];
     if (indirect) {
       const bytes = new Uint8Array(indirectSize);
-      operands.push(operand(addr.offset, { bytes, kernel }));
+      // What the kernel writes is for `decode`, and not for the next run.
+      const memory = operand(addr.offset, { bytes, kernel: "both" });
+      operands.push({ ...memory, writes: false });
       encode(indirect, values, bytes, operands, 0, 0);
     }
     const payload = new Uint8Array(inlineSize);
@@ -343,30 +380,42 @@ function encode(
 ): void {
   const view = new DataView(bytes.buffer);
   for (const [name, field] of Object.entries(layout ?? {})) {
-    const value = values[name];
+    const value = Object.hasOwn(values, name) ? values[name] : undefined;
     if (value === undefined) continue;
     if (isPointer(field)) {
       const at = base + field.offset;
       const number = address(name, at, value as Address, operands, inside);
       field.set(view, 0, number);
     } else {
-      field.set(view, 0, checkValue(name, field, value));
+      field.set(view, 0, checkValue(name, field, value, view));
     }
   }
 }
 
-function checkValue(name: string, field: Field, value: unknown): unknown {
+/** A value that a field can hold; `view` is on a struct that it is in. */
+function checkValue(
+  name: string,
+  field: Field,
+  value: unknown,
+  view: DataView,
+): unknown {
   const { size, signed } = field;
-  if (value instanceof Uint8Array) return checkBytes(name, value);
-  if (size === 8 && !signed) return checkU64(name, value as number | bigint);
-  if (typeof value === "bigint") {
-    const half = 1n << 63n;
-    if (size === 8 && value >= -half && value < half) return value;
-    throw new RangeError(`${name} does not fit ${size * 8} bits: ${value}n`);
+  // What a field reads as is what it takes.
+  if (field.get(view, 0) instanceof Uint8Array) {
+    const { length } = checkBytes(name, value as Uint8Array);
+    if (length <= size) return value;
+    throw new RangeError(
+      `${name} has room for ${size} bytes, not for ${length}`,
+    );
   }
-  const bits = Math.min(size * 8, 54);
-  const min = signed ? -(2 ** (bits - 1)) : 0;
-  const max = signed ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
+  if (size === 8 && !signed) return checkU64(name, value as number | bigint);
+  if (size === 8 && typeof value === "bigint") {
+    if (BigInt.asIntN(64, value) === value) return value;
+    throw new RangeError(`${name} must fit 64 bits signed, not ${value}n`);
+  }
+  const range = 2 ** Math.min(size * 8, 54);
+  const min = size === 8 ? Number.MIN_SAFE_INTEGER : signed ? -range / 2 : 0;
+  const max = signed ? range / 2 - 1 : range - 1;
   return checkInteger(name, value as number, min, max);
 }
 

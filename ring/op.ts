@@ -21,7 +21,7 @@
  * @module
  */
 
-import { ECANCELED, ETIME } from "../sys/errno.ts";
+import * as E from "../sys/errno.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/fcntl.ts";
 import * as uapi from "../sys/io_uring.ts";
 import { SOCK_CLOEXEC } from "../sys/socket.ts";
@@ -30,6 +30,7 @@ import { __kernel_timespec } from "../sys/time_types.ts";
 import { checkBytes, checkFd, checkInteger, checkU64 } from "./check.ts";
 import { checkU32 } from "./check.ts";
 import { Command, type File, type FixedBuffer, operand } from "./command.ts";
+import { generalAdvice } from "./errors.ts";
 import { encodeSockaddr, type SocketAddress } from "./sockaddr.ts";
 
 export {
@@ -72,6 +73,8 @@ export {
 } from "../sys/socket.ts";
 export type { IpAddress, SocketAddress, UnixAddress } from "./sockaddr.ts";
 
+/** Bytes that one operation transfers at most. */
+const MAX_LENGTH = 0x7fff_ffff;
 /** Byte offset of `addr` in the SQE. */
 const ADDR = uapi.io_uring_sqe.addr.offset;
 /** `off` of a read or write at the file's own position. */
@@ -156,7 +159,7 @@ function transfer(
   bytes: Uint8Array,
   { offset = CURRENT_POSITION, buffer }: TransferOptions,
 ): Command<number> {
-  checkBytes("data", bytes);
+  const len = lengthOf("data", bytes);
   if (buffer !== undefined) checkInside(bytes, buffer);
   const name = buffer ? `${verb}_FIXED` as const : verb;
   const kernel = verb === "READ" ? "writes" : "reads";
@@ -165,10 +168,16 @@ function transfer(
     opcode: uapi[`IORING_OP_${name}`],
     file,
     off: checkU64("offset", offset),
-    len: checkInteger("length", bytes.length, 0, 0x7fff_ffff),
+    len,
     buffer,
     operands: [operand(ADDR, { bytes, kernel }, { counted: true })],
   });
+}
+
+/** The length of an array, as far as `len` of the SQE can say it. */
+function lengthOf(name: string, bytes: Uint8Array): number {
+  const { length } = checkBytes(name, bytes);
+  return checkInteger(`length of ${name}`, length, 0, MAX_LENGTH);
 }
 
 function checkInside(bytes: Uint8Array, { bytes: all }: FixedBuffer): void {
@@ -287,7 +296,7 @@ export function send(
     name: "SEND",
     opcode: uapi.IORING_OP_SEND,
     file,
-    len: checkBytes("data", data).length,
+    len: lengthOf("data", data),
     opFlags: checkU32("flags", flags),
     operands: [operand(ADDR, { bytes: data, kernel: "reads" })],
   });
@@ -304,7 +313,7 @@ export function recv(
     name: "RECV",
     opcode: uapi.IORING_OP_RECV,
     file,
-    len: checkBytes("into", into).length,
+    len: lengthOf("into", into),
     opFlags: checkU32("flags", flags),
     operands: [operand(ADDR, memory, { counted: true })],
   });
@@ -332,7 +341,7 @@ export function sendZc(
   data: Uint8Array,
   { flags = 0, buffer }: MessageOptions & { buffer?: FixedBuffer } = {},
 ): Command<ZeroCopySend> {
-  checkBytes("data", data);
+  const len = lengthOf("data", data);
   if (buffer !== undefined) checkInside(data, buffer);
   return new Command({
     name: "SEND_ZC",
@@ -340,7 +349,7 @@ export function sendZc(
     file,
     ioprio: uapi.IORING_SEND_ZC_REPORT_USAGE |
       (buffer ? uapi.IORING_RECVSEND_FIXED_BUF : 0),
-    len: data.length,
+    len,
     opFlags: checkU32("flags", flags),
     buffer,
     operands: [operand(ADDR, { bytes: data, kernel: "reads" })],
@@ -350,6 +359,11 @@ export function sendZc(
       // -1 where no notification came; else one bit of it says "copied".
       zeroCopy: notification >= 0,
     }),
+    advice: (errno) =>
+      errno === E.EOPNOTSUPP
+        ? "The socket cannot send without copying, as a Unix socket cannot: " +
+          "use send()."
+        : generalAdvice(errno),
   });
 }
 
@@ -376,15 +390,18 @@ export function timeout(delayMs: number): Command<void> {
     opcode: uapi.IORING_OP_TIMEOUT,
     len: 1,
     operands: [operand(ADDR, { bytes: timespec(delayMs), kernel: "reads" })],
-    expected: [ETIME], // That the time is over is what was asked for.
+    expected: [E.ETIME], // That the time is over is what was asked for.
     decode: () => {},
   });
 }
 
 /**
  * Bounds the time of the command before it in `ring.link()`, in milliseconds:
- * when it is over, that command is cancelled. `IORING_OP_LINK_TIMEOUT`; the
- * result is `true` when the time ran out.
+ * when it is over, the kernel is asked to cancel that command.
+ * `IORING_OP_LINK_TIMEOUT`; the result is `true` when the time ran out.
+ *
+ * A command that a driver has taken up cannot be cancelled: it goes on after
+ * its time, and settles with its own result.
  */
 export function linkTimeout(delayMs: number): Command<boolean> {
   return new Command({
@@ -392,8 +409,13 @@ export function linkTimeout(delayMs: number): Command<boolean> {
     opcode: uapi.IORING_OP_LINK_TIMEOUT,
     len: 1,
     operands: [operand(ADDR, { bytes: timespec(delayMs), kernel: "reads" })],
-    expected: [ETIME, ECANCELED],
-    decode: ({ res }) => res === -ETIME,
+    // Out of time: ETIME, and what cancelling came to where it did not succeed.
+    expected: [E.ETIME, E.ENOENT, E.EALREADY, E.ECANCELED],
+    decode: ({ res }) => res !== -E.ECANCELED,
+    advice: (errno) =>
+      errno === E.EINVAL
+        ? "It needs a command before it: pass both to ring.link()."
+        : generalAdvice(errno),
   });
 }
 
@@ -405,9 +427,8 @@ function timespec(delayMs: number): Uint8Array {
     throw new RangeError(`delayMs must be from 0 to 1e12, not ${delayMs}`);
   }
   const view = new DataView(new ArrayBuffer(sizeof(__kernel_timespec)));
-  const seconds = Math.floor(delayMs / 1000);
-  __kernel_timespec.tv_sec.set(view, 0, BigInt(seconds));
-  const nanoseconds = Math.floor((delayMs - seconds * 1000) * 1e6);
-  __kernel_timespec.tv_nsec.set(view, 0, BigInt(nanoseconds));
+  const nanoseconds = BigInt(Math.round(delayMs * 1e6));
+  __kernel_timespec.tv_sec.set(view, 0, nanoseconds / 1_000_000_000n);
+  __kernel_timespec.tv_nsec.set(view, 0, nanoseconds % 1_000_000_000n);
   return new Uint8Array(view.buffer);
 }

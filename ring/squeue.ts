@@ -161,7 +161,6 @@ export class SubmissionQueue {
     this.words.copyWithin(word + 16, word, this.#mask * 16);
     this.words.fill(0, word, word + 16);
     this.words[word] = IORING_OP_NOP | IOSQE_CQE_SKIP_SUCCESS << 8;
-    this.#chain = this.#chain + 1 | 0;
   }
 
   /**
