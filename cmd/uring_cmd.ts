@@ -18,7 +18,7 @@ import {
   Command,
   type Completion,
   type File,
-  type FixedBuffer,
+  FixedBuffer,
   type Memory,
   type Operand,
   operand,
@@ -154,10 +154,7 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
       : address("addr", addr.offset, fields.addr, operands),
     len: checkU32("len", fields.len ?? 0),
     opFlags,
-    buffer: typeof buffer === "object" ? buffer : undefined,
-    bufIndex: typeof buffer === "object"
-      ? undefined
-      : checkU16("buf_index", buffer ?? 0),
+    ...bufferOf(buffer),
     personality: checkU16("personality", fields.personality ?? 0),
     fileIndex: fields.optlen === undefined
       ? checkU32("file_index", fields.file_index ?? 0)
@@ -176,6 +173,15 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
 export function socketOption(level: number, optname: number): bigint {
   return BigInt(checkU32("optname", optname)) << 32n |
     BigInt(checkU32("level", level));
+}
+
+/** What `buf_index` says: a buffer that the ring checks, or a number. */
+function bufferOf(
+  buffer: FixedBuffer | number | undefined,
+): { buffer?: FixedBuffer; bufIndex?: number } {
+  if (buffer === undefined) return {};
+  if (buffer instanceof FixedBuffer) return { buffer };
+  return { bufIndex: checkU16("buf_index", buffer) };
 }
 
 function excludes(a: string, one: unknown, b: string, other: unknown): void {

@@ -1423,6 +1423,13 @@ async function lackingSendZc(): Promise<string> {
 }
 const noSendZc = await lackingSendZc();
 
+function setTcpOption(fd: number, optname: number, value: number): void {
+  const { view, at } = scratch();
+  view.setInt32(0, value, true);
+  const rc = syscall("setsockopt", fd, IPPROTO_TCP, optname, at, 4);
+  assertEquals(rc, 0);
+}
+
 testUnless(noSendZc, "sendZc completes twice and settles once", async () => {
   await using ring = Ring.open();
   using pair = tcpPair();
@@ -1443,12 +1450,21 @@ testUnless(noSendZc, "sendZc completes twice and settles once", async () => {
 
 testUnless(noSendZc, "both completions of each sendZc find room", async () => {
   await using ring = Ring.open({ entries: 8, cqEntries: 8 });
-  using pair = tcpPair();
+  const transport = "udp";
+  const peer = Deno.listenDatagram({
+    hostname: "127.0.0.1",
+    port: 0,
+    transport,
+  });
+  const spec = { domain: op.AF_INET, type: op.SOCK_DGRAM };
+  using socket = new Fd(await ring.cmd(op.socket(spec)));
+  await ring.cmd(op.connect(socket.fd, peer.addr as Deno.NetAddr));
   const before = ring.stats().completions;
-  const command = op.sendZc(pair.left, new Uint8Array(10));
+  const command = op.sendZc(socket.fd, new Uint8Array(10));
   await Promise.all(Array.from({ length: 100 }, () => ring.cmd(command)));
   const { completions, overflows } = ring.stats();
   assertEquals([completions - before, overflows], [200, 0]);
+  peer.close();
 });
 
 testUnless(noSendZc, "sendZc sends from a registered buffer", async () => {
@@ -1472,14 +1488,9 @@ testUnless(
   async () => {
     await using ring = Ring.open();
     using pair = tcpPair();
-    const cork = (on: number) => {
-      const { view, at } = scratch();
-      view.setInt32(0, on, true);
-      syscall("setsockopt", pair.left, IPPROTO_TCP, TCP_CORK, at, 4);
-    };
     const data = ring.alloc(1000);
     data.fill(1);
-    cork(1);
+    setTcpOption(pair.left, TCP_CORK, 1);
     let settled = false;
     const sending = ring.cmd(op.sendZc(pair.left, data));
     sending.then(() => settled = true);
@@ -1488,7 +1499,7 @@ testUnless(
     // It was sent, as far as send(2) goes; but the kernel has yet to read it.
     assertEquals([settled, ring.stats().inFlight], [false, 1]);
     data.fill(2);
-    cork(0);
+    setTcpOption(pair.left, TCP_CORK, 0);
     assertEquals((await sending).bytesSent, 1000);
     assertEquals([ring.stats().completions, ring.stats().inFlight], [2, 0]);
     const into = new Uint8Array(1000);

@@ -278,8 +278,11 @@ Deno.test("numbers that a field cannot hold are refused by the field's name", ()
       const make = () => uringCmd({ fd: 5, cmd_op: 0, [name]: value });
       assertThrows(make, RangeError, `${name} must be an integer`);
     }
-    const make = () => uringCmd({ fd: 5, cmd_op: 0, [name]: "1" });
-    assertThrows(make, TypeError);
+    for (const value of ["1", {}, 1n]) {
+      const fields = { fd: 5, cmd_op: 0, [name]: value };
+      const make = () => uringCmd(fields as unknown as UringCmdFields);
+      assertThrows(make, TypeError, `${name} must be a number`);
+    }
   }
   for (const value of [-1, -1n, 2n ** 64n, 2 ** 53, 0.5, NaN]) {
     assertThrows(() => unsafeAddress(value), RangeError, "address must");
