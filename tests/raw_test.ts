@@ -369,7 +369,7 @@ Deno.test("SQEs that are held go through the array in any order", () => {
 
 Deno.test({
   name: `a mixed ring posts completions of both sizes, fillers and all${
-    setupFlags.includes("CQE_MIXED") ? "" : " (skipped: no CQE_MIXED)"
+    setupFlags.includes("CQE_MIXED") ? "" : " (no CQE_MIXED here)"
   }`,
   ignore: !setupFlags.includes("CQE_MIXED"),
   fn() {
@@ -407,7 +407,7 @@ Deno.test({
 
 Deno.test({
   name: `a mixed ring takes SQEs of both sizes, and chains of them${
-    setupFlags.includes("SQE_MIXED") ? "" : " (skipped: no SQE_MIXED)"
+    setupFlags.includes("SQE_MIXED") ? "" : " (no SQE_MIXED here)"
   }`,
   ignore: !setupFlags.includes("SQE_MIXED"),
   fn() {

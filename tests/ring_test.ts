@@ -10,6 +10,7 @@ import {
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { Ring, type RingOptions, uringCmd, UringError } from "../mod.ts";
+import type { CommandSpec } from "../ring/command.ts";
 import * as op from "../ring/op.ts";
 import { IORING_OP_MSG_RING, IORING_OP_POLL_ADD } from "../sys/io_uring.ts";
 import * as uapi from "../sys/io_uring.ts";
@@ -450,17 +451,23 @@ Deno.test("a waiting chain that is aborted never runs", async () => {
 
 // ---- Streams -----------------------------------------------------------------
 
+/** A completion each time that there is something to read. */
+function pollMany(file: number, rest: Partial<CommandSpec<number>> = {}) {
+  return custom({
+    name: "POLL_ADD multishot",
+    opcode: IORING_OP_POLL_ADD,
+    file,
+    len: uapi.IORING_POLL_ADD_MULTI,
+    opFlags: op.POLLIN,
+    multishot: true,
+    ...rest,
+  });
+}
+
 Deno.test("leaving a stream cancels it, and waits for the kernel", async () => {
   await using ring = Ring.open();
   using pair = unixPair();
-  const command = custom({
-    name: "POLL_ADD multishot",
-    opcode: IORING_OP_POLL_ADD,
-    file: pair.right,
-    len: 1,
-    opFlags: op.POLLIN,
-    multishot: true,
-  });
+  const command = pollMany(pair.right);
   writeSync(pair.left, "x");
   for await (const events of ring.stream(command)) {
     assert(events & op.POLLIN);
@@ -479,13 +486,7 @@ Deno.test("leaving a stream cancels it, and waits for the kernel", async () => {
 Deno.test("a decoder that throws ends its stream, and no other command", async () => {
   await using ring = Ring.open();
   using pair = unixPair();
-  const command = custom({
-    name: "POLL_ADD multishot",
-    opcode: IORING_OP_POLL_ADD,
-    file: pair.right,
-    len: 1,
-    opFlags: op.POLLIN,
-    multishot: true,
+  const command = pollMany(pair.right, {
     decode: () => {
       throw new Error("cannot decode");
     },
