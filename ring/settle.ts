@@ -14,6 +14,13 @@ export const AWAITED: Receiver = {
   end() {},
 };
 
+/**
+ * What a command that was cancelled may answer. A worker that was interrupted in
+ * a system call may leak what the kernel would have restarted it by: ERESTARTSYS,
+ * ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
+ */
+const CANCELLED = [ECANCELED, EINTR, 512, 513, 514, 516];
+
 /** Of cancellations, and of commands that were told how they ended. */
 export const NOBODY: Receiver = { value() {}, error() {}, end() {} };
 
@@ -54,8 +61,7 @@ export function deliver(
     receiver.error(slot, error);
     return false;
   }
-  const cancelled = res === -ECANCELED || res === -EINTR;
-  if (!more && slot.aborted && cancelled) {
+  if (!more && slot.aborted && CANCELLED.includes(-res)) {
     settleAborted(slot);
   } else if (good) {
     receiver.value(slot, value);

@@ -50,7 +50,7 @@ export interface RingHandle {
    * Returns the number of SQEs taken, or `-errno`.
    */
   enter(toSubmit: number, minComplete: number, flags: number): number;
-  /** Detaches the queues, unmaps them and closes the descriptor. */
+  /** Detaches the queues, unmaps them and closes the descriptor, once. */
   close(): void;
 }
 
@@ -209,6 +209,7 @@ function mapped(fd: number, hold: boolean): RingHandle {
     enter: (toSubmit, minComplete, flags) =>
       io_uring_enter(target, toSubmit, minComplete, flags | registered),
     close() {
+      if (target < 0) return;
       mappings.forEach(unmap);
       if (index >= 0) unregisterRingFd(fd, index);
       close(fd);

@@ -24,7 +24,7 @@ import * as op from "../ring/op.ts";
 import { EACCES } from "../sys/errno.ts";
 import { open } from "../sys/file.ts";
 import { syscall } from "../sys/libc.ts";
-import { devNull, Fd, pipe, sqeBytes, unixPair } from "./kit.ts";
+import { devNull, Fd, pipe, sqeBytes, testUnless, unixPair } from "./kit.ts";
 import { LoopDevice, type LoopOptions, missing, tool } from "./loop_device.ts";
 
 const KiB = 1024;
@@ -33,19 +33,6 @@ const MiB = 1024 * KiB;
 // Asked after the first loop device was there: before, there may be no node.
 const { families } = probe();
 const known = families["block DISCARD"].available !== "no";
-
-function testUnless(
-  lacking: string,
-  name: string,
-  fn: () => Promise<void>,
-): void {
-  const ignore = lacking !== "";
-  Deno.test({
-    name: ignore ? `${name} (no ${lacking} here)` : name,
-    ignore,
-    fn,
-  });
-}
 
 /** A test on a loop device. */
 const testLoop = (name: string, fn: () => Promise<void>) =>

@@ -10,6 +10,7 @@ import {
   IORING_CQE_F_NOTIF,
   IORING_CQE_F_SKIP,
 } from "../sys/io_uring.ts";
+import { random } from "./kit.ts";
 
 // Places of the shared words, which are not what they are in a real ring.
 const HEAD = 2;
@@ -316,17 +317,6 @@ Deno.test("lost completions are counted without a sign", () => {
 });
 
 // ---- Against a model -----------------------------------------------------------
-
-/** Random numbers that a seed repeats: mulberry32. */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = state + 0x6d2b_79f5 | 0;
-    let t = Math.imul(state ^ state >>> 15, 1 | state);
-    t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t;
-    return ((t ^ t >>> 14) >>> 0) % below;
-  };
-}
 
 interface Posted {
   readonly cqe: Required<Cqe>;

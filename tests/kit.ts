@@ -173,3 +173,28 @@ export function runDeno(
   const [program, ...rest] = [...prefix, Deno.execPath(), ...args];
   return run(program, rest, { env: { NO_COLOR: "1" } });
 }
+
+/** Registers a test, or a skip that names what is not there to test with. */
+export function testUnless(
+  missing: string,
+  name: string,
+  fn: () => void | Promise<void>,
+): void {
+  const ignore = missing !== "";
+  Deno.test({
+    name: ignore ? `${name} (no ${missing} here)` : name,
+    ignore,
+    fn,
+  });
+}
+
+/** Random numbers that a seed repeats: mulberry32. */
+export function random(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = state + 0x6d2b_79f5 | 0;
+    let t = Math.imul(state ^ state >>> 15, 1 | state);
+    t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t;
+    return ((t ^ t >>> 14) >>> 0) % below;
+  };
+}

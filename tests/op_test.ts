@@ -29,27 +29,22 @@ import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/memory.ts";
 import { IPPROTO_TCP, TCP_CORK } from "../sys/socket.ts";
 import { socketName } from "../sys/socket_calls.ts";
-import { Fd, pipe, tcpPair, turn, unixPair, until, writeSync } from "./kit.ts";
+import {
+  Fd,
+  pipe,
+  tcpPair,
+  testUnless,
+  turn,
+  unixPair,
+  until,
+  writeSync,
+} from "./kit.ts";
 
 const { opcodes } = probe();
 
 /** What is missing here, for the name of a test that is then skipped. */
 function lacking(...wanted: string[]): string {
   return wanted.filter((name) => !opcodes.includes(name)).join(" and ");
-}
-
-/** A test that is skipped, visibly, where `missing` says what is not there. */
-function testUnless(
-  missing: string,
-  name: string,
-  fn: () => void | Promise<void>,
-): void {
-  const ignore = missing !== "";
-  Deno.test({
-    name: ignore ? `${name} (no ${missing} here)` : name,
-    ignore,
-    fn,
-  });
 }
 
 /** A folder for the files of one test. */
@@ -1655,4 +1650,19 @@ Deno.test("a link timeout with nothing before it says what it needs", async () =
     const error = await assertRejects(() => promise, UringError, "ring.link()");
     assertEquals(error.code, "EINVAL");
   }
+});
+
+Deno.test("an open that blocks on a worker is aborted with the signal's reason", async () => {
+  await using ring = Ring.open();
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/fifo`;
+  await new Deno.Command("mkfifo", { args: [path] }).output();
+  const abort = new AbortController();
+  // Nobody reads the other end. With O_CREAT the kernel opens on a worker.
+  const flags = op.O_WRONLY | op.O_CREAT;
+  const opened = ring.cmd(op.openat(path, { flags }), abort);
+  await turn();
+  abort.abort(new Error("nobody came"));
+  await assertRejects(() => opened, Error, "nobody came");
+  await Deno.remove(directory, { recursive: true });
 });

@@ -511,4 +511,17 @@ Deno.test("closing detaches every view of the ring", () => {
   raw.prepRw(sq, { opcode: raw.IORING_OP_NOP });
   assertEquals(sq.words.length, 0);
   assertEquals(raw.enter(ring, { toSubmit: 1 }), -E.EBADF);
+  ring.close(); // Once more does nothing.
+});
+
+Deno.test("a closed ring is not taken for the next of its number", () => {
+  const closed = raw.setup({ entries: 4 });
+  closed.close();
+  withRing({ entries: 4 }, (ring) => {
+    assertEquals(ring.fd, closed.fd);
+    raw.prepRw(ring.sq, { opcode: raw.IORING_OP_NOP, userData: 1 });
+    assertEquals(ring.sq.publish(), 1);
+    assertEquals(raw.enter(closed, { toSubmit: 1 }), -E.EBADF);
+    assertEquals(run(ring, 1), [[1, 0]]);
+  });
 });

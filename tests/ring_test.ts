@@ -22,6 +22,7 @@ import {
   openFdCount,
   pipe,
   tcpPair,
+  testUnless,
   turn,
   unixPair,
   until,
@@ -31,11 +32,9 @@ import {
 const kernel = probe();
 const has = (flag: string) => kernel.setupFlags.includes(flag);
 
-/** Registers a test that needs a setup flag; skips it by name without. */
-function testWith(flag: string, name: string, fn: () => Promise<void>): void {
-  const ignore = !has(flag);
-  Deno.test({ name: ignore ? `${name} (no ${flag} here)` : name, ignore, fn });
-}
+/** Registers a test that needs a setup flag. */
+const testWith = (flag: string, name: string, fn: () => Promise<void>) =>
+  testUnless(has(flag) ? "" : flag, name, fn);
 
 Deno.test("a ring opened without options has the flags for an event loop", async () => {
   await using ring = Ring.open();

@@ -13,6 +13,7 @@ import {
   IOSQE_IO_HARDLINK,
   IOSQE_IO_LINK,
 } from "../sys/io_uring.ts";
+import { random } from "./kit.ts";
 
 // Places of the shared words, which are not what they are in a real ring.
 const HEAD = 3;
@@ -422,17 +423,6 @@ Deno.test("a queue that holds SQEs has them of one size", () => {
 });
 
 // ---- Against a model -----------------------------------------------------------
-
-/** Random numbers that a seed repeats: mulberry32. */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = state + 0x6d2b_79f5 | 0;
-    let t = Math.imul(state ^ state >>> 15, 1 | state);
-    t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t;
-    return ((t ^ t >>> 14) >>> 0) % below;
-  };
-}
 
 /** What a test queued, as the kernel has to find it. */
 interface Queued {
