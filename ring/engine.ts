@@ -148,9 +148,12 @@ export class Engine {
     while (batch.left > 0) {
       const toSubmit = sq.publish();
       // One enter for the whole batch; but no waiting for more completions than
-      // are under way.
-      const wanted = this.waiting > 0 ? 1 : Math.min(batch.left, cq.entries);
+      // are under way. A submission thread posts completions before it gives
+      // places back, so that all may be over while there is no room for the next.
+      const most = this.waiting > 0 ? 1 : Math.min(batch.left, cq.entries);
+      const wanted = Math.min(most, this.inFlight);
       let flags = uapi.IORING_ENTER_GETEVENTS;
+      if (this.#sqpoll && wanted === 0) flags |= uapi.IORING_ENTER_SQ_WAIT;
       if (this.#sqpoll && sq.needsWakeup) flags |= uapi.IORING_ENTER_SQ_WAKEUP;
       this.#enter(toSubmit, wanted, flags);
       if (this.state === "failed") return;
@@ -284,11 +287,14 @@ export class Engine {
     }
     this.#scheduled = false;
     if (this.#bell !== null) this.#handle.cq.eventfd = false;
-    for (let round = 0; round < TURNS; round++) {
+    let pushed = true;
+    for (let round = 0; pushed && round < TURNS; round++) {
       this.#submit();
       this.#reap();
-      if (!this.#pump()) break;
+      pushed = this.#pump();
     }
+    // A submission thread has to be told of what the last round has queued.
+    if (pushed) this.#submit();
     if (this.state !== "failed") this.#rest();
   }
 
@@ -329,8 +335,9 @@ export class Engine {
           continue;
         case E.EAGAIN:
         case E.EBUSY:
-          // Completions that were not taken may stand in the way.
-          if (this.#reapPosted() > 0) continue;
+          // Completions that were not taken may stand in the way. With them
+          // gone there may be fewer to wait for: that is the caller's to say.
+          if (this.#reapPosted() > 0 && minComplete === 0) continue;
           return 0;
         default:
           this.#fail(-rc);
