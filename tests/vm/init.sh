@@ -1,0 +1,62 @@
+#!/usr/bin/busybox sh
+# The first process of a guest: makes it a machine, runs Deno with the arguments
+# in /arguments, one to a line, and powers off. What starts with "@@" is for the
+# host, which reads it off the console.
+
+export PATH=/usr/sbin:/usr/bin:/applets HOME=/root TERM=dumb
+export DENO_DIR=/deno-dir DENO_NO_UPDATE_CHECK=1 NO_COLOR=1
+
+busybox mkdir -p /applets /proc /sys /dev /tmp /root /run
+busybox mount -t devtmpfs dev /dev
+exec </dev/console >/dev/console 2>&1
+mkdir -p /dev/pts /dev/shm
+mount -t proc proc /proc
+busybox --install -s /applets
+mount -t sysfs sys /sys
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs /run
+
+for module in /modules/*.ko; do
+  case $module in
+    */*-null_blk.ko) options="nr_devices=0" ;;
+    */*-scsi_debug.ko) options="dev_size_mb=64 lbpu=1 lbpws=1 num_tgts=1" ;;
+    *) options="" ;;
+  esac
+  insmod "$module" $options || echo "@@ no module $module"
+done
+
+# A disk in memory which forgets what is discarded, and a zoned one. Where the
+# kernel has no null_blk, or no zones, there are none.
+mount -t configfs configfs /sys/kernel/config
+for disk in nullb0 nullb1; do
+  folder=/sys/kernel/config/nullb/$disk
+  mkdir "$folder" 2>/dev/null || continue
+  echo 64 >"$folder/size"
+  echo 1 >"$folder/memory_backed"
+  if [ "$disk" = nullb0 ]; then
+    echo 1 >"$folder/discard"
+  else
+    echo 1 >"$folder/zoned"
+    echo 4 >"$folder/zone_size"
+  fi
+  echo 1 >"$folder/power"
+done
+
+hostname guest
+ip link set lo up
+# As many as systemd grants; the kernel alone starts a process with 4096.
+ulimit -Hn 524288
+
+cd /uring || poweroff -f
+set --
+while IFS= read -r argument; do set -- "$@" "$argument"; done </arguments
+
+echo "@@ release $(uname -r)"
+echo "@@ begin"
+deno "$@" </dev/null 2>&1
+echo "@@ end $?"
+dmesg
+echo "@@ off"
+poweroff -f
