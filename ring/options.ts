@@ -1,0 +1,102 @@
+/** What a ring can be asked for, and what that is to the kernel. */
+
+import * as uapi from "../sys/io_uring.ts";
+import { checkInteger } from "./check.ts";
+import { rereadsSqes, type SetupOptions } from "./setup.ts";
+
+/** What `Ring.open` is asked for. */
+export interface RingOptions {
+  /** SQEs: commands handed to the kernel at once. Default 64, at most 32768. */
+  entries?: number;
+  /**
+   * CQEs: commands in flight; more wait in order. Default 1024 or twice the
+   * `entries`, whichever is more; at most 65536.
+   */
+  cqEntries?: number;
+  /** SQEs of 128 bytes, for commands of up to 80 bytes, such as NVMe's. */
+  sqe128?: boolean;
+  /** CQEs of 32 bytes, for commands that answer more than a number. */
+  cqe32?: boolean;
+  /**
+   * SQEs and CQEs of both sizes in one ring, each where the kernel has it: CQEs
+   * since Linux 6.18, SQEs since 6.19. See `ring.flags`.
+   */
+  mixed?: boolean;
+  /** A kernel thread takes the submissions: `true`, or how it shall behave. */
+  sqpoll?: boolean | {
+    /** Milliseconds without work until the thread sleeps. Default 1000. */
+    idleMs?: number;
+    /** The processor to bind it to. */
+    cpu?: number;
+  };
+  /**
+   * Completions are polled for, on devices that can do that: commands to any
+   * other file answer EOPNOTSUPP. The event loop
+   * turns all the time while commands are in flight. `"hybrid"` sleeps a little
+   * before it polls (Linux 6.13).
+   */
+  iopoll?: boolean | "hybrid";
+  /**
+   * Complete commands only when the program asks: cheapest when driven by
+   * `cmdSync` and `cmdAllSync`; a completion the event loop waits for costs one
+   * system call more. Linux 6.1.
+   */
+  deferTaskrun?: boolean;
+  /** A ring whose kernel threads this one shall share. */
+  attach?: { readonly fd: number };
+  /** Take no commands until `ring.restrict()` was called. */
+  disabled?: boolean;
+}
+
+/** Checks the options, and picks the `IORING_SETUP_` flags for them. */
+export function setupOptions(options: RingOptions): SetupOptions {
+  const least = options.mixed ? 4 : 1; // A large SQE takes up to three.
+  const asked = checkInteger("entries", options.entries ?? 64, 1, 32768);
+  const entries = Math.max(least, asked);
+  const cqEntries = checkInteger(
+    "cqEntries",
+    options.cqEntries ?? Math.max(1024, 2 * entries),
+    entries,
+    65536,
+  );
+  const { sqpoll = false, mixed = false } = options;
+  if (mixed && (options.sqe128 || options.cqe32)) {
+    throw new TypeError(
+      "a ring is mixed, or of one size with sqe128 or cqe32",
+    );
+  }
+  if (sqpoll && options.deferTaskrun) {
+    throw new TypeError("a ring has sqpoll or deferTaskrun, not both");
+  }
+  let flags = 0;
+  let optional = uapi.IORING_SETUP_SUBMIT_ALL |
+    uapi.IORING_SETUP_NO_SQARRAY | uapi.IORING_SETUP_SINGLE_ISSUER;
+  const thread = typeof sqpoll === "object" ? sqpoll : {};
+  if (options.sqe128) flags |= uapi.IORING_SETUP_SQE128;
+  if (options.cqe32) flags |= uapi.IORING_SETUP_CQE32;
+  if (options.iopoll) flags |= uapi.IORING_SETUP_IOPOLL;
+  if (options.iopoll === "hybrid") flags |= uapi.IORING_SETUP_HYBRID_IOPOLL;
+  if (options.attach) flags |= uapi.IORING_SETUP_ATTACH_WQ;
+  if (options.disabled) flags |= uapi.IORING_SETUP_R_DISABLED;
+  if (sqpoll) flags |= uapi.IORING_SETUP_SQPOLL;
+  if (thread.cpu !== undefined) flags |= uapi.IORING_SETUP_SQ_AFF;
+  if (options.deferTaskrun) {
+    flags |= uapi.IORING_SETUP_DEFER_TASKRUN |
+      uapi.IORING_SETUP_SINGLE_ISSUER | uapi.IORING_SETUP_TASKRUN_FLAG;
+  } else if (!sqpoll) {
+    optional |= uapi.IORING_SETUP_COOP_TASKRUN;
+  }
+  if (mixed) {
+    optional |= uapi.IORING_SETUP_SQE_MIXED | uapi.IORING_SETUP_CQE_MIXED;
+  }
+  return {
+    entries,
+    cqEntries,
+    flags,
+    optional,
+    hold: rereadsSqes(),
+    wqFd: options.attach?.fd,
+    sqThreadCpu: thread.cpu,
+    sqThreadIdleMs: thread.idleMs ?? 1000,
+  };
+}
