@@ -10,6 +10,13 @@
  */
 
 import { addressOf, arena, PAGE } from "../sys/memory.ts";
+import { checkInteger } from "./check.ts";
+
+/** Memory that JavaScript cannot take away, zeroed: an arena of its own. */
+export function alloc(byteLength: number): Uint8Array {
+  checkInteger("byteLength", byteLength, 1, 2 ** 32 - PAGE);
+  return new Uint8Array(arena(byteLength), 0, byteLength);
+}
 
 /** A piece of an arena. */
 export interface Block {

@@ -23,9 +23,8 @@
  */
 
 import { IORING_ENTER_GETEVENTS } from "../sys/io_uring.ts";
-import { addressOf as arenaAddress, arena } from "../sys/memory.ts";
+import { addressOf as arenaAddress } from "../sys/memory.ts";
 import { high, low } from "../sys/struct.ts";
-import { checkInteger } from "./check.ts";
 import type { RingHandle } from "./setup.ts";
 import type { SubmissionQueue } from "./squeue.ts";
 
@@ -33,6 +32,7 @@ export { rereadsSqes, setup } from "./setup.ts";
 export type { RingHandle, SetupOptions } from "./setup.ts";
 export { SubmissionQueue } from "./squeue.ts";
 export type { SubmissionLayout } from "./squeue.ts";
+export { alloc } from "./pool.ts";
 export { CompletionQueue } from "./cqueue.ts";
 export type { CompletionLayout } from "./cqueue.ts";
 export {
@@ -154,12 +154,6 @@ export function enter(ring: RingHandle, options: EnterOptions = {}): number {
   const { toSubmit = 0, minComplete = 0, flags = 0 } = options;
   const wait = minComplete > 0 ? IORING_ENTER_GETEVENTS : 0;
   return ring.enter(toSubmit, minComplete, flags | wait);
-}
-
-/** Memory that JavaScript cannot take away: as `Ring.alloc`. */
-export function alloc(byteLength: number): Uint8Array {
-  checkInteger("byteLength", byteLength, 1, 2 ** 32 - 65536);
-  return new Uint8Array(arena(byteLength), 0, byteLength);
 }
 
 /**

@@ -6,13 +6,14 @@
 
 import { EACCES, EBUSY } from "../sys/errno.ts";
 import * as uapi from "../sys/io_uring.ts";
-import { addressOf, arena } from "../sys/memory.ts";
+import { addressOf } from "../sys/memory.ts";
 import { checkBytes, checkFd, checkInteger, checkU8 } from "./check.ts";
 import { Command, FixedBuffer, FixedFile } from "./command.ts";
 import { Engine } from "./engine.ts";
 import { UringError } from "./errors.ts";
 import type { Receiver, Slot } from "./pending.ts";
 import { type RingOptions, setupOptions } from "./options.ts";
+import { alloc } from "./pool.ts";
 import * as register from "./register.ts";
 import { AWAITED } from "./settle.ts";
 import { type RingHandle, setup, setupFlagNames } from "./setup.ts";
@@ -225,8 +226,7 @@ export class Ring implements AsyncDisposable {
    * command a `subarray`.
    */
   alloc(byteLength: number): Uint8Array {
-    checkInteger("byteLength", byteLength, 1, 2 ** 32 - 65536);
-    return new Uint8Array(arena(byteLength), 0, byteLength);
+    return alloc(byteLength);
   }
 
   /**

@@ -198,3 +198,13 @@ export function random(seed: number): (below: number) => number {
     return ((t ^ t >>> 14) >>> 0) % below;
   };
 }
+
+/** `true` where this machine has such an address. */
+export function canListen(hostname: string): boolean {
+  try {
+    Deno.listen({ hostname, port: 0 }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}

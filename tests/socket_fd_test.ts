@@ -31,19 +31,10 @@ import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/memory.ts";
 import { SIOCINQ, SOCK_DGRAM, SOCK_STREAM } from "../sys/socket.ts";
 import { socketName, socketOption } from "../sys/socket_calls.ts";
-import { Fd, unixPair, until } from "./kit.ts";
+import { canListen, Fd, unixPair, until } from "./kit.ts";
 
 const IPV4 = "127.0.0.1";
 const IPV6 = "::1";
-
-function canListen(hostname: string): boolean {
-  try {
-    Deno.listen({ hostname, port: 0 }).close();
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** What the name of a test that needs such an address ends with. */
 const lack = (hostname: string) =>

@@ -37,7 +37,7 @@ import {
   SOCK_SEQPACKET,
   SOCK_STREAM,
 } from "../sys/socket.ts";
-import { Fd, pipe, tcpPair, turn, unixPair } from "./kit.ts";
+import { canListen, Fd, pipe, tcpPair, turn, unixPair } from "./kit.ts";
 import { until, writeSync } from "./kit.ts";
 
 const { families, setupFlags, refused } = probe();
@@ -58,15 +58,6 @@ function kernelTest(
 
 function lacks(command: string): boolean {
   return families[command]?.available === "no";
-}
-
-function canListen(hostname: string): boolean {
-  try {
-    Deno.listen({ hostname, port: 0 }).close();
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 const INQ = "socket SIOCINQ";
