@@ -45,6 +45,19 @@ export class FixedBuffer {
   }
 }
 
+/** Refuses bytes that do not lie in the registered buffer they are said to. */
+export function checkInside(
+  bytes: Uint8Array,
+  { bytes: all }: FixedBuffer,
+): void {
+  const end = bytes.byteOffset + bytes.byteLength;
+  const inside = bytes.buffer === all.buffer &&
+    bytes.byteOffset >= all.byteOffset &&
+    end <= all.byteOffset + all.byteLength;
+  if (inside) return;
+  throw new RangeError("the bytes do not lie inside the registered buffer");
+}
+
 /** What a command is asked of: a descriptor, or a file of the ring's table. */
 export type File = number | FixedFile;
 

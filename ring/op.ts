@@ -29,7 +29,8 @@ import { sizeof } from "../sys/struct.ts";
 import { __kernel_timespec } from "../sys/time_types.ts";
 import { checkBytes, checkFd, checkInteger, checkU64 } from "./check.ts";
 import { checkU32 } from "./check.ts";
-import { Command, type File, type FixedBuffer, operand } from "./command.ts";
+import { checkInside, Command, type File } from "./command.ts";
+import { type FixedBuffer, operand } from "./command.ts";
 import { generalAdvice } from "./errors.ts";
 import { encodeSockaddr, type SocketAddress } from "./sockaddr.ts";
 
@@ -178,15 +179,6 @@ function transfer(
 function lengthOf(name: string, bytes: Uint8Array): number {
   const { length } = checkBytes(name, bytes);
   return checkInteger(`length of ${name}`, length, 0, MAX_LENGTH);
-}
-
-function checkInside(bytes: Uint8Array, { bytes: all }: FixedBuffer): void {
-  const end = bytes.byteOffset + bytes.byteLength;
-  const inside = bytes.buffer === all.buffer &&
-    bytes.byteOffset >= all.byteOffset &&
-    end <= all.byteOffset + all.byteLength;
-  if (inside) return;
-  throw new RangeError("the bytes do not lie inside the registered buffer");
 }
 
 /**

@@ -154,12 +154,13 @@ export const isRoot: boolean = Deno.uid() === 0;
 export async function runScript(
   source: string,
   flags: readonly string[] = ["--allow-ffi"],
+  prefix: readonly string[] = [],
 ): Promise<Run> {
   const path = await Deno.makeTempFile({ suffix: ".ts" });
   try {
     const root = new URL("..", import.meta.url).href;
     await Deno.writeTextFile(path, source.replaceAll("@uring/", root));
-    return await runDeno(["run", "--no-prompt", ...flags, path]);
+    return await runDeno(["run", "--no-prompt", ...flags, path], prefix);
   } finally {
     await Deno.remove(path);
   }

@@ -198,3 +198,20 @@ Deno.test("a macro that does not compile is not taken for absent", async () => {
   assert(error instanceof Error);
   assert(error.message.includes("made_up"), error.message);
 });
+
+Deno.test("a library's header that is not installed is reported as absent", () => {
+  const title = "// <nvme/types.h>, of libnvme 1.3, for Linux 6.1.";
+  const range = struct(16, { cattr: u32(0), nlb: u32(4), slba: u64(8) });
+  const exports = { nvme_cmd_read: 2, nvme_dsm_range: range };
+  const mirror = claims("sys/made_up.ts", title, exports);
+  const answers: Answers = new Map([[VERSION, 0x70200n]]);
+  assertEquals(compare(mirror, answers), {
+    wrong: [],
+    absent: ["nvme_cmd_read", "nvme_dsm_range"],
+  });
+  // One of the kernel's is not missing by right.
+  const kernels = claims("sys/made_up.ts", "// <linux/nvme.h>, Linux 6.1.", {
+    nvme_cmd_read: 2,
+  });
+  assertEquals(compare(kernels, answers).wrong.length, 1);
+});
