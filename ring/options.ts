@@ -39,7 +39,8 @@ export interface RingOptions {
   /**
    * Complete commands only when the program asks: cheapest when driven by
    * `cmdSync` and `cmdAllSync`; a completion the event loop waits for costs one
-   * system call more. Linux 6.1.
+   * system call more. Linux 6.1. Default: on rings with SQEs of 128 bytes, where
+   * the kernel has it and there is no `sqpoll`.
    */
   deferTaskrun?: boolean;
   /** A ring whose kernel threads this one shall share. */
@@ -85,6 +86,15 @@ export function setupOptions(options: RingOptions): SetupOptions {
       uapi.IORING_SETUP_SINGLE_ISSUER | uapi.IORING_SETUP_TASKRUN_FLAG;
   } else if (!sqpoll) {
     optional |= uapi.IORING_SETUP_COOP_TASKRUN;
+    // The NVMe driver cuts addresses down to 32 bits when the system call that
+    // a thread is in looks like one of the x32 ABI, as none at all does: a
+    // command that follows another one, and is started while an interrupt
+    // returns, then is EFAULT (nvme_to_user_ptr(), kernels with X86_X32_ABI such
+    // as Debian's, seen from 6.1 to 7.2). Nothing is started there on this ring.
+    if ((options.sqe128 || mixed) && options.deferTaskrun === undefined) {
+      optional |= uapi.IORING_SETUP_DEFER_TASKRUN |
+        uapi.IORING_SETUP_TASKRUN_FLAG;
+    }
   }
   if (mixed) {
     optional |= uapi.IORING_SETUP_SQE_MIXED | uapi.IORING_SETUP_CQE_MIXED;
