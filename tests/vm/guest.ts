@@ -40,6 +40,9 @@ const NAMESPACES = [
   "logical_block_size=512,physical_block_size=512,ms=8",
   "logical_block_size=4096,physical_block_size=4096,zoned=true," +
   "zoned.zone_size=4M,zoned.zone_capacity=4M",
+  // Protection information, and metadata behind the data of each block.
+  "logical_block_size=512,physical_block_size=512,ms=8,pi=1",
+  "logical_block_size=512,physical_block_size=512,ms=8,mset=1",
 ];
 
 /** What to boot. */
@@ -135,7 +138,10 @@ function disks(folder: string): string[] {
       truncate: true,
     });
     file.truncateSync(64 * MiB);
-    args.push("-drive", `file=${path},format=raw,if=none,id=disk${i}`);
+    args.push(
+      "-drive",
+      `file=${path},format=raw,if=none,discard=unmap,id=disk${i}`,
+    );
     args.push(
       "-device",
       `nvme-ns,bus=nvme,nsid=${i + 1},drive=disk${i},${options}`,

@@ -72,6 +72,8 @@ const USERLAND = {
     "util-linux",
     "mount",
     "e2fsprogs",
+    "btrfs-progs",
+    "nvme-cli",
   ],
   leaveOut: /^(etc|var|usr\/share)$|\/(gconv|security|systemd)$/,
 };

@@ -1,0 +1,153 @@
+/**
+ * What is known of the NVMe device that a descriptor is open on.
+ *
+ * @module
+ */
+
+import { O_RDONLY } from "../sys/fcntl.ts";
+import { type FileFacts, fileFacts, readText } from "../sys/file.ts";
+import { S_IFBLK, S_IFCHR } from "../sys/fs.ts";
+import { syscall } from "../sys/libc.ts";
+import { scratch } from "../sys/memory.ts";
+import {
+  nvme_admin_identify,
+  nvme_id_ns,
+  NVME_IDENTIFY_CNS_NS,
+  nvme_lbaf,
+} from "../sys/nvme.ts";
+import {
+  NVME_IOCTL_ADMIN_CMD,
+  NVME_IOCTL_ID,
+  nvme_passthru_cmd,
+} from "../sys/nvme_ioctl.ts";
+import { sizeof } from "../sys/struct.ts";
+import { checkFd } from "../ring/check.ts";
+import type { File } from "../ring/command.ts";
+import { uringCmdAdvice, UringError } from "../ring/errors.ts";
+import { NvmeError } from "./nvme_status.ts";
+
+/**
+ * A namespace as commands need it: the file they go to, and what they have to
+ * fit. {@linkcode nvmeNamespace} finds it out.
+ *
+ * For a file of the ring's table, write `{ ...namespace, file }`.
+ */
+export interface NvmeNamespace {
+  /** The node of the namespace, such as `/dev/ng0n1`. */
+  readonly file: File;
+  /** The number of the namespace. */
+  readonly nsid: number;
+  /** Bytes of data in a logical block. */
+  readonly blockSize: number;
+  /** Bytes of metadata that belong to a logical block; often 0. */
+  readonly metadataSize: number;
+  /** Metadata lie behind the data of each block, in the same memory. */
+  readonly metadataInline: boolean;
+  /** Logical blocks. */
+  readonly blocks: bigint;
+  /** Bytes of data that one command can transfer; `Infinity` if unknown. */
+  readonly maxTransferBytes: number;
+  /** The descriptor was opened for writing. */
+  readonly writable: boolean;
+}
+
+/** What an Identify command transfers. */
+const IDENTIFY_BYTES = 4096;
+
+/**
+ * Facts about the namespace whose character device `fd` is open on, such as
+ * `/dev/ng0n1`: the node beside the block device `/dev/nvme0n1`, Linux 5.13.
+ *
+ * They are asked of the drive once, with ioctls that wait for it. Any user who
+ * may open the node may ask since Linux 6.2; before, it takes CAP_SYS_ADMIN.
+ *
+ * @example
+ * ```ts ignore
+ * import { nvmeNamespace } from "@uring/cmd/nvme";
+ *
+ * const { nsid, blockSize, maxTransferBytes } = nvmeNamespace(fd);
+ * ```
+ *
+ * @throws {TypeError} when `fd` is not open on the node of a namespace.
+ * @throws {UringError | NvmeError} when the drive does not answer.
+ */
+export function nvmeNamespace(fd: number): NvmeNamespace {
+  const { access, name } = nvmeNode(fd, /^ng\d+n\d+$/);
+  const nsid = syscall("ioctl", fd, NVME_IOCTL_ID);
+  if (nsid < 0) {
+    throw new UringError("ioctl ID", fd, -nsid, uringCmdAdvice(-nsid));
+  }
+  const view = identify(fd, nsid);
+  const flbas = nvme_id_ns.flbas.get(view, 0);
+  const format = nvme_id_ns.lbaf.offset +
+    sizeof(nvme_lbaf) * formatIndex(flbas, nvme_id_ns.nlbaf.get(view, 0));
+  const disk = `/sys/block/${name.replace("ng", "nvme")}`;
+  const kib = readText(`${disk}/queue/max_hw_sectors_kb`);
+  return {
+    file: fd,
+    nsid,
+    blockSize: 2 ** nvme_lbaf.ds.get(view, format),
+    metadataSize: nvme_lbaf.ms.get(view, format),
+    metadataInline: (flbas & 0x10) !== 0,
+    blocks: BigInt(nvme_id_ns.nsze.get(view, 0)),
+    maxTransferBytes: kib === undefined ? Infinity : Number(kib) * 1024,
+    writable: access !== O_RDONLY,
+  };
+}
+
+/** Which of the formats of a namespace `flbas` says it has. */
+export function formatIndex(flbas: number, nlbaf: number): number {
+  // Two more bits count where there can be more than sixteen.
+  return flbas & 0xf | (nlbaf > 15 ? (flbas >> 5 & 3) << 4 : 0);
+}
+
+/** The structure that Identify returns for a namespace. */
+function identify(fd: number, nsid: number): DataView {
+  const { bytes, at } = scratch();
+  const data = 4096;
+  bytes.fill(0, 0, data + IDENTIFY_BYTES);
+  const view = new DataView(bytes.buffer);
+  nvme_passthru_cmd.opcode.set(view, 0, nvme_admin_identify);
+  nvme_passthru_cmd.nsid.set(view, 0, nsid);
+  nvme_passthru_cmd.addr.set(view, 0, at + data);
+  nvme_passthru_cmd.data_len.set(view, 0, IDENTIFY_BYTES);
+  nvme_passthru_cmd.cdw10.set(view, 0, NVME_IDENTIFY_CNS_NS);
+  const rc = syscall("ioctl", fd, NVME_IOCTL_ADMIN_CMD, at);
+  if (rc < 0) {
+    throw new UringError(
+      "ioctl IDENTIFY",
+      fd,
+      -rc,
+      "Before Linux 6.2, NVMe commands need CAP_SYS_ADMIN.",
+    );
+  }
+  if (rc > 0) throw new NvmeError("ioctl IDENTIFY", fd, rc);
+  return new DataView(bytes.slice(data, data + IDENTIFY_BYTES).buffer);
+}
+
+/** Facts about an NVMe node, and its name, which has to be of a certain form. */
+function nvmeNode(fd: number, form: RegExp): FileFacts & { name: string } {
+  const facts = fileFacts(checkFd(fd));
+  if (typeof facts === "number") {
+    throw new UringError("fstat", fd, -facts, uringCmdAdvice(-facts));
+  }
+  const what = facts.type === S_IFCHR
+    ? "char"
+    : facts.type === S_IFBLK
+    ? "block"
+    : "";
+  const uevent = what &&
+    readText(`/sys/dev/${what}/${facts.device.join(":")}/uevent`);
+  const name = /^DEVNAME=(.*)$/m.exec(uevent ?? "")?.[1] ?? "";
+  if (what === "char" && form.test(name)) return { ...facts, name };
+  const node = name === "" ? "no device" : `/dev/${name}`;
+  const [disk] = /^nvme\d+n\d+/.exec(name) ?? [];
+  const hint = disk
+    ? `: commands go to the character device beside it, ` +
+      `/dev/${disk.replace("nvme", "ng")}`
+    : /^nvme\d+$/.test(name)
+    ? ": that is the controller, and this wants a namespace of it, such as " +
+      `/dev/${name.replace("nvme", "ng")}n1`
+    : ": this wants the node of an NVMe namespace, such as /dev/ng0n1";
+  throw new TypeError(`fd ${fd} is ${node}${hint}`);
+}

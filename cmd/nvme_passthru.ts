@@ -1,0 +1,415 @@
+/**
+ * Any NVMe command, as the driver passes it through to the drive.
+ *
+ * **Contract.** A drive transfers as many bytes as the command says, whatever
+ * the memory behind it: too little of it, and the drive writes over memory that
+ * is none of the command's. So each command whose length can be known is checked
+ * against its memory here, and every command is made here.
+ *
+ * @module
+ */
+
+import * as E from "../sys/errno.ts";
+import { O_RDONLY } from "../sys/fcntl.ts";
+import { fileFacts } from "../sys/file.ts";
+import {
+  io_uring_sqe,
+  IORING_OP_URING_CMD,
+  IORING_URING_CMD_FIXED,
+} from "../sys/io_uring.ts";
+import * as nvme from "../sys/nvme.ts";
+import {
+  nvme_uring_cmd,
+  NVME_URING_CMD_ADMIN,
+  NVME_URING_CMD_ADMIN_VEC,
+  NVME_URING_CMD_IO,
+  NVME_URING_CMD_IO_VEC,
+} from "../sys/nvme_ioctl.ts";
+import { sizeof } from "../sys/struct.ts";
+import { iovec } from "../sys/uio.ts";
+import { checkBytes, checkInteger, checkU32, checkU8 } from "../ring/check.ts";
+import {
+  checkInside,
+  Command,
+  type Completion,
+  type File,
+  type FixedBuffer,
+  type Memory,
+  type Operand,
+  operand,
+  scratchOperand,
+} from "../ring/command.ts";
+import { uringCmdAdvice } from "../ring/errors.ts";
+import type { NvmeNamespace } from "./nvme_device.ts";
+import { NvmeError } from "./nvme_status.ts";
+
+/** Memory of a command: one piece, or several that are taken one by one. */
+export type NvmeData = Uint8Array | readonly Uint8Array[];
+
+/** The fields of an NVMe command, under the names of the specification. */
+export interface NvmeFields {
+  /** What the drive shall do, 8 bits. */
+  opcode: number;
+  /**
+   * The namespace. A command to a namespace has that one's number, and need not
+   * say it; an admin command says it, 0 where it is on none.
+   */
+  nsid?: number;
+  /** Command dword 2, 32 bits. */
+  cdw2?: number;
+  /** Command dword 3, 32 bits. */
+  cdw3?: number;
+  /** Command dword 10, 32 bits. */
+  cdw10?: number;
+  /** Command dword 11, 32 bits. */
+  cdw11?: number;
+  /** Command dword 12, 32 bits. */
+  cdw12?: number;
+  /** Command dword 13, 32 bits. */
+  cdw13?: number;
+  /** Command dword 14, 32 bits. */
+  cdw14?: number;
+  /** Command dword 15, 32 bits. */
+  cdw15?: number;
+  /**
+   * What is transferred. The opcode says where to: an odd one reads this memory,
+   * an even one writes it. Several pieces make a vectored command.
+   */
+  data?: NvmeData;
+  /** Metadata, where they lie apart from the data. */
+  metadata?: Uint8Array;
+  /** The registered buffer that `data` lies in. */
+  buffer?: FixedBuffer;
+  /** Milliseconds until the driver aborts it. Default: the driver's own. */
+  timeoutMs?: number;
+  /** What messages call the command. Default: its opcode in hexadecimal. */
+  name?: string;
+}
+
+/**
+ * **May destroy data.** Any 64-byte NVMe command: an I/O command where `target`
+ * is a namespace, an admin command where it is the descriptor of a controller's
+ * node, such as `/dev/nvme0`.
+ *
+ * `NVME_URING_CMD_IO`, `NVME_URING_CMD_ADMIN`, and `_VEC` for several pieces of
+ * memory. Linux 5.19, on a ring with `sqe128` and `cqe32`; registered buffers
+ * since 6.1, for several pieces since 6.16. CAP_SYS_ADMIN, or since 6.2 for
+ * commands that the drive says are harmless a descriptor that is open for it.
+ *
+ * The result is dword 0 and 1 of the completion. A status other than 0 is an
+ * {@linkcode NvmeError}.
+ *
+ * A command that is not known to only read needs a descriptor that was opened for
+ * writing. Memory that is too small for an Identify, a Get Log Page, a read or
+ * another command that says how much it transfers is refused. For what is not
+ * known here, such as a command of the vendor's, **the drive decides how much it
+ * transfers**: pass memory of `ring.alloc()` with as many bytes as the drive's
+ * manual says.
+ *
+ * @example
+ * ```ts ignore
+ * import { passthru } from "@uring/cmd/nvme";
+ *
+ * const data = ring.alloc(4096);
+ * const identify = { opcode: 0x06, nsid: 0, cdw10: 1, data };
+ * await ring.cmd(passthru(fd, identify)); // The controller's, in `data`.
+ * ```
+ */
+export function passthru(
+  target: File | NvmeNamespace,
+  fields: NvmeFields,
+): Command<bigint> {
+  const hex = `0x${checkU8("opcode", fields.opcode).toString(16)}`;
+  return nvmeCommand(
+    fields.name ?? (isNamespace(target) ? hex : `ADMIN ${hex}`),
+    target,
+    fields,
+    ({ extra1 }) => extra1,
+  );
+}
+
+function isNamespace(target: File | NvmeNamespace): target is NvmeNamespace {
+  return typeof target === "object" && target !== null && "nsid" in target;
+}
+
+/** Bytes of memory of the command's own, in place of `data`. */
+interface OwnData {
+  readonly ownBytes: number;
+}
+
+const CMD = io_uring_sqe.cmd.offset;
+const ADDR = CMD + nvme_uring_cmd.addr.offset;
+const METADATA = CMD + nvme_uring_cmd.metadata.offset;
+/** Pieces of memory that the kernel takes in one command. */
+const MAX_PIECES = 1024;
+
+// The one payload that all commands are made in: a Command has its own copy.
+const payload = new Uint8Array(sizeof(nvme_uring_cmd));
+const view = new DataView(payload.buffer);
+
+/** Makes any NVMe command, when it can be: see the contract above. */
+export function nvmeCommand<T>(
+  name: string,
+  target: File | NvmeNamespace,
+  fields: NvmeFields,
+  decode: (completion: Completion) => T,
+  own?: OwnData,
+): Command<T> {
+  const namespace = isNamespace(target) ? target : null;
+  const file = isNamespace(target) ? target.file : target;
+  const opcode = checkU8("opcode", fields.opcode);
+  const op = `URING_CMD NVME ${name}`;
+  const { data, metadata, buffer } = fields;
+  const pieces = data === undefined
+    ? []
+    : data instanceof Uint8Array
+    ? [data]
+    : data;
+  const dataBytes = own?.ownBytes ?? lengthOf(pieces);
+  const metadataBytes = metadata === undefined
+    ? 0
+    : checkBytes("metadata", metadata).length;
+  if (namespace !== null) {
+    checkTransfer(name, namespace, fields, dataBytes, metadataBytes);
+  } else {
+    checkAdmin(name, fields, dataBytes);
+  }
+  const vectored = pieces.length > 1;
+  if (buffer) { for (const piece of pieces) checkInside(piece, buffer); }
+
+  const f = nvme_uring_cmd;
+  payload.fill(0);
+  f.opcode.set(view, 0, opcode);
+  f.nsid.set(view, 0, nsidOf(name, namespace, fields.nsid));
+  f.cdw2.set(view, 0, checkU32("cdw2", fields.cdw2 ?? 0));
+  f.cdw3.set(view, 0, checkU32("cdw3", fields.cdw3 ?? 0));
+  f.metadata_len.set(view, 0, metadataBytes);
+  f.data_len.set(view, 0, vectored ? pieces.length : dataBytes);
+  f.cdw10.set(view, 0, checkU32("cdw10", fields.cdw10 ?? 0));
+  f.cdw11.set(view, 0, checkU32("cdw11", fields.cdw11 ?? 0));
+  f.cdw12.set(view, 0, checkU32("cdw12", fields.cdw12 ?? 0));
+  f.cdw13.set(view, 0, checkU32("cdw13", fields.cdw13 ?? 0));
+  f.cdw14.set(view, 0, checkU32("cdw14", fields.cdw14 ?? 0));
+  f.cdw15.set(view, 0, checkU32("cdw15", fields.cdw15 ?? 0));
+  f.timeout_ms.set(view, 0, checkU32("timeoutMs", fields.timeoutMs ?? 0));
+
+  // Matches nvme_is_write() in the kernel; a fabrics command is either.
+  const kernel = opcode === 0x7f ? "both" : opcode & 1 ? "reads" : "writes";
+  const operands = own !== undefined
+    ? [scratchOperand(ADDR, own.ownBytes)]
+    : vectored
+    ? vector(pieces, kernel)
+    : pieces.map((bytes) => operand(ADDR, { bytes, kernel }));
+  if (metadata !== undefined && metadataBytes > 0) {
+    operands.push(operand(METADATA, { bytes: metadata, kernel }));
+  }
+  return new Command({
+    name: op,
+    opcode: IORING_OP_URING_CMD,
+    file,
+    off: namespace !== null
+      ? vectored ? NVME_URING_CMD_IO_VEC : NVME_URING_CMD_IO
+      : vectored
+      ? NVME_URING_CMD_ADMIN_VEC
+      : NVME_URING_CMD_ADMIN,
+    opFlags: buffer && dataBytes > 0 ? IORING_URING_CMD_FIXED : 0,
+    buffer,
+    payload,
+    operands,
+    cqe32: true,
+    precheck: namespace === null && !READING_ADMIN.has(opcode)
+      ? () => checkWritable(name, file)
+      : undefined,
+    // A status of the drive is a positive result, and no success.
+    decode: (completion) => {
+      if (completion.res === 0) return decode(completion);
+      const fd = typeof file === "number" ? file : file.index;
+      throw new NvmeError(op, fd, completion.res, completion.extra1);
+    },
+    advice: nvmeAdvice,
+  });
+}
+
+function lengthOf(pieces: readonly Uint8Array[]): number {
+  if (pieces.length > MAX_PIECES) {
+    throw new RangeError(
+      `a command takes at most ${MAX_PIECES} pieces of memory, not ` +
+        `${pieces.length}`,
+    );
+  }
+  let sum = 0;
+  for (const piece of pieces) sum += checkBytes("data", piece).length;
+  return checkInteger("length of data", sum, 0, 0xffff_ffff);
+}
+
+/** The array of addresses and lengths that a vectored command points at. */
+function vector(
+  pieces: readonly Uint8Array[],
+  kernel: Memory["kernel"],
+): Operand[] {
+  const bytes = new Uint8Array(pieces.length * sizeof(iovec));
+  const view = new DataView(bytes.buffer);
+  pieces.forEach(({ length }, i) =>
+    iovec.iov_len.set(view, i * sizeof(iovec), length)
+  );
+  const array = operand(ADDR, { bytes, kernel: "reads" });
+  return [
+    array,
+    ...pieces.map((bytes, i) =>
+      operand(i * sizeof(iovec), { bytes, kernel }, { inside: 0 })
+    ),
+  ];
+}
+
+/** The namespace of a command, which is never guessed. */
+function nsidOf(
+  name: string,
+  namespace: NvmeNamespace | null,
+  nsid: number | undefined,
+): number {
+  if (namespace === null) {
+    if (nsid !== undefined) return checkU32("nsid", nsid);
+    throw new TypeError(
+      `NVME ${name} needs nsid: the number of a namespace, or 0 for none`,
+    );
+  }
+  if (nsid === undefined || nsid === namespace.nsid) return namespace.nsid;
+  throw new RangeError(
+    `nsid is ${nsid}, and the node is that of namespace ${namespace.nsid}`,
+  );
+}
+
+/** Commands that change nothing on a drive: they need no right to write. */
+const READING_ADMIN: ReadonlySet<number> = new Set([
+  nvme.nvme_admin_get_log_page,
+  nvme.nvme_admin_identify,
+  nvme.nvme_admin_get_features,
+  nvme.nvme_admin_directive_recv,
+  nvme.nvme_admin_nvme_mi_recv,
+  nvme.nvme_admin_get_lba_status,
+]);
+const READING_IO: ReadonlySet<number> = new Set([
+  nvme.nvme_cmd_flush,
+  nvme.nvme_cmd_read,
+  nvme.nvme_cmd_compare,
+  nvme.nvme_cmd_verify,
+  nvme.nvme_cmd_resv_report,
+  nvme.nvme_cmd_io_mgmt_recv,
+  nvme.nvme_zns_cmd_mgmt_recv,
+]);
+
+function refuseReadOnly(name: string): never {
+  throw new TypeError(
+    `NVME ${name} may change what the drive holds, and the descriptor is open ` +
+      "for reading only: open the node with O_RDWR",
+  );
+}
+
+function checkWritable(name: string, file: File): void {
+  if (typeof file !== "number") return; // A registered file has no descriptor.
+  const facts = fileFacts(file);
+  // The kernel says well enough that a descriptor is not open.
+  if (typeof facts === "object" && facts.access === O_RDONLY) {
+    refuseReadOnly(name);
+  }
+}
+
+/** Checks a command to a namespace against what is known of that. */
+function checkTransfer(
+  name: string,
+  namespace: NvmeNamespace,
+  fields: NvmeFields,
+  dataBytes: number,
+  metadataBytes: number,
+): void {
+  const { opcode, cdw10 = 0, cdw12 = 0 } = fields;
+  if (!namespace.writable && !READING_IO.has(opcode)) refuseReadOnly(name);
+  const { maxTransferBytes } = namespace;
+  if (dataBytes > maxTransferBytes) {
+    throw new RangeError(
+      `NVME ${name} has ${dataBytes} bytes of data, and the drive takes at ` +
+        `most ${maxTransferBytes} in one command: split it up`,
+    );
+  }
+  switch (opcode) {
+    case nvme.nvme_cmd_read:
+    case nvme.nvme_cmd_write:
+    case nvme.nvme_cmd_compare:
+    case nvme.nvme_zns_cmd_append: {
+      const blocks = (cdw12 & 0xffff) + 1;
+      const action = (cdw12 >>> 16 & nvme.NVME_IO_PRINFO_PRACT) !== 0;
+      const { data, metadata } = bytesOf(namespace, action);
+      checkEnough(name, "data", dataBytes, blocks * data);
+      checkEnough(name, "metadata", metadataBytes, blocks * metadata);
+      break;
+    }
+    case nvme.nvme_zns_cmd_mgmt_recv:
+      checkEnough(name, "data", dataBytes, (cdw12 + 1) * 4);
+      break;
+    case nvme.nvme_cmd_dsm:
+      checkEnough(name, "data", dataBytes, ((cdw10 & 0xff) + 1) * 16);
+      break;
+  }
+}
+
+/**
+ * Bytes that are transferred for each logical block. With PRACT the drive makes
+ * and takes away protection information itself, where that is all the metadata.
+ */
+export function bytesOf(
+  { blockSize, metadataSize, metadataInline }: NvmeNamespace,
+  action: boolean,
+): { data: number; metadata: number } {
+  const size = action && metadataSize === 8 ? 0 : metadataSize;
+  return metadataInline
+    ? { data: blockSize + size, metadata: 0 }
+    : { data: blockSize, metadata: size };
+}
+
+/** Checks an admin command that says how much it transfers. */
+function checkAdmin(name: string, fields: NvmeFields, dataBytes: number): void {
+  const { opcode, cdw10 = 0, cdw11 = 0 } = fields;
+  if (opcode === nvme.nvme_admin_identify) {
+    checkEnough(name, "data", dataBytes, 4096);
+  } else if (opcode === nvme.nvme_admin_get_log_page) {
+    const dwords = (cdw11 & 0xffff) * 0x1_0000 + (cdw10 >>> 16) + 1;
+    checkEnough(name, "data", dataBytes, dwords * 4);
+  }
+}
+
+function checkEnough(
+  name: string,
+  what: string,
+  byteLength: number,
+  needed: number,
+): void {
+  if (byteLength >= needed) return;
+  throw new RangeError(
+    `NVME ${name} transfers ${needed} bytes of ${what}, and there is memory ` +
+      `for ${byteLength}`,
+  );
+}
+
+function nvmeAdvice(errno: number): string | undefined {
+  switch (errno) {
+    case E.ENOTTY:
+      return "I/O commands go to the node of a namespace, such as /dev/ng0n1, " +
+        "and admin commands to that of a controller, such as /dev/nvme0.";
+    case E.EOPNOTSUPP:
+      return "The file is no NVMe node, whose names are /dev/ng0n1 and " +
+        "/dev/nvme0, or an admin command was sent through a ring that polls, " +
+        "which kernels before 7.2 do not have.";
+    case E.EACCES:
+      return "The process may not send this: it takes CAP_SYS_ADMIN. Since " +
+        "Linux 6.2 other users may identify, and send I/O commands that the " +
+        "drive says are harmless, those that write with the node open for it.";
+    case E.EINVAL:
+      return "The data are larger than the drive takes (max_hw_sectors_kb of " +
+        "its block device) or in too many pieces, the namespace takes no " +
+        "metadata apart, or nsid is not that of the node.";
+    case E.EINTR:
+      return "The driver aborted it: its time was up, or the drive was reset.";
+    default:
+      return uringCmdAdvice(errno);
+  }
+}
