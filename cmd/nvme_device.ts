@@ -30,7 +30,9 @@ import { NvmeError } from "./nvme_status.ts";
  * A namespace as commands need it: the file they go to, and what they have to
  * fit. {@linkcode nvmeNamespace} finds it out.
  *
- * For a file of the ring's table, write `{ ...namespace, file }`.
+ * For a file of the ring's table, write `{ ...namespace, file }`. The numbers are
+ * taken as they are, and the drive transfers what they say: ask for them again
+ * when the namespace was formatted.
  */
 export interface NvmeNamespace {
   /** The node of the namespace, such as `/dev/ng0n1`. */
@@ -72,7 +74,7 @@ const IDENTIFY_BYTES = 4096;
  * @throws {UringError | NvmeError} when the drive does not answer.
  */
 export function nvmeNamespace(fd: number): NvmeNamespace {
-  const { access, name } = nvmeNode(fd, /^ng\d+n\d+$/);
+  const { access, name } = namespaceNode(fd);
   const nsid = syscall("ioctl", fd, NVME_IOCTL_ID);
   if (nsid < 0) {
     throw new UringError("ioctl ID", fd, -nsid, uringCmdAdvice(-nsid));
@@ -125,8 +127,8 @@ function identify(fd: number, nsid: number): DataView {
   return new DataView(bytes.slice(data, data + IDENTIFY_BYTES).buffer);
 }
 
-/** Facts about an NVMe node, and its name, which has to be of a certain form. */
-function nvmeNode(fd: number, form: RegExp): FileFacts & { name: string } {
+/** Facts about the node of a namespace, and its name; any other is refused. */
+function namespaceNode(fd: number): FileFacts & { name: string } {
   const facts = fileFacts(checkFd(fd));
   if (typeof facts === "number") {
     throw new UringError("fstat", fd, -facts, uringCmdAdvice(-facts));
@@ -139,7 +141,7 @@ function nvmeNode(fd: number, form: RegExp): FileFacts & { name: string } {
   const uevent = what &&
     readText(`/sys/dev/${what}/${facts.device.join(":")}/uevent`);
   const name = /^DEVNAME=(.*)$/m.exec(uevent ?? "")?.[1] ?? "";
-  if (what === "char" && form.test(name)) return { ...facts, name };
+  if (what === "char" && /^ng\d+n\d+$/.test(name)) return { ...facts, name };
   const node = name === "" ? "no device" : `/dev/${name}`;
   const [disk] = /^nvme\d+n\d+/.exec(name) ?? [];
   const hint = disk

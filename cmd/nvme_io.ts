@@ -9,7 +9,13 @@ import { high, low, sizeof } from "../sys/struct.ts";
 import { checkInteger, checkU16, checkU32, checkU64 } from "../ring/check.ts";
 import type { Command, FixedBuffer } from "../ring/command.ts";
 import type { NvmeNamespace } from "./nvme_device.ts";
-import { bytesOf, nvmeCommand, type NvmeData } from "./nvme_passthru.ts";
+import {
+  bytesOf,
+  lengthOf,
+  nvmeCommand,
+  type NvmeData,
+  piecesOf,
+} from "./nvme_passthru.ts";
 
 /** What a drive does with the protection information of blocks. */
 export interface Protection {
@@ -137,8 +143,7 @@ export function transferBlocks<T = number>(
   decode?: (result: bigint) => T,
 ): Command<T> {
   const { data, metadata, buffer, timeoutMs } = transfer;
-  const pieces = data instanceof Uint8Array ? [data] : data;
-  const byteLength = pieces.reduce((sum, { length }) => sum + length, 0);
+  const byteLength = lengthOf(piecesOf(data));
   const size = bytesOf(namespace, transfer.protection?.action ?? false).data;
   if (byteLength === 0 || byteLength % size !== 0) {
     throw new RangeError(

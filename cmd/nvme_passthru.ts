@@ -160,11 +160,7 @@ export function nvmeCommand<T>(
   const opcode = checkU8("opcode", fields.opcode);
   const op = `URING_CMD NVME ${name}`;
   const { data, metadata, buffer } = fields;
-  const pieces = data === undefined
-    ? []
-    : data instanceof Uint8Array
-    ? [data]
-    : data;
+  const pieces = piecesOf(data);
   const dataBytes = own?.ownBytes ?? lengthOf(pieces);
   const metadataBytes = metadata === undefined
     ? 0
@@ -230,7 +226,14 @@ export function nvmeCommand<T>(
   });
 }
 
-function lengthOf(pieces: readonly Uint8Array[]): number {
+/** The pieces of memory that there are. */
+export function piecesOf(data: NvmeData | undefined): readonly Uint8Array[] {
+  if (data === undefined) return [];
+  return Array.isArray(data) ? data : [checkBytes("data", data as Uint8Array)];
+}
+
+/** Bytes in all of the pieces, none of which may be detached. */
+export function lengthOf(pieces: readonly Uint8Array[]): number {
   if (pieces.length > MAX_PIECES) {
     throw new RangeError(
       `a command takes at most ${MAX_PIECES} pieces of memory, not ` +

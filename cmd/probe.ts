@@ -4,10 +4,11 @@
  * @module
  */
 
-import { EACCES, EPERM } from "../sys/errno.ts";
+import { bsg_uring_cmd } from "../sys/bsg.ts";
+import { EACCES, EINVAL, ENOTTY, EPERM } from "../sys/errno.ts";
 import { errnoName } from "../sys/errno_names.ts";
 import { O_RDONLY, O_RDWR } from "../sys/fcntl.ts";
-import { close, open } from "../sys/file.ts";
+import { close, listDirectory, open, readText } from "../sys/file.ts";
 import * as uapi from "../sys/io_uring.ts";
 import {
   io_uring_query_hdr as hdr,
@@ -120,7 +121,8 @@ function setupMask(): number {
   for (let bit = 1; bit <= uapi.IORING_SETUP_SQE_MIXED; bit <<= 1) {
     if (bit & untried) continue;
     try {
-      setup({ entries: 4, flags: bit | (needs.get(bit) ?? 0) }).close();
+      const flags = bit | (needs.get(bit) ?? 0);
+      setup({ entries: 4, cqEntries: 8, flags }).close(); // As CQSIZE wants it.
       mask |= bit;
     } catch (error) {
       if (!(error instanceof UringError)) throw error;
@@ -165,10 +167,68 @@ function probeFamilies(): Record<string, FamilyProbe> {
     "socket GETSOCKNAME": ask(udp, sock.getsockname),
     "socket TX_TIMESTAMP": probeTimestamps(ring, udp),
     "block DISCARD": probeBlock(ring),
+    ...probeNodes("NVMe", nodes("/dev", /^(ng\d+n\d+|nvme\d+)$/), ENOTTY),
+    ...probeNodes("SCSI", nodes("/dev/bsg", /:/), EINVAL, wrongProtocol()),
+    ...probeNodes("btrfs", btrfsMounts(), EINVAL),
   };
   for (const fd of fds) if (fd >= 0) close(fd);
   ring.close();
   return families;
+}
+
+/** The paths of the nodes in a directory whose names have a form. */
+function nodes(directory: string, form: RegExp): string[] {
+  const names = listDirectory(directory, (name) => form.test(name));
+  if (typeof names === "number") return []; // There is no such directory.
+  return names.sort().map((name) => `${directory}/${name}`);
+}
+
+/** Where file systems of the kind btrfs are mounted. */
+function btrfsMounts(): string[] {
+  const mounts = readText("/proc/self/mounts") ?? "";
+  return [...mounts.matchAll(/^\S+ (\S+) btrfs /gm)].map(([, path]) =>
+    // Blanks in a path are written as octal numbers.
+    path.replace(
+      /\\(\d{3})/g,
+      (_, code) => String.fromCharCode(parseInt(code, 8)),
+    )
+  );
+}
+
+/** A payload for a bsg node which no driver of such nodes takes. */
+function wrongProtocol(): Uint8Array {
+  const payload = new Uint8Array(sizeof(bsg_uring_cmd));
+  bsg_uring_cmd.protocol.set(new DataView(payload.buffer), 0, 0xffff_ffff);
+  return payload;
+}
+
+/**
+ * Sends each of the nodes of a family a command that does nothing, since its
+ * handler cannot know it: the handler answers `refusal`, the lack of one
+ * EOPNOTSUPP. The nodes are opened for reading.
+ */
+function probeNodes(
+  family: string,
+  paths: readonly string[],
+  refusal: number,
+  payload?: Uint8Array,
+): Record<string, FamilyProbe> {
+  if (paths.length === 0) {
+    const reason = `there is no ${family} here to ask`;
+    return { [family]: { available: "unknown", reason } };
+  }
+  const ring = Ring.open({ entries: 4, sqe128: true, cqe32: true });
+  const found = paths.map((path): [string, FamilyProbe] => {
+    const fd = open(path, O_RDONLY);
+    const make = (fd: number) =>
+      uringCmd({ fd, cmd_op: 0, payload, cqe32: true, name: family });
+    const answer = attempt(ring, fd, make);
+    if (fd >= 0) close(fd);
+    const handled = answer.reason.includes(`${errnoName(refusal)} (`);
+    return [`${family} ${path}`, handled ? YES : answer];
+  });
+  ring.close();
+  return Object.fromEntries(found);
 }
 
 /** Runs one harmless command. */

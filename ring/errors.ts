@@ -96,8 +96,9 @@ export function uringCmdAdvice(errno: number): string | undefined {
   switch (errno) {
     case E.EOPNOTSUPP:
       return "The file has no handler for uring commands, as a pipe, a tty or " +
-        "a regular file on ext4 or xfs has none, or its handler does not know " +
-        "this command.";
+        "a regular file on ext4 or xfs has none, its handler does not know " +
+        "this command, or the ring polls (iopoll), which before Linux 7.2 " +
+        "takes files that can be polled only.";
     case E.EINVAL:
       return "The handler does not take these arguments, or the kernel has no " +
         "IORING_OP_URING_CMD: it came with Linux 5.19.";

@@ -57,9 +57,21 @@ export function fileFacts(fd: number): FileFacts | number {
 
 /** The descriptors of this process, or `-errno` where /proc is not mounted. */
 export function openDescriptors(): number[] | number {
-  const directory = open("/proc/self/fd", O_DIRECTORY);
+  const names = listDirectory(
+    "/proc/self/fd",
+    (name, directory) => name !== String(directory),
+  );
+  return typeof names === "number" ? names : names.map(Number);
+}
+
+/** The names in a directory that pass a test, or `-errno`. */
+export function listDirectory(
+  path: string,
+  test: (name: string, directory: number) => boolean,
+): string[] | number {
+  const directory = open(path, O_DIRECTORY);
   if (directory < 0) return directory;
-  const found: number[] = [];
+  const found: string[] = [];
   const { bytes, view, at } = scratch();
   for (;;) {
     const length = syscall("getdents64", directory, at, bytes.length);
@@ -67,9 +79,9 @@ export function openDescriptors(): number[] | number {
     // struct linux_dirent64: the record's length is at 16, its name at 19.
     for (let base = 0; base < length;) {
       const end = base + view.getUint16(base + 16, true);
-      const name = new TextDecoder().decode(bytes.slice(base + 19, end));
-      const fd = parseInt(name);
-      if (fd >= 0 && fd !== directory) found.push(fd);
+      const name = bytes.slice(base + 19, end);
+      const text = new TextDecoder().decode(name.subarray(0, name.indexOf(0)));
+      if (!text.startsWith(".") && test(text, directory)) found.push(text);
       base = end;
     }
   }

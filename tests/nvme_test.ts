@@ -11,15 +11,16 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { equals } from "@std/bytes";
 import * as nvme from "../cmd/nvme.ts";
 import { NvmeError } from "../cmd/nvme.ts";
 import { Ring, type RingOptions, UringError } from "../mod.ts";
-import { Completion, uringCmd } from "../mod.ts";
+import { Completion, probe, uringCmd } from "../mod.ts";
 import { O_DIRECT, O_RDONLY, O_RDWR, read as readOp } from "../ring/op.ts";
 import { rereadsSqes } from "../ring/setup.ts";
 import { open } from "../sys/file.ts";
 import { NVME_URING_CMD_IO } from "../sys/nvme_ioctl.ts";
-import { release } from "../sys/uname.ts";
+import { version } from "../sys/uname.ts";
 import { collect, Fd, runScript, testUnless } from "./kit.ts";
 import {
   controllerPath,
@@ -33,10 +34,10 @@ import { run } from "./run.ts";
 
 const KiB = 1024;
 const LARGE: RingOptions = { sqe128: true, cqe32: true };
-const [major, minor] = release().split(".").map(Number);
-const since = (a: number, b: number) => major > a || major === a && minor >= b;
+const since = (major: number, minor: number) =>
+  version() >= major * 1000 + minor;
 
-const test = (name: string, fn: () => Promise<void>) =>
+const test = (name: string, fn: () => void | Promise<void>) =>
   testUnless(missing, name, fn);
 
 /** A test on kernels from a version on. */
@@ -99,7 +100,7 @@ test("NVMe: the facts of a namespace are those of its block device", async () =>
   assertEquals(inline.namespace.writable, true);
 });
 
-test("NVMe: facts are refused of a node that is no namespace's, saying which is", async () => {
+test("NVMe: facts are refused of a node that is no namespace's, saying which is", () => {
   using disk = new Fd(open(pathOf("plain", "nvme"), O_RDONLY));
   assertStringIncludes(
     assertThrows(() => nvme.nvmeNamespace(disk.fd), TypeError).message,
@@ -111,7 +112,6 @@ test("NVMe: facts are refused of a node that is no namespace's, saying which is"
     assertThrows(() => nvme.nvmeNamespace(controller.fd), TypeError).message,
     "that is the controller",
   );
-  await Promise.resolve();
 });
 
 test("NVMe: Identify Controller agrees with nvme-cli field by field", async () => {
@@ -381,6 +381,16 @@ test("NVMe: passthru sends any admin command, and gives its data", async () => {
   assertEquals(pieces.slice(0, 4096), bytes);
 });
 
+test("NVMe: the probe finds the drive's nodes, and those only that are its own", () => {
+  const { families } = probe();
+  const found = Object.keys(families).filter((name) => /^NVMe/.test(name));
+  const expected = Object.keys(NSID).map((which) =>
+    `NVMe ${pathOf(which as keyof typeof NSID)}`
+  );
+  assertEquals(found.sort(), [...expected, `NVMe ${controllerPath}`].sort());
+  for (const name of found) assertEquals(families[name].available, "yes");
+});
+
 // ---- Blocks ------------------------------------------------------------------
 
 for (const which of ["plain", "large"] as const) {
@@ -534,6 +544,31 @@ testSince(6, 1)(
     }
   },
 );
+
+test("NVMe: more reads are in flight than the driver has tags for", async () => {
+  // Those that find no tag are handed to workers, which wait for one.
+  await using drive = new Namespace("plain", {
+    entries: 1024,
+    cqEntries: 4096,
+  });
+  const { ring, namespace } = drive;
+  const count = 3000;
+  const all = pattern(64 * 512, 55);
+  await ring.cmd(nvme.write(namespace, { lba: 600, data: all }));
+  const memory = ring.alloc(count * 512);
+  const pieces = Array.from(
+    { length: count },
+    (_, i) => memory.subarray(i * 512, (i + 1) * 512),
+  );
+  const reads = pieces.map((data, i) =>
+    ring.cmd(nvme.read(namespace, { lba: 600 + i % 64, data }))
+  );
+  assertEquals(await Promise.all(reads), Array(count).fill(512));
+  pieces.forEach((data, i) => {
+    const at = i % 64 * 512;
+    assert(equals(data, all.subarray(at, at + 512)), `read ${i}`);
+  });
+});
 
 test("NVMe: reads survive that all their memory is dropped and collected", async () => {
   await using drive = new Namespace("plain");
@@ -989,6 +1024,31 @@ test("NVMe: an admin command on a polled ring is refused before Linux 7.2, sayin
   const error = await assertRejects(() => ring.cmd(command), UringError);
   assertEquals(error.code, "EOPNOTSUPP");
   assertStringIncludes(error.message, "ring that polls");
+});
+
+// ---- The README --------------------------------------------------------------
+
+/** The examples of the README that need a drive, by the heading above each. */
+const readme = await Deno.readTextFile(
+  new URL("../README.md", import.meta.url),
+);
+const examples = [...readme.matchAll(/^```ts ignore\n([^]*?)^```$/gm)]
+  .map(([, code]) => code)
+  .filter((code) => code.includes("@uring/cmd/nvme"));
+
+test("NVMe: every example of the README that needs a drive runs on one", async () => {
+  assertEquals(examples.length, 3);
+  for (const example of examples) {
+    const script = example
+      .replaceAll("jsr:@uring/cmd/op", "@uring/ring/op.ts")
+      .replaceAll(/jsr:@uring\/cmd\/(\w+)/g, "@uring/cmd/$1.ts")
+      .replaceAll("jsr:@uring/cmd", "@uring/mod.ts")
+      .replaceAll("/dev/ng0n1", pathOf("plain"))
+      .replaceAll("/dev/nvme0", controllerPath);
+    const { success, stdout, stderr } = await runScript(script);
+    assert(success, `${example}\n${stdout}\n${stderr}`);
+    assertNotEquals(stdout, "");
+  }
 });
 
 // ---- A mixed ring ------------------------------------------------------------
