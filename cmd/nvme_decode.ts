@@ -2,7 +2,7 @@
 
 /** ASCII text, filled up with spaces or zeros. */
 export function text(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes).replace(/[\0 ]+$/, "");
+  return new TextDecoder("latin1").decode(bytes).replace(/[\0 ]+$/, "");
 }
 
 /** A number of 16 bytes, the lowest first. */

@@ -45,6 +45,8 @@ export interface NvmeNamespace {
   readonly metadataSize: number;
   /** Metadata lie behind the data of each block, in the same memory. */
   readonly metadataInline: boolean;
+  /** The type of protection information in the metadata; 0 for none. */
+  readonly protectionType: number;
   /** Logical blocks. */
   readonly blocks: bigint;
   /** Bytes of data that one command can transfer; `Infinity` if unknown. */
@@ -91,6 +93,7 @@ export function nvmeNamespace(fd: number): NvmeNamespace {
     blockSize: 2 ** nvme_lbaf.ds.get(view, format),
     metadataSize: nvme_lbaf.ms.get(view, format),
     metadataInline: (flbas & 0x10) !== 0,
+    protectionType: nvme_id_ns.dps.get(view, 0) & 7,
     blocks: BigInt(nvme_id_ns.nsze.get(view, 0)),
     maxTransferBytes: kib === undefined ? Infinity : Number(kib) * 1024,
     writable: access !== O_RDONLY,

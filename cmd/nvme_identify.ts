@@ -10,7 +10,7 @@ import { checkU32 } from "../ring/check.ts";
 import type { Command, File } from "../ring/command.ts";
 import { formatIndex } from "./nvme_device.ts";
 import { hex, text, u128 } from "./nvme_decode.ts";
-import { nvmeCommand } from "./nvme_passthru.ts";
+import { adminCommand } from "./nvme_passthru.ts";
 
 /** What an Identify command transfers. */
 const ownBytes = 4096;
@@ -139,7 +139,7 @@ function identify<T>(
   nsid: number,
   decode: (bytes: Uint8Array) => T,
 ): Command<T> {
-  return nvmeCommand(
+  return adminCommand(
     `IDENTIFY ${what}`,
     file,
     { opcode: nvme.nvme_admin_identify, nsid, cdw10: cns },

@@ -9,7 +9,7 @@ import { low, sizeof } from "../sys/struct.ts";
 import { checkBytes, checkInteger, checkU32, checkU8 } from "../ring/check.ts";
 import type { Command, File } from "../ring/command.ts";
 import { text, u128 } from "./nvme_decode.ts";
-import { nvmeCommand } from "./nvme_passthru.ts";
+import { adminCommand } from "./nvme_passthru.ts";
 import { nvmeStatusName } from "./nvme_status.ts";
 
 /** The number that stands for all namespaces: the whole controller. */
@@ -27,7 +27,7 @@ function log<T>(
   decode: (view: DataView) => T,
 ): Command<T> {
   const dwords = byteLength / 4 - 1;
-  return nvmeCommand(
+  return adminCommand(
     name,
     file,
     {
@@ -331,7 +331,7 @@ export function getFeatures(
       `select must be one of ${Object.keys(SELECT).join(", ")}, not ${select}`,
     );
   }
-  return nvmeCommand(
+  return adminCommand(
     `GET FEATURES 0x${feature.toString(16)}`,
     file,
     {
@@ -382,7 +382,7 @@ export function setFeatures(
     page = new Uint8Array(PAGE);
     page.set(data);
   }
-  return nvmeCommand(
+  return adminCommand(
     `SET FEATURES 0x${feature.toString(16)}`,
     file,
     {

@@ -140,12 +140,38 @@ interface OwnData {
 const CMD = io_uring_sqe.cmd.offset;
 const ADDR = CMD + nvme_uring_cmd.addr.offset;
 const METADATA = CMD + nvme_uring_cmd.metadata.offset;
+const DWORDS = [
+  "cdw2",
+  "cdw3",
+  "cdw10",
+  "cdw11",
+  "cdw12",
+  "cdw13",
+  "cdw14",
+  "cdw15",
+] as const;
 /** Pieces of memory that the kernel takes in one command. */
 const MAX_PIECES = 1024;
 
 // The one payload that all commands are made in: a Command has its own copy.
 const payload = new Uint8Array(sizeof(nvme_uring_cmd));
 const view = new DataView(payload.buffer);
+
+/** Makes an admin command, which goes to the node of a controller. */
+export function adminCommand<T>(
+  name: string,
+  file: File,
+  fields: NvmeFields,
+  decode: (completion: Completion) => T,
+  own?: OwnData,
+): Command<T> {
+  // Sent to a namespace, the same opcode would be an I/O command.
+  if (!isNamespace(file)) return nvmeCommand(name, file, fields, decode, own);
+  throw new TypeError(
+    `NVME ${name} goes to the node of a controller, such as /dev/nvme0: pass ` +
+      "its descriptor, and no namespace",
+  );
+}
 
 /** Makes any NVMe command, when it can be: see the contract above. */
 export function nvmeCommand<T>(
@@ -165,29 +191,24 @@ export function nvmeCommand<T>(
   const metadataBytes = metadata === undefined
     ? 0
     : checkBytes("metadata", metadata).length;
-  if (namespace !== null) {
-    checkTransfer(name, namespace, fields, dataBytes, metadataBytes);
-  } else {
-    checkAdmin(name, fields, dataBytes);
-  }
   const vectored = pieces.length > 1;
-  if (buffer) { for (const piece of pieces) checkInside(piece, buffer); }
 
   const f = nvme_uring_cmd;
   payload.fill(0);
   f.opcode.set(view, 0, opcode);
   f.nsid.set(view, 0, nsidOf(name, namespace, fields.nsid));
-  f.cdw2.set(view, 0, checkU32("cdw2", fields.cdw2 ?? 0));
-  f.cdw3.set(view, 0, checkU32("cdw3", fields.cdw3 ?? 0));
   f.metadata_len.set(view, 0, metadataBytes);
   f.data_len.set(view, 0, vectored ? pieces.length : dataBytes);
-  f.cdw10.set(view, 0, checkU32("cdw10", fields.cdw10 ?? 0));
-  f.cdw11.set(view, 0, checkU32("cdw11", fields.cdw11 ?? 0));
-  f.cdw12.set(view, 0, checkU32("cdw12", fields.cdw12 ?? 0));
-  f.cdw13.set(view, 0, checkU32("cdw13", fields.cdw13 ?? 0));
-  f.cdw14.set(view, 0, checkU32("cdw14", fields.cdw14 ?? 0));
-  f.cdw15.set(view, 0, checkU32("cdw15", fields.cdw15 ?? 0));
+  for (const dword of DWORDS) {
+    f[dword].set(view, 0, checkU32(dword, fields[dword] ?? 0));
+  }
   f.timeout_ms.set(view, 0, checkU32("timeoutMs", fields.timeoutMs ?? 0));
+  if (namespace !== null) {
+    checkTransfer(name, namespace, fields, dataBytes, metadataBytes);
+  } else {
+    checkEnough(name, "data", dataBytes, adminBytes(fields));
+  }
+  if (buffer) { for (const piece of pieces) checkInside(piece, buffer); }
 
   // Matches nvme_is_write() in the kernel; a fabrics command is either.
   const kernel = opcode === 0x7f ? "both" : opcode & 1 ? "reads" : "writes";
@@ -325,7 +346,7 @@ function checkTransfer(
   dataBytes: number,
   metadataBytes: number,
 ): void {
-  const { opcode, cdw10 = 0, cdw12 = 0 } = fields;
+  const { opcode, cdw12 = 0 } = fields;
   if (!namespace.writable && !READING_IO.has(opcode)) refuseReadOnly(name);
   const { maxTransferBytes } = namespace;
   if (dataBytes > maxTransferBytes) {
@@ -346,38 +367,64 @@ function checkTransfer(
       checkEnough(name, "metadata", metadataBytes, blocks * metadata);
       break;
     }
-    case nvme.nvme_zns_cmd_mgmt_recv:
-      checkEnough(name, "data", dataBytes, (cdw12 + 1) * 4);
-      break;
+    default:
+      checkEnough(name, "data", dataBytes, ioBytes(fields));
+  }
+}
+
+/** Bytes that a command to a namespace says it transfers, if it does. */
+function ioBytes(
+  { opcode, cdw10 = 0, cdw11 = 0, cdw12 = 0 }: NvmeFields,
+): number {
+  switch (opcode) {
     case nvme.nvme_cmd_dsm:
-      checkEnough(name, "data", dataBytes, ((cdw10 & 0xff) + 1) * 16);
-      break;
+      return ((cdw10 & 0xff) + 1) * 16;
+    case nvme.nvme_cmd_copy:
+      return ((cdw12 & 0xff) + 1) * 32;
+    case nvme.nvme_cmd_resv_report:
+      return (cdw10 + 1) * 4;
+    case nvme.nvme_cmd_io_mgmt_recv:
+      return (cdw11 + 1) * 4;
+    case nvme.nvme_zns_cmd_mgmt_recv:
+      return (cdw12 + 1) * 4;
+    default:
+      return 0;
+  }
+}
+
+/** Bytes that an admin command says it transfers, if it does. */
+function adminBytes(
+  { opcode, cdw10 = 0, cdw11 = 0, cdw12 = 0 }: NvmeFields,
+): number {
+  switch (opcode) {
+    case nvme.nvme_admin_identify:
+      return 4096;
+    case nvme.nvme_admin_get_log_page:
+      return ((cdw11 & 0xffff) * 0x1_0000 + (cdw10 >>> 16) + 1) * 4;
+    case nvme.nvme_admin_fw_download:
+    case nvme.nvme_admin_directive_recv:
+      return (cdw10 + 1) * 4;
+    case nvme.nvme_admin_get_lba_status:
+      return (cdw12 + 1) * 4;
+    default:
+      return 0;
   }
 }
 
 /**
  * Bytes that are transferred for each logical block. With PRACT the drive makes
- * and takes away protection information itself, where that is all the metadata.
+ * and takes away protection information itself, where that is all the metadata:
+ * for 16 bytes, which only some formats fill with it, there is to be memory.
  */
 export function bytesOf(
-  { blockSize, metadataSize, metadataInline }: NvmeNamespace,
+  { blockSize, metadataSize, metadataInline, protectionType }: NvmeNamespace,
   action: boolean,
 ): { data: number; metadata: number } {
-  const size = action && metadataSize === 8 ? 0 : metadataSize;
+  const own = action && protectionType !== 0 && metadataSize === 8;
+  const size = own ? 0 : metadataSize;
   return metadataInline
     ? { data: blockSize + size, metadata: 0 }
     : { data: blockSize, metadata: size };
-}
-
-/** Checks an admin command that says how much it transfers. */
-function checkAdmin(name: string, fields: NvmeFields, dataBytes: number): void {
-  const { opcode, cdw10 = 0, cdw11 = 0 } = fields;
-  if (opcode === nvme.nvme_admin_identify) {
-    checkEnough(name, "data", dataBytes, 4096);
-  } else if (opcode === nvme.nvme_admin_get_log_page) {
-    const dwords = (cdw11 & 0xffff) * 0x1_0000 + (cdw10 >>> 16) + 1;
-    checkEnough(name, "data", dataBytes, dwords * 4);
-  }
 }
 
 function checkEnough(

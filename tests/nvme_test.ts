@@ -94,7 +94,10 @@ test("NVMe: the facts of a namespace are those of its block device", async () =>
   await using metadata = new Namespace("metadata", { flags: O_RDONLY });
   assertEquals(metadata.namespace.metadataSize, 8);
   assertEquals(metadata.namespace.metadataInline, false);
+  assertEquals(metadata.namespace.protectionType, 0);
   assertEquals(metadata.namespace.writable, false);
+  await using protection = new Namespace("protection");
+  assertEquals(protection.namespace.protectionType, 1);
   await using inline = new Namespace("inline");
   assertEquals(inline.namespace.metadataInline, true);
   assertEquals(inline.namespace.writable, true);
@@ -968,6 +971,9 @@ test("NVMe: a process without CAP_SYS_ADMIN may identify and read, and no more",
     await attempt("smart", () => nvme.smartLog(fd));
     const data = ring.alloc(512);
     await attempt("read", () => nvme.read(nvme.nvmeNamespace(ng), { lba: 0, data }));
+    const reading = await ring.cmd(openat("${pathOf("plain")}"));
+    const forged = () => ({ ...nvme.nvmeNamespace(ng), file: reading });
+    await attempt("write", () => nvme.write(forged(), { lba: 0, data }));
     await attempt("vendor", () => nvme.passthru(nvme.nvmeNamespace(ng), { opcode: 0xc0 }));
   `;
   const { stdout, stderr } = await runScript(script, ["--allow-ffi"], [
@@ -976,11 +982,18 @@ test("NVMe: a process without CAP_SYS_ADMIN may identify and read, and no more",
     "--inh-caps=-sys_admin",
   ]);
   const lines = since(6, 2)
-    ? ["identify ok", "smart EACCES true", "read ok", "vendor EACCES true"]
+    ? [
+      "identify ok",
+      "smart EACCES true",
+      "read ok",
+      "write EACCES true",
+      "vendor EACCES true",
+    ]
     : [
       "identify EACCES true",
       "smart EACCES true",
       "read EACCES true",
+      "write EACCES true",
       "vendor EACCES true",
     ];
   assertEquals(stdout.trim().split("\n"), lines, stderr);
@@ -1123,6 +1136,7 @@ Deno.test("NVMe: a status is never taken for a result", () => {
     blockSize: 512,
     metadataSize: 0,
     metadataInline: false,
+    protectionType: 0,
     blocks: 100n,
     maxTransferBytes: 4096,
     writable: true,
