@@ -43,13 +43,31 @@ export interface RingOptions {
    * the kernel has it and there is no `sqpoll`.
    */
   deferTaskrun?: boolean;
+  /**
+   * Kernel workers for commands that would block, of all rings of this thread
+   * together and from now on. Default: the kernel's own number, and on x86-64 with
+   * SQEs of 128 bytes and `deferTaskrun` 1: more of them may take addresses for
+   * those of a 32-bit process.
+   */
+  maxWorkers?: number;
   /** A ring whose kernel threads this one shall share. */
   attach?: { readonly fd: number };
   /** Take no commands until `ring.restrict()` was called. */
   disabled?: boolean;
 }
 
-/** Checks the options, and picks the `IORING_SETUP_` flags for them. */
+/**
+ * Checks the options, and picks the `IORING_SETUP_` flags for them.
+ *
+ * Drivers of device commands ask in_compat_syscall() how wide an address is. A
+ * kernel with CONFIG_X86_X32_ABI, as Debian's, says "32 bits" where a thread was
+ * interrupted rather than in a system call, and in each worker that is started
+ * there: commands are EFAULT then, since nothing of Deno lies that low (seen from
+ * Linux 6.1 to 7.2: a chain of NVMe commands, and more of them than the driver
+ * has tags for). So a ring for such commands starts and completes them in
+ * io_uring_enter() only, and has one worker, which is started there as well. A
+ * submission thread is never interrupted like that.
+ */
 export function setupOptions(options: RingOptions): SetupOptions {
   const least = options.mixed ? 4 : 1; // A large SQE takes up to three.
   const asked = checkInteger("entries", options.entries ?? 64, 1, 32768);
@@ -79,6 +97,8 @@ export function setupOptions(options: RingOptions): SetupOptions {
   if (options.iopoll === "hybrid") flags |= uapi.IORING_SETUP_HYBRID_IOPOLL;
   if (options.attach) flags |= uapi.IORING_SETUP_ATTACH_WQ;
   if (options.disabled) flags |= uapi.IORING_SETUP_R_DISABLED;
+  const safe = (options.sqe128 || mixed) && !sqpoll &&
+    options.deferTaskrun !== false;
   if (sqpoll) flags |= uapi.IORING_SETUP_SQPOLL;
   if (thread.cpu !== undefined) flags |= uapi.IORING_SETUP_SQ_AFF;
   if (options.deferTaskrun) {
@@ -86,12 +106,7 @@ export function setupOptions(options: RingOptions): SetupOptions {
       uapi.IORING_SETUP_SINGLE_ISSUER | uapi.IORING_SETUP_TASKRUN_FLAG;
   } else if (!sqpoll) {
     optional |= uapi.IORING_SETUP_COOP_TASKRUN;
-    // The NVMe driver cuts addresses down to 32 bits when the system call that
-    // a thread is in looks like one of the x32 ABI, as none at all does: a
-    // command that follows another one, and is started while an interrupt
-    // returns, then is EFAULT (nvme_to_user_ptr(), kernels with X86_X32_ABI such
-    // as Debian's, seen from 6.1 to 7.2). Nothing is started there on this ring.
-    if ((options.sqe128 || mixed) && options.deferTaskrun === undefined) {
+    if (safe) {
       optional |= uapi.IORING_SETUP_DEFER_TASKRUN |
         uapi.IORING_SETUP_TASKRUN_FLAG;
     }
@@ -105,6 +120,12 @@ export function setupOptions(options: RingOptions): SetupOptions {
     flags,
     optional,
     hold: rereadsSqes(),
+    maxWorkers: checkInteger(
+      "maxWorkers",
+      options.maxWorkers ?? (safe && Deno.build.arch === "x86_64" ? 1 : 0),
+      0,
+      0xffff,
+    ),
     wqFd: options.attach?.fd,
     sqThreadCpu: thread.cpu,
     sqThreadIdleMs: thread.idleMs ?? 1000,

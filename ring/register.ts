@@ -36,6 +36,14 @@ export function registerEventfd(fd: number, eventfd: number): number {
   return register(fd, uapi.IORING_REGISTER_EVENTFD, at, 1);
 }
 
+/** Bounds the workers for what ends by itself, as uring commands do. */
+export function registerMaxWorkers(fd: number, bounded: number): number {
+  const { view, at } = scratch();
+  view.setUint32(0, bounded, true);
+  view.setUint32(4, 0, true); // The others stay as many as they are.
+  return register(fd, uapi.IORING_REGISTER_IOWQ_MAX_WORKERS, at, 2);
+}
+
 /** Gives the ring a table of files; -1 leaves a place empty. */
 export function registerFiles(fd: number, fds: readonly number[]): number {
   const { view, at } = scratch();

@@ -7,7 +7,8 @@ import { sizeof } from "../sys/struct.ts";
 import { release, version } from "../sys/uname.ts";
 import { CompletionQueue } from "./cqueue.ts";
 import { UringError } from "./errors.ts";
-import { registerRingFd, unregisterRingFd } from "./register.ts";
+import { registerMaxWorkers, registerRingFd } from "./register.ts";
+import { unregisterRingFd } from "./register.ts";
 import { SubmissionQueue } from "./squeue.ts";
 
 /** What {@linkcode setup} is asked for. */
@@ -26,6 +27,8 @@ export interface SetupOptions {
   sqThreadIdleMs?: number;
   /** With IORING_SETUP_ATTACH_WQ: the ring whose workers are shared. */
   wqFd?: number;
+  /** Workers for this thread's commands; 0 leaves the kernel's own number. */
+  maxWorkers?: number;
   /**
    * Keep each SQE untouched until `sq.release()`: for uring commands on the
    * kernels that read an SQE again, see {@linkcode rereadsSqes}.
@@ -84,7 +87,7 @@ export function setup(options: SetupOptions): RingHandle {
   if (hold) optional &= ~uapi.IORING_SETUP_NO_SQARRAY;
   for (;;) {
     const fd = tryset(options, required | optional);
-    if (fd >= 0) return mapped(fd, hold);
+    if (fd >= 0) return mapped(fd, hold, options.maxWorkers ?? 0);
     const next = OPTIONAL.find((bit) => optional & bit);
     if (fd !== -EINVAL || next === undefined) {
       throw new UringError("io_uring_setup", -1, -fd, refusal(-fd, required));
@@ -118,7 +121,7 @@ function tryset(options: SetupOptions, flags: number): number {
   return syscall("io_uring_setup", options.entries, at);
 }
 
-function mapped(fd: number, hold: boolean): RingHandle {
+function mapped(fd: number, hold: boolean, maxWorkers: number): RingHandle {
   const { io_uring_params: p, io_sqring_offsets, io_cqring_offsets } = uapi;
   // The scratch memory is overwritten by the next system call with arguments.
   const params = new DataView(
@@ -195,6 +198,8 @@ function mapped(fd: number, hold: boolean): RingHandle {
     entries: cqEntries,
     cqeWords,
   });
+  const limited = maxWorkers > 0 ? registerMaxWorkers(fd, maxWorkers) : 0;
+  if (limited < 0) throw undo(-limited, "The workers cannot be limited.");
   // A registered ring saves the kernel a look-up of the file at each enter.
   // A thread has 16 of them; later rings do without.
   const index = registerRingFd(fd);

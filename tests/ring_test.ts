@@ -22,6 +22,7 @@ import {
   devNull,
   openFdCount,
   pipe,
+  runScript,
   tcpPair,
   testUnless,
   turn,
@@ -101,7 +102,48 @@ Deno.test("options that exclude each other are refused before the kernel is aske
   }
   assertThrows(() => Ring.open({ entries: 64, cqEntries: 32 }), RangeError);
   assertThrows(() => Ring.open({ cqEntries: 65537 }), RangeError);
+  for (const maxWorkers of [-1, 1.5, 65536]) {
+    assertThrows(() => Ring.open({ maxWorkers }), RangeError, "maxWorkers");
+  }
 });
+
+for (
+  const [options, most] of [
+    [{}, 4],
+    [{ sqe128: true }, Deno.build.arch === "x86_64" ? 1 : 4],
+    [{ sqe128: true, maxWorkers: 3 }, 3],
+    [{ maxWorkers: 2 }, 2],
+  ] as const
+) {
+  const shape = JSON.stringify(options);
+  testWith(
+    "DEFER_TASKRUN",
+    `a ring with ${shape} has ${most} workers for four commands that block`,
+    async () => {
+      // Opening one end of a pipe waits for the other. What may create a file is
+      // not tried without a worker.
+      const { stdout, stderr } = await runScript(
+        `
+      import { Ring } from "@uring/mod.ts";
+      import { O_CREAT, openat } from "@uring/ring/op.ts";
+      const folder = Deno.makeTempDirSync();
+      const path = folder + "/pipe";
+      new Deno.Command("mkfifo", { args: [path] }).outputSync();
+      const ring = Ring.open(${shape});
+      const opening = Array.from({ length: 4 }, () => ring.cmd(openat(path, { flags: O_CREAT })));
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const names = [...Deno.readDirSync("/proc/self/task")].map(({ name }) =>
+        Deno.readTextFileSync("/proc/self/task/" + name + "/comm"));
+      console.log(names.filter((name) => name.startsWith("iou-wrk")).length);
+      await Promise.all([ring.close(), Promise.allSettled(opening)]);
+      Deno.removeSync(folder, { recursive: true });
+    `,
+        ["-A"],
+      );
+      assertEquals(stdout, `${most}\n`, stderr);
+    },
+  );
+}
 
 Deno.test("setup flags that a kernel does not know are left out one by one", async () => {
   // The kernel's side of an older version: EINVAL for newer flags.

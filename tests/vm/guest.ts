@@ -154,6 +154,8 @@ function disks(folder: string): string[] {
 const KERNEL_TROUBLE =
   /^\[ *\d+\.\d+\].*(BUG:|WARNING:|Oops|Kernel panic|general protection fault|Call Trace:|blocked for more than|detected stall)/m;
 
+const NOTHING: Tally = { passed: 0, failed: 0, skipped: 0 };
+
 /** Reads a console; `counted` when it was tests that ran. */
 export function judge(said: string, counted: boolean): Verdict {
   const [, release = ""] = /^@@ release (.*)$/m.exec(said) ?? [];
@@ -166,7 +168,7 @@ export function judge(said: string, counted: boolean): Verdict {
   if (!/^@@ off$/m.test(said)) trouble.push(last(said, 40));
   const kernel = KERNEL_TROUBLE.exec(said);
   if (kernel) trouble.push(first(said.slice(kernel.index), 30));
-  const { passed, failed, skipped } = tally(output, counted ? 1 : 0);
+  const { passed, failed, skipped } = counted ? tally(output, 1) : NOTHING;
   return {
     release,
     output,

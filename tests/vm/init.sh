@@ -20,9 +20,10 @@ mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 
+# The drive has few tags, so that tests run out of them.
 for module in /modules/*.ko; do
   case $module in
-    */*-nvme.ko) options="poll_queues=1" ;;
+    */*-nvme.ko) options="poll_queues=1 io_queue_depth=32" ;;
     */*-null_blk.ko) options="nr_devices=0" ;;
     */*-scsi_debug.ko) options="dev_size_mb=64 lbpu=1 lbpws=1 num_tgts=1" ;;
     *) options="" ;;
