@@ -35,15 +35,17 @@ export {
 export {
   errorLog,
   type ErrorLogEntry,
-  type Feature,
-  type FeatureSelect,
   type FirmwareLog,
   firmwareLog,
-  getFeatures,
-  setFeatures,
   type SmartLog,
   smartLog,
 } from "./nvme_log.ts";
+export {
+  type Feature,
+  type FeatureSelect,
+  getFeatures,
+  setFeatures,
+} from "./nvme_features.ts";
 export {
   type BlockOptions,
   type BlockRange,

@@ -10,12 +10,12 @@ import { checkInteger, checkU16, checkU32, checkU64 } from "../ring/check.ts";
 import type { Command, FixedBuffer } from "../ring/command.ts";
 import type { NvmeNamespace } from "./nvme_device.ts";
 import {
-  bytesOf,
   lengthOf,
   nvmeCommand,
   type NvmeData,
   piecesOf,
 } from "./nvme_passthru.ts";
+import { bytesOf } from "./nvme_transfer.ts";
 
 /** What a drive does with the protection information of blocks. */
 export interface Protection {

@@ -3,21 +3,18 @@
  *
  * **Contract.** A drive transfers as many bytes as the command says, whatever
  * the memory behind it: too little of it, and the drive writes over memory that
- * is none of the command's. So each command whose length can be known is checked
- * against its memory here, and every command is made here.
+ * is none of the command's. So every command is made here, and each whose length
+ * can be known is checked against its memory first.
  *
  * @module
  */
 
 import * as E from "../sys/errno.ts";
-import { O_RDONLY } from "../sys/fcntl.ts";
-import { fileFacts } from "../sys/file.ts";
 import {
   io_uring_sqe,
   IORING_OP_URING_CMD,
   IORING_URING_CMD_FIXED,
 } from "../sys/io_uring.ts";
-import * as nvme from "../sys/nvme.ts";
 import {
   nvme_uring_cmd,
   NVME_URING_CMD_ADMIN,
@@ -42,6 +39,12 @@ import {
 import { uringCmdAdvice } from "../ring/errors.ts";
 import type { NvmeNamespace } from "./nvme_device.ts";
 import { NvmeError } from "./nvme_status.ts";
+import {
+  checkAdmin,
+  checkIo,
+  checkWritable,
+  mayChange,
+} from "./nvme_transfer.ts";
 
 /** Memory of a command: one piece, or several that are taken one by one. */
 export type NvmeData = Uint8Array | readonly Uint8Array[];
@@ -204,9 +207,9 @@ export function nvmeCommand<T>(
   }
   f.timeout_ms.set(view, 0, checkU32("timeoutMs", fields.timeoutMs ?? 0));
   if (namespace !== null) {
-    checkTransfer(name, namespace, fields, dataBytes, metadataBytes);
+    checkIo(name, namespace, fields, dataBytes, metadataBytes);
   } else {
-    checkEnough(name, "data", dataBytes, adminBytes(fields));
+    checkAdmin(name, fields, dataBytes);
   }
   if (buffer) { for (const piece of pieces) checkInside(piece, buffer); }
 
@@ -234,7 +237,7 @@ export function nvmeCommand<T>(
     payload,
     operands,
     cqe32: true,
-    precheck: namespace === null && !READING_ADMIN.has(opcode)
+    precheck: namespace === null && mayChange(opcode)
       ? () => checkWritable(name, file)
       : undefined,
     // A status of the drive is a positive result, and no success.
@@ -300,143 +303,6 @@ function nsidOf(
   if (nsid === undefined || nsid === namespace.nsid) return namespace.nsid;
   throw new RangeError(
     `nsid is ${nsid}, and the node is that of namespace ${namespace.nsid}`,
-  );
-}
-
-/** Commands that change nothing on a drive: they need no right to write. */
-const READING_ADMIN: ReadonlySet<number> = new Set([
-  nvme.nvme_admin_get_log_page,
-  nvme.nvme_admin_identify,
-  nvme.nvme_admin_get_features,
-  nvme.nvme_admin_directive_recv,
-  nvme.nvme_admin_nvme_mi_recv,
-  nvme.nvme_admin_get_lba_status,
-]);
-const READING_IO: ReadonlySet<number> = new Set([
-  nvme.nvme_cmd_flush,
-  nvme.nvme_cmd_read,
-  nvme.nvme_cmd_compare,
-  nvme.nvme_cmd_verify,
-  nvme.nvme_cmd_resv_report,
-  nvme.nvme_cmd_io_mgmt_recv,
-  nvme.nvme_zns_cmd_mgmt_recv,
-]);
-
-function refuseReadOnly(name: string): never {
-  throw new TypeError(
-    `NVME ${name} may change what the drive holds, and the descriptor is open ` +
-      "for reading only: open the node with O_RDWR",
-  );
-}
-
-function checkWritable(name: string, file: File): void {
-  if (typeof file !== "number") return; // A registered file has no descriptor.
-  const facts = fileFacts(file);
-  // The kernel says well enough that a descriptor is not open.
-  if (typeof facts === "object" && facts.access === O_RDONLY) {
-    refuseReadOnly(name);
-  }
-}
-
-/** Checks a command to a namespace against what is known of that. */
-function checkTransfer(
-  name: string,
-  namespace: NvmeNamespace,
-  fields: NvmeFields,
-  dataBytes: number,
-  metadataBytes: number,
-): void {
-  const { opcode, cdw12 = 0 } = fields;
-  if (!namespace.writable && !READING_IO.has(opcode)) refuseReadOnly(name);
-  const { maxTransferBytes } = namespace;
-  if (dataBytes > maxTransferBytes) {
-    throw new RangeError(
-      `NVME ${name} has ${dataBytes} bytes of data, and the drive takes at ` +
-        `most ${maxTransferBytes} in one command: split it up`,
-    );
-  }
-  switch (opcode) {
-    case nvme.nvme_cmd_read:
-    case nvme.nvme_cmd_write:
-    case nvme.nvme_cmd_compare:
-    case nvme.nvme_zns_cmd_append: {
-      const blocks = (cdw12 & 0xffff) + 1;
-      const action = (cdw12 >>> 16 & nvme.NVME_IO_PRINFO_PRACT) !== 0;
-      const { data, metadata } = bytesOf(namespace, action);
-      checkEnough(name, "data", dataBytes, blocks * data);
-      checkEnough(name, "metadata", metadataBytes, blocks * metadata);
-      break;
-    }
-    default:
-      checkEnough(name, "data", dataBytes, ioBytes(fields));
-  }
-}
-
-/** Bytes that a command to a namespace says it transfers, if it does. */
-function ioBytes(
-  { opcode, cdw10 = 0, cdw11 = 0, cdw12 = 0 }: NvmeFields,
-): number {
-  switch (opcode) {
-    case nvme.nvme_cmd_dsm:
-      return ((cdw10 & 0xff) + 1) * 16;
-    case nvme.nvme_cmd_copy:
-      return ((cdw12 & 0xff) + 1) * 32;
-    case nvme.nvme_cmd_resv_report:
-      return (cdw10 + 1) * 4;
-    case nvme.nvme_cmd_io_mgmt_recv:
-      return (cdw11 + 1) * 4;
-    case nvme.nvme_zns_cmd_mgmt_recv:
-      return (cdw12 + 1) * 4;
-    default:
-      return 0;
-  }
-}
-
-/** Bytes that an admin command says it transfers, if it does. */
-function adminBytes(
-  { opcode, cdw10 = 0, cdw11 = 0, cdw12 = 0 }: NvmeFields,
-): number {
-  switch (opcode) {
-    case nvme.nvme_admin_identify:
-      return 4096;
-    case nvme.nvme_admin_get_log_page:
-      return ((cdw11 & 0xffff) * 0x1_0000 + (cdw10 >>> 16) + 1) * 4;
-    case nvme.nvme_admin_fw_download:
-    case nvme.nvme_admin_directive_recv:
-      return (cdw10 + 1) * 4;
-    case nvme.nvme_admin_get_lba_status:
-      return (cdw12 + 1) * 4;
-    default:
-      return 0;
-  }
-}
-
-/**
- * Bytes that are transferred for each logical block. With PRACT the drive makes
- * and takes away protection information itself, where that is all the metadata:
- * for 16 bytes, which only some formats fill with it, there is to be memory.
- */
-export function bytesOf(
-  { blockSize, metadataSize, metadataInline, protectionType }: NvmeNamespace,
-  action: boolean,
-): { data: number; metadata: number } {
-  const own = action && protectionType !== 0 && metadataSize === 8;
-  const size = own ? 0 : metadataSize;
-  return metadataInline
-    ? { data: blockSize + size, metadata: 0 }
-    : { data: blockSize, metadata: size };
-}
-
-function checkEnough(
-  name: string,
-  what: string,
-  byteLength: number,
-  needed: number,
-): void {
-  if (byteLength >= needed) return;
-  throw new RangeError(
-    `NVME ${name} transfers ${needed} bytes of ${what}, and there is memory ` +
-      `for ${byteLength}`,
   );
 }
 
