@@ -50,6 +50,7 @@ export class Engine {
   readonly #handle: RingHandle;
   readonly #sqpoll: boolean;
   readonly #iopoll: boolean;
+  readonly #deferred: boolean;
   readonly #enterFlags: number;
   #bell: Bell | null = null;
   #immediate: ReturnType<typeof setImmediate> | null = null;
@@ -76,7 +77,8 @@ export class Engine {
     this.state = has(uapi.IORING_SETUP_R_DISABLED) ? "disabled" : "open";
     this.#sqpoll = has(uapi.IORING_SETUP_SQPOLL);
     this.#iopoll = has(uapi.IORING_SETUP_IOPOLL);
-    const asked = this.#iopoll || has(uapi.IORING_SETUP_DEFER_TASKRUN);
+    this.#deferred = has(uapi.IORING_SETUP_DEFER_TASKRUN);
+    const asked = this.#iopoll || this.#deferred;
     this.#enterFlags = asked ? uapi.IORING_ENTER_GETEVENTS : 0;
     // In a mixed ring a large completion takes two places, and a filler one
     // more where it would not fit before the end.
@@ -150,7 +152,12 @@ export class Engine {
       // One enter for the whole batch; but no waiting for more completions than
       // are under way. A submission thread posts completions before it gives
       // places back, so that all may be over while there is no room for the next.
-      const most = this.waiting > 0 ? 1 : Math.min(batch.left, cq.entries);
+      // Where completions are made on request, the kernel wakes for the last of
+      // them, and the SCSI driver gives a request's tag back only then: waiting
+      // for more than there are tags is for ever (io_req_local_work_add() and
+      // scsi_bsg_uring_task_cb(), Linux 7.2).
+      const one = this.waiting > 0 || this.#deferred;
+      const most = one ? 1 : Math.min(batch.left, cq.entries);
       const wanted = Math.min(most, this.inFlight);
       let flags = uapi.IORING_ENTER_GETEVENTS;
       if (this.#sqpoll && wanted === 0) flags |= uapi.IORING_ENTER_SQ_WAIT;

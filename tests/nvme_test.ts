@@ -559,6 +559,7 @@ test("NVMe: more reads are in flight than the driver has tags for", async () => 
   });
   const { ring, namespace } = drive;
   const count = 3000;
+  assertGreater(count, 10 * tags);
   const all = pattern(64 * 512, 55);
   await ring.cmd(nvme.write(namespace, { lba: 600, data: all }));
   const memory = ring.alloc(count * 512);
@@ -569,7 +570,6 @@ test("NVMe: more reads are in flight than the driver has tags for", async () => 
   const reads = pieces.map((data, i) =>
     ring.cmd(nvme.read(namespace, { lba: 600 + i % 64, data }))
   );
-  assertGreater(count, 10 * tags);
   assertEquals(await Promise.all(reads), Array(count).fill(512));
   pieces.forEach((data, i) => {
     const at = i % 64 * 512;

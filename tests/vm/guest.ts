@@ -33,6 +33,12 @@ const MACHINES = {
 
 const MiB = 2 ** 20;
 
+/**
+ * For a driver that is part of the kernel; modules get theirs where they are
+ * loaded. The drive has few tags, so that tests run out of them.
+ */
+const PARAMETERS = "nvme.poll_queues=1 nvme.io_queue_depth=32";
+
 /** Namespaces of the NVMe controller: see the manual of QEMU for the words. */
 const NAMESPACES = [
   "logical_block_size=512,physical_block_size=512",
@@ -90,7 +96,7 @@ export async function boot(options: Boot): Promise<string> {
     ...["-kernel", options.kernel, "-initrd", options.initrd],
     // Errors are shown at once; of the rest the guest prints a copy at the end,
     // so that it does not come between the lines of the tests.
-    ...["-append", `console=${tty} loglevel=4 panic=-1`],
+    ...["-append", `console=${tty} loglevel=4 panic=-1 ${PARAMETERS}`],
     ...disks(folder),
   ]);
   const timer = setTimeout(() => child.kill("SIGKILL"), timeoutSeconds * 1000);

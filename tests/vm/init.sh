@@ -20,7 +20,6 @@ mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 
-# The drive has few tags, so that tests run out of them.
 for module in /modules/*.ko; do
   case $module in
     */*-nvme.ko) options="poll_queues=1 io_queue_depth=32" ;;
