@@ -178,7 +178,8 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Runs commands with one call of io_uring_enter(), and blocks the thread
-   * until all have completed. Throws the first error when they have.
+   * until all have completed. Throws the first error when they have. A ring with
+   * `deferTaskrun` is entered again for what completes later.
    */
   cmdAllSync<T>(commands: readonly Command<T>[]): T[] {
     const results = new Array<T>(commands.length);
