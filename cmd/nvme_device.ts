@@ -5,25 +5,21 @@
  */
 
 import { O_RDONLY } from "../sys/fcntl.ts";
-import { type FileFacts, fileFacts, readText } from "../sys/file.ts";
-import { S_IFBLK, S_IFCHR } from "../sys/fs.ts";
+import { deviceFolder, deviceName, fileFacts } from "../sys/file.ts";
+import { type FileFacts, readText } from "../sys/file.ts";
+import { S_IFCHR } from "../sys/fs.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/memory.ts";
-import {
-  nvme_admin_identify,
-  nvme_id_ns,
-  NVME_IDENTIFY_CNS_NS,
-  nvme_lbaf,
-} from "../sys/nvme.ts";
+import { nvme_admin_identify, NVME_IDENTIFY_CNS_NS } from "../sys/nvme.ts";
 import {
   NVME_IOCTL_ADMIN_CMD,
   NVME_IOCTL_ID,
   nvme_passthru_cmd,
 } from "../sys/nvme_ioctl.ts";
-import { sizeof } from "../sys/struct.ts";
 import { checkFd } from "../ring/check.ts";
 import type { File } from "../ring/command.ts";
 import { uringCmdAdvice, UringError } from "../ring/errors.ts";
+import { decodeFormat, decodeNamespace } from "./nvme_identify.ts";
 import { NvmeError } from "./nvme_status.ts";
 
 /**
@@ -81,33 +77,26 @@ export function nvmeNamespace(fd: number): NvmeNamespace {
   if (nsid < 0) {
     throw new UringError("ioctl ID", fd, -nsid, uringCmdAdvice(-nsid));
   }
-  const view = identify(fd, nsid);
-  const flbas = nvme_id_ns.flbas.get(view, 0);
-  const format = nvme_id_ns.lbaf.offset +
-    sizeof(nvme_lbaf) * formatIndex(flbas, nvme_id_ns.nlbaf.get(view, 0));
+  const identity = decodeNamespace(identify(fd, nsid));
+  const { bytes, format } = identity;
+  const { dataBytes, metadataBytes } = decodeFormat(bytes, format);
   const disk = `/sys/block/${name.replace("ng", "nvme")}`;
   const kib = readText(`${disk}/queue/max_hw_sectors_kb`);
   return {
     file: fd,
     nsid,
-    blockSize: 2 ** nvme_lbaf.ds.get(view, format),
-    metadataSize: nvme_lbaf.ms.get(view, format),
-    metadataInline: (flbas & 0x10) !== 0,
-    protectionType: nvme_id_ns.dps.get(view, 0) & 7,
-    blocks: BigInt(nvme_id_ns.nsze.get(view, 0)),
+    blockSize: dataBytes,
+    metadataSize: metadataBytes,
+    metadataInline: identity.metadataInline,
+    protectionType: identity.protectionType,
+    blocks: identity.sizeBlocks,
     maxTransferBytes: kib === undefined ? Infinity : Number(kib) * 1024,
     writable: access !== O_RDONLY,
   };
 }
 
-/** Which of the formats of a namespace `flbas` says it has. */
-export function formatIndex(flbas: number, nlbaf: number): number {
-  // Two more bits count where there can be more than sixteen.
-  return flbas & 0xf | (nlbaf > 15 ? (flbas >> 5 & 3) << 4 : 0);
-}
-
 /** The structure that Identify returns for a namespace. */
-function identify(fd: number, nsid: number): DataView {
+function identify(fd: number, nsid: number): Uint8Array {
   const { bytes, at } = scratch();
   const data = 4096;
   bytes.fill(0, 0, data + IDENTIFY_BYTES);
@@ -127,7 +116,7 @@ function identify(fd: number, nsid: number): DataView {
     );
   }
   if (rc > 0) throw new NvmeError("ioctl IDENTIFY", fd, rc);
-  return new DataView(bytes.slice(data, data + IDENTIFY_BYTES).buffer);
+  return bytes.slice(data, data + IDENTIFY_BYTES);
 }
 
 /** Facts about the node of a namespace, and its name; any other is refused. */
@@ -136,15 +125,11 @@ function namespaceNode(fd: number): FileFacts & { name: string } {
   if (typeof facts === "number") {
     throw new UringError("fstat", fd, -facts, uringCmdAdvice(-facts));
   }
-  const what = facts.type === S_IFCHR
-    ? "char"
-    : facts.type === S_IFBLK
-    ? "block"
-    : "";
-  const uevent = what &&
-    readText(`/sys/dev/${what}/${facts.device.join(":")}/uevent`);
-  const name = /^DEVNAME=(.*)$/m.exec(uevent ?? "")?.[1] ?? "";
-  if (what === "char" && /^ng\d+n\d+$/.test(name)) return { ...facts, name };
+  const folder = deviceFolder(facts);
+  const name = folder && deviceName(folder) || "";
+  if (facts.type === S_IFCHR && /^ng\d+n\d+$/.test(name)) {
+    return { ...facts, name };
+  }
   const node = name === "" ? "no device" : `/dev/${name}`;
   const [disk] = /^nvme\d+n\d+/.exec(name) ?? [];
   const hint = disk

@@ -6,7 +6,8 @@
 
 import * as nvme from "../sys/nvme.ts";
 import { low } from "../sys/struct.ts";
-import { checkBytes, checkInteger, checkU32, checkU8 } from "../ring/check.ts";
+import { checkBytes, checkInteger, checkName } from "../ring/check.ts";
+import { checkU32, checkU8 } from "../ring/check.ts";
 import type { Command, File } from "../ring/command.ts";
 import { adminCommand } from "./nvme_passthru.ts";
 
@@ -56,11 +57,7 @@ export function getFeatures(
   },
 ): Command<Feature> {
   checkU8("feature", feature);
-  if (!Object.hasOwn(SELECT, select)) {
-    throw new TypeError(
-      `select must be one of ${Object.keys(SELECT).join(", ")}, not ${select}`,
-    );
-  }
+  checkName("select", select, SELECT);
   return adminCommand(
     `GET FEATURES 0x${feature.toString(16)}`,
     file,

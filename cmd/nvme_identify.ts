@@ -8,7 +8,6 @@ import * as nvme from "../sys/nvme.ts";
 import { sizeof } from "../sys/struct.ts";
 import { checkU32 } from "../ring/check.ts";
 import type { Command, File } from "../ring/command.ts";
-import { formatIndex } from "./nvme_device.ts";
 import { hex, text, u128 } from "./nvme_decode.ts";
 import { adminCommand } from "./nvme_passthru.ts";
 
@@ -279,10 +278,23 @@ export function identifyNamespace(
   );
 }
 
+/** One of the formats in that structure, said to be there or not. */
+export function decodeFormat(bytes: Uint8Array, index: number): BlockFormat {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const { nvme_id_ns, nvme_lbaf } = nvme;
+  const at = nvme_id_ns.lbaf.offset + index * sizeof(nvme_lbaf);
+  const shift = nvme_lbaf.ds.get(view, at);
+  return {
+    dataBytes: shift === 0 ? 0 : 2 ** shift,
+    metadataBytes: nvme_lbaf.ms.get(view, at),
+    performance: nvme_lbaf.rp.get(view, at) & 3,
+  };
+}
+
 /** Reads the structure of 4096 bytes that Identify returns for a namespace. */
 export function decodeNamespace(bytes: Uint8Array): NamespaceIdentity {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
-  const { nvme_id_ns: f, nvme_lbaf } = nvme;
+  const { nvme_id_ns: f } = nvme;
   const nlbaf = f.nlbaf.get(view, 0);
   const flbas = f.flbas.get(view, 0);
   return {
@@ -290,16 +302,12 @@ export function decodeNamespace(bytes: Uint8Array): NamespaceIdentity {
     capacityBlocks: BigInt(f.ncap.get(view, 0)),
     usedBlocks: BigInt(f.nuse.get(view, 0)),
     features: f.nsfeat.get(view, 0),
-    formats: Array.from({ length: Math.min(nlbaf, 63) + 1 }, (_, i) => {
-      const at = f.lbaf.offset + i * sizeof(nvme_lbaf);
-      const shift = nvme_lbaf.ds.get(view, at);
-      return {
-        dataBytes: shift === 0 ? 0 : 2 ** shift,
-        metadataBytes: nvme_lbaf.ms.get(view, at),
-        performance: nvme_lbaf.rp.get(view, at) & 3,
-      };
-    }),
-    format: formatIndex(flbas, nlbaf),
+    formats: Array.from(
+      { length: Math.min(nlbaf, 63) + 1 },
+      (_, i) => decodeFormat(bytes, i),
+    ),
+    // Two more bits count where there can be more than sixteen.
+    format: flbas & 0xf | (nlbaf > 15 ? (flbas >> 5 & 3) << 4 : 0),
     metadataInline: (flbas & 0x10) !== 0,
     metadataCapabilities: f.mc.get(view, 0),
     protectionCapabilities: f.dpc.get(view, 0),

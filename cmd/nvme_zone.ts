@@ -6,7 +6,7 @@
 
 import * as nvme from "../sys/nvme.ts";
 import { high, low, sizeof } from "../sys/struct.ts";
-import { checkInteger, checkU64 } from "../ring/check.ts";
+import { checkInteger, checkName, checkU64 } from "../ring/check.ts";
 import type { Command } from "../ring/command.ts";
 import type { NvmeNamespace } from "./nvme_device.ts";
 import { type BlockTransfer, transferBlocks } from "./nvme_io.ts";
@@ -153,11 +153,7 @@ export function zoneManagementSend(
     action: ZoneAction;
   },
 ): Command<number> {
-  if (!Object.hasOwn(ACTIONS, action)) {
-    throw new TypeError(
-      `action must be one of ${Object.keys(ACTIONS).join(", ")}, not ${action}`,
-    );
-  }
+  checkName("action", action, ACTIONS);
   const all = lba === "all";
   const first = all ? 0 : checkU64("lba", lba);
   return nvmeCommand(

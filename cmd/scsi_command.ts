@@ -12,8 +12,9 @@ import {
 } from "../sys/bsg.ts";
 import * as E from "../sys/errno.ts";
 import { O_RDONLY } from "../sys/fcntl.ts";
-import { type FileFacts, fileFacts, readText } from "../sys/file.ts";
-import { S_IFBLK, S_IFCHR } from "../sys/fs.ts";
+import { deviceFolder, deviceName, fileFacts } from "../sys/file.ts";
+import { type FileFacts, readText } from "../sys/file.ts";
+import { S_IFCHR } from "../sys/fs.ts";
 import {
   io_uring_sqe,
   IORING_OP_URING_CMD,
@@ -215,22 +216,20 @@ function checkNode(file: File, name: string, changes: boolean): void {
 }
 
 /** Looks in /sys for what kind of device it is, and refuses all but bsg nodes. */
-function findNode(fd: number, { type, device }: FileFacts): void {
+function findNode(fd: number, facts: FileFacts): void {
   const no = `fd ${fd} is not the bsg node of a SCSI device`;
-  if (type !== S_IFCHR && type !== S_IFBLK) {
+  const folder = deviceFolder(facts);
+  if (folder === undefined) {
     throw new TypeError(`${no}, such as /dev/bsg/0:0:0:0`);
   }
-  const kind = type === S_IFCHR ? "char" : "block";
-  const path = `/sys/dev/${kind}/${device.join(":")}`;
-  const event = readText(`${path}/uevent`);
-  if (event === undefined) return; // There is no /sys to ask.
-  const name = /^DEVNAME=(.*)$/m.exec(event)?.[1] ?? "";
+  const name = deviceName(folder);
+  if (name === undefined) return; // There is no /sys to ask.
   if (name.startsWith("bsg/")) {
-    bsgMajor = device[0];
+    bsgMajor = facts.device[0];
     return;
   }
   // That of a partition is the device of the whole disk.
-  const scsi = [`${path}/device`, `${path}/../device`].find((device) =>
+  const scsi = [`${folder}/device`, `${folder}/../device`].find((device) =>
     readText(`${device}/scsi_level`) !== undefined
   );
   throw new TypeError(

@@ -56,6 +56,18 @@ export function checkU64(
   return value;
 }
 
+/** One of the names in a table. */
+export function checkName(
+  name: string,
+  value: string,
+  table: Readonly<Record<string, unknown>>,
+): void {
+  if (Object.hasOwn(table, value)) return;
+  throw new TypeError(
+    `${name} must be one of ${Object.keys(table).join(", ")}, not ${value}`,
+  );
+}
+
 /** An array whose bytes are there: not detached, not shrunk away. */
 export function checkBytes(name: string, value: Uint8Array): Uint8Array {
   if (!(value instanceof Uint8Array)) {

@@ -2,7 +2,7 @@
 
 import { AT_EMPTY_PATH, AT_FDCWD, F_GETFL, O_ACCMODE } from "./fcntl.ts";
 import { O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "./fcntl.ts";
-import { S_IFMT, statx } from "./fs.ts";
+import { S_IFBLK, S_IFCHR, S_IFMT, statx } from "./fs.ts";
 import { syscall } from "./libc.ts";
 import { scratch } from "./memory.ts";
 
@@ -53,6 +53,22 @@ export function fileFacts(fd: number): FileFacts | number {
   const flags = syscall("fcntl", fd, F_GETFL);
   if (flags < 0) return flags;
   return { type, device: [major, minor], access: flags & O_ACCMODE };
+}
+
+/** Where /sys has what a node is of; `undefined` for what is no device. */
+export function deviceFolder({ type, device }: FileFacts): string | undefined {
+  if (type !== S_IFCHR && type !== S_IFBLK) return undefined;
+  const kind = type === S_IFCHR ? "char" : "block";
+  return `/sys/dev/${kind}/${device.join(":")}`;
+}
+
+/**
+ * What the kernel calls the node of a device, such as `nvme0n1` or
+ * `bsg/0:0:0:0`; `undefined` where there is no /sys to ask.
+ */
+export function deviceName(folder: string): string | undefined {
+  const event = readText(`${folder}/uevent`);
+  return event && (/^DEVNAME=(.*)$/m.exec(event)?.[1] ?? "");
 }
 
 /** The descriptors of this process, or `-errno` where /proc is not mounted. */

@@ -104,10 +104,13 @@ export function writeSync(fd: number, data: Uint8Array | string): number {
   return syscall("write", fd, at, from.length);
 }
 
-/** The 64 bytes of a command's SQE, with `user_data` 0. */
-export function sqeBytes(command: Command<unknown>): Uint8Array {
-  const words = new Int32Array(16);
-  command.encode(words, 0, false, 0, 0);
+/**
+ * The 64 bytes of a command's SQE, or 128, with `user_data` 0, where nothing may
+ * be left of what was there.
+ */
+export function sqeBytes(command: Command<unknown>, wide = false): Uint8Array {
+  const words = new Int32Array(wide ? 32 : 16).fill(-1);
+  command.encode(words, 0, wide, 0, 0);
   return new Uint8Array(words.buffer);
 }
 

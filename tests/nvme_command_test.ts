@@ -15,7 +15,7 @@ import { NvmeError, type NvmeFields, type NvmeNamespace } from "../cmd/nvme.ts";
 import { alloc } from "../ring/pool.ts";
 import { O_RDONLY, O_RDWR } from "../sys/fcntl.ts";
 import { open } from "../sys/file.ts";
-import { Fd, random } from "./kit.ts";
+import { Fd, random, sqeBytes } from "./kit.ts";
 
 /** The descriptor of a controller; nothing is open there. */
 const FD = 5;
@@ -54,15 +54,8 @@ function detached(): Uint8Array {
   return bytes;
 }
 
-/** The 32 words of an SQE, where nothing may be left of what was there. */
-function sqeWords(command: Command<unknown>): Int32Array {
-  const words = new Int32Array(32).fill(-1);
-  command.encode(words, 0, true, 0, 0);
-  return words;
-}
-
 function sqe(command: Command<unknown>): number[] {
-  return [...new Uint8Array(sqeWords(command).buffer)];
+  return [...sqeBytes(command, true)];
 }
 
 /** What the words of the SQE of 128 bytes are called; no name must be 0. */
@@ -76,7 +69,7 @@ const WORDS: readonly string[] = [
 /** All words of an SQE that are not 0, by name. */
 function words(command: Command<unknown>): Record<string, number> {
   const found: Record<string, number> = {};
-  sqeWords(command).forEach((word, i) => {
+  new Int32Array(sqeBytes(command, true).buffer).forEach((word, i) => {
     if (word !== 0) found[WORDS[i] || `word ${i}`] = word >>> 0;
   });
   return found;
@@ -508,7 +501,7 @@ Deno.test("NVMe: the ranges of Dataset Management are what they are meant to be"
 Deno.test("NVMe: the addresses of a command go where the kernel reads them", () => {
   const transfer = { lba: 0, data: block, metadata: memory(8) };
   const command = nvme.read(APART, transfer);
-  const words = sqeWords(command);
+  const words = new Int32Array(sqeBytes(command, true).buffer);
   command.encodeAddress(words, 0, 0, 0x1234_5678_9abc);
   command.encodeAddress(words, 0, 1, 0x0fed_cba9_8765);
   const view = new DataView(words.buffer);

@@ -25,20 +25,13 @@ import * as op from "../ring/op.ts";
 import { alloc } from "../ring/pool.ts";
 import { EINVAL, EPERM } from "../sys/errno.ts";
 import { open } from "../sys/file.ts";
-import { devNull, Fd, isRoot, pipe } from "./kit.ts";
+import { devNull, Fd, isRoot, pipe, sqeBytes } from "./kit.ts";
 import { runDeno, testUnless, turn, unixPair, until } from "./kit.ts";
 import { tool } from "./loop_device.ts";
 
 /** The ring that SCSI commands need. */
 const WIDE = { sqe128: true, cqe32: true };
 const BLOCK = 512;
-
-/** The 128 bytes of a command's SQE, with `user_data` 0. */
-function wideSqe(command: Command<unknown>): Uint8Array {
-  const words = new Int32Array(32);
-  command.encode(words, 0, true, 0, 0);
-  return new Uint8Array(words.buffer);
-}
 
 /** The bytes of the CDB, which is the first thing that a command points at. */
 function cdbOf(command: Command<unknown>): number[] {
@@ -53,7 +46,7 @@ Deno.test("the SQE of a SCSI read is what it is meant to be", () => {
     blockSize: BLOCK,
     timeoutMs: 0x01020304,
   });
-  assertEquals([...wideSqe(command)], [
+  assertEquals([...sqeBytes(command, true)], [
     ...[0x2e, 0, 0, 0], // opcode: IORING_OP_URING_CMD, flags, ioprio
     ...[0x02, 0x01, 0, 0], // fd
     ...[0, 0, 0, 0], // cmd_op, which bsg does not look at
@@ -90,7 +83,7 @@ Deno.test("the SQE of a SCSI write from a registered buffer is right", () => {
     blockSize: BLOCK,
     buffer: new FixedBuffer({}, 0x0506, bytes),
   });
-  assertEquals([...wideSqe(command)], [
+  assertEquals([...sqeBytes(command, true)], [
     ...[0x2e, 1, 0, 0], // opcode, flags: IOSQE_FIXED_FILE, ioprio
     ...[3, 0, 0, 0], // fd: the place in the table
     ...new Array(20).fill(0), // cmd_op, __pad1, addr, len
