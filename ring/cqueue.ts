@@ -24,6 +24,9 @@ export interface CompletionLayout {
   readonly cqeWords: 4 | 8;
 }
 
+/** A completion that does not just take one place. */
+const SPECIAL = IORING_CQE_F_32 | IORING_CQE_F_SKIP;
+
 /**
  * The completion queue: a cursor over what the kernel has posted.
  *
@@ -32,22 +35,22 @@ export interface CompletionLayout {
  */
 export class CompletionQueue {
   /** CQEs in the ring. */
-  readonly entries: number;
+  readonly entries: number = 0;
   /** Words in a CQE: 4 or 8. */
-  readonly cqeWords: 4 | 8;
+  readonly cqeWords: 4 | 8 = 4;
 
   readonly #ring: Int32Array;
   readonly #view: DataView;
-  readonly #headIndex: number;
-  readonly #tailIndex: number;
-  readonly #flags: number;
-  readonly #overflow: number;
-  readonly #cqes: number;
-  readonly #mask: number;
+  readonly #headIndex: number = 0;
+  readonly #tailIndex: number = 0;
+  readonly #flags: number = 0;
+  readonly #overflow: number = 0;
+  readonly #cqes: number = 0;
+  readonly #mask: number = 0;
   /** How far the cursor is, ahead of the head that the kernel sees. */
-  #head: number;
+  #head = 0;
   /** The kernel's tail when it was last read. */
-  #tail: number;
+  #tail = 0;
   /** Index of the completion the cursor is on. */
   #at = 0;
 
@@ -75,20 +78,21 @@ export class CompletionQueue {
    * Matches io_uring_for_each_cqe() in liburing.
    */
   next(): boolean {
-    for (;;) {
-      if (this.#head === this.#tail) {
-        // The load acquires: the CQEs are read after it.
-        this.#tail = Atomics.load(this.#ring, this.#tailIndex);
-        if (this.#head === this.#tail) return false;
-      }
-      this.#at = this.#cqes + (this.#head & this.#mask) * this.cqeWords;
-      const flags = this.#ring[this.#at + 3];
-      // A 32-byte completion in a mixed ring takes two places. A filler stands
-      // in the last place when one would not have fitted there.
-      const wide = (flags & IORING_CQE_F_32) !== 0 && this.cqeWords === 4;
-      this.#head = this.#head + (wide ? 2 : 1) | 0;
-      if ((flags & IORING_CQE_F_SKIP) === 0) return true;
-    }
+    const head = this.#head;
+    if (head === this.#tail && this.ready === 0) return false;
+    this.#at = this.#cqes + (head & this.#mask) * this.cqeWords;
+    const special = this.#ring[this.#at + 3] & SPECIAL;
+    this.#head = head + 1 | 0;
+    return special === 0 || this.#nextSpecial(special);
+  }
+
+  /** The cursor is on a completion that is large, or none at all. */
+  #nextSpecial(flags: number): boolean {
+    // A filler stands in the last place of a mixed ring when a completion of 32
+    // bytes would not have fitted there.
+    if (flags & IORING_CQE_F_SKIP) return this.next();
+    if (this.cqeWords === 4) this.#head = this.#head + 1 | 0;
+    return true;
   }
 
   /**
@@ -106,6 +110,14 @@ export class CompletionQueue {
    */
   get ready(): number {
     this.#tail = Atomics.load(this.#ring, this.#tailIndex);
+    return this.#tail - this.#head | 0;
+  }
+
+  /**
+   * The same as of the last time the kernel's tail was read, which is what
+   * {@linkcode ready} does, and {@linkcode next} when it knows of no more.
+   */
+  get known(): number {
     return this.#tail - this.#head | 0;
   }
 

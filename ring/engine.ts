@@ -11,11 +11,14 @@
 
 import * as E from "../sys/errno.ts";
 import * as uapi from "../sys/io_uring.ts";
+import { Batch, DIRECT } from "./batch.ts";
 import { Command } from "./command.ts";
+import type { CompletionQueue } from "./cqueue.ts";
 import { UringError } from "./errors.ts";
 import { type Slot, Slots } from "./pending.ts";
 import { deliver, NOBODY, settleAborted } from "./settle.ts";
 import type { RingHandle } from "./setup.ts";
+import type { SubmissionQueue } from "./squeue.ts";
 import { Bell } from "./wake.ts";
 
 /** Turns in a row that may run as microtasks, before the event loop has one. */
@@ -24,6 +27,11 @@ const TURNS = 16;
 const HOPS = 4;
 /** After this long, `close` says which commands keep it waiting. */
 const CLOSE_WARNING_MS = 5000;
+
+/** Something to wait for that is over: a microtask at a third of the price. */
+const READY = Promise.resolve();
+
+const NONE: never[] = [];
 
 /** What the kernel may still write to after a ring has failed: kept for good. */
 const abandoned: Slots[] = [];
@@ -34,24 +42,27 @@ export class Engine {
   state: "disabled" | "open" | "closing" | "closed" | "failed";
   failure: UringError | null = null;
   /** CQEs that the completions of one command take, in the largest case. */
-  readonly unit: number;
+  readonly unit: number = 1;
   /** CQEs that the commands in flight may post together. */
-  readonly capacity: number;
+  readonly capacity: number = 0;
 
   // Counts, for `Ring.stats`.
   enters = 0;
-  submitted = 0;
   completions = 0;
   wakes = 0;
   overflows = 0;
   inFlight = 0;
   waiting = 0;
+  /** Completions after which their commands went on, or that were nobody's. */
+  #others = 0;
 
   readonly #handle: RingHandle;
+  readonly #sq: SubmissionQueue;
+  readonly #cq: CompletionQueue;
   readonly #sqpoll: boolean;
   readonly #iopoll: boolean;
   readonly #deferred: boolean;
-  readonly #enterFlags: number;
+  readonly #enterFlags: number = 0;
   #bell: Bell | null = null;
   #immediate: ReturnType<typeof setImmediate> | null = null;
   #referenced = true;
@@ -61,9 +72,18 @@ export class Engine {
   /** Commands that wait for room. */
   #first: Slot | null = null;
   #last: Slot | null = null;
-  #credits = 0;
+  /** Commands in flight while there is room for one more that completes once. */
+  #limit = 0;
   /** SQEs that are free once they were submitted, in a queue that holds them. */
   readonly #loose: number[] = [];
+
+  /** The batch that is being waited for, and a number for the next one. */
+  #batch: Batch | null = null;
+  #batches = 0;
+  /** A batch that is over. */
+  #spare: Batch | null = null;
+  /** Arrays for a batch of one. */
+  #one: [(Command<unknown> | null)[], unknown[]] | null = null;
 
   #scheduled = false;
   #queuedBefore = 0;
@@ -73,6 +93,8 @@ export class Engine {
 
   constructor(handle: RingHandle) {
     this.#handle = handle;
+    this.#sq = handle.sq;
+    this.#cq = handle.cq;
     const has = (flag: number) => (handle.flags & flag) !== 0;
     this.state = has(uapi.IORING_SETUP_R_DISABLED) ? "disabled" : "open";
     this.#sqpoll = has(uapi.IORING_SETUP_SQPOLL);
@@ -87,11 +109,17 @@ export class Engine {
     // Cancellations take places too: some are kept for them.
     const spare = Math.min(16, handle.cq.entries >> 2) + (mixed ? 1 : 0);
     this.capacity = Math.max(this.unit, handle.cq.entries - spare);
+    this.#limit = Math.floor(this.capacity / this.unit);
+  }
+
+  /** Commands handed to the kernel: those that are over, and those that are not. */
+  get submitted(): number {
+    return this.completions - this.#others + this.inFlight;
   }
 
   /** `true` when commands fit the queues at one time, as a chain has to. */
   holds(commands: readonly Command<unknown>[]): boolean {
-    const { sq } = this.#handle;
+    const sq = this.#sq;
     const completions = commands.reduce(
       (sum, each) => sum + each.completions,
       0,
@@ -103,6 +131,8 @@ export class Engine {
   /** Queues a command, or the chain it is the first of, or has it wait. */
   enqueue(slot: Slot): void {
     if (this.#first === null && this.#push(slot)) return;
+    markWaiting(slot, true);
+    slot.next = null;
     this.waiting++;
     if (this.#last === null) this.#first = slot;
     else this.#last.next = slot;
@@ -116,37 +146,150 @@ export class Engine {
     this.#queuedBefore = this.submitted;
     this.#hops = 0;
     // Microtasks alone would never let the event loop run.
-    if (++this.#turns % TURNS !== 0) queueMicrotask(this.#turn);
+    if (++this.#turns % TURNS !== 0) void READY.then(this.#turn);
     else setImmediate(this.#turn);
   }
 
   /** Asks the kernel to cancel a command, or drops it if it still waits. */
   abort(slot: Slot, reason: unknown): void {
     if (slot.aborted || slot.receiver === NOBODY) return;
+    slot.marked = true;
     slot.aborted = true;
     slot.abortReason = reason;
-    if (slot.submitted) {
-      const cancel = this.slots.take(
-        new Command({
-          name: "ASYNC_CANCEL",
-          opcode: uapi.IORING_OP_ASYNC_CANCEL,
-          addr: BigInt(slot.generation >>> 0) << 32n | BigInt(slot.index),
-        }),
-      );
-      cancel.receiver = NOBODY;
-      // It goes ahead of what waits: there is room kept for it in the CQ.
-      if (!this.#room(1)) this.enqueue(cancel);
-      else this.#encode(cancel, 0);
-    } else {
-      // The kernel has not seen it.
-      settleAborted(slot);
-    }
+    if (slot.waiting) settleAborted(slot); // The kernel has not seen it.
+    else this.#cancel(slot.index, slot.generation);
     this.schedule();
   }
 
-  /** Blocks until `batch` has nothing left to wait for. */
-  waitFor(batch: { left: number }): void {
-    const { sq, cq } = this.#handle;
+  #cancel(userDataLow: number, userDataHigh: number): void {
+    const high = BigInt(userDataHigh >>> 0);
+    const cancel = this.slots.take(
+      new Command({
+        name: "ASYNC_CANCEL",
+        opcode: uapi.IORING_OP_ASYNC_CANCEL,
+        addr: high << 32n | BigInt(userDataLow >>> 0),
+      }),
+    );
+    cancel.receiver = NOBODY;
+    // It goes ahead of what waits: there is room kept for it in the CQ.
+    if (!this.#encode(cancel, 0)) this.enqueue(cancel);
+  }
+
+  // ---- Synchronous batches -------------------------------------------------
+
+  /** `true` for a command that a batch itself can stand for. */
+  isDirect(command: Command<unknown>): boolean {
+    return command.numeric && !this.#sq.hold;
+  }
+
+  /**
+   * Runs commands, and blocks until all have completed. Those that need a slot
+   * have one already: `slots`, in order. The array of commands is used up.
+   */
+  run(commands: (Command<unknown> | null)[], slots: Slot[] | null): unknown[] {
+    const { length } = commands;
+    const results = new Array(length);
+    const batch = this.#start(commands, results);
+    let taken = 0;
+    for (let place = 0; place < length; place++) {
+      const command = commands[place]!;
+      const slot = slots === null || this.isDirect(command)
+        ? null
+        : slots[taken++];
+      if (slot !== null || !this.#pushDirect(batch, place, command)) {
+        this.#enqueueIn(batch, place, command, slot);
+      }
+    }
+    this.#end(batch);
+    return results;
+  }
+
+  /** Runs one command, and blocks until it has completed. */
+  runOne(command: Command<unknown>): unknown {
+    const slot = this.isDirect(command) ? null : this.slots.take(command);
+    const one = this.#one ?? [[null], [undefined]];
+    this.#one = null;
+    const [commands, results] = one;
+    commands[0] = command;
+    const batch = this.#start(commands, results);
+    if (slot !== null || !this.#pushDirect(batch, 0, command)) {
+      this.#enqueueIn(batch, 0, command, slot);
+    }
+    this.#end(batch);
+    const result = results[0];
+    results[0] = undefined;
+    this.#one = one;
+    return result;
+  }
+
+  #start(direct: (Command<unknown> | null)[], results: unknown[]): Batch {
+    // One that is there already is old to the collector: slots point at it.
+    const batch = this.#spare ?? new Batch();
+    this.#spare = null;
+    batch.left = results.length;
+    batch.number = this.#batches;
+    batch.direct = direct;
+    batch.results = results;
+    this.#batches = this.#batches + 1 | 0;
+    batch.outer = this.#batch;
+    this.#batch = batch;
+    return batch;
+  }
+
+  /** Queues a command without a slot, if there is room; `false` if not. */
+  #pushDirect(
+    batch: Batch,
+    place: number,
+    command: Command<unknown>,
+  ): boolean {
+    if (this.#first !== null || this.inFlight >= this.#limit) return false;
+    if (command.submit(this.#sq, place | DIRECT, batch.number) < 0) {
+      this.#submit();
+      if (command.submit(this.#sq, place | DIRECT, batch.number) < 0) {
+        return false;
+      }
+    }
+    this.inFlight++;
+    return true;
+  }
+
+  /** Queues a command that has a slot, or needs one to wait for room. */
+  #enqueueIn(
+    batch: Batch,
+    place: number,
+    command: Command<unknown>,
+    slot: Slot | null,
+  ): void {
+    batch.direct[place] = null;
+    slot ??= this.slots.take(command);
+    slot.receiver = batch;
+    slot.place = place;
+    this.enqueue(slot);
+  }
+
+  /** Blocks until a batch is over, and throws its first error. */
+  #end(batch: Batch): void {
+    this.#waitFor(batch);
+    this.#batch = batch.outer;
+    const { failed, cause } = batch;
+    batch.outer = null;
+    batch.direct = batch.results = NONE;
+    batch.failed = -1;
+    batch.cause = batch.abortReason = undefined;
+    this.#spare = batch;
+    if (failed >= 0) throw cause;
+  }
+
+  /** The batch of this number that is being waited for. */
+  #findBatch(number: number): Batch | null {
+    let batch = this.#batch;
+    while (batch !== null && batch.number !== number) batch = batch.outer;
+    return batch;
+  }
+
+  #waitFor(batch: Batch): void {
+    const sq = this.#sq;
+    const cq = this.#cq;
     while (batch.left > 0) {
       const toSubmit = sq.publish();
       // One enter for the whole batch; but no waiting for more completions than
@@ -163,12 +306,22 @@ export class Engine {
       if (this.#sqpoll && wanted === 0) flags |= uapi.IORING_ENTER_SQ_WAIT;
       if (this.#sqpoll && sq.needsWakeup) flags |= uapi.IORING_ENTER_SQ_WAKEUP;
       this.#enter(toSubmit, wanted, flags);
-      if (this.state === "failed") return;
+      if (this.state === "failed") return batch.fail(0, this.failure);
       if (sq.hold && sq.publish() === 0) this.#releaseLoose();
-      this.#reap();
-      this.#pump();
+      this.#reapPosted();
+      // With the batch over, what the CQ had no room for can wait for a turn.
+      if (batch.left > 0) this.#reap();
+      if (this.#first !== null) this.#pump();
     }
     if (this.inFlight + this.waiting > 0) this.schedule();
+  }
+
+  /** The commands under way. */
+  *commands(): Iterable<Command<unknown>> {
+    for (const { command } of this.slots.busy()) yield command!;
+    for (let batch = this.#batch; batch !== null; batch = batch.outer) {
+      for (const place of batch.places()) yield batch.direct[place]!;
+    }
   }
 
   /** Makes ready what wakes the event loop, before a ring is restricted. */
@@ -195,6 +348,12 @@ export class Engine {
     this.state = "closing";
     const reason = new DOMException("The ring was closed", "AbortError");
     for (const slot of [...this.slots.busy()]) this.abort(slot, reason);
+    for (let batch = this.#batch; batch !== null; batch = batch.outer) {
+      batch.abortReason = reason;
+      for (const place of batch.places()) {
+        this.#cancel(place | DIRECT, batch.number);
+      }
+    }
     if (this.#referenced) {
       this.#closeTimer = setTimeout(() => this.#warn(), CLOSE_WARNING_MS);
     }
@@ -219,7 +378,7 @@ export class Engine {
           each = linked;
         }
       } else if (this.#push(slot)) {
-        slot.next = null;
+        markWaiting(slot, false);
         pushed = true;
       } else {
         break;
@@ -233,52 +392,72 @@ export class Engine {
 
   /** Writes the SQEs of a command and of what is linked to it, if all fit. */
   #push(first: Slot): boolean {
-    let cost = 0;
+    if (first.linked !== null) return this.#pushChain(first);
+    return this.#fits(first.command!.completions) && this.#encode(first, 0);
+  }
+
+  #pushChain(first: Slot): boolean {
+    let completions = 0;
     let count = 0;
     for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-      cost += slot.command!.completions * this.unit;
+      completions += slot.command!.completions;
       count++;
     }
-    if (this.#credits + cost > this.capacity && this.inFlight > 0) return false;
+    if (!this.#fits(completions)) return false;
     // A chain ends where a submission does: it must not be cut in two.
-    if (!this.#room(count)) return false;
+    const places = this.#places(count);
+    if (!this.#sq.has(places)) {
+      this.#submit();
+      if (!this.#sq.has(places)) return false;
+    }
     for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
       this.#encode(slot, slot.linked !== null ? uapi.IOSQE_IO_LINK : 0);
     }
     return true;
   }
 
-  /** `true` when so many SQEs are free, which a submission may bring about. */
-  #room(count: number): boolean {
-    const { sq } = this.#handle;
-    const places = this.#places(count);
-    if (sq.has(places)) return true;
-    this.#submit();
-    return sq.has(places);
+  /** `true` when the CQ has room for so many completions more. */
+  #fits(completions: number): boolean {
+    return this.inFlight + completions <= this.#limit || this.inFlight === 0;
   }
 
   /** Places for `count` SQEs: in a mixed ring two each, and one filler. */
   #places(count: number): number {
-    const { sq } = this.#handle;
-    return sq.mixed ? 2 * count + 1 : count;
+    return this.#sq.mixed ? 2 * count + 1 : count;
   }
 
-  #encode(slot: Slot, flags: number): void {
-    const { sq } = this.#handle;
+  /** Writes an SQE, if there is one, which a submission may bring about. */
+  #encode(slot: Slot, flags: number): boolean {
+    const sq = this.#sq;
+    const { index, generation } = slot;
     const command = slot.command!;
-    const at = command.submit(sq, slot.index, slot.generation, flags);
+    let at = command.submit(sq, index, generation, flags);
+    if (at < 0) {
+      this.#submit();
+      at = command.submit(sq, index, generation, flags);
+      if (at < 0) return false;
+    }
+    this.inFlight++;
+    if (!command.plain || sq.hold) this.#encodeRest(slot, at);
+    return true;
+  }
+
+  /** What there is to do for few commands, or on few kernels. */
+  #encodeRest(slot: Slot, at: number): void {
+    const sq = this.#sq;
+    const command = slot.command!;
+    this.#limit -= command.completions - 1;
     for (let i = 0; i < slot.addresses.length; i++) {
       command.encodeAddress(sq.words, at, i, slot.addresses[i]);
     }
-    if (sq.hold) {
-      // With a submission thread there is no telling when an SQE was taken.
-      if (command.isUringCmd || this.#sqpoll) slot.sqe = at;
-      else this.#loose.push(at);
+    if (!sq.hold) return;
+    // With a submission thread there is no telling when an SQE was taken.
+    if (command.isUringCmd || this.#sqpoll) {
+      slot.marked = true;
+      slot.sqe = at;
+    } else {
+      this.#loose.push(at);
     }
-    slot.submitted = true;
-    this.inFlight++;
-    this.submitted++;
-    this.#credits += command.completions * this.unit;
   }
 
   // ---- Turns ---------------------------------------------------------------
@@ -289,11 +468,11 @@ export class Engine {
     // they are worth waiting for: they share one system call.
     if (this.submitted !== this.#queuedBefore && this.#hops++ < HOPS) {
       this.#queuedBefore = this.submitted;
-      queueMicrotask(this.#turn);
+      void READY.then(this.#turn);
       return;
     }
     this.#scheduled = false;
-    if (this.#bell !== null) this.#handle.cq.eventfd = false;
+    if (this.#bell !== null) this.#cq.eventfd = false;
     let pushed = true;
     for (let round = 0; pushed && round < TURNS; round++) {
       this.#submit();
@@ -308,7 +487,7 @@ export class Engine {
   /** Hands the queue to the kernel; what it does not take stays queued. */
   #submit(): void {
     if (this.state === "failed") return;
-    const { sq } = this.#handle;
+    const sq = this.#sq;
     let toSubmit = sq.publish();
     if (this.#sqpoll) {
       if (toSubmit > 0 && sq.needsWakeup) {
@@ -324,7 +503,7 @@ export class Engine {
   }
 
   #releaseLoose(): void {
-    for (const sqe of this.#loose) this.#handle.sq.release(sqe);
+    for (const sqe of this.#loose) this.#sq.release(sqe);
     this.#loose.length = 0;
   }
 
@@ -356,7 +535,7 @@ export class Engine {
   /** Takes all that has completed, and what the CQ had no room for. */
   #reap(): void {
     this.#reapPosted();
-    const { sq } = this.#handle;
+    const sq = this.#sq;
     while (sq.needsEnter && this.state !== "failed") {
       if (sq.overflowed) this.overflows++;
       this.#enter(0, 0, uapi.IORING_ENTER_GETEVENTS);
@@ -365,36 +544,57 @@ export class Engine {
   }
 
   #reapPosted(): number {
-    const { cq } = this.#handle;
+    const cq = this.#cq;
     let taken = 0;
     // A stream may post as fast as it is read: the rest has its turn later.
-    while (taken < cq.entries && cq.next()) {
+    let more = cq.ready > 0;
+    while (more && cq.next()) {
       taken++;
+      this.completions++;
       this.#complete();
+      more = taken < cq.entries && cq.known > 0;
     }
     if (taken > 0) cq.commit();
-    this.completions += taken;
     return taken;
   }
 
   /** Settles the command whose completion the cursor is on. */
   #complete(): void {
-    const { cq } = this.#handle;
-    const { res, flags, userDataLow, userDataHigh } = cq;
+    const { res, flags, userDataLow, userDataHigh } = this.#cq;
+    if (userDataLow < 0) {
+      const batch = this.#findBatch(userDataHigh);
+      if (batch !== null && batch.complete(userDataLow & ~DIRECT, res)) {
+        this.inFlight--;
+        return;
+      }
+    }
     const slot = this.slots.find(userDataLow, userDataHigh);
     if (slot === null) {
-      const userData = `${userDataHigh >>> 0}:${userDataLow >>> 0}`;
-      reportError(
-        new Error(`io_uring: res ${res} for no command, user_data ${userData}`),
-      );
-      return;
+      this.#others++;
+      return reportUnknown(res, userDataLow, userDataHigh);
     }
     const command = slot.command!;
+    if (command.plain && (flags & uapi.IORING_CQE_F_MORE) === 0) {
+      this.inFlight--;
+      if (command.numeric && res >= 0) slot.receiver!.value(slot, res);
+      else deliver(slot, this.#cq, res, flags, -1);
+      if (slot.sqe >= 0) this.#sq.release(slot.sqe);
+      this.slots.give(slot);
+    } else {
+      this.#completePart(slot, res, flags);
+    }
+  }
+
+  /** A completion of a command that has memory, or more than one of them. */
+  #completePart(slot: Slot, res: number, flags: number): void {
+    const command = slot.command!;
     if (flags & uapi.IORING_CQE_F_MORE) {
+      this.#others++;
       if (command.multishot) {
         // A stream whose decoder has thrown is over, but not for the kernel.
-        if (!deliver(slot, cq, res, flags, -1)) this.#silence(slot);
+        if (!deliver(slot, this.#cq, res, flags, -1)) this.#silence(slot);
       } else {
+        slot.marked = true;
         slot.early = true;
         slot.earlyRes = res;
         slot.earlyFlags = flags;
@@ -402,10 +602,11 @@ export class Engine {
       return;
     }
     this.inFlight--;
-    this.#credits -= command.completions * this.unit;
-    if (slot.sqe >= 0) this.#handle.sq.release(slot.sqe);
-    if (slot.early) deliver(slot, cq, slot.earlyRes, slot.earlyFlags, res);
-    else deliver(slot, cq, res, flags, -1);
+    this.#limit += command.completions - 1;
+    if (slot.sqe >= 0) this.#sq.release(slot.sqe);
+    const { early, earlyRes, earlyFlags } = slot;
+    if (early) deliver(slot, this.#cq, earlyRes, earlyFlags, res);
+    else deliver(slot, this.#cq, res, flags, -1);
     this.slots.give(slot);
   }
 
@@ -416,7 +617,8 @@ export class Engine {
 
   /** After a turn: has the event loop come back when there is more. */
   #rest(): void {
-    const { sq, cq } = this.#handle;
+    const sq = this.#sq;
+    const cq = this.#cq;
     if (this.inFlight + this.waiting === 0) {
       this.#bell?.hold(false);
       if (this.state === "closing") this.#finish();
@@ -465,6 +667,10 @@ export class Engine {
       slot.receiver = NOBODY;
       receiver.error(slot, this.failure);
     }
+    for (let batch = this.#batch; batch !== null; batch = batch.outer) {
+      for (const place of batch.places()) batch.fail(place, this.failure);
+      batch.direct = NONE;
+    }
     abandoned.push(this.slots);
     this.#bell?.hold(false);
     if (this.#closed !== null) this.#finish();
@@ -488,6 +694,21 @@ export class Engine {
         `has not let go of: ${[...new Set(names)].slice(0, 8).join(", ")}`,
     );
   }
+}
+
+/** Says of a command, and of what is linked to it, that it waits for room. */
+function markWaiting(first: Slot, waiting: boolean): void {
+  for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
+    slot.marked = true;
+    slot.waiting = waiting;
+  }
+}
+
+function reportUnknown(res: number, low: number, high: number): void {
+  const userData = `${high >>> 0}:${low >>> 0}`;
+  reportError(
+    new Error(`io_uring: res ${res} for no command, user_data ${userData}`),
+  );
 }
 
 /** What an error of io_uring_enter() means for the ring. */

@@ -28,7 +28,7 @@ export interface Receiver {
 
 /** A command under way. */
 export class Slot {
-  readonly index: number;
+  readonly index: number = 0;
   generation = 1;
   command: Command<unknown> | null = null;
   receiver: Receiver | null = null;
@@ -37,19 +37,22 @@ export class Slot {
   reject: ((error: unknown) => void) | null = null;
   /** Place in the batch of a synchronous call. */
   place = 0;
+  /** The next slot of the list it is in: waiting or free. */
+  next: Slot | null = null;
+
+  /** Something below was set: most commands set none of it. */
+  marked = false;
   signal: AbortSignal | null = null;
   onAbort: (() => void) | null = null;
   /** It was aborted, by its signal, by leaving its stream or by `close`. */
   aborted = false;
   abortReason: unknown = undefined;
-  /** It is in the submission queue or in the kernel. */
-  submitted = false;
+  /** It is not in the submission queue yet. */
+  waiting = false;
   /** Word index of its SQE, in a queue that holds them; else -1. */
   sqe = -1;
   /** The next command of a chain. */
   linked: Slot | null = null;
-  /** The next slot of the list it is in: waiting or free. */
-  next: Slot | null = null;
   /** A completion that came before the last, of a one-shot command. */
   early = false;
   earlyRes = 0;
@@ -95,43 +98,30 @@ export class Slots {
       this.#slots.push(slot);
     } else {
       this.#free = slot.next;
-      slot.next = null;
     }
-    if (command.operands.length > 0) {
-      try {
-        lease(slot, command);
-      } catch (error) {
-        this.give(slot);
-        throw error;
-      }
-    }
+    if (!command.plain) this.#lease(slot, command);
     slot.command = command;
     return slot;
   }
 
+  #lease(slot: Slot, command: Command<unknown>): void {
+    slot.marked = true;
+    try {
+      lease(slot, command);
+    } catch (error) {
+      this.give(slot);
+      throw error;
+    }
+  }
+
   /** Takes a slot back, with its memory. */
   give(slot: Slot): void {
-    if (slot.addresses.length > 0) {
-      for (const block of slot.blocks) if (block !== null) give(block);
-      slot.blocks.length = 0;
-      slot.addresses.length = 0;
-    }
-    if (slot.signal !== null) {
-      slot.signal.removeEventListener("abort", slot.onAbort!);
-      slot.signal = null;
-      slot.onAbort = null;
-    }
     slot.generation = slot.generation + 1 | 0;
     slot.command = null;
     slot.receiver = null;
     slot.resolve = null;
     slot.reject = null;
-    slot.aborted = false;
-    slot.abortReason = undefined;
-    slot.submitted = false;
-    slot.sqe = -1;
-    slot.linked = null;
-    slot.early = false;
+    if (slot.marked) clear(slot);
     slot.next = this.#free;
     this.#free = slot;
   }
@@ -147,6 +137,25 @@ export class Slots {
   *busy(): Iterable<Slot> {
     for (const slot of this.#slots) if (slot.command !== null) yield slot;
   }
+}
+
+/** Undoes all that is set in few slots. */
+function clear(slot: Slot): void {
+  for (const block of slot.blocks) if (block !== null) give(block);
+  slot.blocks.length = 0;
+  slot.addresses.length = 0;
+  if (slot.signal !== null) {
+    slot.signal.removeEventListener("abort", slot.onAbort!);
+    slot.signal = null;
+    slot.onAbort = null;
+  }
+  slot.aborted = false;
+  slot.abortReason = undefined;
+  slot.waiting = false;
+  slot.sqe = -1;
+  slot.linked = null;
+  slot.early = false;
+  slot.marked = false;
 }
 
 /** Finds or takes the memory behind each address, and copies in what is read. */

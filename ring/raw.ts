@@ -115,23 +115,28 @@ export function prepRw(sq: SubmissionQueue, sqe: RawSqe): boolean {
   const at = sq.next();
   if (at < 0) return false;
   const { words } = sq;
-  const { off = 0, addr = 0, addr3 = 0 } = sqe;
-  words[at] = sqe.opcode | (sqe.flags ?? 0) << 8 | (sqe.ioprio ?? 0) << 16;
-  words[at + 1] = sqe.fd ?? 0;
-  words[at + 2] = low(off);
-  words[at + 3] = high(off);
-  words[at + 4] = low(addr);
-  words[at + 5] = high(addr);
-  words[at + 6] = sqe.len ?? 0;
-  words[at + 7] = sqe.opFlags ?? 0;
-  words[at + 8] = sqe.userData ?? 0;
-  words[at + 9] = 0;
-  words[at + 10] = sqe.bufIndex ?? 0;
-  words[at + 11] = sqe.fileIndex ?? 0;
-  words[at + 12] = low(addr3);
-  words[at + 13] = high(addr3);
-  words[at + 14] = 0;
-  words[at + 15] = 0;
+  const { flags = 0, ioprio = 0, off, addr, addr3 } = sqe;
+  sq.zero(at);
+  words[at] = sqe.opcode | flags << 8 | ioprio << 16;
+  // What is left out is not stored: a queue is filled as fast as it is stored to.
+  if (sqe.fd !== undefined) words[at + 1] = sqe.fd;
+  if (off !== undefined) {
+    words[at + 2] = low(off);
+    words[at + 3] = high(off);
+  }
+  if (addr !== undefined) {
+    words[at + 4] = low(addr);
+    words[at + 5] = high(addr);
+  }
+  if (sqe.len !== undefined) words[at + 6] = sqe.len;
+  if (sqe.opFlags !== undefined) words[at + 7] = sqe.opFlags;
+  if (sqe.userData !== undefined) words[at + 8] = sqe.userData;
+  if (sqe.bufIndex !== undefined) words[at + 10] = sqe.bufIndex;
+  if (sqe.fileIndex !== undefined) words[at + 11] = sqe.fileIndex;
+  if (addr3 !== undefined) {
+    words[at + 12] = low(addr3);
+    words[at + 13] = high(addr3);
+  }
   if (sq.sqeWords === 32) words.fill(0, at + 16, at + 32);
   return true;
 }

@@ -158,7 +158,10 @@ export class Ring implements AsyncDisposable {
             `${sq.entries} entries`,
         );
       }
-      slots.forEach((slot, i) => slot.linked = slots[i + 1] ?? null);
+      slots.forEach((slot, i) => {
+        slot.marked = true;
+        slot.linked = slots[i + 1] ?? null;
+      });
       promises = slots.map((slot) => slot.await());
       if (slots.length > 0) this.#engine.enqueue(slots[0]);
       this.#engine.schedule();
@@ -173,7 +176,8 @@ export class Ring implements AsyncDisposable {
    * that complete at once, this is the fastest way.
    */
   cmdSync<T>(command: Command<T>): T {
-    return this.cmdAllSync([command])[0];
+    this.#check(command, false);
+    return this.#engine.runOne(command) as T;
   }
 
   /**
@@ -182,16 +186,24 @@ export class Ring implements AsyncDisposable {
    * `deferTaskrun` is entered again for what completes later.
    */
   cmdAllSync<T>(commands: readonly Command<T>[]): T[] {
-    const results = new Array<T>(commands.length);
-    const batch = new Batch(results);
-    const slots = this.#takeAll(commands, batch);
-    for (let i = 0; i < slots.length; i++) {
-      slots[i].place = i;
-      this.#engine.enqueue(slots[i]);
+    const engine = this.#engine;
+    const { length } = commands;
+    const batch = new Array<Command<T>>(length);
+    let slots: Slot[] | null = null; // Of those that need one, in order.
+    try {
+      for (let i = 0; i < length; i++) {
+        const command = commands[i];
+        this.#check(command, false);
+        batch[i] = command;
+        if (engine.isDirect(command)) continue;
+        slots ??= [];
+        slots.push(engine.slots.take(command));
+      }
+    } catch (error) {
+      for (const slot of slots ?? []) engine.slots.give(slot);
+      throw error;
     }
-    this.#engine.waitFor(batch);
-    if (batch.failed >= 0) throw batch.cause;
-    return results;
+    return engine.run(batch, slots) as T[];
   }
 
   /**
@@ -382,10 +394,10 @@ export class Ring implements AsyncDisposable {
   }
 
   #checkUnused(table: string, uses: (command: Command<unknown>) => boolean) {
-    for (const { command } of this.#engine.slots.busy()) {
-      if (!uses(command!)) continue;
+    for (const command of this.#engine.commands()) {
+      if (!uses(command)) continue;
       throw new TypeError(
-        `${command!.name} is under way and uses the table of ${table}: wait ` +
+        `${command.name} is under way and uses the table of ${table}: wait ` +
           "for it first",
       );
     }
@@ -393,6 +405,15 @@ export class Ring implements AsyncDisposable {
 
   /** Refuses what this ring cannot run, before anything is queued. */
   #check(command: Command<unknown>, stream: boolean): void {
+    const { state } = this.#engine;
+    if (
+      command?.unconditional === true && command instanceof Command &&
+      state === "open" && !stream
+    ) return;
+    this.#checkFully(command, stream);
+  }
+
+  #checkFully(command: Command<unknown>, stream: boolean): void {
     if (!(command instanceof Command)) {
       throw new TypeError(`not a command: ${String(command)}`);
     }
@@ -445,12 +466,15 @@ export class Ring implements AsyncDisposable {
     signal?.throwIfAborted();
     const slot = this.#engine.slots.take(command);
     slot.receiver = receiver;
-    if (signal !== undefined) {
-      slot.signal = signal;
-      slot.onAbort = () => this.#engine.abort(slot, signal.reason);
-      signal.addEventListener("abort", slot.onAbort);
-    }
+    if (signal !== undefined) this.#watch(slot, signal);
     return slot;
+  }
+
+  #watch(slot: Slot, signal: AbortSignal): void {
+    slot.marked = true;
+    slot.signal = signal;
+    slot.onAbort = () => this.#engine.abort(slot, signal.reason);
+    signal.addEventListener("abort", slot.onAbort);
   }
 
   /** Takes slots for all commands, or for none of them. */
@@ -459,14 +483,15 @@ export class Ring implements AsyncDisposable {
     receiver: Receiver,
     signal?: AbortSignal,
   ): Slot[] {
-    const slots: Slot[] = [];
+    const slots = new Array<Slot>(commands.length);
+    let taken = 0;
     try {
-      for (const command of commands) {
-        this.#check(command, false);
-        slots.push(this.#take(command, receiver, signal));
+      for (; taken < commands.length; taken++) {
+        this.#check(commands[taken], false);
+        slots[taken] = this.#take(commands[taken], receiver, signal);
       }
     } catch (error) {
-      for (const slot of slots) this.#engine.slots.give(slot);
+      while (taken > 0) this.#engine.slots.give(slots[--taken]);
       throw error;
     }
     return slots;
@@ -483,47 +508,21 @@ export class Ring implements AsyncDisposable {
   }
 }
 
-/** How a batch of synchronous commands went. */
-class Batch implements Receiver {
-  /** Commands that have not completed. */
-  left: number;
-  /** The place of the first command that failed, -1 when none did. */
-  failed = -1;
-  cause: unknown;
-  readonly #results: unknown[];
-
-  constructor(results: unknown[]) {
-    this.left = results.length;
-    this.#results = results;
-  }
-
-  value(slot: Slot, value: unknown): void {
-    this.#results[slot.place] = value;
-    this.left--;
-  }
-
-  error({ place }: Slot, error: unknown): void {
-    if (this.failed < 0 || place < this.failed) {
-      this.failed = place;
-      this.cause = error;
-    }
-    this.left--;
-  }
-
-  end(): void {}
-}
-
 /**
  * Posting a ring to a worker reads its properties to clone them: one of them
  * says what to do instead.
  */
 function bindToThread(ring: Ring): void {
-  Object.defineProperty(ring, "thread", {
-    enumerable: true,
-    get() {
-      throw new TypeError(
-        "a Ring belongs to the thread that opened it: a worker opens its own",
-      );
-    },
-  });
+  Object.defineProperty(ring, "thread", THREAD);
 }
+
+// One getter for all rings: with one of its own, each ring would be an object of
+// a kind of its own, which V8 keeps as a dictionary.
+const THREAD: PropertyDescriptor = {
+  enumerable: true,
+  get() {
+    throw new TypeError(
+      "a Ring belongs to the thread that opened it: a worker opens its own",
+    );
+  },
+};

@@ -2,7 +2,7 @@
 
 import { ECANCELED, EINTR } from "../sys/errno.ts";
 import { IORING_CQE_F_MORE } from "../sys/io_uring.ts";
-import { Completion } from "./command.ts";
+import { type Command, Completion } from "./command.ts";
 import type { CompletionQueue } from "./cqueue.ts";
 import { UringError } from "./errors.ts";
 import { copyOut, memories, type Receiver, type Slot } from "./pending.ts";
@@ -61,16 +61,26 @@ export function deliver(
     receiver.error(slot, error);
     return false;
   }
-  if (!more && slot.aborted && CANCELLED.includes(-res)) {
+  if (!more && slot.aborted && isCancelled(res)) {
     settleAborted(slot);
   } else if (good) {
     receiver.value(slot, value);
     if (multishot && !more) receiver.end(slot);
   } else {
-    const { name, fd, advice } = command;
-    receiver.error(slot, new UringError(name, fd, -res, advice(-res)));
+    receiver.error(slot, refusalOf(command, res));
   }
   return true;
+}
+
+/** The error that a negative result is. */
+export function refusalOf(command: Command<unknown>, res: number): UringError {
+  const { name, fd, advice } = command;
+  return new UringError(name, fd, -res, advice(-res));
+}
+
+/** `true` when a command that was asked to be cancelled may answer this. */
+export function isCancelled(res: number): boolean {
+  return CANCELLED.includes(-res);
 }
 
 /** Tells that a command was aborted. */

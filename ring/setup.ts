@@ -203,6 +203,7 @@ function mapped(fd: number, hold: boolean, maxWorkers: number): RingHandle {
   // A registered ring saves the kernel a look-up of the file at each enter.
   // A thread has 16 of them; later rings do without.
   const index = registerRingFd(fd);
+  const sqpoll = (flags & uapi.IORING_SETUP_SQPOLL) !== 0;
   let target = index >= 0 ? index : fd;
   let registered = index >= 0 ? uapi.IORING_ENTER_REGISTERED_RING : 0;
   return {
@@ -211,8 +212,13 @@ function mapped(fd: number, hold: boolean, maxWorkers: number): RingHandle {
     features,
     sq: squeue,
     cq: cqueue,
-    enter: (toSubmit, minComplete, flags) =>
-      io_uring_enter(target, toSubmit, minComplete, flags | registered),
+    enter(toSubmit, minComplete, flags) {
+      const all = flags | registered;
+      const rc = io_uring_enter(target, toSubmit, minComplete, all);
+      // A submission thread answers at once, and takes the SQEs later.
+      if (!sqpoll) squeue.taken(rc);
+      return rc;
+    },
     close() {
       if (target < 0) return;
       mappings.forEach(unmap);

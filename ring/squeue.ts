@@ -46,25 +46,33 @@ export class SubmissionQueue {
   readonly words: Int32Array;
   /** The SQEs as bytes. */
   readonly view: DataView;
+  /** The SQEs as doubles, to zero two words with one store. */
+  readonly #doubles: Float64Array;
   /** SQEs in the ring. */
-  readonly entries: number;
+  readonly entries: number = 0;
   /** Words in an SQE: 16 or 32. */
-  readonly sqeWords: 16 | 32;
+  readonly sqeWords: 16 | 32 = 16;
   /** `true` where an SQE of either size may be queued, and none is held. */
   readonly mixed: boolean;
   /** `true` where an SQE stays taken until {@linkcode release}. */
   readonly hold: boolean;
 
   readonly #ring: Int32Array;
-  readonly #head: number;
-  readonly #tail: number;
-  readonly #flags: number;
-  readonly #array: number;
-  readonly #mask: number;
+  readonly #head: number = 0;
+  readonly #tail: number = 0;
+  readonly #flags: number = 0;
+  readonly #array: number = 0;
+  /** Whether the next SQE is not just the one after the last. */
+  readonly #special: boolean;
+  readonly #mask: number = 0;
   /** The tail of what is filled, ahead of the published one. */
-  #next: number;
-  /** The kernel's head when it was last read: it can only have moved on. */
-  #seen: number;
+  #next = 0;
+  /** The tail that the kernel was shown last. */
+  #published = 0;
+  /** The kernel's head when it was last known: it can only have moved on. */
+  #seen = 0;
+  /** What the last publish() returned, until the kernel has taken it all. */
+  #offered = -1;
   /** Tail at the first SQE of the chain that the next one would belong to. */
   #chain = 0;
   /** Word index of the SQE before the next one; -1 when that was published. */
@@ -77,10 +85,12 @@ export class SubmissionQueue {
     this.words = layout.sqes;
     const { buffer, byteOffset, byteLength } = layout.sqes;
     this.view = new DataView(buffer, byteOffset, byteLength);
+    this.#doubles = new Float64Array(buffer, byteOffset, byteLength >> 3);
     this.entries = layout.entries;
     this.sqeWords = layout.sqeWords;
     this.mixed = layout.mixed && !layout.hold;
     this.hold = layout.hold;
+    this.#special = this.mixed || this.hold;
     this.#ring = layout.ring;
     this.#head = layout.head;
     this.#tail = layout.tail;
@@ -110,12 +120,32 @@ export class SubmissionQueue {
    * Matches io_uring_get_sqe() and io_uring_get_sqe128() in liburing.
    */
   next(wide = false): number {
-    if (this.hold) return this.#nextHeld();
-    if (this.mixed) return this.#nextMixed(wide);
-    if (!this.has(1)) return -1;
+    if (this.#special) return this.#nextSpecial(wide);
     const next = this.#next;
+    if ((next - this.#seen | 0) >= this.entries && !this.has(1)) return -1;
     this.#next = next + 1 | 0;
     return (next & this.#mask) * this.sqeWords;
+  }
+
+  #nextSpecial(wide: boolean): number {
+    return this.hold ? this.#nextHeld() : this.#nextMixed(wide);
+  }
+
+  /**
+   * Zeroes the 64 bytes of an SQE, by its word index. With what a command sets
+   * afterwards it is fewer stores than setting each word.
+   */
+  zero(word: number): void {
+    const doubles = this.#doubles;
+    const at = word >> 1;
+    doubles[at] = 0;
+    doubles[at + 1] = 0;
+    doubles[at + 2] = 0;
+    doubles[at + 3] = 0;
+    doubles[at + 4] = 0;
+    doubles[at + 5] = 0;
+    doubles[at + 6] = 0;
+    doubles[at + 7] = 0;
   }
 
   #nextMixed(wide: boolean): number {
@@ -185,8 +215,20 @@ export class SubmissionQueue {
     // The store releases: the plain stores to the SQEs are seen before it.
     Atomics.store(this.#ring, this.#tail, this.#next);
     this.#last = -1;
-    this.#seen = Atomics.load(this.#ring, this.#head);
-    return this.#next - this.#seen | 0;
+    if (this.#offered !== 0) this.#seen = Atomics.load(this.#ring, this.#head);
+    this.#published = this.#next;
+    this.#offered = this.#next - this.#seen | 0;
+    return this.#offered;
+  }
+
+  /**
+   * io_uring_enter() has answered that it took `count` SQEs. When that is all
+   * that was published, its head need not be read to know where it is.
+   */
+  taken(count: number): void {
+    if (count !== this.#offered) return;
+    this.#seen = this.#published;
+    this.#offered = 0;
   }
 
   /** `true` when the kernel's submission thread sleeps and has to be woken. */

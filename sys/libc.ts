@@ -49,6 +49,8 @@ interface Libc {
   readonly symbols: Symbols;
   readonly errno: Int32Array;
   readonly nr: SyscallNumbers;
+  /** The one number that is looked up often. */
+  readonly enter: number;
 }
 
 let opened: Libc | undefined;
@@ -68,7 +70,7 @@ function open(): Libc {
     const errno = new Int32Array(
       Deno.UnsafePointerView.getArrayBuffer(location, 4),
     );
-    return { symbols, errno, nr };
+    return { symbols, errno, nr, enter: nr.io_uring_enter };
   } catch (cause) {
     throw explain(cause);
   }
@@ -97,9 +99,9 @@ export function io_uring_enter(
   minComplete: number,
   flags: number,
 ): number {
-  const { symbols, errno, nr } = libc();
+  const { symbols, errno, enter } = libc();
   const rc = symbols.enter(
-    nr.io_uring_enter,
+    enter,
     fd,
     toSubmit,
     minComplete,

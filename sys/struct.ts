@@ -140,16 +140,14 @@ export function isPointer(field: Field): boolean {
 
 /** The low 32 bits of a 64-bit value, as an unsigned number. */
 export function low(value: number | bigint): number {
-  return typeof value === "bigint"
-    ? Number(value & 0xffff_ffffn)
-    : value % 0x1_0000_0000 >>> 0;
+  return typeof value === "bigint" ? Number(value & 0xffff_ffffn) : value >>> 0; // It is taken modulo 2^32, however large the number.
 }
 
 /** The high 32 bits of a 64-bit value, as an unsigned number. */
 export function high(value: number | bigint): number {
-  return typeof value === "bigint"
-    ? Number(value >> 32n & 0xffff_ffffn)
-    : Math.floor(value / 0x1_0000_0000) >>> 0;
+  if (typeof value === "bigint") return Number(value >> 32n & 0xffff_ffffn);
+  if (value >= 0 && value < 0x1_0000_0000) return 0; // Without a division.
+  return Math.floor(value / 0x1_0000_0000) >>> 0;
 }
 
 const SIZE = Symbol("sizeof");
