@@ -23,9 +23,9 @@ export class Batch implements Receiver {
   /** The high half of the `user_data` of its commands. */
   number = 0;
   /** Commands without a slot, by their place, until they have completed. */
-  direct: (Command<unknown> | null)[] = [];
+  readonly direct: (Command<unknown> | null)[];
   /** What has become of the commands, by their place. */
-  results: unknown[] = [];
+  readonly results: unknown[];
   /** The place of the first command that failed, -1 when none did. */
   failed = -1;
   /** What it failed with. */
@@ -34,6 +34,11 @@ export class Batch implements Receiver {
   abortReason: unknown = undefined;
   /** The batch whose decoder runs this one. */
   outer: Batch | null = null;
+
+  constructor(direct: (Command<unknown> | null)[], results: unknown[]) {
+    this.direct = direct;
+    this.results = results;
+  }
 
   /** Settles a command without a slot; `false` when there is none there. */
   complete(place: number, res: number): boolean {

@@ -21,17 +21,27 @@ import type { RingHandle } from "./setup.ts";
 import type { SubmissionQueue } from "./squeue.ts";
 import { Bell } from "./wake.ts";
 
-/** Turns in a row that may run as microtasks, before the event loop has one. */
-const TURNS = 16;
+/** Rounds of queueing, submitting and reaping in one turn. */
+const ROUNDS = 16;
+/**
+ * Microtasks alone would never let the event loop run: it has a turn when they
+ * have done this much, about a millisecond of it, counted in commands.
+ */
+const BUDGET = 4096;
+/** What a turn costs besides its commands. */
+const TURN_COST = 16;
 /** Microtasks that a turn is put off by, while commands keep coming. */
 const HOPS = 4;
+/**
+ * A wait that is likely to be shorter than this is spent looking: to sleep and
+ * to be woken takes a quarter of it.
+ */
+const BRIEF_MS = 0.2;
 /** After this long, `close` says which commands keep it waiting. */
 const CLOSE_WARNING_MS = 5000;
 
 /** Something to wait for that is over: a microtask at a third of the price. */
 const READY = Promise.resolve();
-
-const NONE: never[] = [];
 
 /** What the kernel may still write to after a ring has failed: kept for good. */
 const abandoned: Slots[] = [];
@@ -69,6 +79,12 @@ export class Engine {
   #closed: PromiseWithResolvers<void> | null = null;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
 
+  readonly #spin: boolean;
+  /** When the wait began that is going on; 0 for none. */
+  #waitingSince = 0;
+  /** Whether the last wait was a brief one. */
+  #brief = false;
+
   /** Commands that wait for room. */
   #first: Slot | null = null;
   #last: Slot | null = null;
@@ -80,19 +96,20 @@ export class Engine {
   /** The batch that is being waited for, and a number for the next one. */
   #batch: Batch | null = null;
   #batches = 0;
-  /** A batch that is over. */
-  #spare: Batch | null = null;
-  /** Arrays for a batch of one. */
-  #one: [(Command<unknown> | null)[], unknown[]] | null = null;
+  /** A batch of one command, unless it is in use. */
+  #single: Batch | null = null;
 
   #scheduled = false;
   #queuedBefore = 0;
   #hops = 0;
+  /** What the turns have done since the event loop had one. */
   #turns = 0;
+  #completionsBefore = 0;
   readonly #turn = () => this.#takeTurn();
 
-  constructor(handle: RingHandle) {
+  constructor(handle: RingHandle, spin = true) {
     this.#handle = handle;
+    this.#spin = spin;
     this.#sq = handle.sq;
     this.#cq = handle.cq;
     const has = (flag: number) => (handle.flags & flag) !== 0;
@@ -145,9 +162,15 @@ export class Engine {
     this.#scheduled = true;
     this.#queuedBefore = this.submitted;
     this.#hops = 0;
-    // Microtasks alone would never let the event loop run.
-    if (++this.#turns % TURNS !== 0) void READY.then(this.#turn);
-    else setImmediate(this.#turn);
+    const spent = this.completions - this.#completionsBefore;
+    this.#turns++;
+    if (spent + this.#turns * TURN_COST < BUDGET) {
+      void READY.then(this.#turn);
+    } else {
+      this.#completionsBefore = this.completions;
+      this.#turns = 0;
+      setImmediate(this.#turn);
+    }
   }
 
   /** Asks the kernel to cancel a command, or drops it if it still waits. */
@@ -188,8 +211,8 @@ export class Engine {
    */
   run(commands: (Command<unknown> | null)[], slots: Slot[] | null): unknown[] {
     const { length } = commands;
-    const results = new Array(length);
-    const batch = this.#start(commands, results);
+    const batch = new Batch(commands, new Array(length));
+    this.#start(batch);
     let taken = 0;
     for (let place = 0; place < length; place++) {
       const command = commands[place]!;
@@ -201,39 +224,32 @@ export class Engine {
       }
     }
     this.#end(batch);
-    return results;
+    return batch.results;
   }
 
   /** Runs one command, and blocks until it has completed. */
   runOne(command: Command<unknown>): unknown {
     const slot = this.isDirect(command) ? null : this.slots.take(command);
-    const one = this.#one ?? [[null], [undefined]];
-    this.#one = null;
-    const [commands, results] = one;
-    commands[0] = command;
-    const batch = this.#start(commands, results);
+    const batch = this.#single ?? new Batch([null], [undefined]);
+    this.#single = null; // A decoder may make another one meanwhile.
+    batch.direct[0] = command;
+    this.#start(batch);
     if (slot !== null || !this.#pushDirect(batch, 0, command)) {
       this.#enqueueIn(batch, 0, command, slot);
     }
     this.#end(batch);
-    const result = results[0];
-    results[0] = undefined;
-    this.#one = one;
+    const result = batch.results[0];
+    batch.results[0] = undefined;
+    this.#single = batch;
     return result;
   }
 
-  #start(direct: (Command<unknown> | null)[], results: unknown[]): Batch {
-    // One that is there already is old to the collector: slots point at it.
-    const batch = this.#spare ?? new Batch();
-    this.#spare = null;
-    batch.left = results.length;
+  #start(batch: Batch): void {
+    batch.left = batch.results.length;
     batch.number = this.#batches;
-    batch.direct = direct;
-    batch.results = results;
     this.#batches = this.#batches + 1 | 0;
     batch.outer = this.#batch;
     this.#batch = batch;
-    return batch;
   }
 
   /** Queues a command without a slot, if there is room; `false` if not. */
@@ -271,13 +287,7 @@ export class Engine {
   #end(batch: Batch): void {
     this.#waitFor(batch);
     this.#batch = batch.outer;
-    const { failed, cause } = batch;
-    batch.outer = null;
-    batch.direct = batch.results = NONE;
-    batch.failed = -1;
-    batch.cause = batch.abortReason = undefined;
-    this.#spare = batch;
-    if (failed >= 0) throw cause;
+    if (batch.failed >= 0) throw batch.cause;
   }
 
   /** The batch of this number that is being waited for. */
@@ -318,7 +328,9 @@ export class Engine {
 
   /** The commands under way. */
   *commands(): Iterable<Command<unknown>> {
-    for (const { command } of this.slots.busy()) yield command!;
+    for (const { command, receiver } of this.slots.busy()) {
+      if (receiver !== NOBODY) yield command!;
+    }
     for (let batch = this.#batch; batch !== null; batch = batch.outer) {
       for (const place of batch.places()) yield batch.direct[place]!;
     }
@@ -473,11 +485,16 @@ export class Engine {
     }
     this.#scheduled = false;
     if (this.#bell !== null) this.#cq.eventfd = false;
+    const { completions } = this;
     let pushed = true;
-    for (let round = 0; pushed && round < TURNS; round++) {
+    for (let round = 0; pushed && round < ROUNDS; round++) {
       this.#submit();
       this.#reap();
       pushed = this.#pump();
+    }
+    if (this.#waitingSince > 0 && this.completions !== completions) {
+      this.#brief = performance.now() - this.#waitingSince < BRIEF_MS;
+      this.#waitingSince = 0;
     }
     // A submission thread has to be told of what the last round has queued.
     if (pushed) this.#submit();
@@ -496,8 +513,9 @@ export class Engine {
       return;
     }
     while (toSubmit > 0) {
-      if (this.#enter(toSubmit, 0, this.#enterFlags) <= 0) return;
-      toSubmit = sq.publish();
+      const taken = this.#enter(toSubmit, 0, this.#enterFlags);
+      if (taken <= 0) return;
+      toSubmit = taken === toSubmit ? 0 : sq.publish();
     }
     this.#releaseLoose();
   }
@@ -627,13 +645,20 @@ export class Engine {
     if (cq.lost > 0) return this.#fail(E.EBADR);
     const stuck = this.inFlight === 0 || !this.#sqpoll && sq.publish() > 0;
     // Nobody else finds the completions of a polled ring.
-    if (this.#iopoll || stuck) return this.#comeBack();
+    if (this.#iopoll || stuck || this.#looksAgain()) return this.#comeBack();
     const bell = this.#ensureBell();
     bell.arm();
     bell.hold(this.#referenced);
     cq.eventfd = true;
     // What came before the eventfd was switched on, nobody is told of.
     if (cq.ready > 0 || sq.needsEnter) this.#comeBack();
+  }
+
+  /** `true` while it is better to look again than to sleep. */
+  #looksAgain(): boolean {
+    const now = performance.now();
+    if (this.#waitingSince === 0) this.#waitingSince = now;
+    return this.#spin && this.#brief && now - this.#waitingSince < BRIEF_MS;
   }
 
   #ensureBell(): Bell {
@@ -669,7 +694,7 @@ export class Engine {
     }
     for (let batch = this.#batch; batch !== null; batch = batch.outer) {
       for (const place of batch.places()) batch.fail(place, this.failure);
-      batch.direct = NONE;
+      batch.direct.fill(null);
     }
     abandoned.push(this.slots);
     this.#bell?.hold(false);
@@ -686,9 +711,8 @@ export class Engine {
   }
 
   #warn(): void {
-    const names = [...this.slots.busy()]
-      .filter((slot) => slot.receiver !== NOBODY)
-      .map(({ command }) => `${command!.name} on fd ${command!.fd}`);
+    const names = [...this.commands()]
+      .map(({ name, fd }) => `${name} on fd ${fd}`);
     console.warn(
       `@uring/cmd: close() waits for ${names.length} commands that the kernel ` +
         `has not let go of: ${[...new Set(names)].slice(0, 8).join(", ")}`,

@@ -50,6 +50,12 @@ export interface RingOptions {
    * those of a 32-bit process.
    */
   maxWorkers?: number;
+  /**
+   * Look for completions for up to 0.2 ms before the event loop sleeps, as long
+   * as they come as soon as that. It takes the processor's time that sleeping
+   * would leave to others, and saves the time that waking takes. Default: `true`.
+   */
+  spin?: boolean;
   /** A ring whose kernel threads this one shall share. */
   attach?: { readonly fd: number };
   /** Take no commands until `ring.restrict()` was called. */

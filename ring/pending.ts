@@ -34,7 +34,6 @@ export class Slot {
   receiver: Receiver | null = null;
   /** Promise of a command that is awaited. */
   resolve: ((value: unknown) => void) | null = null;
-  reject: ((error: unknown) => void) | null = null;
   /** Place in the batch of a synchronous call. */
   place = 0;
   /** The next slot of the list it is in: waiting or free. */
@@ -65,24 +64,15 @@ export class Slot {
     this.index = index;
   }
 
-  /** A promise of how the command ends. */
+  /**
+   * A promise of how the command ends. Nothing asks for its `reject`, which V8
+   * then need not make: it is resolved with a promise that was rejected.
+   */
   await(): Promise<unknown> {
-    const promise = new Promise(capture);
-    this.resolve = capturedResolve;
-    this.reject = capturedReject;
-    return promise;
+    return new Promise((resolve) => {
+      this.resolve = resolve;
+    });
   }
-}
-
-// One executor for all promises: a closure for each would be one more object.
-let capturedResolve: ((value: unknown) => void) | null = null;
-let capturedReject: ((error: unknown) => void) | null = null;
-function capture(
-  resolve: (value: unknown) => void,
-  reject: (error: unknown) => void,
-): void {
-  capturedResolve = resolve;
-  capturedReject = reject;
 }
 
 /** The slots of a ring. */
@@ -120,7 +110,6 @@ export class Slots {
     slot.command = null;
     slot.receiver = null;
     slot.resolve = null;
-    slot.reject = null;
     if (slot.marked) clear(slot);
     slot.next = this.#free;
     this.#free = slot;

@@ -81,9 +81,9 @@ export class Ring implements AsyncDisposable {
   #files: readonly FixedFile[] = [];
   #buffers: readonly FixedBuffer[] = [];
 
-  private constructor(handle: RingHandle) {
+  private constructor(handle: RingHandle, spin: boolean) {
     this.#handle = handle;
-    this.#engine = new Engine(handle);
+    this.#engine = new Engine(handle, spin);
     bindToThread(this);
   }
 
@@ -97,7 +97,7 @@ export class Ring implements AsyncDisposable {
    * @throws {UringError} when the kernel refuses, saying why and what to do.
    */
   static open(options: RingOptions = {}): Ring {
-    return new Ring(setup(setupOptions(options)));
+    return new Ring(setup(setupOptions(options)), options.spin ?? true);
   }
 
   /** The `IORING_SETUP_` flags that the kernel took, without the prefix. */

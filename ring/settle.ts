@@ -10,7 +10,7 @@ import { copyOut, memories, type Receiver, type Slot } from "./pending.ts";
 /** The promise of a slot. */
 export const AWAITED: Receiver = {
   value: (slot, value) => slot.resolve!(value),
-  error: (slot, error) => slot.reject!(error),
+  error: (slot, error) => slot.resolve!(Promise.reject(error)),
   end() {},
 };
 
