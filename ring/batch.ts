@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { Command } from "./command.ts";
+import { Command } from "./command.ts";
 import type { Receiver, Slot } from "./pending.ts";
 import { isCancelled, refusalOf } from "./settle.ts";
 
@@ -22,10 +22,8 @@ export class Batch implements Receiver {
   left = 0;
   /** The high half of the `user_data` of its commands. */
   number = 0;
-  /** Commands without a slot, by their place, until they have completed. */
-  readonly direct: (Command<unknown> | null)[];
-  /** What has become of the commands, by their place. */
-  readonly results: unknown[];
+  /** By place: a command without a slot, and then what has become of it. */
+  readonly items: unknown[];
   /** The place of the first command that failed, -1 when none did. */
   failed = -1;
   /** What it failed with. */
@@ -35,16 +33,14 @@ export class Batch implements Receiver {
   /** The batch whose decoder runs this one. */
   outer: Batch | null = null;
 
-  constructor(direct: (Command<unknown> | null)[], results: unknown[]) {
-    this.direct = direct;
-    this.results = results;
+  constructor(items: unknown[]) {
+    this.items = items;
   }
 
   /** Settles a command without a slot; `false` when there is none there. */
   complete(place: number, res: number): boolean {
-    const command = this.direct[place] ?? null;
-    if (command === null) return false;
-    this.direct[place] = null;
+    const command = this.items[place];
+    if (!(command instanceof Command)) return false;
     if (res >= 0 || command.expected.includes(-res)) {
       this.put(place, res);
     } else {
@@ -56,11 +52,11 @@ export class Batch implements Receiver {
 
   put(place: number, value: unknown): void {
     this.left--;
-    this.results[place] = value;
+    this.items[place] = value;
   }
 
   fail(place: number, error: unknown): void {
-    this.left--;
+    this.put(place, undefined);
     if (this.failed >= 0 && this.failed < place) return;
     this.failed = place;
     this.cause = error;
@@ -76,10 +72,10 @@ export class Batch implements Receiver {
 
   end(): void {}
 
-  /** The places of the commands without a slot that are under way. */
-  *places(): Iterable<number> {
-    for (const [place, command] of this.direct.entries()) {
-      if (command) yield place;
+  /** The commands without a slot that are under way, with their places. */
+  *direct(): Iterable<[place: number, command: Command<unknown>]> {
+    for (const [place, item] of this.items.entries()) {
+      if (item instanceof Command) yield [place, item];
     }
   }
 }

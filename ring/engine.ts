@@ -207,15 +207,14 @@ export class Engine {
 
   /**
    * Runs commands, and blocks until all have completed. Those that need a slot
-   * have one already: `slots`, in order. The array of commands is used up.
+   * have one already: `slots`, in order. The results take the commands' places.
    */
-  run(commands: (Command<unknown> | null)[], slots: Slot[] | null): unknown[] {
-    const { length } = commands;
-    const batch = new Batch(commands, new Array(length));
+  run(items: unknown[], slots: Slot[] | null): void {
+    const batch = new Batch(items);
     this.#start(batch);
     let taken = 0;
-    for (let place = 0; place < length; place++) {
-      const command = commands[place]!;
+    for (let place = 0; place < items.length; place++) {
+      const command = items[place] as Command<unknown>;
       const slot = slots === null || this.isDirect(command)
         ? null
         : slots[taken++];
@@ -224,28 +223,27 @@ export class Engine {
       }
     }
     this.#end(batch);
-    return batch.results;
   }
 
   /** Runs one command, and blocks until it has completed. */
   runOne(command: Command<unknown>): unknown {
     const slot = this.isDirect(command) ? null : this.slots.take(command);
-    const batch = this.#single ?? new Batch([null], [undefined]);
+    const batch = this.#single ?? new Batch([undefined]);
     this.#single = null; // A decoder may make another one meanwhile.
-    batch.direct[0] = command;
+    batch.items[0] = command;
     this.#start(batch);
     if (slot !== null || !this.#pushDirect(batch, 0, command)) {
       this.#enqueueIn(batch, 0, command, slot);
     }
     this.#end(batch);
-    const result = batch.results[0];
-    batch.results[0] = undefined;
+    const result = batch.items[0];
+    batch.items[0] = undefined;
     this.#single = batch;
     return result;
   }
 
   #start(batch: Batch): void {
-    batch.left = batch.results.length;
+    batch.left = batch.items.length;
     batch.number = this.#batches;
     this.#batches = this.#batches + 1 | 0;
     batch.outer = this.#batch;
@@ -276,7 +274,7 @@ export class Engine {
     command: Command<unknown>,
     slot: Slot | null,
   ): void {
-    batch.direct[place] = null;
+    batch.items[place] = undefined;
     slot ??= this.slots.take(command);
     slot.receiver = batch;
     slot.place = place;
@@ -332,7 +330,7 @@ export class Engine {
       if (receiver !== NOBODY) yield command!;
     }
     for (let batch = this.#batch; batch !== null; batch = batch.outer) {
-      for (const place of batch.places()) yield batch.direct[place]!;
+      for (const [, command] of batch.direct()) yield command;
     }
   }
 
@@ -362,7 +360,7 @@ export class Engine {
     for (const slot of [...this.slots.busy()]) this.abort(slot, reason);
     for (let batch = this.#batch; batch !== null; batch = batch.outer) {
       batch.abortReason = reason;
-      for (const place of batch.places()) {
+      for (const [place] of batch.direct()) {
         this.#cancel(place | DIRECT, batch.number);
       }
     }
@@ -693,8 +691,7 @@ export class Engine {
       receiver.error(slot, this.failure);
     }
     for (let batch = this.#batch; batch !== null; batch = batch.outer) {
-      for (const place of batch.places()) batch.fail(place, this.failure);
-      batch.direct.fill(null);
+      for (const [place] of batch.direct()) batch.fail(place, this.failure);
     }
     abandoned.push(this.slots);
     this.#bell?.hold(false);

@@ -188,13 +188,13 @@ export class Ring implements AsyncDisposable {
   cmdAllSync<T>(commands: readonly Command<T>[]): T[] {
     const engine = this.#engine;
     const { length } = commands;
-    const batch = new Array<Command<T>>(length);
+    const items: unknown[] = new Array(length);
     let slots: Slot[] | null = null; // Of those that need one, in order.
     try {
       for (let i = 0; i < length; i++) {
         const command = commands[i];
         this.#check(command, false);
-        batch[i] = command;
+        items[i] = command;
         if (engine.isDirect(command)) continue;
         slots ??= [];
         slots.push(engine.slots.take(command));
@@ -203,7 +203,8 @@ export class Ring implements AsyncDisposable {
       for (const slot of slots ?? []) engine.slots.give(slot);
       throw error;
     }
-    return engine.run(batch, slots) as T[];
+    engine.run(items, slots);
+    return items as T[];
   }
 
   /**
