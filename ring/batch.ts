@@ -24,6 +24,8 @@ export class Batch implements Receiver {
   number = 0;
   /** By place: a command without a slot, and then what has become of it. */
   readonly items: unknown[];
+  /** Whether some of its commands have a slot. */
+  mixed = false;
   /** The place of the first command that failed, -1 when none did. */
   failed = -1;
   /** What it failed with. */
@@ -40,14 +42,21 @@ export class Batch implements Receiver {
   /** Settles a command without a slot; `false` when there is none there. */
   complete(place: number, res: number): boolean {
     const command = this.items[place];
-    if (!(command instanceof Command)) return false;
+    // Where no command has a slot, results are numbers, and that is quick to see.
+    if (typeof command !== "object" || this.mixed && !Command.is(command)) {
+      return false;
+    }
+    this.#settle(command as Command<unknown>, place, res);
+    return true;
+  }
+
+  #settle(command: Command<unknown>, place: number, res: number): void {
     if (res >= 0 || command.expected.includes(-res)) {
       this.put(place, res);
     } else {
       const aborted = this.abortReason !== undefined && isCancelled(res);
       this.fail(place, aborted ? this.abortReason : refusalOf(command, res));
     }
-    return true;
   }
 
   put(place: number, value: unknown): void {
@@ -75,7 +84,7 @@ export class Batch implements Receiver {
   /** The commands without a slot that are under way, with their places. */
   *direct(): Iterable<[place: number, command: Command<unknown>]> {
     for (const [place, item] of this.items.entries()) {
-      if (item instanceof Command) yield [place, item];
+      if (Command.is(item)) yield [place, item];
     }
   }
 }

@@ -244,6 +244,7 @@ export class Engine {
 
   #start(batch: Batch): void {
     batch.left = batch.items.length;
+    batch.mixed = false;
     batch.number = this.#batches;
     this.#batches = this.#batches + 1 | 0;
     batch.outer = this.#batch;
@@ -275,6 +276,7 @@ export class Engine {
     slot: Slot | null,
   ): void {
     batch.items[place] = undefined;
+    batch.mixed = true;
     slot ??= this.slots.take(command);
     slot.receiver = batch;
     slot.place = place;

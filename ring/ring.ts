@@ -406,18 +406,15 @@ export class Ring implements AsyncDisposable {
 
   /** Refuses what this ring cannot run, before anything is queued. */
   #check(command: Command<unknown>, stream: boolean): void {
-    const { state } = this.#engine;
-    if (
-      command?.unconditional === true && command instanceof Command &&
-      state === "open" && !stream
-    ) return;
+    if (!Command.is(command)) {
+      throw new TypeError(`not a command: ${String(command)}`);
+    }
+    const open = this.#engine.state === "open";
+    if (open && command.unconditional && !stream) return;
     this.#checkFully(command, stream);
   }
 
   #checkFully(command: Command<unknown>, stream: boolean): void {
-    if (!(command instanceof Command)) {
-      throw new TypeError(`not a command: ${String(command)}`);
-    }
     if (this.#engine.state !== "open") {
       this.#checkOpen();
       throw new TypeError("the ring is disabled: call ring.restrict() first");
