@@ -299,22 +299,20 @@ export class Engine {
 
   #waitFor(batch: Batch): void {
     const sq = this.#sq;
-    const cq = this.#cq;
     while (batch.left > 0) {
       const toSubmit = sq.publish();
-      // One enter for the whole batch; but no waiting for more completions than
-      // are under way. A submission thread posts completions before it gives
-      // places back, so that all may be over while there is no room for the next.
-      // Where completions are made on request, the kernel wakes for the last of
-      // them, and the SCSI driver gives a request's tag back only then: waiting
-      // for more than there are tags is for ever (io_req_local_work_add() and
-      // scsi_bsg_uring_task_cb(), Linux 7.2).
-      const one = this.waiting > 0 || this.#deferred;
-      const most = one ? 1 : Math.min(batch.left, cq.entries);
-      const wanted = Math.min(most, this.inFlight);
-      let flags = uapi.IORING_ENTER_GETEVENTS;
-      if (this.#sqpoll && wanted === 0) flags |= uapi.IORING_ENTER_SQ_WAIT;
-      if (this.#sqpoll && sq.needsWakeup) flags |= uapi.IORING_ENTER_SQ_WAKEUP;
+      let wanted = 0;
+      let flags = this.#enterFlags;
+      // A system call that only submits takes less, and most commands are over
+      // when it returns. What is not is waited for by the next one.
+      if (toSubmit === 0 || this.#sqpoll) {
+        wanted = this.#wanted(batch.left);
+        flags = uapi.IORING_ENTER_GETEVENTS;
+        if (this.#sqpoll && wanted === 0) flags |= uapi.IORING_ENTER_SQ_WAIT;
+        if (this.#sqpoll && sq.needsWakeup) {
+          flags |= uapi.IORING_ENTER_SQ_WAKEUP;
+        }
+      }
       this.#enter(toSubmit, wanted, flags);
       if (this.state === "failed") return batch.fail(0, this.failure);
       if (sq.hold && sq.publish() === 0) this.#releaseLoose();
@@ -324,6 +322,19 @@ export class Engine {
       if (this.#first !== null) this.#pump();
     }
     if (this.inFlight + this.waiting > 0) this.schedule();
+  }
+
+  /**
+   * Completions to wait for, of `left`: not more than are under way. A submission
+   * thread posts completions before it gives places back, so that all may be
+   * over while there is no room for the next. Where completions are made on
+   * request, the kernel wakes for the last of them, and the SCSI driver gives a
+   * request's tag back only then: waiting for more than there are tags is for
+   * ever (io_req_local_work_add() and scsi_bsg_uring_task_cb(), Linux 7.2).
+   */
+  #wanted(left: number): number {
+    const one = this.waiting > 0 || this.#deferred;
+    return Math.min(one ? 1 : left, this.#cq.entries, this.inFlight);
   }
 
   /** The commands under way. */

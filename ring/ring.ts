@@ -182,8 +182,9 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Runs commands with one call of io_uring_enter(), and blocks the thread
-   * until all have completed. Throws the first error when they have. A ring with
-   * `deferTaskrun` is entered again for what completes later.
+   * until all have completed. Throws the first error when they have. What is not
+   * over when that call returns is waited for with another, and with one each
+   * time something has completed on a ring with `deferTaskrun`.
    */
   cmdAllSync<T>(commands: readonly Command<T>[]): T[] {
     const engine = this.#engine;
