@@ -47,6 +47,8 @@ export class CompletionQueue {
   readonly #overflow: number = 0;
   readonly #cqes: number = 0;
   readonly #mask: number = 0;
+  /** How far the number of a CQE is shifted to be the index of its words. */
+  readonly #shift: number = 2;
   /** How far the cursor is, ahead of the head that the kernel sees. */
   #head = 0;
   /** The kernel's tail when it was last read. */
@@ -67,6 +69,7 @@ export class CompletionQueue {
     this.#overflow = layout.overflow;
     this.#cqes = layout.cqes;
     this.#mask = layout.entries - 1;
+    this.#shift = layout.cqeWords === 8 ? 3 : 2;
     this.#head = layout.ring[layout.head];
     this.#tail = this.#head;
   }
@@ -80,7 +83,7 @@ export class CompletionQueue {
   next(): boolean {
     const head = this.#head;
     if (head === this.#tail && this.ready === 0) return false;
-    this.#at = this.#cqes + (head & this.#mask) * this.cqeWords;
+    this.#at = this.#cqes + ((head & this.#mask) << this.#shift);
     const special = this.#ring[this.#at + 3] & SPECIAL;
     this.#head = head + 1 | 0;
     return special === 0 || this.#nextSpecial(special);

@@ -65,6 +65,8 @@ export class SubmissionQueue {
   /** Whether the next SQE is not just the one after the last. */
   readonly #special: boolean;
   readonly #mask: number = 0;
+  /** How far the number of an SQE is shifted to be the index of its words. */
+  readonly #shift: number = 4;
   /** The tail of what is filled, ahead of the published one. */
   #next = 0;
   /** The tail that the kernel was shown last. */
@@ -97,6 +99,7 @@ export class SubmissionQueue {
     this.#flags = layout.flags;
     this.#array = layout.array;
     this.#mask = layout.entries - 1;
+    this.#shift = layout.sqeWords === 32 ? 5 : 4;
     this.#next = layout.ring[layout.tail];
     this.#seen = layout.ring[layout.head];
     // The array is an indirection that only `hold` has a use for. Otherwise
@@ -124,7 +127,7 @@ export class SubmissionQueue {
     const next = this.#next;
     if ((next - this.#seen | 0) >= this.entries && !this.has(1)) return -1;
     this.#next = next + 1 | 0;
-    return (next & this.#mask) * this.sqeWords;
+    return (next & this.#mask) << this.#shift;
   }
 
   #nextSpecial(wide: boolean): number {
