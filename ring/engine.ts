@@ -99,6 +99,8 @@ export class Engine {
   /** A batch of one command, unless it is in use. */
   #single: Batch | null = null;
 
+  /** How many reapings are under way, the one in a decoder of the other. */
+  #reaping = 0;
   #scheduled = false;
   #queuedBefore = 0;
   #hops = 0;
@@ -314,7 +316,7 @@ export class Engine {
         }
       }
       this.#enter(toSubmit, wanted, flags);
-      if (this.state === "failed") return batch.fail(0, this.failure);
+      if (this.failure !== null) return batch.fail(0, this.failure);
       if (sq.hold && sq.publish() === 0) this.#releaseLoose();
       this.#reapPosted();
       // With the batch over, what the CQ had no room for can wait for a turn.
@@ -339,9 +341,7 @@ export class Engine {
 
   /** The commands under way. */
   *commands(): Iterable<Command<unknown>> {
-    for (const { command, receiver } of this.slots.busy()) {
-      if (receiver !== NOBODY) yield command!;
-    }
+    for (const { command } of this.slots.busy()) yield command!;
     for (let batch = this.#batch; batch !== null; batch = batch.outer) {
       for (const [, command] of batch.direct()) yield command;
     }
@@ -487,6 +487,12 @@ export class Engine {
 
   #takeTurn(): void {
     if (this.state === "closed") return;
+    // A decoder that calls into Deno may have microtasks run, and so be the
+    // caller of this: what it is part of comes to its end first.
+    if (this.#reaping > 0 || this.#batch !== null) {
+      setImmediate(this.#turn);
+      return;
+    }
     // While commands keep coming, as from many loops that were just resolved,
     // they are worth waiting for: they share one system call.
     if (this.submitted !== this.#queuedBefore && this.#hops++ < HOPS) {
@@ -509,12 +515,12 @@ export class Engine {
     }
     // A submission thread has to be told of what the last round has queued.
     if (pushed) this.#submit();
-    if (this.state !== "failed") this.#rest();
+    if (this.failure === null) this.#rest();
   }
 
   /** Hands the queue to the kernel; what it does not take stays queued. */
   #submit(): void {
-    if (this.state === "failed") return;
+    if (this.failure !== null) return;
     const sq = this.#sq;
     let toSubmit = sq.publish();
     if (this.#sqpoll) {
@@ -565,7 +571,7 @@ export class Engine {
   #reap(): void {
     this.#reapPosted();
     const sq = this.#sq;
-    while (sq.needsEnter && this.state !== "failed") {
+    while (this.failure === null && sq.needsEnter) {
       if (sq.overflowed) this.overflows++;
       this.#enter(0, 0, uapi.IORING_ENTER_GETEVENTS);
       if (this.#reapPosted() === 0) return;
@@ -573,8 +579,10 @@ export class Engine {
   }
 
   #reapPosted(): number {
+    if (this.state === "closed") return 0;
     const cq = this.#cq;
     let taken = 0;
+    this.#reaping++;
     // A stream may post as fast as it is read: the rest has its turn later.
     let more = cq.ready > 0;
     while (more && cq.next()) {
@@ -584,6 +592,7 @@ export class Engine {
       more = taken < cq.entries && cq.known > 0;
     }
     if (taken > 0) cq.commit();
+    this.#reaping--;
     return taken;
   }
 
@@ -685,7 +694,7 @@ export class Engine {
     this.#immediate = setImmediate(() => {
       this.#immediate = null;
       if (this.#iopoll) this.#enter(0, 0, uapi.IORING_ENTER_GETEVENTS);
-      if (this.state !== "failed") this.#takeTurn();
+      if (this.failure === null) this.#takeTurn();
     });
     if (!this.#referenced) this.#immediate.unref();
   }
@@ -712,6 +721,11 @@ export class Engine {
   }
 
   #finish(): void {
+    if (this.#reaping > 0) {
+      // The queues are still being read.
+      setImmediate(() => this.#finish());
+      return;
+    }
     clearTimeout(this.#closeTimer);
     this.state = "closed";
     if (this.#immediate !== null) clearImmediate(this.#immediate);
@@ -722,6 +736,7 @@ export class Engine {
 
   #warn(): void {
     const names = [...this.commands()]
+      .filter(({ opcode }) => opcode !== uapi.IORING_OP_ASYNC_CANCEL)
       .map(({ name, fd }) => `${name} on fd ${fd}`);
     console.warn(
       `@uring/cmd: close() waits for ${names.length} commands that the kernel ` +

@@ -2,7 +2,7 @@
 
 import { O_RDWR } from "../sys/fcntl.ts";
 import { close, open } from "../sys/file.ts";
-import { io_uring_sqe } from "../sys/io_uring.ts";
+import { io_uring_sqe, IORING_OP_MSG_RING } from "../sys/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/memory.ts";
 import { AF_INET, AF_UNIX, SOCK_STREAM } from "../sys/socket.ts";
@@ -211,4 +211,31 @@ export function canListen(hostname: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Posts a completion to a ring from another: `res` for any `user_data`. */
+export function message(
+  ring: { readonly fd: number },
+  userData: number | bigint,
+  res: number,
+): Command<number> {
+  return custom({
+    name: "MSG_RING",
+    opcode: IORING_OP_MSG_RING,
+    file: ring.fd,
+    off: userData,
+    len: res,
+  });
+}
+
+/** What is reported to the global scope meanwhile. */
+export function reportedErrors(): Disposable & { errors: unknown[] } {
+  const errors: unknown[] = [];
+  const listen = (event: ErrorEvent) => {
+    event.preventDefault();
+    errors.push(event.error);
+  };
+  addEventListener("error", listen);
+  const stop = () => removeEventListener("error", listen);
+  return { errors, [Symbol.dispose]: stop };
 }

@@ -12,7 +12,7 @@ import { stub } from "@std/testing/mock";
 import { Ring, type RingOptions, uringCmd, UringError } from "../mod.ts";
 import type { CommandSpec } from "../ring/command.ts";
 import * as op from "../ring/op.ts";
-import { IORING_OP_MSG_RING, IORING_OP_POLL_ADD } from "../sys/io_uring.ts";
+import { IORING_OP_POLL_ADD } from "../sys/io_uring.ts";
 import * as uapi from "../sys/io_uring.ts";
 import { libc } from "../sys/libc.ts";
 import { probe } from "../cmd/probe.ts";
@@ -20,8 +20,10 @@ import { rereadsSqes } from "../ring/setup.ts";
 import {
   custom,
   devNull,
+  message,
   openFdCount,
   pipe,
+  reportedErrors,
   runScript,
   tcpPair,
   testUnless,
@@ -859,29 +861,6 @@ Deno.test("a lost completion fails the ring and every command, loudly", async ()
   await assertRejects(() => ring.cmd(op.nop()), UringError, "EBADR");
   await ring.close();
 });
-
-/** Posts a completion to a ring from another: `res` for any `user_data`. */
-function message(ring: Ring, userData: number | bigint, res: number) {
-  return custom({
-    name: "MSG_RING",
-    opcode: IORING_OP_MSG_RING,
-    file: ring.fd,
-    off: userData,
-    len: res,
-  });
-}
-
-/** What is reported to the global scope meanwhile. */
-function reportedErrors(): Disposable & { errors: unknown[] } {
-  const errors: unknown[] = [];
-  const listen = (event: ErrorEvent) => {
-    event.preventDefault();
-    errors.push(event.error);
-  };
-  addEventListener("error", listen);
-  const stop = () => removeEventListener("error", listen);
-  return { errors, [Symbol.dispose]: stop };
-}
 
 Deno.test("a completion that belongs to no command is reported", async () => {
   await using ring = Ring.open();
