@@ -282,7 +282,7 @@ export class Command<T> {
   /** Whether it sets nothing but `opcode`, `flags`, `fd` and `cmd_op`. */
   readonly #short: boolean;
   /** The payload from its 17th byte on. */
-  readonly #rest: Int32Array | null;
+  readonly #rest: readonly number[] | null;
 
   /** Makes a command of its parts. The values are taken as they are. */
   constructor(spec: CommandSpec<T>) {
@@ -326,13 +326,13 @@ export class Command<T> {
     this.#cmd3 = 0;
     this.#rest = null;
     if (payload !== undefined) {
-      const words = new Int32Array(20);
-      new Uint8Array(words.buffer).set(payload);
-      this.#cmd0 = words[0];
-      this.#cmd1 = words[1];
-      this.#cmd2 = words[2];
-      this.#cmd3 = words[3];
-      if (payload.length > 16) this.#rest = words.subarray(4);
+      payloadBytes.fill(0);
+      payloadBytes.set(payload);
+      this.#cmd0 = payloadWords[0];
+      this.#cmd1 = payloadWords[1];
+      this.#cmd2 = payloadWords[2];
+      this.#cmd3 = payloadWords[3];
+      if (payload.length > 16) this.#rest = Array.from(payloadWords).slice(4);
     }
     this.sqe128 = this.#rest !== null;
     this.#short = !this.sqe128 && (this.#offHigh | this.#addrLow |
@@ -387,8 +387,9 @@ export class Command<T> {
     words[at + 14] = this.#cmd2; // __pad2; cmd[8..15]
     words[at + 15] = this.#cmd3;
     if (!wide) return;
-    if (this.#rest === null) words.fill(0, at + 16, at + 32);
-    else words.set(this.#rest, at + 16);
+    const rest = this.#rest;
+    if (rest === null) words.fill(0, at + 16, at + 32);
+    else for (let i = 0; i < 16; i++) words[at + 16 + i] = rest[i];
   }
 
   /**
@@ -442,6 +443,11 @@ export class Command<T> {
     return this.opcode === IORING_OP_URING_CMD;
   }
 }
+
+// Where a payload is read as words. A typed array of a command's own would take a
+// microsecond to make.
+const payloadWords = new Int32Array(20);
+const payloadBytes = new Uint8Array(payloadWords.buffer);
 
 const NO_OPERANDS: readonly Operand[] = [];
 const NO_ERRNOS: readonly number[] = [];

@@ -682,7 +682,7 @@ export class Engine {
   }
 
   #ensureBell(): Bell {
-    return this.#bell ??= new Bell(this.#handle.fd, () => {
+    return this.#bell ??= new Bell(this.#handle.fd, this.#deferred, () => {
       if (this.state === "closed" || this.state === "failed") return;
       this.wakes++;
       this.#takeTurn();

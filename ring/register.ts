@@ -36,6 +36,11 @@ export function registerEventfd(fd: number, eventfd: number): number {
   return register(fd, uapi.IORING_REGISTER_EVENTFD, at, 1);
 }
 
+/** Has no eventfd signalled any more. */
+export function unregisterEventfd(fd: number): number {
+  return register(fd, uapi.IORING_UNREGISTER_EVENTFD, 0, 0);
+}
+
 /** Bounds the workers for what ends by itself, as uring commands do. */
 export function registerMaxWorkers(fd: number, bounded: number): number {
   const { view, at } = scratch();

@@ -21,7 +21,7 @@ import { scratch } from "../sys/memory.ts";
 import { Command } from "./command.ts";
 import { UringError } from "./errors.ts";
 import { type Block, give, take } from "./pool.ts";
-import { registerEventfd } from "./register.ts";
+import { registerEventfd, unregisterEventfd } from "./register.ts";
 import { type RingHandle, setup } from "./setup.ts";
 
 /** Halves of `user_data` that tell the waker's own completions apart. */
@@ -34,6 +34,9 @@ let current: Waker | null = null;
 /** A ring's end of the waker. */
 export class Bell {
   readonly #waker: Waker;
+  readonly #fd: number;
+  /** The ring makes completions when it is entered (DEFER_TASKRUN). */
+  readonly #deferred: boolean;
   readonly #eventfd: number;
   /** What the read of the eventfd is written to. */
   readonly #block: Block = take(8);
@@ -43,8 +46,10 @@ export class Bell {
   #held = false;
 
   /** Has `ring` called when the eventfd of the ring `fd` was signalled. */
-  constructor(fd: number, ring: () => void) {
+  constructor(fd: number, deferred: boolean, ring: () => void) {
     this.#waker = current ??= new Waker();
+    this.#fd = fd;
+    this.#deferred = deferred;
     this.#ring = ring;
     // Not O_NONBLOCK: io_uring would answer a read with EAGAIN, not wait.
     this.#eventfd = must("eventfd2", syscall("eventfd2", 0, O_CLOEXEC));
@@ -69,7 +74,21 @@ export class Bell {
   /** The read has completed: with a signal, or cancelled. */
   rung(res: number): void {
     this.#armed = false;
-    if (res >= 0) this.#ring();
+    if (res < 0) return;
+    if (this.#deferred) this.#renew();
+    this.#ring();
+  }
+
+  /**
+   * A completion that is deferred in the middle of a wake-up is signalled later,
+   * and Linux 6.12.117, for one, then takes the eventfd to be signalled for ever
+   * (io_eventfd_signal(), IO_EVENTFD_OP_SIGNAL_BIT): it would never be again. One
+   * that is registered anew is. A restricted ring refuses that, and stays as it
+   * is.
+   */
+  #renew(): void {
+    if (unregisterEventfd(this.#fd) < 0) return;
+    must("io_uring_register", registerEventfd(this.#fd, this.#eventfd));
   }
 
   /** Lets go of the eventfd. The ring it belongs to is idle, or gone. */
