@@ -9,8 +9,11 @@
  *     --modules FOLDER  the folder with its modules
  *     --arch ARCH       x86_64 or aarch64, of that kernel
  *     --timeout SECONDS until a guest is taken for hung; 600
+ *     --with PACKAGE    what the guests have besides; as often as you like
  *     --update          ask for newer packages
  *     --kvm             on the processor itself: faster, where it works
+ *     --icount          time is counted in instructions: slower, and no matter
+ *                       what else this machine does
  *     --show            show the consoles as well
  *
  * Without names it is all kernels. What follows `--` is run in place of the
@@ -102,8 +105,10 @@ const { values: options, positionals } = parseArgs({
     modules: { type: "string" },
     arch: { type: "string", default: Deno.build.arch },
     timeout: { type: "string", default: "600" },
+    with: { type: "string", multiple: true, default: [] },
     update: { type: "boolean", default: false },
     kvm: { type: "boolean", default: false },
+    icount: { type: "boolean", default: false },
     show: { type: "boolean", default: false },
   },
   allowPositionals: true,
@@ -193,7 +198,7 @@ async function findDeno(arch: Arch): Promise<string> {
 async function writeRoot(path: string, { arch, files }: Image): Promise<void> {
   const { suite, packages: names, leaveOut } = USERLAND;
   const apt = await packages(arch);
-  const folders = await apt.unpack(suite, names);
+  const folders = await apt.unpack(suite, [...names, ...options.with]);
   const modules = await findModules(files, MODULES);
   const deno = await findDeno(arch);
   using root = new Archive(path);
@@ -262,6 +267,7 @@ async function runGuest(name: string): Promise<Row> {
       log: logOf(name),
       timeoutSeconds: Number(options.timeout),
       kvm: options.kvm,
+      icount: options.icount,
       show: options.show,
     });
     const seconds = (performance.now() - start) / 1000;
