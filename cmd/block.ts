@@ -10,7 +10,7 @@ import {
 } from "../sys/blkdev.ts";
 import * as E from "../sys/errno.ts";
 import { O_RDONLY } from "../sys/fcntl.ts";
-import { fileFacts } from "../sys/file.ts";
+import { type FileFacts, fileFacts } from "../sys/file.ts";
 import {
   BLKGETSIZE64,
   BLKPBSZGET,
@@ -32,6 +32,10 @@ import { uringCmdAdvice, UringError } from "../ring/errors.ts";
 
 /** What a command on a block device has to fit. */
 export interface BlockDevice {
+  /** What commands are sent to: the descriptor that was asked. */
+  readonly file: File;
+  /** The descriptor is open for writing. */
+  readonly writable: boolean;
   /** Bytes of a logical block: offsets and lengths are multiples of it. */
   readonly logicalBlockSize: number;
   /** Bytes of a physical block: what the device writes at once. */
@@ -46,6 +50,10 @@ export interface BlockDevice {
  * Facts about the block device that `fd` is open on. They are asked of the
  * device at each call, with `ioctl`; any user who has it open may.
  *
+ * Commands take them in place of `fd`, and are then checked without asking the
+ * device again. With a registered file of the same device:
+ * `{ ...blockDevice(fd), file }`.
+ *
  * @example
  * ```ts ignore
  * import { blockDevice } from "@uring/cmd/block";
@@ -57,7 +65,10 @@ export interface BlockDevice {
  * @throws {UringError} when the device does not answer, or `fd` is not open.
  */
 export function blockDevice(fd: number): BlockDevice {
-  const facts = fileFacts(checkFd(fd));
+  return ask(checkFd(fd), fileFacts(fd));
+}
+
+function ask(fd: number, facts: FileFacts | number): BlockDevice {
   if (typeof facts === "number") {
     throw new UringError("fstat", fd, -facts, uringCmdAdvice(-facts));
   }
@@ -67,17 +78,19 @@ export function blockDevice(fd: number): BlockDevice {
     );
   }
   const { view, at } = scratch();
-  const ask = (name: string, request: number) => {
+  const value = (name: string, request: number) => {
     view.setBigUint64(0, 0n, true);
     const rc = syscall("ioctl", fd, request, at);
     if (rc < 0) throw new UringError(`ioctl ${name}`, fd, -rc);
     return view.getBigUint64(0, true);
   };
   return {
-    logicalBlockSize: Number(ask("BLKSSZGET", BLKSSZGET)),
-    physicalBlockSize: Number(ask("BLKPBSZGET", BLKPBSZGET)),
-    byteLength: ask("BLKGETSIZE64", BLKGETSIZE64),
-    readOnly: ask("BLKROGET", BLKROGET) !== 0n,
+    file: fd,
+    writable: facts.access !== O_RDONLY,
+    logicalBlockSize: Number(value("BLKSSZGET", BLKSSZGET)),
+    physicalBlockSize: Number(value("BLKPBSZGET", BLKPBSZGET)),
+    byteLength: value("BLKGETSIZE64", BLKGETSIZE64),
+    readOnly: value("BLKROGET", BLKROGET) !== 0n,
   };
 }
 
@@ -104,7 +117,9 @@ export interface ByteRange {
  * meanwhile: the kernel does not order the two.
  *
  * A range that does not fit the device is refused before it is queued, as are a
- * file that is no block device, and a device or descriptor that is read-only.
+ * file that is no block device, and a device or descriptor that is read-only. That
+ * takes six system calls for a descriptor, each time it is queued, and none for
+ * what {@linkcode blockDevice} has returned.
  * EOPNOTSUPP: the device cannot discard, or the kernel has no block commands.
  * EBUSY: a mounted file system has pages of the range in use. A mapping of the
  * device does not keep it: it reads as the range then does.
@@ -112,15 +127,21 @@ export interface ByteRange {
  * @example
  * ```ts ignore
  * import { Ring } from "@uring/cmd";
- * import { discard } from "@uring/cmd/block";
+ * import { blockDevice, discard } from "@uring/cmd/block";
  * import { O_RDWR, openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open();
  * const fd = await ring.cmd(openat("/dev/loop0", { flags: O_RDWR }));
  * await ring.cmd(discard(fd, { offset: 0, length: 1 << 20 }));
+ * // Many of them:
+ * const device = blockDevice(fd);
+ * await ring.cmd(discard(device, { offset: 1 << 20, length: 1 << 20 }));
  * ```
  */
-export function discard(file: File, range: ByteRange): Command<number> {
+export function discard(
+  target: File | BlockDevice,
+  range: ByteRange,
+): Command<number> {
   const offset = checkU64("offset", range.offset);
   const length = checkU64("length", range.length);
   if (BigInt(length) === 0n) {
@@ -129,11 +150,10 @@ export function discard(file: File, range: ByteRange): Command<number> {
   return new Command({
     name: "URING_CMD DISCARD",
     opcode: IORING_OP_URING_CMD,
-    file,
+    ...checked(target, BigInt(offset), BigInt(length)),
     off: BLOCK_URING_CMD_DISCARD,
     addr: offset,
     addr3: length,
-    precheck: () => checkWritable(file, BigInt(offset), BigInt(length)),
     advice: blockAdvice,
   });
 }
@@ -146,38 +166,64 @@ export function discard(file: File, range: ByteRange): Command<number> {
  * Linux 7.3, and every kernel before answers EINVAL, or EOPNOTSUPP before 6.12.
  * `fd` must be open for writing. The result is 0.
  */
-export function zoneResetAll(file: File): Command<number> {
+export function zoneResetAll(target: File | BlockDevice): Command<number> {
   return new Command({
     name: "URING_CMD ZONE_RESET_ALL",
     opcode: IORING_OP_URING_CMD,
-    file,
+    ...checked(target, 0n, 0n),
     off: BLOCK_URING_CMD_ZONE_RESET_ALL,
-    precheck: () => checkWritable(file, 0n, 0n),
     advice: zoneAdvice,
   });
 }
 
+/** The file of a command, and what checks it when it is queued, if need be. */
+function checked(
+  target: File | BlockDevice,
+  offset: bigint,
+  length: bigint,
+): { file: File; precheck?: () => void } {
+  if (isDevice(target)) {
+    checkRange(target, offset, length);
+    return { file: target.file };
+  }
+  // A registered file has no descriptor to ask.
+  if (typeof target !== "number") return { file: target };
+  const precheck = () => {
+    const facts = fileFacts(target);
+    if (facts === -E.EBADF) return; // The kernel says it well enough.
+    checkRange(ask(target, facts), offset, length);
+  };
+  return { file: target, precheck };
+}
+
+function isDevice(target: File | BlockDevice): target is BlockDevice {
+  return typeof target === "object" && target !== null &&
+    "logicalBlockSize" in target;
+}
+
 /** Refuses what the kernel would, but says which of its reasons it is. */
-function checkWritable(file: File, offset: bigint, length: bigint): void {
-  if (typeof file !== "number") return; // A registered file has no descriptor.
-  const facts = fileFacts(file);
-  if (facts === -E.EBADF) return; // The kernel says it well enough.
-  const device = blockDevice(file);
-  if (typeof facts === "object" && facts.access === O_RDONLY) {
+function checkRange(
+  device: BlockDevice,
+  offset: bigint,
+  length: bigint,
+): void {
+  const { file } = device;
+  const name = typeof file === "number" ? `fd ${file}` : "the registered file";
+  if (!device.writable) {
     throw new TypeError(
-      `fd ${file} is open for reading only: open the device with O_RDWR`,
+      `${name} is open for reading only: open the device with O_RDWR`,
     );
   }
   if (device.readOnly) {
     throw new TypeError(
-      `fd ${file} is a read-only device: \`blockdev --setrw\` lifts that`,
+      `${name} is a read-only device: \`blockdev --setrw\` lifts that`,
     );
   }
   const block = BigInt(device.logicalBlockSize);
-  for (const [name, value] of [["offset", offset], ["length", length]]) {
+  for (const [what, value] of [["offset", offset], ["length", length]]) {
     if (value as bigint % block === 0n) continue;
     throw new RangeError(
-      `${name} must be a multiple of the logical block size of ${block} ` +
+      `${what} must be a multiple of the logical block size of ${block} ` +
         `bytes, not ${value}`,
     );
   }

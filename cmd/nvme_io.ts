@@ -9,12 +9,7 @@ import { high, low, sizeof } from "../sys/struct.ts";
 import { checkInteger, checkU16, checkU32, checkU64 } from "../ring/check.ts";
 import type { Command, FixedBuffer } from "../ring/command.ts";
 import type { NvmeNamespace } from "./nvme_device.ts";
-import {
-  lengthOf,
-  nvmeCommand,
-  type NvmeData,
-  piecesOf,
-} from "./nvme_passthru.ts";
+import { lengthOf, nvmeCommand, type NvmeData } from "./nvme_passthru.ts";
 import { bytesOf } from "./nvme_transfer.ts";
 
 /** What a drive does with the protection information of blocks. */
@@ -142,14 +137,19 @@ export function transferBlocks<T = number>(
   transfer: BlockTransfer,
   decode?: (result: bigint) => T,
 ): Command<T> {
-  const { data, metadata, buffer, timeoutMs } = transfer;
-  const byteLength = lengthOf(piecesOf(data));
+  const { lba, data, metadata, buffer, timeoutMs } = transfer;
+  const byteLength = lengthOf(data);
   const size = bytesOf(namespace, transfer.protection?.action ?? false).data;
   if (byteLength === 0 || byteLength % size !== 0) {
     throw new RangeError(
       `data must be whole blocks of ${size} bytes, not ${byteLength} bytes`,
     );
   }
+  const { cdw10, cdw11, cdw12, cdw14, cdw15 } = dwords(
+    lba,
+    byteLength / size,
+    transfer,
+  );
   return nvmeCommand(
     name,
     namespace,
@@ -159,7 +159,11 @@ export function transferBlocks<T = number>(
       metadata,
       buffer,
       timeoutMs,
-      ...dwords(transfer.lba, byteLength / size, transfer),
+      cdw10,
+      cdw11,
+      cdw12,
+      cdw14,
+      cdw15,
     },
     ({ extra1 }) => decode ? decode(extra1) : byteLength as T,
   );

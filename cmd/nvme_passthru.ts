@@ -143,16 +143,6 @@ interface OwnData {
 const CMD = io_uring_sqe.cmd.offset;
 const ADDR = CMD + nvme_uring_cmd.addr.offset;
 const METADATA = CMD + nvme_uring_cmd.metadata.offset;
-const DWORDS = [
-  "cdw2",
-  "cdw3",
-  "cdw10",
-  "cdw11",
-  "cdw12",
-  "cdw13",
-  "cdw14",
-  "cdw15",
-] as const;
 /** Pieces of memory that the kernel takes in one command. */
 const MAX_PIECES = 1024;
 
@@ -188,38 +178,47 @@ export function nvmeCommand<T>(
   const file = isNamespace(target) ? target.file : target;
   const opcode = checkU8("opcode", fields.opcode);
   const op = `URING_CMD NVME ${name}`;
-  const { data, metadata, buffer } = fields;
-  const pieces = piecesOf(data);
-  const dataBytes = own?.ownBytes ?? lengthOf(pieces);
+  const { metadata, buffer } = fields;
+  const dataBytes = own?.ownBytes ?? lengthOf(fields.data);
+  const data = unlisted(fields.data);
+  const vectored = data !== undefined && isList(data);
   const metadataBytes = metadata === undefined
     ? 0
     : checkBytes("metadata", metadata).length;
-  const vectored = pieces.length > 1;
 
   const f = nvme_uring_cmd;
   payload.fill(0);
   f.opcode.set(view, 0, opcode);
   f.nsid.set(view, 0, nsidOf(name, namespace, fields.nsid));
+  f.cdw2.set(view, 0, checkU32("cdw2", fields.cdw2 ?? 0));
+  f.cdw3.set(view, 0, checkU32("cdw3", fields.cdw3 ?? 0));
   f.metadata_len.set(view, 0, metadataBytes);
-  f.data_len.set(view, 0, vectored ? pieces.length : dataBytes);
-  for (const dword of DWORDS) {
-    f[dword].set(view, 0, checkU32(dword, fields[dword] ?? 0));
-  }
+  f.data_len.set(view, 0, vectored ? data.length : dataBytes);
+  f.cdw10.set(view, 0, checkU32("cdw10", fields.cdw10 ?? 0));
+  f.cdw11.set(view, 0, checkU32("cdw11", fields.cdw11 ?? 0));
+  f.cdw12.set(view, 0, checkU32("cdw12", fields.cdw12 ?? 0));
+  f.cdw13.set(view, 0, checkU32("cdw13", fields.cdw13 ?? 0));
+  f.cdw14.set(view, 0, checkU32("cdw14", fields.cdw14 ?? 0));
+  f.cdw15.set(view, 0, checkU32("cdw15", fields.cdw15 ?? 0));
   f.timeout_ms.set(view, 0, checkU32("timeoutMs", fields.timeoutMs ?? 0));
   if (namespace !== null) {
     checkIo(name, namespace, fields, dataBytes, metadataBytes);
   } else {
     checkAdmin(name, fields, dataBytes);
   }
-  if (buffer) { for (const piece of pieces) checkInside(piece, buffer); }
+  if (buffer && data) {
+    for (const piece of vectored ? data : [data]) checkInside(piece, buffer);
+  }
 
   // Matches nvme_is_write() in the kernel; a fabrics command is either.
   const kernel = opcode === 0x7f ? "both" : opcode & 1 ? "reads" : "writes";
   const operands = own !== undefined
     ? [scratchOperand(ADDR, own.ownBytes)]
+    : data === undefined
+    ? []
     : vectored
-    ? vector(pieces, kernel)
-    : pieces.map((bytes) => operand(ADDR, { bytes, kernel }));
+    ? vector(data, kernel)
+    : [operand(ADDR, { bytes: data, kernel })];
   if (metadata !== undefined && metadataBytes > 0) {
     operands.push(operand(METADATA, { bytes: metadata, kernel }));
   }
@@ -250,14 +249,24 @@ export function nvmeCommand<T>(
   });
 }
 
-/** The pieces of memory that there are. */
-export function piecesOf(data: NvmeData | undefined): readonly Uint8Array[] {
-  if (data === undefined) return [];
-  return Array.isArray(data) ? data : [checkBytes("data", data as Uint8Array)];
+function isList(data: NvmeData): data is readonly Uint8Array[] {
+  return Array.isArray(data);
+}
+
+/** A list of one piece is that piece, and no vectored command; of none, none. */
+function unlisted(data: NvmeData | undefined): NvmeData | undefined {
+  return data !== undefined && isList(data) && data.length < 2 ? data[0] : data;
 }
 
 /** Bytes in all of the pieces, none of which may be detached. */
-export function lengthOf(pieces: readonly Uint8Array[]): number {
+export function lengthOf(data: NvmeData | undefined): number {
+  if (data === undefined) return 0;
+  if (isList(data)) return lengthOfList(data);
+  const { length } = checkBytes("data", data);
+  return checkInteger("length of data", length, 0, 0xffff_ffff);
+}
+
+function lengthOfList(pieces: readonly Uint8Array[]): number {
   if (pieces.length > MAX_PIECES) {
     throw new RangeError(
       `a command takes at most ${MAX_PIECES} pieces of memory, not ` +

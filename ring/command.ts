@@ -332,7 +332,7 @@ export class Command<T> {
       this.#cmd1 = payloadWords[1];
       this.#cmd2 = payloadWords[2];
       this.#cmd3 = payloadWords[3];
-      if (payload.length > 16) this.#rest = Array.from(payloadWords).slice(4);
+      if (payload.length > 16) this.#rest = restOf(payloadWords);
     }
     this.sqe128 = this.#rest !== null;
     this.#short = !this.sqe128 && (this.#offHigh | this.#addrLow |
@@ -448,6 +448,12 @@ export class Command<T> {
 // microsecond to make.
 const payloadWords = new Int32Array(20);
 const payloadBytes = new Uint8Array(payloadWords.buffer);
+
+function restOf(words: Int32Array): number[] {
+  const rest: number[] = [];
+  for (let i = 4; i < words.length; i++) rest.push(words[i]);
+  return rest;
+}
 
 const NO_OPERANDS: readonly Operand[] = [];
 const NO_ERRNOS: readonly number[] = [];

@@ -11,6 +11,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { equals } from "@std/bytes";
+import { spy } from "@std/testing/mock";
 import { type Command, FixedFile, probe, Ring, UringError } from "../mod.ts";
 import { uringCmd } from "../mod.ts";
 import {
@@ -23,7 +24,7 @@ import {
 import * as op from "../ring/op.ts";
 import { EACCES } from "../sys/errno.ts";
 import { open } from "../sys/file.ts";
-import { syscall } from "../sys/libc.ts";
+import { libc, syscall } from "../sys/libc.ts";
 import { devNull, Fd, pipe, sqeBytes, testUnless, unixPair } from "./kit.ts";
 import { LoopDevice, type LoopOptions, missing, tool } from "./loop_device.ts";
 
@@ -221,6 +222,8 @@ for (
       const [ss, pbsz, size64, ro] = told.split("\n");
       const facts = blockDevice(disk.fd);
       assertEquals(facts, {
+        file: disk.fd,
+        writable: !("readOnly" in options),
         logicalBlockSize: Number(ss),
         physicalBlockSize: Number(pbsz),
         byteLength: BigInt(size64),
@@ -339,6 +342,30 @@ testDiscard(
     assert(gone.every((byte) => byte === gone[0]));
     bytes.fill(0xa5, 5 * 512, 6 * 512);
     assert(bytes.every((byte) => byte === 0xa5));
+  },
+);
+
+testDiscard(
+  "the facts of a device take its place, and no system call is made",
+  async () => {
+    await using disk = await Disk.open({ byteLength: MiB, byte: 0xa5 });
+    const { ring, fd } = disk;
+    const device = blockDevice(fd);
+    const [file] = ring.registerFiles([fd]);
+    const registered = { ...device, file };
+    const half = { offset: MiB / 2, length: MiB / 2 };
+    {
+      using calls = spy(libc().symbols, "call");
+      const first = discard(device, { offset: 0, length: 64 * KiB });
+      assertEquals(ring.cmdAllSync([first, discard(registered, half)]), [0, 0]);
+      assertEquals(calls.calls.length, 0);
+      const message = "the registered file is open for reading only";
+      const reading = { ...registered, writable: false };
+      assertThrows(() => discard(reading, half), TypeError, message);
+      assertThrows(() => zoneResetAll(reading), TypeError, message);
+    }
+    const kept = ".".repeat(16) + "x".repeat(112) + ".".repeat(128);
+    assertEquals(map(await disk.read(0, MiB)), kept);
   },
 );
 
@@ -520,6 +547,9 @@ async function refused(
   await assertRejects(() => ring.cmd(command), error, message);
   assertThrows(() => ring.cmdSync(command), error, message);
   assertEquals(ring.stats().submitted, submitted);
+  // Of the facts it is said when the command is made.
+  const device = blockDevice(fd);
+  assertThrows(() => discard(device, range), error, message);
 }
 
 for (const sectorSize of [512, 4096]) {
