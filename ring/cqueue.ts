@@ -22,10 +22,9 @@ export interface CompletionLayout {
   readonly entries: number;
   /** 4 words in a CQE, or 8 with IORING_SETUP_CQE32. */
   readonly cqeWords: 4 | 8;
+  /** `false` where no CQE takes another number of places than one. */
+  readonly mixed?: boolean;
 }
-
-/** A completion that does not just take one place. */
-const SPECIAL = IORING_CQE_F_32 | IORING_CQE_F_SKIP;
 
 /**
  * The completion queue: a cursor over what the kernel has posted.
@@ -49,6 +48,8 @@ export class CompletionQueue {
   readonly #mask: number = 0;
   /** How far the number of a CQE is shifted to be the index of its words. */
   readonly #shift: number = 2;
+  /** Whether to look how many places a CQE takes. */
+  readonly #mixed: boolean;
   /** How far the cursor is, ahead of the head that the kernel sees. */
   #head = 0;
   /** The kernel's tail when it was last read. */
@@ -70,6 +71,7 @@ export class CompletionQueue {
     this.#cqes = layout.cqes;
     this.#mask = layout.entries - 1;
     this.#shift = layout.cqeWords === 8 ? 3 : 2;
+    this.#mixed = layout.mixed ?? true;
     this.#head = layout.ring[layout.head];
     this.#tail = this.#head;
   }
@@ -84,17 +86,17 @@ export class CompletionQueue {
     const head = this.#head;
     if (head === this.#tail && this.ready === 0) return false;
     this.#at = this.#cqes + ((head & this.#mask) << this.#shift);
-    const special = this.#ring[this.#at + 3] & SPECIAL;
     this.#head = head + 1 | 0;
-    return special === 0 || this.#nextSpecial(special);
+    return !this.#mixed || this.#nextMixed(this.#ring[this.#at + 3]);
   }
 
-  /** The cursor is on a completion that is large, or none at all. */
-  #nextSpecial(flags: number): boolean {
+  /** Whether the cursor is on a completion, of which a large one has two places. */
+  #nextMixed(flags: number): boolean {
     // A filler stands in the last place of a mixed ring when a completion of 32
     // bytes would not have fitted there.
     if (flags & IORING_CQE_F_SKIP) return this.next();
-    if (this.cqeWords === 4) this.#head = this.#head + 1 | 0;
+    const large = (flags & IORING_CQE_F_32) !== 0 && this.cqeWords === 4;
+    if (large) this.#head = this.#head + 1 | 0;
     return true;
   }
 

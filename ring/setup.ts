@@ -197,6 +197,7 @@ function mapped(fd: number, hold: boolean, maxWorkers: number): RingHandle {
     cqes: cq("cqes") >> 2,
     entries: cqEntries,
     cqeWords,
+    mixed: (flags & uapi.IORING_SETUP_CQE_MIXED) !== 0,
   });
   const limited = maxWorkers > 0 ? registerMaxWorkers(fd, maxWorkers) : 0;
   if (limited < 0) throw undo(-limited, "The workers cannot be limited.");
