@@ -41,7 +41,8 @@ export function below(aim: Aim): Target {
 
 function row(aim: Aim, sign: string, met: boolean): Target {
   const { name, how, value, limit, unit } = aim;
-  const digits = Math.abs(value) < 10 ? 2 : Math.abs(value) < 100 ? 1 : 0;
+  const size = Math.abs(value);
+  const digits = size < 1 ? 3 : size < 10 ? 2 : size < 100 ? 1 : 0;
   return {
     name,
     how,
