@@ -25,11 +25,11 @@ import { Bell } from "./wake.ts";
 const ROUNDS = 16;
 /**
  * Microtasks alone would never let the event loop run: it has a turn when they
- * have done this much, about a millisecond of it, counted in commands.
+ * have done this much, less than a millisecond of it, counted in commands.
  */
 const BUDGET = 4096;
 /** What a turn costs besides its commands. */
-const TURN_COST = 16;
+const TURN_COST = 64;
 /** Microtasks that a turn is put off by, while commands keep coming. */
 const HOPS = 4;
 /**

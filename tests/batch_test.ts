@@ -2,7 +2,6 @@
 
 import {
   assertEquals,
-  assertGreater,
   assertInstanceOf,
   assertStringIncludes,
   assertThrows,
@@ -11,15 +10,7 @@ import { Ring, uringCmd, UringError } from "../mod.ts";
 import { Command } from "../ring/command.ts";
 import * as op from "../ring/op.ts";
 import { IORING_OP_NOP } from "../sys/io_uring.ts";
-import {
-  devNull,
-  message,
-  pipe,
-  reportedErrors,
-  turn,
-  until,
-  writeSync,
-} from "./kit.ts";
+import { devNull, message, pipe, reportedErrors, until } from "./kit.ts";
 
 /** A NOP whose decoder runs something of the program's. */
 function interrupted<T>(decode: () => T): Command<T> {
@@ -108,30 +99,4 @@ Deno.test("files cannot be unregistered inside of a batch that uses them", async
     "is under way",
   );
   ring.unregisterFiles();
-});
-
-Deno.test("a wait that was brief is spent looking, and others are not", async () => {
-  for (const spin of [true, false]) {
-    await using ring = Ring.open({ spin });
-    using ends = pipe();
-    const round = async () => {
-      const { wakes } = ring.stats();
-      // A worker of the kernel runs it, and is done in some microseconds.
-      for (let i = 0; i < 100; i++) {
-        await ring.cmd(uringCmd({ fd: ends.left, cmd_op: 0, sqe_flags: 16 }))
-          .catch((error) => assertEquals(error.code, "EOPNOTSUPP"));
-      }
-      return ring.stats().wakes - wakes;
-    };
-    await round();
-    const woken = [await round(), await round(), await round()];
-    // A busy machine makes some of them take longer.
-    if (spin) assertGreater(300, woken.reduce((sum, it) => sum + it));
-    const { wakes } = ring.stats();
-    const readable = ring.cmd(op.poll(ends.left, { events: op.POLLIN }));
-    await turn();
-    setTimeout(() => writeSync(ends.right, "x"), 20);
-    await readable;
-    assertGreater(ring.stats().wakes, wakes); // It did not turn all the time.
-  }
 });

@@ -178,9 +178,11 @@ for (const shape of SHAPES) {
     // One to submit, and one to be given what is deferred. The other is the
     // waker's, and has the event loop woken; now and then a signal that is late
     // does so in vain.
-    const counted = deferred ? 2 : 1;
+    const most = deferred ? 2 : 1;
     const [least] = rounds.sort((a, b) => a.called - b.called);
-    assertEquals(least, { called: counted + 1, counted });
+    assertEquals(least.called, least.counted + 1);
+    // Linux 6.1 makes deferred completions in io_uring_register(), too.
+    assertLessOrEqual(least.counted, most);
   });
 }
 

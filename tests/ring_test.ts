@@ -313,6 +313,29 @@ Deno.test("a receive gets the data that arrives after 50 ms", async () => {
   assertGreater(ring.stats().wakes, 0);
 });
 
+for (
+  const [what, spin, msPerLook, wakes] of [
+    ["a brief wait is spent looking", true, 0, 1],
+    ["a wait that is not brief sleeps", true, 1, 5],
+    ["without `spin` each wait sleeps", false, 0, 5],
+  ] as const
+) {
+  Deno.test(`after a first one, ${what}`, async () => {
+    await using ring = Ring.open({ spin });
+    using ends = pipe();
+    let now = 1;
+    using _clock = stub(performance, "now", () => now += msPerLook);
+    for (let i = 0; i < 5; i++) {
+      const readable = ring.cmd(op.poll(ends.left, { events: op.POLLIN }));
+      await turn();
+      writeSync(ends.right, "x");
+      await readable;
+      assertEquals(ring.cmdSync(op.read(ends.left, new Uint8Array(1))), 1);
+    }
+    assertEquals(ring.stats().wakes, wakes);
+  });
+}
+
 Deno.test("thousands of later completions all arrive", async () => {
   await using ring = Ring.open({ entries: 32, cqEntries: 64 });
   const delays = Array.from({ length: 3000 }, (_, i) => i % 7);
