@@ -23,13 +23,12 @@ import { Bell } from "./wake.ts";
 
 /** Rounds of queueing, submitting and reaping in one turn. */
 const ROUNDS = 16;
-/**
- * Microtasks alone would never let the event loop run: it has a turn when they
- * have done this much, less than a millisecond of it, counted in commands.
- */
+/** Microtasks alone would never let the event loop run: it does this often. */
+const LOOP_MS = 1;
+/** The clock is looked at after so many commands, */
 const BUDGET = 4096;
-/** What a turn costs besides its commands. */
-const TURN_COST = 64;
+/** where a turn counts as this many besides its own. */
+const TURN_COST = 256;
 /** Microtasks that a turn is put off by, while commands keep coming. */
 const HOPS = 4;
 /**
@@ -104,9 +103,11 @@ export class Engine {
   #scheduled = false;
   #queuedBefore = 0;
   #hops = 0;
-  /** What the turns have done since the event loop had one. */
+  /** What the turns have done since the clock was looked at. */
   #turns = 0;
   #completionsBefore = 0;
+  /** When the event loop had a turn for what we know. */
+  #loopAt = 0;
   readonly #turn = () => this.#takeTurn();
 
   constructor(handle: RingHandle, spin = true) {
@@ -166,13 +167,20 @@ export class Engine {
     this.#hops = 0;
     const spent = this.completions - this.#completionsBefore;
     this.#turns++;
-    if (spent + this.#turns * TURN_COST < BUDGET) {
-      void READY.then(this.#turn);
-    } else {
-      this.#completionsBefore = this.completions;
-      this.#turns = 0;
+    if (spent + this.#turns * TURN_COST >= BUDGET && this.#loopIsDue()) {
       setImmediate(this.#turn);
+    } else {
+      void READY.then(this.#turn);
     }
+  }
+
+  #loopIsDue(): boolean {
+    this.#completionsBefore = this.completions;
+    this.#turns = 0;
+    const now = performance.now();
+    if (now - this.#loopAt < LOOP_MS) return false;
+    this.#loopAt = now;
+    return true;
   }
 
   /** Asks the kernel to cancel a command, or drops it if it still waits. */
