@@ -178,9 +178,12 @@ export function nvmeCommand<T>(
   const file = isNamespace(target) ? target.file : target;
   const opcode = checkU8("opcode", fields.opcode);
   const op = `URING_CMD NVME ${name}`;
-  const { metadata, buffer } = fields;
-  const dataBytes = own?.ownBytes ?? lengthOf(fields.data);
-  const data = unlisted(fields.data);
+  const { data: pieces, metadata, buffer } = fields;
+  const dataBytes = own?.ownBytes ?? lengthOf(pieces);
+  // A list of one piece is that piece, and no vectored command; of none, none.
+  const data = pieces && isList(pieces) && pieces.length < 2
+    ? pieces[0]
+    : pieces;
   const vectored = data !== undefined && isList(data);
   const metadataBytes = metadata === undefined
     ? 0
@@ -251,11 +254,6 @@ export function nvmeCommand<T>(
 
 function isList(data: NvmeData): data is readonly Uint8Array[] {
   return Array.isArray(data);
-}
-
-/** A list of one piece is that piece, and no vectored command; of none, none. */
-function unlisted(data: NvmeData | undefined): NvmeData | undefined {
-  return data !== undefined && isList(data) && data.length < 2 ? data[0] : data;
 }
 
 /** Bytes in all of the pieces, none of which may be detached. */
