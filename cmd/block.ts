@@ -147,13 +147,15 @@ export function discard(
   if (BigInt(length) === 0n) {
     throw new RangeError("length must be at least one logical block, not 0");
   }
+  const { file, precheck } = checked(target, BigInt(offset), BigInt(length));
   return new Command({
     name: "URING_CMD DISCARD",
     opcode: IORING_OP_URING_CMD,
-    ...checked(target, BigInt(offset), BigInt(length)),
+    file,
     off: BLOCK_URING_CMD_DISCARD,
     addr: offset,
     addr3: length,
+    precheck,
     advice: blockAdvice,
   });
 }
@@ -167,11 +169,13 @@ export function discard(
  * `fd` must be open for writing. The result is 0.
  */
 export function zoneResetAll(target: File | BlockDevice): Command<number> {
+  const { file, precheck } = checked(target, 0n, 0n);
   return new Command({
     name: "URING_CMD ZONE_RESET_ALL",
     opcode: IORING_OP_URING_CMD,
-    ...checked(target, 0n, 0n),
+    file,
     off: BLOCK_URING_CMD_ZONE_RESET_ALL,
+    precheck,
     advice: zoneAdvice,
   });
 }

@@ -14,7 +14,8 @@ import * as uapi from "../sys/io_uring.ts";
 import { Batch, DIRECT } from "./batch.ts";
 import { Command } from "./command.ts";
 import type { CompletionQueue } from "./cqueue.ts";
-import { UringError } from "./errors.ts";
+import { fatalAdvice, UringError } from "./errors.ts";
+import { Pace } from "./pace.ts";
 import { type Slot, Slots } from "./pending.ts";
 import { deliver, NOBODY, settleAborted } from "./settle.ts";
 import type { RingHandle } from "./setup.ts";
@@ -23,19 +24,8 @@ import { Bell } from "./wake.ts";
 
 /** Rounds of queueing, submitting and reaping in one turn. */
 const ROUNDS = 16;
-/** Microtasks alone would never let the event loop run: it does this often. */
-const LOOP_MS = 1;
-/** The clock is looked at after so many commands, */
-const BUDGET = 4096;
-/** where a turn counts as this many besides its own. */
-const TURN_COST = 256;
 /** Microtasks that a turn is put off by, while commands keep coming. */
 const HOPS = 4;
-/**
- * A wait that is likely to be shorter than this is spent looking: to sleep and
- * to be woken takes a quarter of it.
- */
-const BRIEF_MS = 0.2;
 /** After this long, `close` says which commands keep it waiting. */
 const CLOSE_WARNING_MS = 5000;
 
@@ -52,8 +42,8 @@ export class Engine {
   failure: UringError | null = null;
   /** CQEs that the completions of one command take, in the largest case. */
   readonly unit: number = 1;
-  /** CQEs that the commands in flight may post together. */
-  readonly capacity: number = 0;
+  /** Completions that the commands in flight may post together. */
+  readonly #capacity: number = 0;
 
   // Counts, for `Ring.stats`.
   enters = 0;
@@ -78,16 +68,12 @@ export class Engine {
   #closed: PromiseWithResolvers<void> | null = null;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
 
-  readonly #spin: boolean;
-  /** When the wait began that is going on; 0 for none. */
-  #waitingSince = 0;
-  /** Whether the last wait was a brief one. */
-  #brief = false;
+  readonly #pace: Pace;
 
   /** Commands that wait for room. */
   #first: Slot | null = null;
   #last: Slot | null = null;
-  /** Commands in flight while there is room for one more that completes once. */
+  /** The capacity, less what commands in flight may post beyond one each. */
   #limit = 0;
   /** SQEs that are free once they were submitted, in a queue that holds them. */
   readonly #loose: number[] = [];
@@ -103,16 +89,11 @@ export class Engine {
   #scheduled = false;
   #queuedBefore = 0;
   #hops = 0;
-  /** What the turns have done since the clock was looked at. */
-  #turns = 0;
-  #completionsBefore = 0;
-  /** When the event loop had a turn for what we know. */
-  #loopAt = 0;
   readonly #turn = () => this.#takeTurn();
 
   constructor(handle: RingHandle, spin = true) {
     this.#handle = handle;
-    this.#spin = spin;
+    this.#pace = new Pace(spin);
     this.#sq = handle.sq;
     this.#cq = handle.cq;
     const has = (flag: number) => (handle.flags & flag) !== 0;
@@ -128,8 +109,9 @@ export class Engine {
     this.unit = mixed ? 2 : 1;
     // Cancellations take places too: some are kept for them.
     const spare = Math.min(16, handle.cq.entries >> 2) + (mixed ? 1 : 0);
-    this.capacity = Math.max(this.unit, handle.cq.entries - spare);
-    this.#limit = Math.floor(this.capacity / this.unit);
+    const places = handle.cq.entries - spare;
+    this.#capacity = Math.max(1, Math.floor(places / this.unit));
+    this.#limit = this.#capacity;
   }
 
   /** Commands handed to the kernel: those that are over, and those that are not. */
@@ -139,13 +121,12 @@ export class Engine {
 
   /** `true` when commands fit the queues at one time, as a chain has to. */
   holds(commands: readonly Command<unknown>[]): boolean {
-    const sq = this.#sq;
     const completions = commands.reduce(
       (sum, each) => sum + each.completions,
       0,
     );
-    return completions * this.unit <= this.capacity &&
-      this.#places(commands.length) <= sq.entries;
+    return completions <= this.#capacity &&
+      this.#places(commands.length) <= this.#sq.entries;
   }
 
   /** Queues a command, or the chain it is the first of, or has it wait. */
@@ -165,22 +146,8 @@ export class Engine {
     this.#scheduled = true;
     this.#queuedBefore = this.submitted;
     this.#hops = 0;
-    const spent = this.completions - this.#completionsBefore;
-    this.#turns++;
-    if (spent + this.#turns * TURN_COST >= BUDGET && this.#loopIsDue()) {
-      setImmediate(this.#turn);
-    } else {
-      void READY.then(this.#turn);
-    }
-  }
-
-  #loopIsDue(): boolean {
-    this.#completionsBefore = this.completions;
-    this.#turns = 0;
-    const now = performance.now();
-    if (now - this.#loopAt < LOOP_MS) return false;
-    this.#loopAt = now;
-    return true;
+    if (this.#pace.loopIsDue(this.completions)) setImmediate(this.#turn);
+    else void READY.then(this.#turn);
   }
 
   /** Asks the kernel to cancel a command, or drops it if it still waits. */
@@ -225,12 +192,8 @@ export class Engine {
     let taken = 0;
     for (let place = 0; place < items.length; place++) {
       const command = items[place] as Command<unknown>;
-      const slot = slots === null || this.isDirect(command)
-        ? null
-        : slots[taken++];
-      if (slot !== null || !this.#pushDirect(batch, place, command)) {
-        this.#enqueueIn(batch, place, command, slot);
-      }
+      const direct = slots === null || this.isDirect(command);
+      this.#queueIn(batch, place, command, direct ? null : slots[taken++]);
     }
     this.#end(batch);
   }
@@ -242,9 +205,7 @@ export class Engine {
     this.#single = null; // A decoder may make another one meanwhile.
     batch.items[0] = command;
     this.#start(batch);
-    if (slot !== null || !this.#pushDirect(batch, 0, command)) {
-      this.#enqueueIn(batch, 0, command, slot);
-    }
+    this.#queueIn(batch, 0, command, slot);
     this.#end(batch);
     const result = batch.items[0];
     batch.items[0] = undefined;
@@ -261,33 +222,22 @@ export class Engine {
     this.#batch = batch;
   }
 
-  /** Queues a command without a slot, if there is room; `false` if not. */
-  #pushDirect(
-    batch: Batch,
-    place: number,
-    command: Command<unknown>,
-  ): boolean {
-    if (this.#first !== null || this.inFlight >= this.#limit) return false;
-    if (command.submit(this.#sq, place | DIRECT, batch.number) < 0) {
-      this.#submit();
-      if (command.submit(this.#sq, place | DIRECT, batch.number) < 0) {
-        return false;
-      }
-    }
-    this.inFlight++;
-    return true;
-  }
-
-  /** Queues a command that has a slot, or needs one to wait for room. */
-  #enqueueIn(
+  /** Queues a command, which takes a slot if there is no room for it yet. */
+  #queueIn(
     batch: Batch,
     place: number,
     command: Command<unknown>,
     slot: Slot | null,
   ): void {
+    if (slot === null) {
+      const room = this.#first === null && this.#fits(1);
+      if (room && this.#write(command, place | DIRECT, batch.number, 0) >= 0) {
+        return;
+      }
+      slot = this.slots.take(command);
+    }
     batch.items[place] = undefined;
     batch.mixed = true;
-    slot ??= this.slots.take(command);
     slot.receiver = batch;
     slot.place = place;
     this.enqueue(slot);
@@ -457,20 +407,30 @@ export class Engine {
     return this.#sq.mixed ? 2 * count + 1 : count;
   }
 
-  /** Writes an SQE, if there is one, which a submission may bring about. */
+  /** Writes the SQE of a command that has a slot; `false` when none is free. */
   #encode(slot: Slot, flags: number): boolean {
-    const sq = this.#sq;
-    const { index, generation } = slot;
     const command = slot.command!;
-    let at = command.submit(sq, index, generation, flags);
+    const at = this.#write(command, slot.index, slot.generation, flags);
+    if (at < 0) return false;
+    if (!command.plain || this.#sq.hold) this.#encodeRest(slot, at);
+    return true;
+  }
+
+  /** Writes an SQE, if there is one, which a submission may bring about. */
+  #write(
+    command: Command<unknown>,
+    userDataLow: number,
+    userDataHigh: number,
+    flags: number,
+  ): number {
+    let at = command.submit(this.#sq, userDataLow, userDataHigh, flags);
     if (at < 0) {
       this.#submit();
-      at = command.submit(sq, index, generation, flags);
-      if (at < 0) return false;
+      at = command.submit(this.#sq, userDataLow, userDataHigh, flags);
+      if (at < 0) return -1;
     }
     this.inFlight++;
-    if (!command.plain || sq.hold) this.#encodeRest(slot, at);
-    return true;
+    return at;
   }
 
   /** What there is to do for few commands, or on few kernels. */
@@ -517,10 +477,7 @@ export class Engine {
       this.#reap();
       pushed = this.#pump();
     }
-    if (this.#waitingSince > 0 && this.completions !== completions) {
-      this.#brief = performance.now() - this.#waitingSince < BRIEF_MS;
-      this.#waitingSince = 0;
-    }
+    if (this.completions !== completions) this.#pace.found();
     // A submission thread has to be told of what the last round has queued.
     if (pushed) this.#submit();
     if (this.failure === null) this.#rest();
@@ -673,20 +630,15 @@ export class Engine {
     if (cq.lost > 0) return this.#fail(E.EBADR);
     const stuck = this.inFlight === 0 || !this.#sqpoll && sq.publish() > 0;
     // Nobody else finds the completions of a polled ring.
-    if (this.#iopoll || stuck || this.#looksAgain()) return this.#comeBack();
+    if (this.#iopoll || stuck || this.#pace.looksAgain()) {
+      return this.#comeBack();
+    }
     const bell = this.#ensureBell();
     bell.arm();
     bell.hold(this.#referenced);
     cq.eventfd = true;
     // What came before the eventfd was switched on, nobody is told of.
     if (cq.ready > 0 || sq.needsEnter) this.#comeBack();
-  }
-
-  /** `true` while it is better to look again than to sleep. */
-  #looksAgain(): boolean {
-    const now = performance.now();
-    if (this.#waitingSince === 0) this.#waitingSince = now;
-    return this.#spin && this.#brief && now - this.#waitingSince < BRIEF_MS;
   }
 
   #ensureBell(): Bell {
@@ -714,7 +666,12 @@ export class Engine {
     if (this.state === "failed" || this.state === "closed") return;
     this.state = "failed";
     const { fd } = this.#handle;
-    this.failure = new UringError("io_uring_enter", fd, errno, fatal(errno));
+    this.failure = new UringError(
+      "io_uring_enter",
+      fd,
+      errno,
+      fatalAdvice(errno),
+    );
     for (const slot of this.slots.busy()) {
       const receiver = slot.receiver!;
       slot.receiver = NOBODY;
@@ -766,22 +723,4 @@ function reportUnknown(res: number, low: number, high: number): void {
   reportError(
     new Error(`io_uring: res ${res} for no command, user_data ${userData}`),
   );
-}
-
-/** What an error of io_uring_enter() means for the ring. */
-function fatal(errno: number): string {
-  switch (errno) {
-    case E.EBADR:
-      return "The kernel had no memory for a completion and lost it. What the " +
-        "commands in flight came to is not known: open another ring.";
-    case E.EEXIST:
-      return "The ring belongs to another thread. A worker opens its own.";
-    case E.EBADF:
-    case E.EOPNOTSUPP:
-      return "The descriptor of the ring was closed behind its back.";
-    case E.EOWNERDEAD:
-      return "The kernel's submission thread has died.";
-    default:
-      return "The ring cannot go on.";
-  }
 }

@@ -108,3 +108,21 @@ export function uringCmdAdvice(errno: number): string | undefined {
       return generalAdvice(errno);
   }
 }
+
+/** What an error of io_uring_enter() means for the ring. */
+export function fatalAdvice(errno: number): string {
+  switch (errno) {
+    case E.EBADR:
+      return "The kernel had no memory for a completion and lost it. What the " +
+        "commands in flight came to is not known: open another ring.";
+    case E.EEXIST:
+      return "The ring belongs to another thread. A worker opens its own.";
+    case E.EBADF:
+    case E.EOPNOTSUPP:
+      return "The descriptor of the ring was closed behind its back.";
+    case E.EOWNERDEAD:
+      return "The kernel's submission thread has died.";
+    default:
+      return "The ring cannot go on.";
+  }
+}

@@ -149,18 +149,21 @@ export class Ring implements AsyncDisposable {
     const chain = commands as readonly Command<unknown>[];
     let promises: Promise<unknown>[];
     try {
-      const slots = this.#takeAll(chain, AWAITED, options?.signal);
-      const { sq } = this.#handle;
+      for (const command of chain) this.#check(command, false);
       if (!this.#engine.holds(chain)) {
-        for (const slot of slots) this.#engine.slots.give(slot);
         throw new RangeError(
-          `a chain of ${slots.length} commands does not fit a ring of ` +
-            `${sq.entries} entries`,
+          `a chain of ${chain.length} commands does not fit a ring of ` +
+            `${this.#handle.sq.entries} entries`,
         );
       }
+      const signal = options?.signal;
+      signal?.throwIfAborted();
+      const slots = this.#takeAll(chain);
       slots.forEach((slot, i) => {
+        slot.receiver = AWAITED;
         slot.marked = true;
         slot.linked = slots[i + 1] ?? null;
+        if (signal !== undefined) this.#watch(slot, signal);
       });
       promises = slots.map((slot) => slot.await());
       if (slots.length > 0) this.#engine.enqueue(slots[0]);
@@ -190,21 +193,14 @@ export class Ring implements AsyncDisposable {
     const engine = this.#engine;
     const { length } = commands;
     const items: unknown[] = new Array(length);
-    let slots: Slot[] | null = null; // Of those that need one, in order.
-    try {
-      for (let i = 0; i < length; i++) {
-        const command = commands[i];
-        this.#check(command, false);
-        items[i] = command;
-        if (engine.isDirect(command)) continue;
-        slots ??= [];
-        slots.push(engine.slots.take(command));
-      }
-    } catch (error) {
-      for (const slot of slots ?? []) engine.slots.give(slot);
-      throw error;
+    let others: Command<T>[] | null = null; // Those that need a slot.
+    for (let i = 0; i < length; i++) {
+      const command = commands[i];
+      this.#check(command, false);
+      items[i] = command;
+      if (!engine.isDirect(command)) (others ??= []).push(command);
     }
-    engine.run(items, slots);
+    engine.run(items, others && this.#takeAll(others));
     return items as T[];
   }
 
@@ -477,23 +473,16 @@ export class Ring implements AsyncDisposable {
   }
 
   /** Takes slots for all commands, or for none of them. */
-  #takeAll(
-    commands: readonly Command<unknown>[],
-    receiver: Receiver,
-    signal?: AbortSignal,
-  ): Slot[] {
-    const slots = new Array<Slot>(commands.length);
-    let taken = 0;
+  #takeAll(commands: readonly Command<unknown>[]): Slot[] {
+    const { slots } = this.#engine;
+    const taken: Slot[] = [];
     try {
-      for (; taken < commands.length; taken++) {
-        this.#check(commands[taken], false);
-        slots[taken] = this.#take(commands[taken], receiver, signal);
-      }
+      for (const command of commands) taken.push(slots.take(command));
     } catch (error) {
-      while (taken > 0) this.#engine.slots.give(slots[--taken]);
+      for (const slot of taken) slots.give(slot);
       throw error;
     }
-    return slots;
+    return taken;
   }
 
   #register(op: string, rc: number): void {

@@ -140,7 +140,8 @@ export function isPointer(field: Field): boolean {
 
 /** The low 32 bits of a 64-bit value, as an unsigned number. */
 export function low(value: number | bigint): number {
-  return typeof value === "bigint" ? Number(value & 0xffff_ffffn) : value >>> 0; // It is taken modulo 2^32, however large the number.
+  if (typeof value === "bigint") return Number(value & 0xffff_ffffn);
+  return value >>> 0; // It is taken modulo 2^32, however large the number.
 }
 
 /** The high 32 bits of a 64-bit value, as an unsigned number. */
