@@ -4,48 +4,19 @@
  * an operation of each loop, with `deopts` it runs them between marks.
  */
 
-import { Ring, uringCmd } from "../mod.ts";
-import { openat } from "../ring/op.ts";
 import {
-  enter,
-  IORING_OP_URING_CMD,
-  prepRw,
-  type RawSqe,
-  setup,
-} from "../ring/raw.ts";
-
-/** Commands in a batch. */
-const DEPTH = 128;
-
-/** Runs so many operations: a whole number of batches. */
-type Loop = (count: number) => void | Promise<void>;
-
-const ring = Ring.open({ entries: DEPTH });
-const fd = ring.cmdSync(openat("/dev/null"));
-const command = uringCmd({ fd, cmd_op: 0 });
-const batch = new Array(DEPTH).fill(command);
-
-// ---- The loops --------------------------------------------------------------
-
-const handle = setup({ entries: DEPTH });
-const sqe = { opcode: IORING_OP_URING_CMD, fd, userData: 0 };
-
-function raw(count: number): void {
-  for (let done = 0; done < count; done += DEPTH) {
-    for (let i = 0; i < DEPTH; i++) {
-      sqe.userData = i;
-      prepRw(handle.sq, sqe);
-    }
-    submitAndReap();
-  }
-}
-
-function submitAndReap(): void {
-  const { sq, cq } = handle;
-  enter(handle, { toSubmit: sq.publish(), minComplete: DEPTH });
-  while (cq.next()) if (cq.res !== 0) throw new Error(`result ${cq.res}`);
-  cq.commit();
-}
+  anotherShape,
+  cmd,
+  cmdAllSync,
+  cmdInLoops,
+  cmdSync,
+  command,
+  DEPTH,
+  type Loop,
+  objects,
+  promises,
+  raw,
+} from "./hot_loops.ts";
 
 const words = new Int32Array(16);
 
@@ -53,58 +24,8 @@ function encode(count: number): void {
   for (let i = 0; i < count; i++) command.encode(words, 0, false, i, 1);
 }
 
-function cmdAllSync(count: number): void {
-  for (let done = 0; done < count; done += DEPTH) ring.cmdAllSync(batch);
-}
-
-function cmdSync(count: number): void {
-  for (let done = 0; done < count; done++) ring.cmdSync(command);
-}
-
-async function cmd(count: number): Promise<void> {
-  for (let done = 0; done < count; done += DEPTH) {
-    await Promise.all(batch.map((each) => ring.cmd(each)));
-  }
-}
-
-async function cmdInLoops(count: number): Promise<void> {
-  let left = count;
-  await Promise.all(batch.map(async (each) => {
-    while (left-- > 0) await ring.cmd(each);
-  }));
-}
-
-// ---- Yardsticks -------------------------------------------------------------
-
-let kept: unknown;
-
-/** One object each, which is kept, so that V8 cannot do without it. */
-function objects(count: number): void {
-  for (let i = 0; i < count; i++) kept = { a: i };
-}
-
 function nothing(count: number): void {
   for (let i = 0; i < count; i++) words[0] = words[0] + i;
-}
-
-type Resolve = (value: unknown) => void;
-/** What resolves a promise outlives its executor, as that of a command does. */
-const resolves = new Array<Resolve>(DEPTH);
-
-/** V8 makes no function that rejects where nothing asks for it. */
-function barePromise(place: number): Promise<unknown> {
-  return new Promise((resolve) => {
-    resolves[place] = resolve;
-  });
-}
-
-/** As many promises as `cmd` makes, with nothing behind them. */
-async function promises(count: number): Promise<void> {
-  for (let done = 0; done < count; done += DEPTH) {
-    const all = Promise.all(batch.map((_, i) => barePromise(i)));
-    for (const resolve of resolves) resolve(0);
-    await all;
-  }
 }
 
 // ---- Bytes ------------------------------------------------------------------
@@ -200,13 +121,5 @@ async function runMarked(): Promise<void> {
   mark("end");
 }
 
-/** An SQE with its properties in another order is new to optimized code. */
-function anotherShape(): void {
-  const other: RawSqe = { userData: 0, fd, opcode: IORING_OP_URING_CMD };
-  for (let i = 0; i < DEPTH; i++) prepRw(handle.sq, other);
-  submitAndReap();
-}
-
 if (Deno.args[0] === "heap") await printBytes();
 else await runMarked();
-void kept;
