@@ -183,17 +183,15 @@ export class Engine {
   }
 
   /**
-   * Runs commands, and blocks until all have completed. Those that need a slot
-   * have one already: `slots`, in order. The results take the commands' places.
+   * Runs commands, and blocks until all have completed. They are all direct, or
+   * have their `slots`. The results take the commands' places.
    */
-  run(items: unknown[], slots: Slot[] | null): void {
+  run(items: unknown[], slots: readonly Slot[] | null): void {
     const batch = new Batch(items);
     this.#start(batch);
-    let taken = 0;
     for (let place = 0; place < items.length; place++) {
       const command = items[place] as Command<unknown>;
-      const direct = slots === null || this.isDirect(command);
-      this.#queueIn(batch, place, command, direct ? null : slots[taken++]);
+      this.#queueIn(batch, place, command, slots && slots[place]);
     }
     this.#end(batch);
   }

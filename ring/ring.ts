@@ -193,14 +193,16 @@ export class Ring implements AsyncDisposable {
     const engine = this.#engine;
     const { length } = commands;
     const items: unknown[] = new Array(length);
-    let others: Command<T>[] | null = null; // Those that need a slot.
+    let direct = true;
     for (let i = 0; i < length; i++) {
       const command = commands[i];
       this.#check(command, false);
       items[i] = command;
-      if (!engine.isDirect(command)) (others ??= []).push(command);
+      direct = direct && engine.isDirect(command);
     }
-    engine.run(items, others && this.#takeAll(others));
+    // Where one of them needs a slot, all have one.
+    const all = items as Command<T>[];
+    engine.run(items, direct ? null : this.#takeAll(all));
     return items as T[];
   }
 
@@ -475,11 +477,14 @@ export class Ring implements AsyncDisposable {
   /** Takes slots for all commands, or for none of them. */
   #takeAll(commands: readonly Command<unknown>[]): Slot[] {
     const { slots } = this.#engine;
-    const taken: Slot[] = [];
+    const taken = new Array<Slot>(commands.length);
+    let count = 0;
     try {
-      for (const command of commands) taken.push(slots.take(command));
+      for (; count < commands.length; count++) {
+        taken[count] = slots.take(commands[count]);
+      }
     } catch (error) {
-      for (const slot of taken) slots.give(slot);
+      while (count > 0) slots.give(taken[--count]);
       throw error;
     }
     return taken;
