@@ -389,14 +389,15 @@ export class Engine {
    * Queues what is in line up to the first command of a batch, although the CQ
    * may be too small: what is in flight may never end, so that waiting for it
    * could be for ever. The kernel keeps what the CQ has no room for. `false` when
-   * the SQ has no room either.
+   * the SQ has no room for any of it.
    */
   #force(batch: Batch): boolean {
-    for (let own = false; !own && this.#first !== null;) {
+    let pushed = false;
+    for (let own = false; !own && this.#first !== null; pushed = true) {
       own = this.#first.receiver === batch;
-      if (!this.#pumpFirst(true)) return false;
+      if (!this.#pumpFirst(true)) break;
     }
-    return true;
+    return pushed;
   }
 
   /**
