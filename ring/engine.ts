@@ -243,10 +243,7 @@ export class Engine {
    * Runs commands, and blocks until all have completed. They are all direct, or
    * have their `slots`.
    */
-  run(
-    commands: (Command<unknown> | undefined)[],
-    slots: readonly Slot[] | null,
-  ): unknown[] {
+  run(commands: unknown[], slots: readonly Slot[] | null): unknown[] {
     const batch = new Batch(commands);
     this.#start(batch);
     if (slots !== null) this.#queueSlots(batch, slots);
@@ -272,6 +269,7 @@ export class Engine {
     this.#end(batch);
     const result = batch.results[0];
     batch.results[0] = undefined;
+    batch.commands[0] = undefined;
     this.#single = batch;
     return result;
   }
@@ -287,11 +285,11 @@ export class Engine {
 
   /** Queues commands without slots. One that has to wait is given a slot. */
   #queueDirect(batch: Batch): void {
-    const { commands, number } = batch;
-    for (let place = 0; place < commands.length; place++) {
-      const command = commands[place];
+    const { number } = batch;
+    for (let place = 0; place < batch.commands.length; place++) {
+      const command = batch.pending(place);
       // The ring may have failed or been closed since the last one.
-      if (command === undefined) continue;
+      if (command === null) continue;
       if (this.#writeDirect(command, place | DIRECT, number)) {
         batch.queued = place + 1;
         continue;
@@ -299,7 +297,7 @@ export class Engine {
       if (this.#sqFull) {
         // This may run the program's code, which may end the ring.
         this.#submit();
-        if (commands[place] === undefined) continue;
+        if (batch.pending(place) === null) continue;
         if (this.#writeDirect(command, place | DIRECT, number)) {
           batch.queued = place + 1;
           continue;
@@ -417,7 +415,7 @@ export class Engine {
   *commands(): Iterable<Command<unknown>> {
     for (const { command } of this.slots.busy()) yield command!;
     for (let batch = this.#batch; batch !== null; batch = batch.outer) {
-      yield* batch.commands.filter((command) => command !== undefined);
+      for (const [, command] of batch.direct()) yield command;
     }
   }
 
@@ -448,7 +446,7 @@ export class Engine {
     for (let batch = this.#batch; batch !== null; batch = batch.outer) {
       batch.abortReason = reason;
       batch.failFrom(batch.queued, reason);
-      for (const [place] of batch.direct()) {
+      for (const [place] of batch.direct(batch.queued)) {
         this.#cancel(place | DIRECT, batch.number);
       }
     }
@@ -505,6 +503,7 @@ export class Engine {
    * the CQ may be too small.
    */
   #push(first: Slot, force = false): boolean {
+    this.#sqFull = false;
     if (first.linked !== null) return this.#pushChain(first, force);
     const { completions } = first.command!;
     const cancels = first.receiver instanceof Cancellation;
