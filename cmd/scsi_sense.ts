@@ -5,6 +5,7 @@
  * @module
  */
 
+import { checkBytes, viewOf } from "../ring/check.ts";
 import { hex, hostStatusName, senseKeyName } from "./scsi_names.ts";
 import { senseText, statusName } from "./scsi_names.ts";
 
@@ -76,6 +77,10 @@ export interface ScsiSense {
  * ```
  */
 export function decodeSense(bytes: Uint8Array): ScsiSense | null {
+  return decode(viewOf(checkBytes("bytes", bytes)));
+}
+
+function decode(bytes: Uint8Array): ScsiSense | null {
   const code = bytes[0] & 0x7f;
   if (!(code >= 0x70 && code <= 0x73)) return null;
   // Byte 7 says where it ends. What is not there, of what could be, is zeros.

@@ -550,11 +550,11 @@ Deno.test("what is no socket is refused with a TypeError", () => {
   const tcp = { transport: "tcp", hostname: IPV4, port: 1 };
   for (
     const [value, message] of [
-      [undefined, "not a connection: undefined"],
-      [null, "not a connection: null"],
-      [0, "not a connection: 0"],
-      ["127.0.0.1:80", "not a connection: 127.0.0.1:80"],
-      [Symbol("x"), "not a connection: Symbol(x)"],
+      [undefined, "conn must be an object, not undefined"],
+      [null, "conn must be an object, not null"],
+      [0, "conn must be an object, not 0"],
+      ["127.0.0.1:80", "conn must be an object, not 127.0.0.1:80"],
+      [Symbol("x"), "conn must be an object, not Symbol(x)"],
       [() => 1, "not a connection"],
       [{}, "the object tells no addresses"],
       [[], "the object tells no addresses"],
@@ -562,20 +562,20 @@ Deno.test("what is no socket is refused with a TypeError", () => {
       [net.createServer(), "Of a node:net server"],
       [new net.Socket(), "it is not connected"],
       [{ localAddress: IPV4 }, "the object tells no addresses"],
-      [{ addr: null }, "not an address: null"],
-      [{ addr: "127.0.0.1" }, "not an address: 127.0.0.1"],
+      [{ addr: null }, "must be an object, not null"],
+      [{ addr: "127.0.0.1" }, 'addr must be an object, not "127.0.0.1"'],
       [{ addr: {} }, "sockets of undefined are not found here"],
       [{ addr: { ...tcp, hostname: "localhost" } }, "IP address in numbers"],
-      [{ addr: { ...tcp, hostname: undefined } }, "IP address in numbers"],
+      [{ addr: { ...tcp, hostname: undefined } }, "hostname must be a string"],
       [{ addr: { ...tcp, port: "1" } }, "port must be a number"],
       [
         { addr: { transport: "vsock", cid: 1, port: 1 } },
-        "sockets of vsock are not found here",
+        'sockets of "vsock" are not found here',
       ],
-      [{ localAddr: tcp }, "not an address: undefined"],
-      [{ localAddr: null, remoteAddr: tcp }, "not an address: null"],
+      [{ localAddr: tcp }, "must be an object, not undefined"],
+      [{ localAddr: null, remoteAddr: tcp }, "must be an object, not null"],
       [{ localAddress: "x", remoteAddress: "y" }, "IP address in numbers"],
-      [{ localAddress: 1, remoteAddress: 2 }, "IP address in numbers"],
+      [{ localAddress: 1, remoteAddress: 2 }, "hostname must be a string"],
     ] as const
   ) {
     assertThrows(() => socketFd(wrong(value)), TypeError, message);
