@@ -1,7 +1,81 @@
 /** Checks of what a caller passes: bad input is refused before it is queued. */
 
-function shown(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : String(value);
+/**
+ * A value as a message names it. It runs none of the caller's code, which could
+ * throw: no `toString`, and no trap of a proxy.
+ */
+export function shown(value: unknown): string {
+  switch (typeof value) {
+    case "string": {
+      const text = JSON.stringify(value.slice(0, 64));
+      return value.length > 64 ? `${text}...` : text;
+    }
+    case "bigint":
+      return `${value}n`;
+    case "function":
+      return "a function";
+    case "object":
+      return value === null ? "null" : "an object";
+    default:
+      return String(value);
+  }
+}
+
+/** An object, whose properties can be asked for. */
+export function checkObject<T extends object>(name: string, value: T): T {
+  if (typeof value === "object" && value !== null) return value;
+  throw new TypeError(`${name} must be an object, not ${shown(value)}`);
+}
+
+/** An instance of a class, or of one that extends it. */
+export function checkInstance<T>(
+  name: string,
+  value: T,
+  Class: abstract new (...args: never[]) => T,
+): T {
+  if (typeof value === "object" && value instanceof Class) return value;
+  const { name: kind } = Class;
+  throw new TypeError(`${name} must be of class ${kind}, not ${shown(value)}`);
+}
+
+/** A function; `undefined` where there need not be one. */
+export function checkFunction<T>(name: string, value: T): T {
+  if (value === undefined || typeof value === "function") return value;
+  throw new TypeError(`${name} must be a function, not ${shown(value)}`);
+}
+
+/** A text. */
+export function checkString(name: string, value: string): string {
+  if (typeof value === "string") return value;
+  throw new TypeError(`${name} must be a string, not ${shown(value)}`);
+}
+
+/**
+ * The elements of an array, as they were when each was read, once: what is
+ * checked then cannot change under the library. A hole ends it, so that a sparse
+ * array of any length takes no memory.
+ */
+export function checkList<T>(name: string, value: readonly T[]): T[] {
+  if (!isArray(value)) {
+    throw new TypeError(`${name} must be an array, not ${shown(value)}`);
+  }
+  // Of a proxy, the length could be anything.
+  const length = checkU32(`length of ${name}`, value.length);
+  const items: T[] = [];
+  for (let i = 0; i < length; i++) {
+    const item = value[i];
+    if (item === undefined) throw new TypeError(`${name}[${i}] is missing`);
+    items.push(item);
+  }
+  return items;
+}
+
+function isArray(value: unknown): boolean {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false; // A proxy that was revoked.
+  }
 }
 
 /** An integer within bounds. */
@@ -62,22 +136,76 @@ export function checkName(
   value: string,
   table: Readonly<Record<string, unknown>>,
 ): void {
-  if (Object.hasOwn(table, value)) return;
-  throw new TypeError(
-    `${name} must be one of ${Object.keys(table).join(", ")}, not ${value}`,
+  if (typeof value === "string" && Object.hasOwn(table, value)) return;
+  const names = Object.keys(table).join(", ");
+  throw new TypeError(`${name} must be one of ${names}, not ${shown(value)}`);
+}
+
+// What a typed array says of itself, it may say differently the next time: a
+// subclass or a property of its own can stand before each of these. What the
+// kernel is told is asked for in the way that reads the array itself.
+const { prototype } = Uint8Array;
+const typed: object = Object.getPrototypeOf(prototype);
+const tag = getter<string | undefined>(typed, Symbol.toStringTag);
+const byteLength = getter<number>(typed, "byteLength");
+const byteOffset = getter<number>(typed, "byteOffset");
+const buffer = getter<ArrayBufferLike>(typed, "buffer");
+const detached = getter<boolean>(ArrayBuffer.prototype, "detached");
+const { at, set } = prototype;
+
+function getter<T>(of: object, name: string | symbol): (this: unknown) => T {
+  return Object.getOwnPropertyDescriptor(of, name)!.get!;
+}
+
+/** How many bytes an array really has; 0 when they are gone. */
+export function byteLengthOf(bytes: Uint8Array): number {
+  return byteLength.call(bytes);
+}
+
+/** Where in its buffer an array really starts. */
+export function byteOffsetOf(bytes: Uint8Array): number {
+  return byteOffset.call(bytes);
+}
+
+/** The buffer that an array really lies in. */
+export function bufferOf(bytes: Uint8Array): ArrayBufferLike {
+  return buffer.call(bytes);
+}
+
+/** Copies bytes into an array, whatever its own `set` would do. */
+export function setBytes(into: Uint8Array, from: Uint8Array): void {
+  set.call(into, from);
+}
+
+/** A view of all that an array really has, without what its class adds. */
+export function viewOf(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(
+    bufferOf(bytes),
+    byteOffsetOf(bytes),
+    byteLengthOf(bytes),
   );
 }
 
 /** An array whose bytes are there: not detached, not shrunk away. */
 export function checkBytes(name: string, value: Uint8Array): Uint8Array {
-  if (!(value instanceof Uint8Array)) {
+  // The tag is the one thing that no object can pretend to have.
+  if (tag.call(value) !== "Uint8Array") {
     throw new TypeError(`${name} must be a Uint8Array, not ${shown(value)}`);
   }
-  const { buffer } = value;
-  if (buffer instanceof ArrayBuffer && buffer.detached) {
+  if (byteLength.call(value) === 0) checkThere(name, value);
+  return value;
+}
+
+/** Tells an array that is empty from one whose bytes are gone. */
+function checkThere(name: string, value: Uint8Array): void {
+  try {
+    at.call(value, 0);
+  } catch {
+    const all = buffer.call(value);
     throw new TypeError(
-      `${name} is detached: its memory was transferred elsewhere`,
+      all instanceof ArrayBuffer && detached.call(all)
+        ? `${name} is detached: its memory was transferred elsewhere`
+        : `${name} is out of bounds: its buffer was made smaller`,
     );
   }
-  return value;
 }

@@ -30,6 +30,12 @@ const SYMBOLS = {
     parameters: ["i32", "usize", "usize", "usize", "usize", "usize", "usize"],
     result: "i32",
   },
+  /** `void *mremap(...)` as a system call, whose result is an address. */
+  map: {
+    name: "syscall",
+    parameters: ["i32", "usize", "usize", "usize", "usize"],
+    result: "usize",
+  },
   /**
    * `void *mmap(void *addr, size_t length, int prot, int flags, int fd,
    *   off_t offset)`
@@ -133,11 +139,26 @@ export function mmap(
   flags: number,
   fd: number,
   offset: number,
+  address = 0,
 ): number {
   const { symbols, errno } = libc();
   const length = BigInt(byteLength);
   const at = BigInt(offset);
-  const rc = symbols.mmap(0n, length, prot, flags, fd, at);
+  const rc = symbols.mmap(BigInt(address), length, prot, flags, fd, at);
+  return rc !== MAP_FAILED ? Number(rc) : -errno[0];
+}
+
+/** mremap(2): the address, or `-errno` as a negative number. */
+export function mremap(
+  address: number,
+  oldLength: number,
+  byteLength: number,
+  flags: number,
+): number {
+  const { symbols, errno, nr } = libc();
+  const [at, old] = [BigInt(address), BigInt(oldLength)];
+  const length = BigInt(byteLength);
+  const rc = symbols.map(nr.mremap, at, old, length, BigInt(flags));
   return rc !== MAP_FAILED ? Number(rc) : -errno[0];
 }
 
