@@ -12,6 +12,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { existsSync } from "node:fs";
 import { Ring } from "../mod.ts";
 import * as op from "../ring/op.ts";
 import { refusal } from "../ring/setup.ts";
@@ -294,8 +295,8 @@ Deno.test("what a ring is to share threads with, or be bound to, is named when i
 // ---- Filters that come later ---------------------------------------------------
 
 for (const errno of ["EPERM", "ENOSYS"] as const) {
-  Deno.test(`a filter that comes to answer io_uring_enter() with ${errno} fails every command, with the cause`, async () => {
-    const { sync, pending, next } = await ask<Record<string, string>>(`
+  Deno.test(`a filter that comes to answer io_uring_enter() with ${errno} fails every command, with the cause, and lets go of the process`, async () => {
+    const [sync, pending, next] = await ask<string[]>(`
       const ring = Ring.open();
       await ring.cmd(op.timeout(1));
       const pending = ring.cmd(op.read(pipe().left, new Uint8Array(8)));
@@ -303,9 +304,9 @@ for (const errno of ["EPERM", "ENOSYS"] as const) {
       hostile.forbid(NR.io_uring_enter, ${E[errno]});
       const sync = objection(() => ring.cmdSync(op.nop()));
       const why = (promise) => promise.then(() => "none", String);
-      const answers = { sync, pending: await why(pending), next: await why(ring.cmd(op.nop())) };
+      const answers = [sync, await why(pending), await why(ring.cmd(op.nop()))];
+      await ring.close(); // The kernel has the read still, and cannot be asked.
       tell(answers);
-      Deno.exit(); // The kernel still has the read, and is not asked any more.
     `);
     assertMatch(sync, new RegExp(`^UringError: io_uring_enter on .*${errno}`));
     assertMatch(sync, /seccomp filter .*io_uring_enter\(\).*: allow it/);
@@ -345,6 +346,39 @@ Deno.test("a security module is named whichever errno it answers", async () => {
   `);
   assertMatch(message, /EACCES.* a security module forbids io_uring/);
 });
+
+// It changes settings of the whole machine for a moment, which is for machines
+// that nobody else works on.
+const sysctl = (name: string) => `/proc/sys/kernel/io_uring_${name}`;
+testUnless(
+  !isRoot || !Deno.env.has("CI")
+    ? "root, or CI=true: it disables io_uring"
+    : existsSync(sysctl("disabled"))
+    ? ""
+    : "such sysctl before Linux 6.6",
+  "to join the group that io_uring is left to is a remedy, as the message says",
+  async () => {
+    const names = ["disabled", "group"].map(sysctl);
+    const before = names.map((name) => Deno.readTextFileSync(name).trim());
+    // This user is of the group of root still.
+    const open = () =>
+      ask<string>(`
+        hostile.becomeNobody();
+        tell(objection(() => Ring.open()));
+      `);
+    try {
+      Deno.writeTextFileSync(sysctl("disabled"), "1");
+      assertMatch(
+        await open(),
+        /EPERM.*io_uring_disabled is 1.*join that group/,
+      );
+      Deno.writeTextFileSync(sysctl("group"), String(Deno.gid()));
+      assertEquals(await open(), "none");
+    } finally {
+      names.forEach((name, i) => Deno.writeTextFileSync(name, before[i]));
+    }
+  },
+);
 
 // ---- Other processes, other users ----------------------------------------------
 
