@@ -75,6 +75,7 @@ export function userData({ low, high }: { low: number; high: number }): bigint {
 
 export class FakeKernel implements AsyncDisposable {
   readonly engine: Engine;
+  readonly cq: CompletionQueue;
   /** SQEs, as they were taken. */
   readonly taken: Sqe[] = [];
   readonly calls: Call[] = [];
@@ -122,7 +123,7 @@ export class FakeKernel implements AsyncDisposable {
       mixed: false,
       hold,
     });
-    const cq = new CompletionQueue({
+    const cq = this.cq = new CompletionQueue({
       ring,
       head: CQ_HEAD,
       tail: CQ_TAIL,
