@@ -11,15 +11,26 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
+import { stub } from "@std/testing/mock";
+import { Ring, UringError } from "../mod.ts";
 import { nop } from "../ring/op.ts";
-import { IOSQE_ASYNC } from "../sys/io_uring.ts";
-import { collect, reportedErrors, runDeno, testUnless, turn } from "./kit.ts";
+import { give, take } from "../ring/pool.ts";
+import { EOWNERDEAD } from "../sys/errno.ts";
+import { open } from "../sys/file.ts";
+import { IORING_OP_READ, IOSQE_ASYNC } from "../sys/io_uring.ts";
+import { libc } from "../sys/libc.ts";
+import { addressOf } from "../sys/memory.ts";
+import { collect, Fd, reportedErrors, runDeno, runScript } from "./kit.ts";
+import { testUnless, turn, until } from "./kit.ts";
+import { AccessGate, missing as missingGate } from "./late/access_gate.ts";
 import { type Attack, ATTACKS, type Home, KEEPER } from "./late/attacks.ts";
 import type { Victim } from "./late/attacks.ts";
 import { Canaries, CANARY } from "./late/canaries.ts";
 import type { Report } from "./late/terminate.ts";
 import { LATE, type LateWriter, LENGTH, type Way } from "./late/writers.ts";
+import { filling } from "./late/filling.ts";
 import { WAYS } from "./late/writers.ts";
+import { memoryAt, Page, pageOf } from "./late/pages.ts";
 
 /** A command in flight, and the memory it is about. */
 interface Flight {
@@ -117,6 +128,7 @@ async function assault(way: Way, attack: Attack): Promise<void> {
   await pressure();
   const ends = attack.plain === "ends" && way.cancellable;
   if (ends) await Promise.allSettled(flights.map(({ outcome }) => outcome));
+  if (way.patient && !ends) assertEquals(ring.stats().inFlight, flights.length);
   await writer.fire();
   await Promise.allSettled(flights.map(({ outcome }) => outcome));
   for (const [i, flight] of flights.entries()) {
@@ -139,4 +151,100 @@ for (const way of WAYS) {
       () => assault(way, attack),
     );
   }
+}
+
+// ---- Rings that end ------------------------------------------------------------
+
+testUnless(
+  missingGate,
+  "the kernel writes after its ring has failed, and nobody refers to it",
+  async () => {
+    const path = await Deno.makeTempFile();
+    await Deno.writeFile(path, new Uint8Array(2 * LENGTH).fill(LATE));
+    using gate = new AccessGate(path);
+    using file = new Fd(open(path));
+    const places = await abandoned(file.fd);
+    for (let i = 0; i < 5; i++) await pressure();
+    // Memory of others would be there now, and nothing is to begin with.
+    assertEquals(places.map((at) => Page.at(pageOf(at))), [null, null]);
+    const filled = (at: number) =>
+      memoryAt(at, LENGTH).every((byte) => byte === LATE);
+    assertEquals(places.map(filled), [false, false]);
+    await gate.allow(2);
+    await until(() => places.every(filled));
+    await Deno.remove(path);
+  },
+);
+
+/** Where a ring has memory that it cannot give back any more. */
+async function abandoned(fd: number): Promise<number[]> {
+  const ring = Ring.open();
+  const own = ring.alloc(LENGTH);
+  // The largest blocks lie in an arena alone: no other keeps it.
+  const plain = new Uint8Array(1 << 20);
+  const block = take(plain.length);
+  give(block);
+  const outcomes = [own, plain].map((bytes) =>
+    ring.cmd(filling(IORING_OP_READ, fd, bytes, IOSQE_ASYNC))
+  );
+  outcomes.forEach((outcome) => outcome.catch(() => {}));
+  await ring.cmd(nop());
+  {
+    using _enter = stub(libc().symbols, "enter", () => {
+      libc().errno[0] = EOWNERDEAD;
+      return -1;
+    });
+    await assertRejects(() => ring.cmd(nop()), UringError, "EOWNERDEAD");
+  }
+  for (const outcome of outcomes) await assertRejects(() => outcome);
+  await ring.close();
+  return [addressOf(own.buffer)!, block.address];
+}
+
+Deno.test("a command completes on a ring that nobody refers to", async () => {
+  const { stdout, stderr } = await runScript(
+    `
+    import { Ring } from "@uring/mod.ts";
+    import { read } from "@uring/ring/op.ts";
+    import { collect, pipe, turn, writeSync } from "@uring/tests/kit.ts";
+    const pair = pipe();
+    const bytes = new Uint8Array(5);
+    const read5 = (() => Ring.open().cmd(read(pair.left, bytes)))();
+    for (let i = 0; i < 10; i++) {
+      await turn();
+      collect();
+    }
+    writeSync(pair.right, "there");
+    console.log(await read5, new TextDecoder().decode(bytes));
+  `,
+    ["-A", "--v8-flags=--expose-gc"],
+  );
+  assertEquals([stdout, stderr], ["5 there\n", ""]);
+});
+
+for (
+  const [who, order] of [
+    ["the thread of a worker", { sqpoll: false, flags: 0 }],
+    ["a worker of the kernel", { sqpoll: false, flags: IOSQE_ASYNC }],
+    ["a submission thread", { sqpoll: true, flags: 0 }],
+    ["a worker of a submission thread", { sqpoll: true, flags: IOSQE_ASYNC }],
+  ] as const
+) {
+  Deno.test(`${who} writes after the worker was terminated, but to no memory of others`, async () => {
+    const script = new URL("./late/terminate.ts", import.meta.url).pathname;
+    const rounds = 3;
+    const argument = JSON.stringify({ ...order, rounds });
+    const { stdout, stderr } = await runDeno(["run", "-A", script, argument]);
+    assertEquals(stderr, "");
+    const report: Report = JSON.parse(stdout);
+    assertEquals(report.rounds, rounds);
+    // V8 has let go of the memory, and other memory was there.
+    assertGreater(report.taken, 0);
+    assertEquals(report.broken, 0);
+    if (order.sqpoll) {
+      // The kernel did write late, to where it was told to.
+      assertGreater(report.late, 0);
+      assertEquals(report.arrived, report.late);
+    }
+  });
 }

@@ -10,7 +10,7 @@
 import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/memory.ts";
 import { SIOCINQ } from "../../sys/socket.ts";
-import { FdPair, turn, unixPair, writeSync } from "../kit.ts";
+import { turn, unixPair, writeSync } from "../kit.ts";
 import { memoryAt, Page, pageOf } from "./pages.ts";
 
 /** Bytes of each receive. */

@@ -1,14 +1,13 @@
 /** A worker that has commands in flight and leaves it at that. */
 
 import { Ring } from "../../mod.ts";
-import { operand } from "../../ring/command.ts";
 import { nop } from "../../ring/op.ts";
 import { give, take } from "../../ring/pool.ts";
 import { IORING_OP_RECV } from "../../sys/io_uring.ts";
 import { addressOf } from "../../sys/memory.ts";
-import { ADDR, custom } from "../kit.ts";
 import { placeOf } from "./pages.ts";
 import { LENGTH, type Order, type Target } from "./terminate.ts";
+import { filling } from "./filling.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -35,14 +34,7 @@ addEventListener("message", async (event) => {
   const ring = Ring.open({ sqpoll });
   const targets = fds.map((file, i) => {
     const [bytes, target] = i % 2 ? copied() : inPlace(ring);
-    const recv = custom({
-      name: "RECV",
-      opcode: IORING_OP_RECV,
-      flags,
-      file,
-      len: LENGTH,
-      operands: [operand(ADDR, { bytes, kernel: "writes" }, { counted: true })],
-    });
+    const recv = filling(IORING_OP_RECV, file, bytes, flags);
     // Nobody will be there to be told how it ended.
     ring.cmd(recv);
     return target;

@@ -3,16 +3,17 @@
 import { nvmeNamespace } from "../../cmd/nvme.ts";
 import { read, write } from "../../cmd/nvme.ts";
 import { Ring } from "../../mod.ts";
-import { type Command, operand } from "../../ring/command.ts";
+import type { Command } from "../../ring/command.ts";
 import * as op from "../../ring/op.ts";
 import { O_DIRECT, O_RDONLY, O_RDWR } from "../../sys/fcntl.ts";
 import { open, readText } from "../../sys/file.ts";
 import * as uapi from "../../sys/io_uring.ts";
-import { ADDR, custom, Fd, isRoot, pipe, tcpPair } from "../kit.ts";
+import { Fd, isRoot, pipe, tcpPair } from "../kit.ts";
 import { unixPair, writeSync } from "../kit.ts";
 import { LoopDevice, missing as missingLoop } from "../loop_device.ts";
 import { missing as missingDrive, pathOf } from "../nvme_drive.ts";
 import { AccessGate, missing as missingGate } from "./access_gate.ts";
+import { filling } from "./filling.ts";
 
 /** Bytes of each command, which are all {@linkcode LATE}. */
 export const LENGTH = 4096;
@@ -35,6 +36,8 @@ export interface Way {
   readonly missing: string;
   /** The kernel gives its commands up when it is asked. */
   readonly cancellable: boolean;
+  /** Nothing completes before it is told to. */
+  readonly patient: boolean;
   make(): LateWriter | Promise<LateWriter>;
 }
 
@@ -51,16 +54,6 @@ function writer(
   return { ring, ...rest, [Symbol.asyncDispose]: dispose };
 }
 
-const recvIn = (file: number, bytes: Uint8Array, flags: number) =>
-  custom({
-    name: "RECV",
-    opcode: uapi.IORING_OP_RECV,
-    file,
-    flags,
-    len: bytes.length,
-    operands: [operand(ADDR, { bytes, kernel: "writes" }, { counted: true })],
-  });
-
 /** Two commands' worth. */
 const DATA = new Uint8Array(2 * LENGTH).fill(LATE);
 
@@ -75,6 +68,7 @@ function peers(
     name,
     missing: "",
     cancellable: true,
+    patient: true,
     make() {
       const stack = new AsyncDisposableStack();
       const pair = stack.use(make());
@@ -91,6 +85,7 @@ const gated: Way = {
   name: "a worker of the kernel that reads a file",
   missing: missingGate,
   cancellable: false,
+  patient: true,
   async make() {
     await using stack = new AsyncDisposableStack();
     const path = await Deno.makeTempFile();
@@ -102,16 +97,7 @@ const gated: Way = {
     return writer(Ring.open(), stack, {
       fill(bytes) {
         reads++;
-        return custom({
-          name: "READ",
-          opcode: uapi.IORING_OP_READ,
-          file: fd,
-          flags: uapi.IOSQE_ASYNC,
-          len: bytes.length,
-          operands: [
-            operand(ADDR, { bytes, kernel: "writes" }, { counted: true }),
-          ],
-        });
+        return filling(uapi.IORING_OP_READ, fd, bytes, uapi.IOSQE_ASYNC);
       },
       fire: () => gate.allow(reads),
     });
@@ -126,6 +112,7 @@ const throttled: Way = {
   name: "a block device that is slow",
   missing: missingLoop || (canThrottle ? "" : "blkio cgroup"),
   cancellable: false,
+  patient: true,
   async make() {
     await using stack = new AsyncDisposableStack();
     const options = { byteLength: 1 << 20, byte: LATE };
@@ -148,6 +135,7 @@ const drive: Way = {
   name: "an NVMe drive",
   missing: missingDrive,
   cancellable: false,
+  patient: false,
   async make() {
     await using stack = new AsyncDisposableStack();
     const { fd } = stack.use(new Fd(open(pathOf("large"), O_RDWR)));
@@ -164,16 +152,20 @@ const drive: Way = {
 
 export const WAYS: readonly Way[] = [
   peers("a pipe", pipe, (fd, bytes) => op.read(fd, bytes)),
-  peers("a connection", tcpPair, (fd, bytes) => recvIn(fd, bytes, 0)),
+  peers(
+    "a connection",
+    tcpPair,
+    (fd, bytes) => filling(uapi.IORING_OP_RECV, fd, bytes, 0),
+  ),
   peers(
     "a socket that a worker of the kernel reads",
     unixPair,
-    (fd, bytes) => recvIn(fd, bytes, uapi.IOSQE_ASYNC),
+    (fd, bytes) => filling(uapi.IORING_OP_RECV, fd, bytes, uapi.IOSQE_ASYNC),
   ),
   peers(
     "a socket that a submission thread reads",
     unixPair,
-    (fd, bytes) => recvIn(fd, bytes, 0),
+    (fd, bytes) => filling(uapi.IORING_OP_RECV, fd, bytes, 0),
     true,
   ),
   gated,
