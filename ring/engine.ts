@@ -751,9 +751,12 @@ export class Engine {
     this.slots.give(slot);
   }
 
+  /** Cancels a command that was told how it ended. */
   #silence(slot: Slot): void {
-    this.abort(slot, undefined);
+    const { index, generation } = slot;
     slot.receiver = NOBODY;
+    this.#cancel(index, generation);
+    this.schedule();
   }
 
   /** After a turn: has the event loop come back when there is more. */

@@ -26,7 +26,7 @@ import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/memory.ts";
 import { Command } from "./command.ts";
 import { UringError } from "./errors.ts";
-import { type Block, give, take } from "./pool.ts";
+import { abandon, type Block, give, take } from "./pool.ts";
 import { registerFiles } from "./register.ts";
 import { type RingHandle, setup } from "./setup.ts";
 
@@ -47,9 +47,6 @@ export interface Listener {
   /** The waker cannot go on. */
   disconnect(): void;
 }
-
-/** The bytes of wakers that have failed: a write may still read them. */
-const abandoned: Block[] = [];
 
 /** Reads eventfds for its listeners, and ends with the last of them. */
 export class Waker {
@@ -117,7 +114,7 @@ export class Waker {
     this.#end();
     // The number may be another file's, where it is not that of a ring.
     if (errno !== EBADF && errno !== EOPNOTSUPP) this.#handle.close();
-    abandoned.push(this.#byte);
+    abandon(this.#byte); // A write may still read it.
     for (const listener of [...this.#listeners.values()]) listener.disconnect();
   }
 
