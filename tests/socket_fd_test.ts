@@ -553,7 +553,7 @@ Deno.test("what is no socket is refused with a TypeError", () => {
       [undefined, "conn must be an object, not undefined"],
       [null, "conn must be an object, not null"],
       [0, "conn must be an object, not 0"],
-      ["127.0.0.1:80", "conn must be an object, not 127.0.0.1:80"],
+      ["127.0.0.1:80", 'conn must be an object, not "127.0.0.1:80"'],
       [Symbol("x"), "conn must be an object, not Symbol(x)"],
       [() => 1, "not a connection"],
       [{}, "the object tells no addresses"],
