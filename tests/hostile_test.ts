@@ -5,7 +5,6 @@
  */
 
 import {
-  assertArrayIncludes,
   assertEquals,
   assertGreater,
   assertMatch,
@@ -125,6 +124,30 @@ Deno.test("a scope of --allow-ffi that is elsewhere, or a denial, says what to r
     assertMatch(stderr, /NotCapable: libc cannot be opened: .*ffi access/);
     assertStringIncludes(stderr, "Run with --allow-ffi, without a path");
   }
+});
+
+Deno.test("a scope that libc lies in lets it be opened, and still names what to run with", async () => {
+  const maps = await Deno.readTextFile("/proc/self/maps");
+  const folder = /(\/\S+)\/libc\.so\.6$/m.exec(maps)![1];
+  const { code, stderr } = await runScript(
+    `import { Ring } from "@uring/mod.ts"; Ring.open();`,
+    [`--allow-ffi=${folder}`],
+    ["sh", "-c", 'cd "$0" && exec "$@"', folder],
+  );
+  assertEquals(code, 1);
+  assertMatch(stderr, /NotCapable: .*Run with --allow-ffi, without a path/);
+});
+
+Deno.test("a libc that is not found is no matter of permissions", async () => {
+  const message = await ask<string>(`
+    const { dlopen } = Deno;
+    Deno.dlopen = (name, symbols) => dlopen(name + ".none", symbols);
+    tell(objection(() => Ring.open()));
+  `);
+  assertMatch(
+    message,
+    /cannot be opened: .* It has to be found as libc\.so\.6/,
+  );
 });
 
 Deno.test("a ring whose permission is revoked runs to its end, and there is no other", async () => {
@@ -382,15 +405,17 @@ testUnless(
 
 // ---- Other processes, other users ----------------------------------------------
 
-/** Where the descriptors of a process lead to. */
-function descriptors(pid: number | "self"): string[] {
-  return [...Deno.readDirSync(`/proc/${pid}/fd`)].flatMap(({ name }) => {
+/** Where the descriptors of a process lead to, by their numbers. */
+function descriptors(pid: number | "self"): Map<string, string> {
+  const leadTo = new Map<string, string>();
+  for (const { name } of Deno.readDirSync(`/proc/${pid}/fd`)) {
     try {
-      return [Deno.readLinkSync(`/proc/${pid}/fd/${name}`)];
+      leadTo.set(name, Deno.readLinkSync(`/proc/${pid}/fd/${name}`));
     } catch {
-      return []; // The descriptor of the directory, closed by now.
+      continue; // The descriptor of the directory, closed by now.
     }
-  });
+  }
+  return leadTo;
 }
 
 /** A child that has been started, and stays until it is let go. */
@@ -412,16 +437,19 @@ Deno.test("a child inherits no descriptor of a ring nor of what wakes it", async
   const before = descriptors("self");
   await using ring = Ring.open();
   await ring.cmd(op.timeout(1));
-  const ours = descriptors("self").filter((it) => !before.includes(it));
-  assertArrayIncludes(ours, ["anon_inode:[io_uring]"]);
-  assertGreater(ours.filter((it) => it.startsWith("pipe:")).length, 0);
-  await using child = await fork();
-  const theirs = descriptors(child.pid);
-  assertGreater(theirs.length, 2);
-  const shared = theirs.filter((it) =>
-    ours.includes(it) || it === "anon_inode:[eventfd]"
+  const made = [...descriptors("self")].flatMap(([number, to]) =>
+    before.get(number) === to ? [] : [to]
   );
-  assertEquals(shared, []);
+  const [rings, pipes] = ["anon_inode:[io_uring]", "pipe:"].map((start) =>
+    made.filter((to) => to.startsWith(start))
+  );
+  assertGreater(rings.length, 0);
+  assertGreater(pipes.length, 0);
+  await using child = await fork();
+  const theirs = [...descriptors(child.pid).values()];
+  assertGreater(theirs.length, 2);
+  const ours = [...rings, ...pipes, "anon_inode:[eventfd]"];
+  assertEquals(theirs.filter((to) => ours.includes(to)), []);
 });
 
 Deno.test("commands in flight complete with their data while a child lives, and after it", async () => {
