@@ -111,7 +111,7 @@ Deno.test("a libc that is not found is no matter of permissions", async () => {
 Deno.test("a ring whose permission is revoked runs to its end, and there is no other", async () => {
   const [read, late, again] = await ask<string[]>(`
     const ring = Ring.open();
-    await ring.cmd(op.timeout(1));
+    await hostile.woken(ring);
     const { left, right } = pipe();
     const bytes = new Uint8Array(4);
     const reading = ring.cmd(op.read(left, bytes));

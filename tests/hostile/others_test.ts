@@ -13,6 +13,7 @@ import {
   writeSync,
 } from "../kit.ts";
 import { ask } from "./ask.ts";
+import { woken } from "./surroundings.ts";
 
 /** Where the descriptors of a process lead to, by their numbers. */
 function descriptors(pid: number | "self"): Map<string, string> {
@@ -45,7 +46,7 @@ async function fork() {
 Deno.test("a child inherits no descriptor of a ring nor of what wakes it", async () => {
   const before = descriptors("self");
   await using ring = Ring.open();
-  await ring.cmd(op.timeout(1));
+  await woken(ring);
   const made = [...descriptors("self")].flatMap(([number, to]) =>
     before.get(number) === to ? [] : [to]
   );
