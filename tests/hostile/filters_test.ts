@@ -42,6 +42,20 @@ for (const call of ["io_uring_setup", "io_uring_register"]) {
   });
 }
 
+Deno.test("a filter that forbids io_uring_register() is named by what cannot do without it", async () => {
+  const [plain, limited, files] = await ask<string[]>(`
+    hostile.forbid(NR.io_uring_register, ${E.EPERM});
+    tell([
+      objection(() => Ring.open()),
+      objection(() => Ring.open({ maxWorkers: 1 })),
+      objection(() => Ring.open().registerFiles([0])),
+    ]);
+  `);
+  assertEquals(plain, "none");
+  assertMatch(limited, /EPERM.*maxWorkers.* seccomp .*io_uring_register\(\)/);
+  assertMatch(files, /REGISTER_FILES.*EPERM.* seccomp .*io_uring_register\(\)/);
+});
+
 Deno.test("a filter is named as a cause even where /proc cannot be read", async () => {
   const message = await ask<string>(`
     hostile.forbid(NR.io_uring_setup, ${E.ENOSYS});
