@@ -326,7 +326,9 @@ function nsidOf(
       `NVME ${name} needs nsid: the number of a namespace, or 0 for none`,
     );
   }
-  if (nsid === undefined || nsid === namespace.nsid) return namespace.nsid;
+  if (nsid === undefined || checkU32("nsid", nsid) === namespace.nsid) {
+    return namespace.nsid;
+  }
   throw new RangeError(
     `nsid is ${nsid}, and the node is that of namespace ${namespace.nsid}`,
   );

@@ -5,7 +5,15 @@
  * @module
  */
 
-import { checkBytes, viewOf } from "../ring/check.ts";
+import {
+  checkBytes,
+  checkInteger,
+  checkObject,
+  checkString,
+  checkU32,
+  checkU8,
+  viewOf,
+} from "../ring/check.ts";
 import { hex, hostStatusName, senseKeyName } from "./scsi_names.ts";
 import { senseText, statusName } from "./scsi_names.ts";
 
@@ -227,8 +235,23 @@ export class ScsiError extends Error {
 
   /** Makes the error of an outcome that is no success. */
   constructor(op: string, fd: number, outcome: ScsiOutcome) {
-    const { status, hostStatus, sense, residual } = outcome;
-    super(`${op} on fd ${fd}: ${explain(outcome)}`);
+    const { status, hostStatus, sense, residual } = checkObject(
+      "outcome",
+      outcome,
+    );
+    checkString("op", op);
+    checkInteger("fd", fd, -0x8000_0000, 0x7fff_ffff);
+    checkU8("status", status);
+    checkU8("hostStatus", hostStatus);
+    checkU32("residual", residual);
+    if (sense !== null) {
+      checkU8("sense.key", checkObject("sense", sense).key);
+      checkU8("sense.asc", sense.asc);
+      checkU8("sense.ascq", sense.ascq);
+    }
+    super(
+      `${op} on fd ${fd}: ${explain({ status, hostStatus, sense, residual })}`,
+    );
     this.status = status;
     this.statusName = statusName(status);
     this.hostStatus = hostStatus;

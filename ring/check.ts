@@ -15,7 +15,7 @@ export function shown(value: unknown): string {
     case "function":
       return "a function";
     case "object":
-      return value === null ? "null" : "an object";
+      return value === null ? "null" : "{...}";
     default:
       return String(value);
   }

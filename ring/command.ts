@@ -329,7 +329,10 @@ export class Command<T> {
   /** The payload from its 17th byte on. */
   readonly #rest: readonly number[] | null;
 
-  /** Makes a command of its parts. The values are taken as they are. */
+  /**
+   * Makes a command of its parts. The numbers are taken as they are, and where
+   * one is an address, nothing looks after what is there: it is for `./raw`.
+   */
   constructor(spec: CommandSpec<T>) {
     const { file, payload, buffer = null } = spec;
     const { decode, precheck, advice } = spec;

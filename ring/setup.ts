@@ -6,7 +6,7 @@ import { map, type Mapping, scratch, unmap } from "../sys/memory.ts";
 import { sizeof } from "../sys/struct.ts";
 import { release, version } from "../sys/uname.ts";
 import { CompletionQueue } from "./cqueue.ts";
-import { generalAdvice, UringError } from "./errors.ts";
+import { generalAdvice, registerAdvice, UringError } from "./errors.ts";
 import { registerMaxWorkers, registerRingFd } from "./register.ts";
 import { unregisterRingFd } from "./register.ts";
 import { SubmissionQueue } from "./squeue.ts";
@@ -200,7 +200,10 @@ function mapped(fd: number, hold: boolean, maxWorkers: number): RingHandle {
     mixed: (flags & uapi.IORING_SETUP_CQE_MIXED) !== 0,
   });
   const limited = maxWorkers > 0 ? registerMaxWorkers(fd, maxWorkers) : 0;
-  if (limited < 0) throw undo(-limited, "The workers cannot be limited.");
+  if (limited < 0) {
+    const why = registerAdvice(-limited) ?? "";
+    throw undo(-limited, `The workers cannot be limited (maxWorkers). ${why}`);
+  }
   // A registered ring saves the kernel a look-up of the file at each enter.
   // A thread has 16 of them; later rings do without.
   const index = registerRingFd(fd);

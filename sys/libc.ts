@@ -104,16 +104,19 @@ function open(): Libc {
 
 function explain(cause: unknown): unknown {
   if (!(cause instanceof Error)) return cause;
-  const what = `libc cannot be opened: ${cause.message}`;
-  if (cause instanceof Deno.errors.NotCapable) {
-    const advice = "Run with --allow-ffi, without a path: a path scope " +
-      "forbids the pointers that the rings are mapped with, and would limit " +
-      "nothing, since libc can do all that the user can.";
-    return new Deno.errors.NotCapable(`${what}. ${advice}`, { cause });
-  }
-  const advice = "It has to be found as libc.so.6, which glibc is called and " +
-    "musl's loader answers to.";
-  return new Error(`${what}. ${advice}`, { cause });
+  const { NotCapable } = Deno.errors;
+  const denied = cause instanceof NotCapable;
+  // In a scope, Deno takes the name for that of a file where the program runs,
+  // and does not find it.
+  const { state } = Deno.permissions.querySync({ name: "ffi" });
+  const advice = denied || state !== "granted"
+    ? "Run with --allow-ffi, without a path: a path scope forbids the " +
+      "pointers that the rings are mapped with, and would limit nothing, " +
+      "since libc can do all that the user can."
+    : "It has to be found as libc.so.6, which glibc is called, and which " +
+      "musl's loader answers to.";
+  const message = `libc cannot be opened: ${cause.message}. ${advice}`;
+  return new (denied ? NotCapable : Error)(message, { cause });
 }
 
 /** io_uring_enter(2) without an argument: the hot one. */

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { timeout } from "../../ring/op.ts";
+import type { Ring } from "../../ring/ring.ts";
 import { errnoName } from "../../sys/errno_names.ts";
 import { readText } from "../../sys/file.ts";
 import { libc } from "../../sys/libc.ts";
@@ -82,6 +84,13 @@ export function forbid(nr: number, errno: number): void {
   view.setUint16(0, program.length, true); // struct sock_fprog
   view.setBigUint64(8, BigInt(at + 64), true);
   call("prctl", 22, 2, at); // PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+}
+
+/** Has commands complete late until there is what wakes a ring for them. */
+export async function woken(ring: Ring): Promise<void> {
+  for (let delay = 1; ring.stats().wakes === 0; delay *= 2) {
+    await ring.cmd(timeout(delay));
+  }
 }
 
 /** What is thrown, as a person sees it. */
