@@ -6,10 +6,22 @@
 
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { Command } from "../ring/raw.ts";
+import { Ring } from "../mod.ts";
+import { nop } from "../ring/op.ts";
+import {
+  Command,
+  IORING_SETUP_CQE32,
+  IORING_SETUP_DEFER_TASKRUN,
+  IORING_SETUP_SINGLE_ISSUER,
+  IORING_SETUP_SQE128,
+  setup,
+} from "../ring/raw.ts";
+import { CommandStream } from "../ring/stream.ts";
 import { checkCommand } from "./fuzz/invariants.ts";
-import { attempt, runs } from "./fuzz/judge.ts";
+import { attempt, runs, settled } from "./fuzz/judge.ts";
 import { makers, missing } from "./fuzz/makers.ts";
+import { methods, oddOptions } from "./fuzz/rings.ts";
+import { Files, judgeSqes, sqe } from "./fuzz/sqes.ts";
 import { most } from "./fuzz/values.ts";
 
 Deno.test("every function that is exported is tried", () => {
@@ -33,6 +45,81 @@ for (const { name, make, parameters } of makers) {
         if (Command.is(result)) checkCommand(result);
       }),
       runs(150),
+    );
+  });
+}
+
+/** What one call came to, in any of its ways to say it. */
+async function outcome(result: unknown): Promise<void> {
+  if (Array.isArray(result)) {
+    await Promise.all(result.map(settled));
+  } else if (result instanceof CommandStream) {
+    await settled(result.return());
+  } else {
+    await settled(result);
+  }
+}
+
+for (const [name, parameters] of Object.entries(methods)) {
+  Deno.test(`ring.${name} takes what it should, and the ring goes on`, async () => {
+    await using ring = Ring.open({
+      entries: 16,
+      disabled: name === "restrict",
+    });
+    const passed = fc.tuple(...parameters.map((good) => most(good)));
+    const method = ring[name as keyof Ring] as () => unknown;
+    await fc.assert(
+      fc.asyncProperty(passed, async (recipes) => {
+        const args = attempt(() => recipes.map((recipe) => recipe.make()));
+        if (args === undefined) return;
+        await outcome(attempt(() => Reflect.apply(method, ring, args)));
+        attempt(() => ring.unregisterFiles());
+        attempt(() => ring.unregisterBuffers());
+        if (name !== "restrict") assertEquals(await ring.cmd(nop()), 0);
+        assertEquals(ring.stats().inFlight, 0);
+      }),
+      runs(120),
+    );
+  });
+}
+
+Deno.test("Ring.open opens a ring, or says why not", async () => {
+  await fc.assert(
+    fc.asyncProperty(oddOptions, async (recipe) => {
+      const options = recipe.make();
+      const open = () => Reflect.apply(Ring.open, Ring, [options]);
+      const ring: Ring | undefined = attempt(open);
+      if (ring === undefined) return;
+      await settled(ring.cmd(nop()));
+      await ring.close();
+    }),
+    runs(120),
+  );
+});
+
+const KINDS = {
+  "an ordinary ring": 0,
+  "a ring of large SQEs and CQEs": IORING_SETUP_SQE128 | IORING_SETUP_CQE32,
+  "a ring that defers its work": IORING_SETUP_DEFER_TASKRUN |
+    IORING_SETUP_SINGLE_ISSUER,
+};
+
+for (const [kind, flags] of Object.entries(KINDS)) {
+  Deno.test(`random SQEs of ${kind} all complete, and write nothing beside`, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(sqe, { minLength: 1, maxLength: 24 }),
+        async (randoms) => {
+          using files = new Files();
+          const ring = setup({ entries: 32, flags });
+          try {
+            await judgeSqes(ring, randoms, files.fds);
+          } finally {
+            ring.close();
+          }
+        },
+      ),
+      runs(200),
     );
   });
 }
