@@ -4,10 +4,10 @@
  * again, and `FUZZ_FACTOR` has more of all of them.
  */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import fc from "fast-check";
 import { Ring } from "../mod.ts";
-import { nop } from "../ring/op.ts";
+import { nop, read, sendZc } from "../ring/op.ts";
 import {
   Command,
   IORING_SETUP_CQE32,
@@ -17,12 +17,14 @@ import {
   setup,
 } from "../ring/raw.ts";
 import { CommandStream } from "../ring/stream.ts";
+import { answer, decodeRandom, forge, forged } from "./fuzz/cqes.ts";
 import { checkCommand } from "./fuzz/invariants.ts";
 import { attempt, runs, settled } from "./fuzz/judge.ts";
 import { makers, missing } from "./fuzz/makers.ts";
 import { methods, oddOptions } from "./fuzz/rings.ts";
 import { Files, judgeSqes, sqe } from "./fuzz/sqes.ts";
-import { most } from "./fuzz/values.ts";
+import { most, Recipe } from "./fuzz/values.ts";
+import { reportedErrors, tcpPair } from "./kit.ts";
 
 Deno.test("every function that is exported is tried", () => {
   // The last takes nothing, and rings have properties of their own below.
@@ -123,3 +125,52 @@ for (const [kind, flags] of Object.entries(KINDS)) {
     );
   });
 }
+
+Deno.test("decoders make a result of anything that a kernel answers, or an error", () => {
+  const commands = fc.constantFrom(...makers).chain(({ make, parameters }) =>
+    fc.tuple(...parameters).map((recipes) => {
+      const args = () => recipes.map((recipe) => recipe.make());
+      return new Recipe(
+        `${make.name}(${recipes.map(({ label }) => label)})`,
+        () => attempt(() => Reflect.apply(make, undefined, args())),
+      );
+    })
+  );
+  fc.assert(
+    fc.property(commands, answer, (recipe, answer) => {
+      const command = recipe.make();
+      if (Command.is(command)) decodeRandom(command, answer);
+    }),
+    runs(3000),
+  );
+});
+
+Deno.test("completions that no command has asked for do a ring no harm", async () => {
+  using reported = reportedErrors();
+  await using sender = Ring.open();
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(forged, { maxLength: 12 }),
+      fc.nat({ max: 2 }),
+      (all, waitMs) => forge(sender, all, waitMs),
+    ),
+    runs(150),
+  );
+  for (const error of reported.errors) {
+    assertMatch(String(error), /io_uring: res -?\d+ for no command/);
+  }
+});
+
+Deno.test("a zero-copy send that its chain cancels settles, and reports nothing", async () => {
+  using reported = reportedErrors();
+  using pair = tcpPair();
+  await using ring = Ring.open();
+  const bytes = new Uint8Array(4);
+  const closed = 0x7fff_fff0;
+  // The kernel completes it once more, and did not say that it would.
+  const chain = [read(closed, bytes), sendZc(pair.left, bytes)] as const;
+  const [failed, cancelled] = await Promise.allSettled(ring.link([...chain]));
+  assertEquals([failed.status, cancelled.status], ["rejected", "rejected"]);
+  assertEquals(await ring.cmd(nop()), 0);
+  assertEquals(reported.errors, []);
+});
