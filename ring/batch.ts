@@ -9,7 +9,7 @@
  * @module
  */
 
-import { Command } from "./command.ts";
+import type { Command } from "./command.ts";
 import type { Receiver, Slot } from "./pending.ts";
 import { isCancelled, refusalOf } from "./settle.ts";
 
@@ -22,10 +22,15 @@ export class Batch implements Receiver {
   left = 0;
   /** The high half of the `user_data` of its commands. */
   number = 0;
-  /** By place: a command without a slot, and then what has become of it. */
-  readonly items: unknown[];
-  /** Whether some of its commands have a slot. */
-  mixed = false;
+  /** Commands that were queued, or have a slot: the places below this. */
+  queued = 0;
+  /** By place: a command without a slot, until it has completed. */
+  readonly commands: unknown[];
+  /**
+   * By place: what has become of the command. As long as no command has a slot,
+   * results are numbers, and take the places of the commands.
+   */
+  results: unknown[];
   /** The place of the first command that failed, -1 when none did. */
   failed = -1;
   /** What it failed with. */
@@ -35,33 +40,42 @@ export class Batch implements Receiver {
   /** The batch whose decoder runs this one. */
   outer: Batch | null = null;
 
-  constructor(items: unknown[]) {
-    this.items = items;
+  constructor(commands: unknown[]) {
+    this.commands = commands;
+    this.results = commands;
+  }
+
+  /** The command without a slot of a place, which has not completed. */
+  pending(place: number): Command<unknown> | null {
+    const command = this.commands[place];
+    return typeof command === "object" ? command as Command<unknown> : null;
   }
 
   /** Settles a command without a slot; `false` when there is none there. */
   complete(place: number, res: number): boolean {
-    const command = this.items[place];
-    // Where no command has a slot, results are numbers, and that is quick to see.
-    if (typeof command !== "object" || this.mixed && !Command.is(command)) {
-      return false;
-    }
-    this.#settle(command as Command<unknown>, place, res);
-    return true;
-  }
-
-  #settle(command: Command<unknown>, place: number, res: number): void {
+    const command = this.pending(place);
+    if (command === null) return false;
     if (res >= 0 || command.expected.includes(-res)) {
       this.put(place, res);
     } else {
       const aborted = this.abortReason !== undefined && isCancelled(res);
       this.fail(place, aborted ? this.abortReason : refusalOf(command, res));
     }
+    return true;
+  }
+
+  /** Leaves a command to a slot. */
+  leave(place: number, slot: Slot): void {
+    if (this.results === this.commands) this.results = this.commands.slice();
+    this.commands[place] = undefined;
+    slot.receiver = this;
+    slot.place = place;
   }
 
   put(place: number, value: unknown): void {
     this.left--;
-    this.items[place] = value;
+    this.commands[place] = undefined;
+    this.results[place] = value;
   }
 
   fail(place: number, error: unknown): void {
@@ -69,6 +83,13 @@ export class Batch implements Receiver {
     if (this.failed >= 0 && this.failed < place) return;
     this.failed = place;
     this.cause = error;
+  }
+
+  /** Fails the commands without a slot from a place on. */
+  failFrom(first: number, error: unknown): void {
+    for (let place = first; place < this.commands.length; place++) {
+      if (this.pending(place) !== null) this.fail(place, error);
+    }
   }
 
   value(slot: Slot, value: unknown): void {
@@ -81,10 +102,13 @@ export class Batch implements Receiver {
 
   end(): void {}
 
-  /** The commands without a slot that are under way, with their places. */
-  *direct(): Iterable<[place: number, command: Command<unknown>]> {
-    for (const [place, item] of this.items.entries()) {
-      if (Command.is(item)) yield [place, item];
+  /** The commands without a slot up to a place, with their places. */
+  *direct(
+    end: number = this.commands.length,
+  ): Iterable<[place: number, command: Command<unknown>]> {
+    for (let place = 0; place < end; place++) {
+      const command = this.pending(place);
+      if (command !== null) yield [place, command];
     }
   }
 }

@@ -11,13 +11,14 @@
 
 import * as E from "../sys/errno.ts";
 import * as uapi from "../sys/io_uring.ts";
+import { enterUse, leaveUse } from "../sys/memory.ts";
 import { Batch, DIRECT } from "./batch.ts";
 import { Command } from "./command.ts";
 import type { CompletionQueue } from "./cqueue.ts";
 import { fatalAdvice, UringError } from "./errors.ts";
 import { Pace } from "./pace.ts";
 import { type Slot, Slots } from "./pending.ts";
-import { deliver, NOBODY, settleAborted } from "./settle.ts";
+import { Cancellation, deliver, NOBODY, settleAborted } from "./settle.ts";
 import type { RingHandle } from "./setup.ts";
 import type { SubmissionQueue } from "./squeue.ts";
 import { Bell } from "./wake.ts";
@@ -28,6 +29,8 @@ const ROUNDS = 16;
 const HOPS = 4;
 /** After this long, `close` says which commands keep it waiting. */
 const CLOSE_WARNING_MS = 5000;
+/** After this long, what could not be cancelled is cancelled once more. */
+const CANCEL_AGAIN_MS = 10;
 
 /** Something to wait for that is over: a microtask at a third of the price. */
 const READY = Promise.resolve();
@@ -42,8 +45,10 @@ export class Engine {
   failure: UringError | null = null;
   /** CQEs that the completions of one command take, in the largest case. */
   readonly unit: number = 1;
-  /** Completions that the commands in flight may post together. */
+  /** Completions that the commands in flight may post together, */
   readonly #capacity: number = 0;
+  /** and cancellations that may be in flight besides. */
+  readonly #spare: number = 0;
 
   // Counts, for `Ring.stats`.
   enters = 0;
@@ -67,6 +72,16 @@ export class Engine {
   #referenced = true;
   #closed: PromiseWithResolvers<void> | null = null;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Nobody can queue commands any more: it ends when the last is over. */
+  #dropped = false;
+
+  /** `IOSQE_` bits that every command must have. */
+  requiredFlags = 0;
+  /** Cancellations in flight. */
+  #cancelling = 0;
+  /** The `user_data` of commands whose cancellation was lost. */
+  readonly #missed: [low: number, high: number][] = [];
+  #cancelTimer: ReturnType<typeof setTimeout> | undefined;
 
   readonly #pace: Pace;
 
@@ -75,6 +90,8 @@ export class Engine {
   #last: Slot | null = null;
   /** The capacity, less what commands in flight may post beyond one each. */
   #limit = 0;
+  /** A command found room in the CQ, and none in the SQ. */
+  #sqFull = false;
   /** SQEs that are free once they were submitted, in a queue that holds them. */
   readonly #loose: number[] = [];
 
@@ -90,6 +107,7 @@ export class Engine {
   #queuedBefore = 0;
   #hops = 0;
   readonly #turn = () => this.#takeTurn();
+  readonly #arenas = () => this.slots.arenas();
 
   constructor(handle: RingHandle, spin = true) {
     this.#handle = handle;
@@ -108,10 +126,12 @@ export class Engine {
     const mixed = has(uapi.IORING_SETUP_CQE_MIXED);
     this.unit = mixed ? 2 : 1;
     // Cancellations take places too: some are kept for them.
-    const spare = Math.min(16, handle.cq.entries >> 2) + (mixed ? 1 : 0);
-    const places = handle.cq.entries - spare;
+    const spare = Math.min(16, handle.cq.entries >> 2);
+    const places = handle.cq.entries - spare - (mixed ? 1 : 0);
     this.#capacity = Math.max(1, Math.floor(places / this.unit));
+    this.#spare = Math.max(1, Math.floor(spare / this.unit));
     this.#limit = this.#capacity;
+    enterUse(this.#arenas);
   }
 
   /** Commands handed to the kernel: those that are over, and those that are not. */
@@ -131,13 +151,36 @@ export class Engine {
 
   /** Queues a command, or the chain it is the first of, or has it wait. */
   enqueue(slot: Slot): void {
-    if (this.#first === null && this.#push(slot)) return;
+    if (this.#first === null && !slot.aborted && this.#push(slot)) {
+      if (slot.waiting) markWaiting(slot, false);
+      return;
+    }
     markWaiting(slot, true);
     slot.next = null;
     this.waiting++;
     if (this.#last === null) this.#first = slot;
     else this.#last.next = slot;
     this.#last = slot;
+    this.#makeRoom();
+  }
+
+  /** Lets a command go ahead of those that wait. */
+  #enqueueFirst(slot: Slot): void {
+    if (this.#push(slot)) return;
+    markWaiting(slot, true);
+    slot.next = this.#first;
+    this.waiting++;
+    this.#first = slot;
+    this.#last ??= slot;
+    this.#makeRoom();
+  }
+
+  /**
+   * Submits, and queues what waits for a place in the SQ. A submission may run
+   * the program's code, so that what it is made for has to wait in line before.
+   */
+  #makeRoom(): void {
+    while (this.#sqFull && this.#submit() && this.#pump());
   }
 
   /** Has a turn taken when the program has queued what it is about to. */
@@ -152,7 +195,9 @@ export class Engine {
 
   /** Asks the kernel to cancel a command, or drops it if it still waits. */
   abort(slot: Slot, reason: unknown): void {
-    if (slot.aborted || slot.receiver === NOBODY) return;
+    const { receiver } = slot;
+    if (slot.aborted || receiver === null || receiver === NOBODY) return;
+    if (receiver instanceof Cancellation) return;
     slot.marked = true;
     slot.aborted = true;
     slot.abortReason = reason;
@@ -167,13 +212,25 @@ export class Engine {
       new Command({
         name: "ASYNC_CANCEL",
         opcode: uapi.IORING_OP_ASYNC_CANCEL,
+        flags: this.requiredFlags,
         addr: high << 32n | BigInt(userDataLow >>> 0),
       }),
     );
-    cancel.receiver = NOBODY;
-    // It goes ahead of what waits: there is room kept for it in the CQ.
-    if (!this.#encode(cancel, 0)) this.enqueue(cancel);
+    cancel.receiver = new Cancellation((missed) => {
+      this.#cancelling--;
+      if (!missed || this.#missed.push([userDataLow, userDataHigh]) > 1) return;
+      const timer = setTimeout(this.#cancelAgain, CANCEL_AGAIN_MS);
+      if (!this.#referenced) Deno.unrefTimer(timer);
+      this.#cancelTimer = timer;
+    });
+    this.#enqueueFirst(cancel);
   }
+
+  readonly #cancelAgain = () => {
+    if (this.state === "closed" || this.failure !== null) return;
+    for (const [low, high] of this.#missed.splice(0)) this.#cancel(low, high);
+    this.schedule();
+  };
 
   // ---- Synchronous batches -------------------------------------------------
 
@@ -184,16 +241,15 @@ export class Engine {
 
   /**
    * Runs commands, and blocks until all have completed. They are all direct, or
-   * have their `slots`. The results take the commands' places.
+   * have their `slots`.
    */
-  run(items: unknown[], slots: readonly Slot[] | null): void {
-    const batch = new Batch(items);
+  run(commands: unknown[], slots: readonly Slot[] | null): unknown[] {
+    const batch = new Batch(commands);
     this.#start(batch);
-    for (let place = 0; place < items.length; place++) {
-      const command = items[place] as Command<unknown>;
-      this.#queueIn(batch, place, command, slots && slots[place]);
-    }
+    if (slots !== null) this.#queueSlots(batch, slots);
+    else this.#queueDirect(batch);
     this.#end(batch);
+    return batch.results;
   }
 
   /** Runs one command, and blocks until it has completed. */
@@ -201,44 +257,76 @@ export class Engine {
     const slot = this.isDirect(command) ? null : this.slots.take(command);
     const batch = this.#single ?? new Batch([undefined]);
     this.#single = null; // A decoder may make another one meanwhile.
-    batch.items[0] = command;
+    batch.commands[0] = command;
     this.#start(batch);
-    this.#queueIn(batch, 0, command, slot);
+    if (slot === null) {
+      this.#queueDirect(batch);
+    } else {
+      batch.leave(0, slot);
+      batch.queued = 1;
+      this.enqueue(slot);
+    }
     this.#end(batch);
-    const result = batch.items[0];
-    batch.items[0] = undefined;
+    const result = batch.results[0];
+    batch.results[0] = undefined;
+    batch.commands[0] = undefined;
     this.#single = batch;
     return result;
   }
 
   #start(batch: Batch): void {
-    batch.left = batch.items.length;
-    batch.mixed = false;
+    batch.left = batch.commands.length;
+    batch.queued = 0;
     batch.number = this.#batches;
     this.#batches = this.#batches + 1 | 0;
     batch.outer = this.#batch;
     this.#batch = batch;
   }
 
-  /** Queues a command, which takes a slot if there is no room for it yet. */
-  #queueIn(
-    batch: Batch,
-    place: number,
-    command: Command<unknown>,
-    slot: Slot | null,
-  ): void {
-    if (slot === null) {
-      const room = this.#first === null && this.#fits(1);
-      if (room && this.#write(command, place | DIRECT, batch.number, 0) >= 0) {
-        return;
+  /** Queues commands without slots. One that has to wait is given a slot. */
+  #queueDirect(batch: Batch): void {
+    const { number } = batch;
+    for (let place = 0; place < batch.commands.length; place++) {
+      const command = batch.pending(place);
+      // The ring may have failed or been closed since the last one.
+      if (command === null) continue;
+      if (this.#writeDirect(command, place | DIRECT, number)) {
+        batch.queued = place + 1;
+        continue;
       }
-      slot = this.slots.take(command);
+      if (this.#sqFull) {
+        // This may run the program's code, which may end the ring.
+        this.#submit();
+        if (batch.pending(place) === null) continue;
+        if (this.#writeDirect(command, place | DIRECT, number)) {
+          batch.queued = place + 1;
+          continue;
+        }
+      }
+      const slot = this.slots.take(command);
+      batch.leave(place, slot);
+      batch.queued = place + 1;
+      this.enqueue(slot);
     }
-    batch.items[place] = undefined;
-    batch.mixed = true;
-    slot.receiver = batch;
-    slot.place = place;
-    this.enqueue(slot);
+  }
+
+  /** Writes the SQE of a command without a slot, if there is room for it. */
+  #writeDirect(command: Command<unknown>, low: number, high: number): boolean {
+    return this.#first === null && this.#fits(1) &&
+      this.#write(command, low, high, 0) >= 0;
+  }
+
+  /** Queues commands that have slots, unless they were told of an end before. */
+  #queueSlots(batch: Batch, slots: readonly Slot[]): void {
+    slots.forEach((slot, place) => {
+      batch.leave(place, slot);
+      markWaiting(slot, true);
+    });
+    batch.queued = slots.length;
+    for (const slot of slots) {
+      if (slot.receiver === NOBODY) this.slots.give(slot);
+      else this.enqueue(slot);
+    }
   }
 
   /** Blocks until a batch is over, and throws its first error. */
@@ -264,7 +352,10 @@ export class Engine {
       // A system call that only submits takes less, and most commands are over
       // when it returns. What is not is waited for by the next one.
       if (toSubmit === 0 || this.#sqpoll) {
-        wanted = this.#wanted(batch.left);
+        const starved = this.#first !== null && this.#starves(batch);
+        if (starved && this.#force(batch)) continue;
+        // Places in the SQ are not given back by what completes.
+        wanted = starved && this.#sqpoll ? 0 : this.#wanted(batch.left);
         flags = uapi.IORING_ENTER_GETEVENTS;
         if (this.#sqpoll && wanted === 0) flags |= uapi.IORING_ENTER_SQ_WAIT;
         if (this.#sqpoll && sq.needsWakeup) {
@@ -272,7 +363,7 @@ export class Engine {
         }
       }
       this.#enter(toSubmit, wanted, flags);
-      if (this.failure !== null) return batch.fail(0, this.failure);
+      if (this.failure !== null) return;
       if (sq.hold && sq.publish() === 0) this.#releaseLoose();
       this.#reapPosted();
       // With the batch over, what the CQ had no room for can wait for a turn.
@@ -280,6 +371,31 @@ export class Engine {
       if (this.#first !== null) this.#pump();
     }
     if (this.inFlight + this.waiting > 0) this.schedule();
+  }
+
+  /** Whether what is left of a batch is all in line, and nothing under way. */
+  #starves(batch: Batch): boolean {
+    if (this.waiting < batch.left) return false;
+    let count = 0;
+    for (let slot = this.#first; slot !== null; slot = slot.next) {
+      if (slot.receiver === batch) count++;
+    }
+    return count === batch.left;
+  }
+
+  /**
+   * Queues what is in line up to the first command of a batch, although the CQ
+   * may be too small: what is in flight may never end, so that waiting for it
+   * could be for ever. The kernel keeps what the CQ has no room for. `false` when
+   * the SQ has no room for any of it.
+   */
+  #force(batch: Batch): boolean {
+    let pushed = false;
+    for (let own = false; !own && this.#first !== null; pushed = true) {
+      own = this.#first.receiver === batch;
+      if (!this.#pumpFirst(true)) break;
+    }
+    return pushed;
   }
 
   /**
@@ -329,7 +445,8 @@ export class Engine {
     for (const slot of [...this.slots.busy()]) this.abort(slot, reason);
     for (let batch = this.#batch; batch !== null; batch = batch.outer) {
       batch.abortReason = reason;
-      for (const [place] of batch.direct()) {
+      batch.failFrom(batch.queued, reason);
+      for (const [place] of batch.direct(batch.queued)) {
         this.#cancel(place | DIRECT, batch.number);
       }
     }
@@ -341,53 +458,73 @@ export class Engine {
     return this.#closed.promise;
   }
 
+  /** Closes the ring when all is over that is under way: nobody has it any more. */
+  drop(): void {
+    this.#dropped = true;
+    if (this.failure !== null || this.inFlight + this.waiting === 0) {
+      void this.close();
+    }
+  }
+
   // ---- The way in ----------------------------------------------------------
 
   /** Queues what has waited, as far as there is room; `true` if any was. */
   #pump(): boolean {
     let pushed = false;
-    while (this.#first !== null) {
-      const slot = this.#first;
-      const { next } = slot;
-      if (slot.aborted) {
-        // It was settled while it waited, with all that is linked to it.
-        for (let each: Slot | null = slot; each !== null;) {
-          const { linked }: Slot = each;
-          this.slots.give(each);
-          each = linked;
-        }
-      } else if (this.#push(slot)) {
-        markWaiting(slot, false);
-        pushed = true;
-      } else {
-        break;
-      }
-      this.waiting--;
-      this.#first = next;
-    }
-    if (this.#first === null) this.#last = null;
+    while (this.#first !== null && this.#pumpFirst(false)) pushed = true;
     return pushed;
   }
 
-  /** Writes the SQEs of a command and of what is linked to it, if all fit. */
-  #push(first: Slot): boolean {
-    if (first.linked !== null) return this.#pushChain(first);
-    return this.#fits(first.command!.completions) && this.#encode(first, 0);
+  /** Queues or drops the first of those that wait; `false` if it still has to. */
+  #pumpFirst(force: boolean): boolean {
+    const slot = this.#first!;
+    const { next } = slot;
+    if (slot.aborted) {
+      // It was settled while it waited, with all that is linked to it.
+      for (let each: Slot | null = slot; each !== null;) {
+        const { linked }: Slot = each;
+        this.slots.give(each);
+        each = linked;
+      }
+    } else if (this.#push(slot, force)) {
+      markWaiting(slot, false);
+    } else {
+      return false;
+    }
+    this.waiting--;
+    this.#first = next;
+    if (next === null) this.#last = null;
+    return true;
   }
 
-  #pushChain(first: Slot): boolean {
+  /**
+   * Writes the SQEs of a command and of what is linked to it, if all fit: never
+   * those of a part of a chain, which ends where a submission does. With `force`
+   * the CQ may be too small.
+   */
+  #push(first: Slot, force = false): boolean {
+    this.#sqFull = false;
+    if (first.linked !== null) return this.#pushChain(first, force);
+    const { completions } = first.command!;
+    const cancels = first.receiver instanceof Cancellation;
+    const room = force ||
+      (cancels ? this.#cancelling < this.#spare : this.#fits(completions));
+    if (!room || !this.#encode(first, 0)) return false;
+    if (cancels) this.#cancelling++;
+    return true;
+  }
+
+  #pushChain(first: Slot, force: boolean): boolean {
     let completions = 0;
     let count = 0;
     for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
       completions += slot.command!.completions;
       count++;
     }
-    if (!this.#fits(completions)) return false;
-    // A chain ends where a submission does: it must not be cut in two.
-    const places = this.#places(count);
-    if (!this.#sq.has(places)) {
-      this.#submit();
-      if (!this.#sq.has(places)) return false;
+    if (!force && !this.#fits(completions)) return false;
+    if (!this.#sq.has(this.#places(count))) {
+      this.#sqFull = true;
+      return false;
     }
     for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
       this.#encode(slot, slot.linked !== null ? uapi.IOSQE_IO_LINK : 0);
@@ -414,20 +551,16 @@ export class Engine {
     return true;
   }
 
-  /** Writes an SQE, if there is one, which a submission may bring about. */
+  /** Writes an SQE, and returns where; -1 when there is none that is free. */
   #write(
     command: Command<unknown>,
     userDataLow: number,
     userDataHigh: number,
     flags: number,
   ): number {
-    let at = command.submit(this.#sq, userDataLow, userDataHigh, flags);
-    if (at < 0) {
-      this.#submit();
-      at = command.submit(this.#sq, userDataLow, userDataHigh, flags);
-      if (at < 0) return -1;
-    }
-    this.inFlight++;
+    const at = command.submit(this.#sq, userDataLow, userDataHigh, flags);
+    if (at >= 0) this.inFlight++;
+    this.#sqFull = at < 0;
     return at;
   }
 
@@ -452,7 +585,7 @@ export class Engine {
   // ---- Turns ---------------------------------------------------------------
 
   #takeTurn(): void {
-    if (this.state === "closed") return;
+    if (this.state === "closed" || this.failure !== null) return;
     // A decoder that calls into Deno may have microtasks run, and so be the
     // caller of this: what it is part of comes to its end first.
     if (this.#reaping > 0 || this.#batch !== null) {
@@ -481,23 +614,27 @@ export class Engine {
     if (this.failure === null) this.#rest();
   }
 
-  /** Hands the queue to the kernel; what it does not take stays queued. */
-  #submit(): void {
-    if (this.failure !== null) return;
+  /**
+   * Hands the queue to the kernel; what it does not take stays queued, which
+   * `false` says. A submission thread takes it when it comes to it.
+   */
+  #submit(): boolean {
+    if (this.failure !== null) return false;
     const sq = this.#sq;
     let toSubmit = sq.publish();
     if (this.#sqpoll) {
       if (toSubmit > 0 && sq.needsWakeup) {
         this.#enter(toSubmit, 0, uapi.IORING_ENTER_SQ_WAKEUP);
       }
-      return;
+      return false;
     }
     while (toSubmit > 0) {
       const taken = this.#enter(toSubmit, 0, this.#enterFlags);
-      if (taken <= 0) return;
+      if (taken <= 0) return false;
       toSubmit = taken === toSubmit ? 0 : sq.publish();
     }
     this.#releaseLoose();
+    return true;
   }
 
   #releaseLoose(): void {
@@ -510,6 +647,8 @@ export class Engine {
    * was no memory or no room: it is to be made again later.
    */
   #enter(toSubmit: number, minComplete: number, flags: number): number {
+    // What is called here by a decoder may have to wait for room in the CQ.
+    if (this.#reaping > 0) this.#cq.commit();
     for (;;) {
       this.enters++;
       const rc = this.#handle.enter(toSubmit, minComplete, flags);
@@ -521,8 +660,9 @@ export class Engine {
         case E.EBUSY:
           // Completions that were not taken may stand in the way. With them
           // gone there may be fewer to wait for: that is the caller's to say.
-          if (this.#reapPosted() > 0 && minComplete === 0) continue;
-          return 0;
+          if (this.#reapPosted() === 0 || minComplete > 0) return 0;
+          if (this.failure !== null) return 0;
+          continue;
         default:
           this.#fail(-rc);
           return rc;
@@ -542,13 +682,13 @@ export class Engine {
   }
 
   #reapPosted(): number {
-    if (this.state === "closed") return 0;
+    if (this.state === "closed" || this.failure !== null) return 0;
     const cq = this.#cq;
     let taken = 0;
     this.#reaping++;
     // A stream may post as fast as it is read: the rest has its turn later.
     let more = cq.ready > 0;
-    while (more && cq.next()) {
+    while (more && this.failure === null && cq.next()) {
       taken++;
       this.completions++;
       this.#complete();
@@ -611,9 +751,12 @@ export class Engine {
     this.slots.give(slot);
   }
 
+  /** Cancels a command that was told how it ended. */
   #silence(slot: Slot): void {
-    this.abort(slot, undefined);
+    const { index, generation } = slot;
     slot.receiver = NOBODY;
+    this.#cancel(index, generation);
+    this.schedule();
   }
 
   /** After a turn: has the event loop come back when there is more. */
@@ -623,10 +766,14 @@ export class Engine {
     if (this.inFlight + this.waiting === 0) {
       this.#bell?.hold(false);
       if (this.state === "closing") this.#finish();
+      else if (this.#dropped) void this.close();
       return;
     }
     if (cq.lost > 0) return this.#fail(E.EBADR);
-    const stuck = this.inFlight === 0 || !this.#sqpoll && sq.publish() > 0;
+    // A submission thread need not be waited for, unless it was not woken.
+    const queued = sq.publish() > 0 &&
+      (!this.#sqpoll || this.#first !== null || sq.needsWakeup);
+    const stuck = this.inFlight === 0 || queued;
     // Nobody else finds the completions of a polled ring.
     if (this.#iopoll || stuck || this.#pace.looksAgain()) {
       return this.#comeBack();
@@ -676,11 +823,13 @@ export class Engine {
       receiver.error(slot, this.failure);
     }
     for (let batch = this.#batch; batch !== null; batch = batch.outer) {
-      for (const [place] of batch.direct()) batch.fail(place, this.failure);
+      batch.failFrom(0, this.failure);
     }
     abandoned.push(this.slots);
+    for (const arena of this.slots.arenas()) arena.held = true;
     this.#bell?.hold(false);
     if (this.#closed !== null) this.#finish();
+    else if (this.#dropped) void this.close();
   }
 
   #finish(): void {
@@ -690,10 +839,12 @@ export class Engine {
       return;
     }
     clearTimeout(this.#closeTimer);
+    clearTimeout(this.#cancelTimer);
     this.state = "closed";
     if (this.#immediate !== null) clearImmediate(this.#immediate);
     this.#bell?.close();
     this.#handle.close();
+    leaveUse(this.#arenas);
     this.#closed!.resolve();
   }
 

@@ -10,9 +10,15 @@
  * @module
  */
 
-import { addressOf } from "../sys/memory.ts";
+import { type Arena, arenaOf } from "../sys/memory.ts";
 import { high, low } from "../sys/struct.ts";
-import { checkBytes } from "./check.ts";
+import {
+  bufferOf,
+  byteLengthOf,
+  byteOffsetOf,
+  checkBytes,
+  setBytes,
+} from "./check.ts";
 import type { Command } from "./command.ts";
 import { type Block, give, take } from "./pool.ts";
 
@@ -46,7 +52,7 @@ export class Slot {
   /** It was aborted, by its signal, by leaving its stream or by `close`. */
   aborted = false;
   abortReason: unknown = undefined;
-  /** It is not in the submission queue yet. */
+  /** It is not in the submission queue yet, and can be dropped. */
   waiting = false;
   /** Word index of its SQE, in a queue that holds them; else -1. */
   sqe = -1;
@@ -89,8 +95,8 @@ export class Slots {
     } else {
       this.#free = slot.next;
     }
+    slot.command = command; // So that its memory counts as in use.
     if (!command.plain) this.#lease(slot, command);
-    slot.command = command;
     return slot;
   }
 
@@ -126,6 +132,17 @@ export class Slots {
   *busy(): Iterable<Slot> {
     for (const slot of this.#slots) if (slot.command !== null) yield slot;
   }
+
+  /** The memory that commands under way use. */
+  *arenas(): Iterable<Arena> {
+    for (const { command, blocks } of this.busy()) {
+      for (const block of blocks) if (block !== null) yield block.arena;
+      for (const { bytes } of command!.operands) {
+        const arena = bytes === null ? undefined : arenaOf(bufferOf(bytes));
+        if (arena !== undefined) yield arena;
+      }
+    }
+  }
 }
 
 /** Undoes all that is set in few slots. */
@@ -155,14 +172,15 @@ function lease(slot: Slot, command: Command<unknown>): void {
     let address: number | undefined;
     if (bytes !== null) {
       checkBytes(`memory of ${command.name}`, bytes);
-      if (bytes.byteLength !== byteLength) {
+      const now = byteLengthOf(bytes);
+      if (now !== byteLength) {
         throw new TypeError(
           `memory of ${command.name} was ${byteLength} bytes when the command ` +
-            `was made, and is ${bytes.byteLength} now`,
+            `was made, and is ${now} now`,
         );
       }
-      const base = addressOf(bytes.buffer);
-      if (base !== undefined) address = base + bytes.byteOffset;
+      const arena = arenaOf(bufferOf(bytes));
+      if (arena !== undefined) address = arena.address + byteOffsetOf(bytes);
     }
     if (address === undefined) {
       block = take(byteLength);
@@ -193,13 +211,13 @@ export function copyOut(slot: Slot, res: number): void {
     const written = counted
       ? Math.min(Math.max(res, 0), byteLength)
       : byteLength;
-    if (bytes.byteLength < written) {
+    if (byteLengthOf(bytes) < written) {
       throw new TypeError(
         `${name} completed with ${res}, but the array for its result was ` +
           "detached or made smaller meanwhile",
       );
     }
-    bytes.set(block.bytes.subarray(0, written));
+    setBytes(bytes, block.bytes.subarray(0, written));
   }
 }
 

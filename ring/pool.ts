@@ -9,7 +9,7 @@
  * @module
  */
 
-import { addressOf, arena, PAGE } from "../sys/memory.ts";
+import { type Arena, arena, arenaOf, PAGE } from "../sys/memory.ts";
 import { checkInteger } from "./check.ts";
 
 /** Memory that JavaScript cannot take away, zeroed: an arena of its own. */
@@ -19,10 +19,23 @@ export function alloc(byteLength: number): Uint8Array {
 }
 
 /** A piece of an arena. */
-export interface Block {
-  readonly address: number;
+export class Block {
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  readonly arena: Arena;
+  readonly #offset: number = 0;
+
+  constructor(buffer: ArrayBuffer, byteOffset: number, byteLength: number) {
+    this.#offset = byteOffset;
+    this.bytes = new Uint8Array(buffer, byteOffset, byteLength);
+    this.view = new DataView(buffer, byteOffset, byteLength);
+    this.arena = arenaOf(buffer)!;
+  }
+
+  /** What the kernel is given, for as long as the block is taken. */
+  get address(): number {
+    return this.arena.address + this.#offset;
+  }
 }
 
 /** Blocks are of 64 bytes times a power of four, up to 1 MiB. */
@@ -46,7 +59,7 @@ export function take(byteLength: number): Block {
   for (const size of sizes) {
     if (byteLength <= size.byteLength) return size.free.pop() ?? cut(size);
   }
-  return block(arena(byteLength), 0, byteLength);
+  return new Block(arena(byteLength), 0, byteLength);
 }
 
 /** Gives a block back. One larger than the pool keeps is left to be collected. */
@@ -59,21 +72,23 @@ export function give(block: Block): void {
   }
 }
 
+/** What the kernel may use for ever: blocks whose completion never came. */
+const abandoned: Block[] = [];
+
+/** Keeps a block and its address for good. */
+export function abandon(block: Block): void {
+  block.arena.held = true;
+  abandoned.push(block);
+}
+
 function cut(size: Size): Block {
   let rest = size.rest;
   if (rest === null || rest.offset + size.byteLength > rest.buffer.byteLength) {
-    rest = { buffer: arena(Math.max(PAGE, size.byteLength)), offset: 0 };
+    const buffer = arena(Math.max(PAGE, size.byteLength), true);
+    rest = { buffer, offset: 0 };
     size.rest = rest;
   }
-  const made = block(rest.buffer, rest.offset, size.byteLength);
+  const made = new Block(rest.buffer, rest.offset, size.byteLength);
   rest.offset += size.byteLength;
   return made;
-}
-
-function block(buffer: ArrayBuffer, offset: number, length: number): Block {
-  return {
-    address: addressOf(buffer)! + offset,
-    bytes: new Uint8Array(buffer, offset, length),
-    view: new DataView(buffer, offset, length),
-  };
 }

@@ -6,8 +6,14 @@
 
 import { EACCES, EBUSY } from "../sys/errno.ts";
 import * as uapi from "../sys/io_uring.ts";
-import { addressOf } from "../sys/memory.ts";
-import { checkBytes, checkFd, checkInteger, checkU8 } from "./check.ts";
+import { lastingAddressOf } from "../sys/memory.ts";
+import {
+  checkBytes,
+  checkFd,
+  checkInteger,
+  checkList,
+  checkU8,
+} from "./check.ts";
 import { Command, FixedBuffer, FixedFile } from "./command.ts";
 import { Engine } from "./engine.ts";
 import { UringError } from "./errors.ts";
@@ -84,6 +90,7 @@ export class Ring implements AsyncDisposable {
   private constructor(handle: RingHandle, spin: boolean) {
     this.#handle = handle;
     this.#engine = new Engine(handle, spin);
+    dropped.register(this, this.#engine);
     bindToThread(this);
   }
 
@@ -146,7 +153,7 @@ export class Ring implements AsyncDisposable {
     commands: readonly [...{ [K in keyof T]: Command<T[K]> }],
     options?: CommandOptions,
   ): { -readonly [K in keyof T]: Promise<T[K]> } {
-    const chain = commands as readonly Command<unknown>[];
+    const chain = checkList("commands", commands) as Command<unknown>[];
     let promises: Promise<unknown>[];
     try {
       for (const command of chain) this.#check(command, false);
@@ -191,19 +198,14 @@ export class Ring implements AsyncDisposable {
    */
   cmdAllSync<T>(commands: readonly Command<T>[]): T[] {
     const engine = this.#engine;
-    const { length } = commands;
-    const items: unknown[] = new Array(length);
+    const all = checkList("commands", commands);
     let direct = true;
-    for (let i = 0; i < length; i++) {
-      const command = commands[i];
+    for (const command of all) {
       this.#check(command, false);
-      items[i] = command;
       direct = direct && engine.isDirect(command);
     }
     // Where one of them needs a slot, all have one.
-    const all = items as Command<T>[];
-    engine.run(items, direct ? null : this.#takeAll(all));
-    return items as T[];
+    return engine.run(all, direct ? null : this.#takeAll(all)) as T[];
   }
 
   /**
@@ -217,9 +219,8 @@ export class Ring implements AsyncDisposable {
     options?: CommandOptions,
   ): AsyncIterableIterator<T> {
     this.#check(command, true);
-    const stream = new CommandStream<T>(() =>
-      this.#engine.abort(slot, undefined)
-    );
+    const engine = this.#engine;
+    const stream = new CommandStream<T>(() => engine.abort(slot, undefined));
     const slot = this.#take(command, {
       value: (_, value) => stream.push(value as T),
       error: (_, error) => stream.end({ error }),
@@ -277,7 +278,7 @@ export class Ring implements AsyncDisposable {
     this.#checkOpen();
     checkInteger("number of buffers", buffers.length, 1, 4096);
     const ranges = buffers.map((bytes) => {
-      const base = addressOf(checkBytes("buffer", bytes).buffer);
+      const base = lastingAddressOf(checkBytes("buffer", bytes).buffer);
       if (base === undefined) {
         throw new TypeError(
           "a registered buffer must be memory of ring.alloc(): the kernel " +
@@ -468,9 +469,11 @@ export class Ring implements AsyncDisposable {
   }
 
   #watch(slot: Slot, signal: AbortSignal): void {
+    const engine = this.#engine;
     slot.marked = true;
+    slot.waiting = true;
     slot.signal = signal;
-    slot.onAbort = () => this.#engine.abort(slot, signal.reason);
+    slot.onAbort = () => engine.abort(slot, signal.reason);
     signal.addEventListener("abort", slot.onAbort);
   }
 
@@ -500,6 +503,9 @@ export class Ring implements AsyncDisposable {
     throw new UringError(`io_uring_register ${op}`, this.fd, -rc, advice);
   }
 }
+
+// A ring that nobody has any more is closed, when its commands are over.
+const dropped = new FinalizationRegistry<Engine>((engine) => engine.drop());
 
 /**
  * Posting a ring to a worker reads its properties to clone them: one of them

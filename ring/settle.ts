@@ -1,6 +1,6 @@
 /** How a completion becomes a result or an error, and who is told. */
 
-import { ECANCELED, EINTR } from "../sys/errno.ts";
+import { EALREADY, ECANCELED, EINTR } from "../sys/errno.ts";
 import { IORING_CQE_F_MORE } from "../sys/io_uring.ts";
 import { type Command, Completion } from "./command.ts";
 import type { CompletionQueue } from "./cqueue.ts";
@@ -25,6 +25,31 @@ const CANCELLED = [ECANCELED, EINTR, 512, 513, 514, 516];
 export const NOBODY: Receiver = { value() {}, error() {}, end() {} };
 
 /**
+ * Of a cancellation. EALREADY says that a worker had the command in hand and was
+ * interrupted. When what it is asked of can be polled, the worker then has it
+ * wait there, where nothing cancels it: it has to be cancelled once more
+ * (io_async_cancel_one() and io_wq_submit_work(), Linux 7.2).
+ */
+export class Cancellation implements Receiver {
+  readonly #over: (missed: boolean) => void;
+
+  /** `over` is told when it has completed, and whether that was in vain. */
+  constructor(over: (missed: boolean) => void) {
+    this.#over = over;
+  }
+
+  value(): void {
+    this.#over(false);
+  }
+
+  error(_slot: Slot, error: unknown): void {
+    this.#over(error instanceof UringError && error.errno === EALREADY);
+  }
+
+  end(): void {}
+}
+
+/**
  * Settles a command, or hands on one value of a multishot command. It never
  * throws, and runs nobody's code but the command's decoder.
  *
@@ -41,7 +66,6 @@ export function deliver(
 ): boolean {
   const command = slot.command!;
   const { decode, multishot, expected } = command;
-  const receiver = slot.receiver!;
   const simple = command.operands.length === 0;
   // A value of a stream may use all 32 bits: only its last one can be an errno.
   const more = multishot && (flags & IORING_CQE_F_MORE) !== 0;
@@ -58,9 +82,11 @@ export function deliver(
       );
     }
   } catch (error) {
-    receiver.error(slot, error);
+    slot.receiver!.error(slot, error);
     return false;
   }
+  // The decoder may have closed the ring, or have been told that it failed.
+  const receiver = slot.receiver!;
   if (!more && slot.aborted && isCancelled(res)) {
     settleAborted(slot);
   } else if (good) {
@@ -75,7 +101,17 @@ export function deliver(
 /** The error that a negative result is. */
 export function refusalOf(command: Command<unknown>, res: number): UringError {
   const { name, fd, advice } = command;
-  return new UringError(name, fd, -res, advice(-res));
+  let text: unknown;
+  let cause: unknown;
+  try {
+    text = advice(-res);
+  } catch (error) {
+    cause = error; // The command has failed for another reason.
+  }
+  const known = typeof text === "string" ? text : undefined;
+  const refusal = new UringError(name, fd, -res, known);
+  if (cause !== undefined) refusal.cause = cause;
+  return refusal;
 }
 
 /** `true` when a command that was asked to be cancelled may answer this. */

@@ -30,6 +30,12 @@ const SYMBOLS = {
     parameters: ["i32", "usize", "usize", "usize", "usize", "usize", "usize"],
     result: "i32",
   },
+  /** `void *mremap(...)` as a system call, whose result is an address. */
+  map: {
+    name: "syscall",
+    parameters: ["i32", "usize", "usize", "usize", "usize"],
+    result: "usize",
+  },
   /**
    * `void *mmap(void *addr, size_t length, int prot, int flags, int fd,
    *   off_t offset)`
@@ -60,7 +66,27 @@ export function libc(): Libc {
   return opened ??= open();
 }
 
+/** The first Deno whose `node:net` watches a descriptor that it is given. */
+const LEAST_DENO = [2, 7, 12];
+
+/**
+ * Refuses a Deno that is too old, rather than fail at the first completion that
+ * comes late.
+ *
+ * @throws {Error} saying which version is needed.
+ */
+export function checkDeno(version: string): void {
+  const parts = version.split(/[.+-]/).map(Number);
+  const place = LEAST_DENO.findIndex((least, i) => parts[i] !== least);
+  if (place < 0 || !(parts[place] < LEAST_DENO[place])) return;
+  throw new Error(
+    `Deno ${version} is too old: ${LEAST_DENO.join(".")} or later is needed. ` +
+      "`deno upgrade` brings the latest.",
+  );
+}
+
 function open(): Libc {
+  checkDeno(Deno.version.deno);
   const nr = syscallNumbers(Deno.build.os, Deno.build.arch);
   try {
     // musl's loader answers to the glibc name too.
@@ -78,18 +104,19 @@ function open(): Libc {
 
 function explain(cause: unknown): unknown {
   if (!(cause instanceof Error)) return cause;
-  const advice = "Run with --allow-ffi, without a path: a path scope forbids " +
-    "the pointers that the rings are mapped with, and would limit nothing, " +
-    "since libc can do all that the user can.";
-  if (cause instanceof Deno.errors.NotCapable) {
-    return new Deno.errors.NotCapable(
-      `libc cannot be opened: ${cause.message}. ${advice}`,
-      { cause },
-    );
-  }
-  return new Error(`libc cannot be opened: ${cause.message}. ${advice}`, {
-    cause,
-  });
+  const { NotCapable } = Deno.errors;
+  const denied = cause instanceof NotCapable;
+  // In a scope, Deno takes the name for that of a file where the program runs,
+  // and does not find it.
+  const { state } = Deno.permissions.querySync({ name: "ffi" });
+  const advice = denied || state !== "granted"
+    ? "Run with --allow-ffi, without a path: a path scope forbids the " +
+      "pointers that the rings are mapped with, and would limit nothing, " +
+      "since libc can do all that the user can."
+    : "It has to be found as libc.so.6, which glibc is called, and which " +
+      "musl's loader answers to.";
+  const message = `libc cannot be opened: ${cause.message}. ${advice}`;
+  return new (denied ? NotCapable : Error)(message, { cause });
 }
 
 /** io_uring_enter(2) without an argument: the hot one. */
@@ -133,11 +160,26 @@ export function mmap(
   flags: number,
   fd: number,
   offset: number,
+  address = 0,
 ): number {
   const { symbols, errno } = libc();
   const length = BigInt(byteLength);
   const at = BigInt(offset);
-  const rc = symbols.mmap(0n, length, prot, flags, fd, at);
+  const rc = symbols.mmap(BigInt(address), length, prot, flags, fd, at);
+  return rc !== MAP_FAILED ? Number(rc) : -errno[0];
+}
+
+/** mremap(2): the address, or `-errno` as a negative number. */
+export function mremap(
+  address: number,
+  oldLength: number,
+  byteLength: number,
+  flags: number,
+): number {
+  const { symbols, errno, nr } = libc();
+  const [at, old] = [BigInt(address), BigInt(oldLength)];
+  const length = BigInt(byteLength);
+  const rc = symbols.map(nr.mremap, at, old, length, BigInt(flags));
   return rc !== MAP_FAILED ? Number(rc) : -errno[0];
 }
 

@@ -9,19 +9,114 @@
  * - a *mapping* of a ring. Its buffer is detached before it is unmapped, so
  *   that a view of a closed ring has length 0 and never faults.
  *
+ * V8 unmaps an arena when its isolate ends, as that of a worker does at any
+ * time, while the kernel may still write to it. So the pages of an arena are
+ * mapped twice: at its *home*, where JavaScript sees them, and at an *alias*,
+ * which is what the kernel is given, and which nobody unmaps but this module:
+ * when the buffer was collected, when the last ring was closed, or when there are
+ * many, and always those only that no command under way uses. Those of a worker
+ * that was terminated stay.
+ *
  * @module
  */
 
-import { libc, mmap, syscall } from "./libc.ts";
-import { MAP_POPULATE, MAP_SHARED, PROT_READ, PROT_WRITE } from "./mman.ts";
+import { errnoName } from "./errno_names.ts";
+import { libc, mmap, mremap, syscall } from "./libc.ts";
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_POPULATE,
+  MAP_SHARED,
+  MREMAP_MAYMOVE,
+  PROT_READ,
+  PROT_WRITE,
+} from "./mman.ts";
 
 /** Arenas are rounded up to this many bytes. */
 export const PAGE = 65536;
+/** Aliases, and bytes behind them, before those that are idle are unmapped. */
+const MANY = 4096;
+const LARGE = 256 << 20;
 
-const addresses = new WeakMap<ArrayBufferLike, number>();
+/** The two places of an arena's pages. It does not keep the buffer alive. */
+export class Arena {
+  readonly home: number;
+  readonly byteLength: number;
+  /** Keeps its alias until the buffer is collected. */
+  held = false;
+  /** Keeps its alias while there is a ring. */
+  readonly pooled: boolean;
+  #alias = 0;
 
-/** Makes an arena of at least `byteLength` bytes, zeroed and 64 KiB aligned. */
-export function arena(byteLength: number): ArrayBuffer {
+  constructor(home: number, byteLength: number, pooled: boolean) {
+    this.home = home;
+    this.byteLength = byteLength;
+    this.pooled = pooled;
+  }
+
+  /** What the kernel is given for the first byte. */
+  get address(): number {
+    return this.#alias !== 0 ? this.#alias : this.#map();
+  }
+
+  #map(): number {
+    if (aliased.size >= many || aliasedBytes >= large) unmapIdle();
+    // With an old size of 0, shared pages are mapped once more.
+    const alias = mremap(this.home, 0, this.byteLength, MREMAP_MAYMOVE);
+    if (alias < 0) throw cannotMap(this.byteLength, -alias);
+    aliased.add(this);
+    aliasedBytes += this.byteLength;
+    return this.#alias = alias;
+  }
+
+  unmap(): void {
+    if (!aliased.delete(this)) return;
+    aliasedBytes -= this.byteLength;
+    syscall("munmap", this.#alias, this.byteLength);
+    this.#alias = 0;
+  }
+}
+
+const arenas = new WeakMap<ArrayBufferLike, Arena>();
+const collected = new FinalizationRegistry<Arena>((arena) => arena.unmap());
+
+/** The arenas that have an alias, and how many bytes there are in them. */
+const aliased = new Set<Arena>();
+let aliasedBytes = 0;
+let many = MANY;
+let large = LARGE;
+
+/** What commands under way use, of each ring. */
+const rings = new Set<() => Iterable<Arena>>();
+
+/** A ring was opened, which can tell what arenas it uses. */
+export function enterUse(used: () => Iterable<Arena>): void {
+  rings.add(used);
+}
+
+/** That ring was closed, and the kernel has let go of all that it used. */
+export function leaveUse(used: () => Iterable<Arena>): void {
+  rings.delete(used);
+  if (rings.size === 0) unmapIdle();
+}
+
+function unmapIdle(): void {
+  const used = new Set<Arena>();
+  for (const arenasOf of rings) for (const each of arenasOf()) used.add(each);
+  for (const each of aliased) {
+    const needed = each.held || used.has(each) || each.pooled && rings.size > 0;
+    if (!needed) each.unmap();
+  }
+  // Where most are in use, it is not soon looked for idle ones again.
+  many = Math.max(MANY, 2 * aliased.size);
+  large = Math.max(LARGE, 2 * aliasedBytes);
+}
+
+/**
+ * Makes an arena of at least `byteLength` bytes, zeroed and 64 KiB aligned. One
+ * that is `pooled` may be in use outside of commands, too.
+ */
+export function arena(byteLength: number, pooled = false): ArrayBuffer {
   const pages = Math.max(1, Math.ceil(byteLength / PAGE));
   libc(); // So that a missing permission is named before memory is taken.
   // A maximum equal to the size keeps V8 from reserving gigabytes around it.
@@ -29,13 +124,47 @@ export function arena(byteLength: number): ArrayBuffer {
   const buffer = memory.buffer as ArrayBuffer; // It is not `shared`.
   const pointer = Deno.UnsafePointer.of(new Uint8Array(buffer));
   // User space ends at 2^47 on these machines, far below 2^53.
-  addresses.set(buffer, Number(Deno.UnsafePointer.value(pointer)));
+  const home = Number(Deno.UnsafePointer.value(pointer));
+  const size = pages * PAGE;
+  // Pages of V8's own could not be mapped twice.
+  const flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED;
+  const rc = mmap(size, PROT_READ | PROT_WRITE, flags, -1, 0, home);
+  if (rc < 0) throw cannotMap(size, -rc);
+  const made = new Arena(home, size, pooled);
+  arenas.set(buffer, made);
+  collected.register(buffer, made);
   return buffer;
 }
 
-/** The address of the first byte of an arena; `undefined` for other buffers. */
+function cannotMap(byteLength: number, errno: number): RangeError {
+  return new RangeError(
+    `${byteLength} bytes of memory cannot be mapped: ${
+      errnoName(errno)
+    }. The ` +
+      "process has reached a limit: memory, `ulimit -v`, or mappings, of which " +
+      "the sysctl vm.max_map_count says how many there can be, and each memory " +
+      "of alloc() takes two.",
+  );
+}
+
+/** The arena of a buffer; `undefined` for other buffers. */
+export function arenaOf(buffer: ArrayBufferLike): Arena | undefined {
+  return arenas.get(buffer);
+}
+
+/**
+ * The address of the first byte of an arena, which stays while a command under
+ * way uses the arena; `undefined` for other buffers.
+ */
 export function addressOf(buffer: ArrayBufferLike): number | undefined {
-  return addresses.get(buffer);
+  return arenas.get(buffer)?.address;
+}
+
+/** The same, where the address stays as long as the buffer. */
+export function lastingAddressOf(buffer: ArrayBufferLike): number | undefined {
+  const found = arenas.get(buffer);
+  if (found !== undefined) found.held = true;
+  return found?.address;
 }
 
 /** A part of a ring, mapped. */
@@ -71,17 +200,27 @@ export function unmap({ address, buffer }: Mapping): void {
   syscall("munmap", address, byteLength);
 }
 
-let scratchArena: ArrayBuffer | undefined;
+/** Memory for the arguments of a system call. */
+interface Scratch {
+  readonly view: DataView;
+  readonly bytes: Uint8Array;
+  readonly at: number;
+}
+
+let shared: Scratch | undefined;
 
 /**
  * Memory for the arguments of one synchronous system call. The next caller
- * overwrites it, so it is never given to anything that outlives the call.
+ * overwrites it, so it is never given to anything that outlives the call: there
+ * is no need for an alias.
  */
-export function scratch(): { view: DataView; bytes: Uint8Array; at: number } {
-  scratchArena ??= arena(PAGE);
-  return {
-    view: new DataView(scratchArena),
-    bytes: new Uint8Array(scratchArena),
-    at: addresses.get(scratchArena)!,
+export function scratch(): Scratch {
+  if (shared !== undefined) return shared;
+  const buffer = arena(PAGE);
+  const at = arenas.get(buffer)!.home;
+  return shared = {
+    view: new DataView(buffer),
+    bytes: new Uint8Array(buffer),
+    at,
   };
 }

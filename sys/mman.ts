@@ -3,4 +3,8 @@
 export const PROT_READ = 0x1;
 export const PROT_WRITE = 0x2;
 export const MAP_SHARED = 0x01;
+export const MAP_FIXED = 0x10;
+export const MAP_ANONYMOUS = 0x20;
 export const MAP_POPULATE = 0x8000;
+
+export const MREMAP_MAYMOVE = 1;

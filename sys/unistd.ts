@@ -12,6 +12,7 @@ export interface SyscallNumbers {
   readonly getdents64: number;
   readonly statx: number;
   readonly munmap: number;
+  readonly mremap: number;
   readonly eventfd2: number;
   readonly pipe2: number;
   readonly uname: number;
@@ -41,6 +42,7 @@ export const __NR_x86_64: SyscallNumbers = {
   getdents64: 217,
   statx: 332,
   munmap: 11,
+  mremap: 25,
   eventfd2: 290,
   pipe2: 293,
   uname: 63,
@@ -70,6 +72,7 @@ export const __NR_aarch64: SyscallNumbers = {
   getdents64: 61,
   statx: 291,
   munmap: 215,
+  mremap: 216,
   eventfd2: 19,
   pipe2: 59,
   uname: 160,
@@ -103,6 +106,6 @@ export function syscallNumbers(os: string, arch: string): SyscallNumbers {
   if (arch === "x86_64") return __NR_x86_64;
   if (arch === "aarch64") return __NR_aarch64;
   throw new Error(
-    `The system call numbers of ${arch} are not known here: x86_64 and aarch64 are.`,
+    `The system call numbers of ${arch} are not known here. Run it on x86_64 or aarch64.`,
   );
 }
