@@ -54,7 +54,8 @@ export function checkCommand(command: Command<unknown>): void {
     assertEquals(len.get(view, 0), operands[0].byteLength);
   }
   if (OPTIONS.includes(name)) {
-    const counted = level.get(view, 0) === SOL_SOCKET &&
+    const counted = name.includes(" GET") &&
+      level.get(view, 0) === SOL_SOCKET &&
       optname.get(view, 0) === SO_GET_FILTER;
     const length = optlen.get(view, 0) * (counted ? 8 : 1);
     assert(length <= operands[0].byteLength);

@@ -35,7 +35,11 @@ const plain = (value: unknown, label = String(value)) =>
 
 /** One of the values. */
 export const oneOf = (...values: unknown[]): Recipes =>
-  fc.constantFrom(...values.map((value) => plain(value)));
+  fc.constantFrom(
+    ...values.map((value) =>
+      plain(value, typeof value === "bigint" ? `${value}n` : `${value}`)
+    ),
+  );
 
 export const text: Recipes = fc.string({ maxLength: 120, unit: "binary" })
   .map((value) => plain(value, JSON.stringify(value)));
@@ -242,6 +246,7 @@ export const most = (good: Recipes, weight = 7): Recipes =>
   fc.oneof({ weight, arbitrary: good }, { weight: 1, arbitrary: odd });
 
 export const anything: Recipes = odd;
+export const lookAlike: Recipes = fc.constantFrom(...lookAlikes);
 
 type Shape = "plain" | "getters" | "frozen" | "flipping";
 const shapes = fc.constantFrom<Shape[]>(
