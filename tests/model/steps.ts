@@ -8,8 +8,8 @@ import {
 import { POLLIN } from "../../sys/poll.ts";
 import { collect, custom, turn } from "../kit.ts";
 import { brief, type JobPlan, make } from "./jobs.ts";
-import { ABORTED, allOutcomes, failure } from "./world.ts";
-import { type Allows, type Job, provide, THROWN, type World } from "./world.ts";
+import { ABORTED, allOutcomes, failure, provide, THROWN } from "./world.ts";
+import type { Allows, Job, Reader, World } from "./world.ts";
 
 /** One step: `n` says which of many, or how. */
 export interface Step {
@@ -175,10 +175,7 @@ export const acts = {
   /** Leaves a stream, whose reader is told that it is over. */
   leave(world, { n }) {
     const reader = world.readers[n % (world.readers.length || 1)];
-    if (reader === undefined) return;
-    reader.left = true;
-    const done = reader.stream.return!().then(({ done }) => done);
-    world.watch(done, "leave", () => ["true"]);
+    if (reader !== undefined) leave(world, reader);
   },
 
   /** Aborts one of the commands under way, or one that was aborted. */
@@ -276,6 +273,14 @@ export const acts = {
     world.watch(closing, "close", () => ["undefined"]);
   },
 } satisfies Record<string, Act>;
+
+/** Leaves a stream, once. */
+export function leave(world: World, reader: Reader): void {
+  if (reader.left) return;
+  reader.left = true;
+  const done = reader.stream.return!().then(({ done }) => done);
+  world.watch(done, "leave", () => ["true"]);
+}
 
 /** Steps that have commands. */
 export const withJobs: readonly Step["act"][] = [

@@ -89,6 +89,7 @@ export class World {
   depth = 0;
   /** Commands, for values that tell them apart. */
   count = 0;
+  fifoIsOpen = false;
   readonly #owned: (Fd | FdPair)[] = [];
 
   constructor(options: RingOptions, fifo: string, nullFd: number) {
@@ -113,6 +114,7 @@ export class World {
 
   /** Has those that wait for someone to open the other end of the FIFO go on. */
   openFifo(): void {
+    this.fifoIsOpen = true;
     this.#own(new Fd(open(this.fifo, O_RDWR | O_NONBLOCK)));
   }
 
