@@ -210,7 +210,8 @@ export class FakeKernel implements AsyncDisposable {
 
   /** Runs a batch, whose commands have slots or stand for themselves. */
   batch(commands: readonly Command<unknown>[], slots = false): unknown[] {
-    const taken = slots
+    const direct = commands.every((each) => this.engine.isDirect(each));
+    const taken = slots || !direct
       ? commands.map((each) => this.engine.slots.take(each))
       : null;
     return this.engine.run([...commands], taken);
@@ -305,7 +306,7 @@ export class FakeKernel implements AsyncDisposable {
   }
 
   #enter(call: Call): number {
-    this.calls.push(call);
+    if (this.calls.push(call) > 5000) throw new Error("a call without end");
     if (this.closed) throw new Error("a ring was entered after it was closed");
     const answer = this.answer(call);
     if (answer !== undefined && answer <= 0) return answer;
@@ -319,6 +320,8 @@ export class FakeKernel implements AsyncDisposable {
         this.#ring[SQ_FLAGS] &= ~uapi.IORING_SQ_NEED_WAKEUP;
         this.take();
       }
+      // The thread takes what there is while the call waits for it.
+      if (flags & uapi.IORING_ENTER_SQ_WAIT || minComplete > 0) this.take();
     }
     if (flags & uapi.IORING_ENTER_GETEVENTS) {
       this.#flush();
