@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { Slot } from "../../ring/pending.ts";
-import { EAGAIN, EBUSY, EINTR } from "../../sys/errno.ts";
+import { EAGAIN, EBADF, EBUSY, EINTR } from "../../sys/errno.ts";
 import * as uapi from "../../sys/io_uring.ts";
 import { reportedErrors } from "../kit.ts";
 import { FakeKernel, numbered, type Shape, type Sqe, Told } from "./fake.ts";
@@ -62,13 +62,20 @@ class History {
     return fd;
   }
 
+  /** Whether commands may be queued: after that, a ring refuses them itself. */
+  get #open(): boolean {
+    return this.kernel.engine.state === "open";
+  }
+
   run(n: number): void {
+    if (!this.#open) return;
     const command = this.make(n);
     const slot = this.kernel.start(command, this.told[command.fd]);
     this.slots.set(command.fd, slot);
   }
 
   stream(): void {
+    if (!this.#open) return;
     const command = numbered(this.told.length, { multishot: true });
     const end = new End();
     this.told.push(end);
@@ -76,6 +83,7 @@ class History {
   }
 
   link(n: number): void {
+    if (!this.#open) return;
     const commands = Array.from({ length: 1 + n % 3 }, () => this.make(0));
     if (!this.kernel.engine.holds(commands)) {
       for (const { fd } of commands) this.#drop(fd);
@@ -92,14 +100,21 @@ class History {
   }
 
   batch(n: number): void {
+    if (!this.#open) return;
     const slots = n % 2 === 1;
     const commands = Array.from(
       { length: 1 + n },
       (_, i) => this.make(slots ? i : 0),
     );
-    const results = this.kernel.batch(commands, slots);
-    assertEquals(results, commands.map(({ fd }) => fd));
-    commands.forEach(({ fd }) => this.told[fd].all.push(fd));
+    const fds = commands.map(({ fd }) => fd);
+    try {
+      assertEquals(this.kernel.batch(commands, slots), fds);
+    } catch (error) {
+      // Nothing but the end of the ring, which its commands are told of at once.
+      if (this.#open) throw error;
+      for (const fd of fds) this.dropped.add(fd);
+    }
+    for (const fd of fds) this.told[fd].all.push(fd);
   }
 
   abort(n: number): void {
@@ -130,33 +145,50 @@ class History {
   }
 
   /** Lets all come to its end, and compares. */
-  async end(): Promise<void> {
+  async end(how: (typeof ENDS)[number]): Promise<void> {
     const { kernel, told } = this;
     const { engine } = kernel;
-    kernel.answer = () => undefined;
-    for (let i = 0; engine.inFlight + engine.waiting > 0; i++) {
-      if (kernel.offered > 0 && i % 2 === 1) kernel.take();
-      this.complete(i);
+    kernel.answer = () => how === "fails" ? -EBADF : undefined;
+    const closed = how === "is over" ? undefined : engine.close();
+    for (let i = 0; !kernel.closed && this.#busy; i++) {
+      if (kernel.sqpoll && i % 2 === 1) kernel.take();
+      // A held SQE is free for a cancellation when its command is over.
+      if (how !== "is closed" || kernel.hold) this.complete(i);
       await kernel.pass();
-      assert(i < 10 * told.length + 10, "it does not end");
+      assert(i < 1000, "it does not end");
     }
+    await (closed ?? engine.close());
+    assert(kernel.closed);
     assertEquals(told.map(({ all }) => all.length), told.map(() => 1));
+    this.#compare(how === "is over");
+    if (engine.failure === null) assertEquals([...engine.slots.busy()], []);
+  }
+
+  get #busy(): boolean {
+    return this.kernel.engine.inFlight + this.kernel.engine.waiting > 0;
+  }
+
+  /** Compares what the kernel has taken with what was queued. */
+  #compare(complete: boolean): void {
+    const { kernel, told } = this;
     const fds = kernel.order.filter((fd) => fd >= 0);
     assertEquals(new Set(fds).size, fds.length, "a command was taken twice");
-    const missing = told.flatMap((_, fd) => fds.includes(fd) ? [] : [fd]);
-    assertEquals(missing, [...this.dropped].toSorted((a, b) => a - b));
     if (!this.nested) assertEquals(fds, fds.toSorted((a, b) => a - b));
     for (const chain of this.chains) {
       const at = kernel.taken.findIndex(({ fd }) => fd === chain[0]);
+      if (at < 0) continue;
       const taken = kernel.taken.slice(at, at + chain.length);
       assertEquals(taken.map(({ fd }) => fd), chain);
       assertEquals(taken.at(-1)!.linked, false);
     }
-    assertEquals([...engine.slots.busy()], []);
-    await engine.close();
-    assert(kernel.closed);
+    if (!complete) return;
+    const missing = told.flatMap((_, fd) => fds.includes(fd) ? [] : [fd]);
+    assertEquals(missing, [...this.dropped].toSorted((a, b) => a - b));
   }
 }
+
+/** How a history ends. */
+const ENDS = ["is over", "is closed", "fails"] as const;
 
 const MORE = uapi.IORING_CQE_F_MORE;
 const STEPS = {
@@ -171,15 +203,14 @@ const STEPS = {
   busy: (history: History, n: number) => history.trouble(EBUSY, n),
   interrupted: (history: History, n: number) => history.trouble(EINTR, n),
   short: (history: History, n: number) => history.trouble(0, n),
-  take: (history: History) => void history.kernel.take(),
+  /** What a submission thread does by itself. */
+  take: ({ kernel }: History) => void (kernel.sqpoll && kernel.take()),
   pass: (history: History) => history.kernel.pass(),
 };
 
 const steps: fc.Arbitrary<Step> = fc.tuple(
   fc.constantFrom(
-    ...Object.keys(STEPS).filter((name) =>
-      name !== "take"
-    ) as (keyof typeof STEPS)[],
+    ...Object.keys(STEPS) as (keyof typeof STEPS)[],
     "run",
     "run",
     "run",
@@ -194,7 +225,11 @@ const shapes: fc.Arbitrary<Shape> = fc.record({
   cqEntries: fc.constantFrom(8, 16),
   start: fc.constantFrom(0, -3, 0x7fff_fffd),
   hold: fc.boolean(),
-  flags: fc.constantFrom(0, 0, uapi.IORING_SETUP_DEFER_TASKRUN),
+  flags: fc.constantFrom(
+    0,
+    uapi.IORING_SETUP_DEFER_TASKRUN,
+    uapi.IORING_SETUP_SQPOLL,
+  ),
 });
 
 for (const nested of [false, true]) {
@@ -205,11 +240,12 @@ for (const nested of [false, true]) {
       fc.asyncProperty(
         shapes,
         fc.array(steps, { maxLength: 40 }),
-        async (shape, all) => {
+        fc.constantFrom(...ENDS),
+        async (shape, all, how) => {
           using strays = reportedErrors();
           const history = new History(shape, nested);
           for (const [what, n] of all) await STEPS[what](history, n);
-          await history.end();
+          await history.end(how);
           assertEquals(strays.errors, []);
         },
       ),
