@@ -91,6 +91,22 @@ Deno.test("a ring can be opened where others were closed just now, whose memory 
   assertEquals(refused, new Array(8).fill("none"));
 });
 
+Deno.test("buffers can be registered where those of a ring that was closed just now count still", async () => {
+  const refused = await ask<string[]>(`
+    hostile.becomeNobody();
+    const memory = Ring.open().alloc(1 << 20);
+    const refused = [];
+    for (let i = 0; i < 4; i++) {
+      const ring = Ring.open();
+      refused.push(hostile.within("MEMLOCK", 3 << 19, () =>
+        objection(() => ring.registerBuffers([memory]))));
+      await ring.close();
+    }
+    tell(refused);
+  `);
+  assertEquals(refused, new Array(4).fill("none"));
+});
+
 Deno.test("with no thread left, a ring with sqpoll and a worker's command say so", async () => {
   const { polled, command, inline, after } = await ask<Record<string, unknown>>(
     `
