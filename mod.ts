@@ -25,8 +25,8 @@
 export { Ring } from "./ring/ring.ts";
 export type { CommandOptions, Restrictions, RingStats } from "./ring/ring.ts";
 export type { RingOptions } from "./ring/options.ts";
-export { Command, Completion, FixedBuffer, FixedFile } from "./ring/command.ts";
-export type { CommandSpec, File, Memory, Operand } from "./ring/command.ts";
+export { Completion, FixedBuffer, FixedFile } from "./ring/command.ts";
+export type { Command, File, Memory, Operand } from "./ring/command.ts";
 export { type Advice, UringError } from "./ring/errors.ts";
 export { defineCommand, unsafeAddress, uringCmd } from "./cmd/uring_cmd.ts";
 export { UnsafeAddress } from "./cmd/uring_cmd.ts";

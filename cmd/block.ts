@@ -26,7 +26,7 @@ import {
 import { IORING_OP_URING_CMD } from "../sys/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/memory.ts";
-import { checkFd, checkU64 } from "../ring/check.ts";
+import { checkFd, checkInteger, checkObject, checkU64 } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { uringCmdAdvice, UringError } from "../ring/errors.ts";
 
@@ -142,8 +142,9 @@ export function discard(
   target: File | BlockDevice,
   range: ByteRange,
 ): Command<number> {
-  const offset = checkU64("offset", range.offset);
-  const length = checkU64("length", range.length);
+  const { offset, length } = checkObject("range", range);
+  checkU64("offset", offset);
+  checkU64("length", length);
   if (BigInt(length) === 0n) {
     throw new RangeError("length must be at least one logical block, not 0");
   }
@@ -187,8 +188,9 @@ function checked(
   length: bigint,
 ): { file: File; precheck?: () => void } {
   if (isDevice(target)) {
-    checkRange(target, offset, length);
-    return { file: target.file };
+    const device = checkDevice(target);
+    checkRange(device, offset, length);
+    return { file: device.file };
   }
   // A registered file has no descriptor to ask.
   if (typeof target !== "number") return { file: target };
@@ -203,6 +205,14 @@ function checked(
 function isDevice(target: File | BlockDevice): target is BlockDevice {
   return typeof target === "object" && target !== null &&
     "logicalBlockSize" in target;
+}
+
+/** The facts as they are now, each of which is what it is to be. */
+function checkDevice(device: BlockDevice): BlockDevice {
+  const facts = { ...device };
+  checkInteger("logicalBlockSize", facts.logicalBlockSize, 1, 0xffff_ffff);
+  checkU64("byteLength", facts.byteLength);
+  return facts;
 }
 
 /** Refuses what the kernel would, but says which of its reasons it is. */

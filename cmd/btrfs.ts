@@ -23,7 +23,13 @@ import * as E from "../sys/errno.ts";
 import { io_uring_sqe, IORING_OP_URING_CMD } from "../sys/io_uring.ts";
 import { sizeof } from "../sys/struct.ts";
 import { iovec } from "../sys/uio.ts";
-import { checkBytes, checkInteger, checkU64 } from "../ring/check.ts";
+import {
+  byteLengthOf,
+  checkBytes,
+  checkInteger,
+  checkObject,
+  checkU64,
+} from "../ring/check.ts";
 import {
   Command,
   type Completion,
@@ -149,9 +155,9 @@ export function encodedRead(
   file: File,
   options: EncodedReadOptions,
 ): Command<EncodedData> {
-  const { offset, data } = options;
+  const { offset, data } = checkObject("options", options);
   checkOffset(offset, 0);
-  if (data !== undefined && checkBytes("data", data).length === 0) {
+  if (data !== undefined && byteLengthOf(checkBytes("data", data)) === 0) {
     throw new RangeError("data must have room: with 0 bytes all is read as 0");
   }
   const memory = data === undefined
@@ -235,7 +241,10 @@ export function encodedWrite(
   file: File,
   options: EncodedWriteOptions,
 ): Command<number> {
-  const { offset, data, compression, unencodedLength } = options;
+  const { offset, data, compression, unencodedLength } = checkObject(
+    "options",
+    options,
+  );
   if (compression === "none") {
     throw new TypeError("data has to be compressed: write() takes other data");
   }
@@ -249,7 +258,7 @@ export function encodedWrite(
   const { byteLength = rest } = options;
   checkInteger("byteLength", byteLength, 1, rest);
   checkOffset(offset, byteLength);
-  const { length } = checkBytes("data", data);
+  const length = byteLengthOf(checkBytes("data", data));
   checkInteger("length of data", length, 1, unencodedLength - 1);
   const memory = operand(DATA_AT, { bytes: data, kernel: "reads" });
   const command: Command<number> = new Command({

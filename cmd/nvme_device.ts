@@ -16,7 +16,7 @@ import {
   NVME_IOCTL_ID,
   nvme_passthru_cmd,
 } from "../sys/nvme_ioctl.ts";
-import { checkFd } from "../ring/check.ts";
+import { checkFd, checkInteger, checkU32 } from "../ring/check.ts";
 import type { File } from "../ring/command.ts";
 import { uringCmdAdvice, UringError } from "../ring/errors.ts";
 import { decodeFormat, decodeNamespace } from "./nvme_identify.ts";
@@ -49,6 +49,42 @@ export interface NvmeNamespace {
   readonly maxTransferBytes: number;
   /** The descriptor was opened for writing. */
   readonly writable: boolean;
+}
+
+/**
+ * The facts as they are now, each of which is what it is to be: a copy, since the
+ * caller's own object may have changed when it is asked again.
+ */
+export function checkNamespace(namespace: NvmeNamespace): NvmeNamespace {
+  const {
+    file,
+    nsid,
+    blockSize,
+    metadataSize,
+    metadataInline,
+    protectionType,
+    blocks,
+    maxTransferBytes,
+    writable,
+  } = namespace;
+  checkU32("nsid", nsid);
+  checkInteger("blockSize", blockSize, 1, 0xffff_ffff);
+  checkInteger("metadataSize", metadataSize, 0, 0xffff);
+  checkInteger("protectionType", protectionType, 0, 7);
+  if (typeof maxTransferBytes !== "number" || !(maxTransferBytes >= 0)) {
+    throw new TypeError("maxTransferBytes must be a number of bytes");
+  }
+  return {
+    file,
+    nsid,
+    blockSize,
+    metadataSize,
+    metadataInline,
+    protectionType,
+    blocks,
+    maxTransferBytes,
+    writable,
+  };
 }
 
 /** What an Identify command transfers. */

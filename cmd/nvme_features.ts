@@ -6,8 +6,16 @@
 
 import * as nvme from "../sys/nvme.ts";
 import { low } from "../sys/struct.ts";
-import { checkBytes, checkInteger, checkName } from "../ring/check.ts";
-import { checkU32, checkU8 } from "../ring/check.ts";
+import {
+  byteLengthOf,
+  checkBytes,
+  checkInteger,
+  checkName,
+  checkObject,
+  checkU32,
+  checkU8,
+  setBytes,
+} from "../ring/check.ts";
 import type { Command, File } from "../ring/command.ts";
 import { adminCommand } from "./nvme_passthru.ts";
 
@@ -45,7 +53,7 @@ export interface Feature {
  */
 export function getFeatures(
   file: File,
-  { feature, select = "current", nsid = 0, cdw11 = 0 }: {
+  options: {
     /** The feature's number, such as `NVME_FEAT_FID_TEMP_THRESH`. */
     feature: number;
     /** Which value. */
@@ -56,6 +64,10 @@ export function getFeatures(
     cdw11?: number;
   },
 ): Command<Feature> {
+  const { feature, select = "current", nsid = 0, cdw11 = 0 } = checkObject(
+    "options",
+    options,
+  );
   checkU8("feature", feature);
   checkName("select", select, SELECT);
   return adminCommand(
@@ -86,7 +98,7 @@ export function getFeatures(
  */
 export function setFeatures(
   file: File,
-  { feature, value, nsid = 0, save = false, cdw12 = 0, data }: {
+  options: {
     /** The feature's number, such as `NVME_FEAT_FID_TEMP_THRESH`. */
     feature: number;
     /** Dword 11: what to set it to, 32 bits. */
@@ -101,13 +113,16 @@ export function setFeatures(
     data?: Uint8Array;
   },
 ): Command<number> {
+  const { feature, value, nsid = 0, save = false, cdw12 = 0, data } =
+    checkObject("options", options);
   checkU8("feature", feature);
   let page: Uint8Array | undefined;
   if (data !== undefined) {
-    checkInteger("length of data", checkBytes("data", data).length, 1, PAGE);
+    const length = byteLengthOf(checkBytes("data", data));
+    checkInteger("length of data", length, 1, PAGE);
     // A feature takes as many bytes as it wants, and not as many as there are.
     page = new Uint8Array(PAGE);
-    page.set(data);
+    setBytes(page, data);
   }
   return adminCommand(
     `SET FEATURES 0x${feature.toString(16)}`,

@@ -6,7 +6,7 @@
 
 import * as nvme from "../sys/nvme.ts";
 import { sizeof } from "../sys/struct.ts";
-import { checkU32 } from "../ring/check.ts";
+import { checkObject, checkU32 } from "../ring/check.ts";
 import type { Command, File } from "../ring/command.ts";
 import { hex, text, u128 } from "./nvme_decode.ts";
 import { adminCommand } from "./nvme_passthru.ts";
@@ -263,11 +263,12 @@ export interface NamespaceIdentity {
  */
 export function identifyNamespace(
   file: File,
-  { nsid }: {
+  options: {
     /** The number of the namespace. */
     nsid: number;
   },
 ): Command<NamespaceIdentity> {
+  const { nsid } = checkObject("options", options);
   checkU32("nsid", nsid);
   return identify(
     "NAMESPACE",
@@ -334,11 +335,12 @@ const LIST_LENGTH = 1024;
  */
 export function activeNamespaces(
   file: File,
-  { after = 0 }: {
+  options: {
     /** List namespaces with higher numbers than this. */
     after?: number;
   } = {},
 ): Command<number[]> {
+  const { after = 0 } = checkObject("options", options);
   checkU32("after", after);
   return identify(
     "ACTIVE NAMESPACES",

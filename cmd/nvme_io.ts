@@ -6,10 +6,22 @@
 
 import * as nvme from "../sys/nvme.ts";
 import { high, low, sizeof } from "../sys/struct.ts";
-import { checkInteger, checkU16, checkU32, checkU64 } from "../ring/check.ts";
+import {
+  checkInteger,
+  checkList,
+  checkObject,
+  checkU16,
+  checkU32,
+  checkU64,
+} from "../ring/check.ts";
 import type { Command, FixedBuffer } from "../ring/command.ts";
-import type { NvmeNamespace } from "./nvme_device.ts";
-import { lengthOf, nvmeCommand, type NvmeData } from "./nvme_passthru.ts";
+import { checkNamespace, type NvmeNamespace } from "./nvme_device.ts";
+import {
+  lengthOf,
+  nvmeCommand,
+  type NvmeData,
+  piecesOf,
+} from "./nvme_passthru.ts";
 import { bytesOf } from "./nvme_transfer.ts";
 
 /** What a drive does with the protection information of blocks. */
@@ -137,9 +149,17 @@ export function transferBlocks<T = number>(
   transfer: BlockTransfer,
   decode?: (result: bigint) => T,
 ): Command<T> {
-  const { lba, data, metadata, buffer, timeoutMs } = transfer;
-  const byteLength = lengthOf(data);
-  const size = bytesOf(namespace, transfer.protection?.action ?? false).data;
+  const { lba, data, metadata, buffer, timeoutMs } = checkObject(
+    "transfer",
+    transfer,
+  );
+  const options = blockOptions(transfer);
+  const device = checkNamespace(checkObject("namespace", namespace));
+  const pieces = piecesOf(data);
+  // From here on, no code of the caller's runs that could change an array.
+  const byteLength = lengthOf(pieces);
+  const { action } = options.protection;
+  const size = bytesOf(device, Boolean(action)).data;
   if (byteLength === 0 || byteLength % size !== 0) {
     throw new RangeError(
       `data must be whole blocks of ${size} bytes, not ${byteLength} bytes`,
@@ -148,14 +168,14 @@ export function transferBlocks<T = number>(
   const { cdw10, cdw11, cdw12, cdw14, cdw15 } = dwords(
     lba,
     byteLength / size,
-    transfer,
+    options,
   );
   return nvmeCommand(
     name,
-    namespace,
+    device,
     {
       opcode,
-      data,
+      data: pieces,
       metadata,
       buffer,
       timeoutMs,
@@ -169,11 +189,21 @@ export function transferBlocks<T = number>(
   );
 }
 
+/** Options that were read once, so that all of a command is of one mind. */
+type ReadOptions = BlockOptions & { protection: Protection };
+
+function blockOptions(
+  { protection = {}, forceUnitAccess, limitedRetry }: BlockOptions,
+): ReadOptions {
+  const read = { ...checkObject("protection", protection) };
+  return { protection: read, forceUnitAccess, limitedRetry };
+}
+
 /** Dwords 10 to 15 of commands on blocks: where, how many, and how. */
 function dwords(
   lba: number | bigint,
   blocks: number,
-  { protection = {}, forceUnitAccess, limitedRetry }: BlockOptions,
+  { protection, forceUnitAccess, limitedRetry }: ReadOptions,
   control = 0,
 ): Record<`cdw1${0 | 1 | 2 | 4 | 5}`, number> {
   checkU64("lba", lba);
@@ -219,7 +249,8 @@ export function writeZeroes(
   namespace: NvmeNamespace,
   range: BlockRange & { deallocate?: boolean },
 ): Command<number> {
-  const control = range.deallocate ? nvme.NVME_IO_DEAC : 0;
+  const { deallocate } = checkObject("range", range);
+  const control = deallocate ? nvme.NVME_IO_DEAC : 0;
   const opcode = nvme.nvme_cmd_write_zeroes;
   return onRange("WRITE ZEROES", opcode, namespace, range, control);
 }
@@ -231,13 +262,15 @@ function onRange(
   range: BlockRange,
   control = 0,
 ): Command<number> {
+  checkObject("namespace", namespace);
+  const { lba, blocks, timeoutMs } = checkObject("range", range);
   return nvmeCommand(
     name,
     namespace,
     {
       opcode,
-      timeoutMs: range.timeoutMs,
-      ...dwords(range.lba, range.blocks, range, control),
+      timeoutMs,
+      ...dwords(lba, blocks, blockOptions(range), control),
     },
     ({ res }) => res,
   );
@@ -290,14 +323,20 @@ const MAX_RANGES = 256;
  */
 export function datasetManagement(
   namespace: NvmeNamespace,
-  { ranges, deallocate, integralRead, integralWrite }: DatasetManagement,
+  management: DatasetManagement,
 ): Command<number> {
-  checkInteger("number of ranges", ranges.length, 1, MAX_RANGES);
+  const { ranges, deallocate, integralRead, integralWrite } = checkObject(
+    "management",
+    management,
+  );
+  const list = checkList("ranges", ranges);
+  checkInteger("number of ranges", list.length, 1, MAX_RANGES);
   const { nvme_dsm_range: range } = nvme;
   // Some drives read all that could be there, whatever the command says.
   const data = new Uint8Array(MAX_RANGES * sizeof(range));
   const view = new DataView(data.buffer);
-  ranges.forEach(({ lba, blocks, attributes = 0 }, i) => {
+  list.forEach((item, i) => {
+    const { lba, blocks, attributes = 0 } = checkObject("range", item);
     const at = i * sizeof(range);
     range.cattr.set(view, at, checkU32("attributes", attributes));
     range.nlb.set(view, at, checkInteger("blocks", blocks, 1, 0xffff_ffff));
@@ -308,7 +347,7 @@ export function datasetManagement(
     namespace,
     {
       opcode: nvme.nvme_cmd_dsm,
-      cdw10: ranges.length - 1,
+      cdw10: list.length - 1,
       cdw11: (deallocate ? nvme.NVME_DSMGMT_AD : 0) |
         (integralRead ? nvme.NVME_DSMGMT_IDR : 0) |
         (integralWrite ? nvme.NVME_DSMGMT_IDW : 0),

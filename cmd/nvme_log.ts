@@ -6,7 +6,7 @@
 
 import * as nvme from "../sys/nvme.ts";
 import { sizeof } from "../sys/struct.ts";
-import { checkInteger, checkU32 } from "../ring/check.ts";
+import { checkInteger, checkObject, checkU32 } from "../ring/check.ts";
 import type { Command, File } from "../ring/command.ts";
 import { text, u128 } from "./nvme_decode.ts";
 import { adminCommand } from "./nvme_passthru.ts";
@@ -117,11 +117,12 @@ export interface SmartLog {
  */
 export function smartLog(
   file: File,
-  { nsid = ALL_NAMESPACES }: {
+  options: {
     /** The namespace whose health is meant. Default: the whole controller. */
     nsid?: number;
   } = {},
 ): Command<SmartLog> {
+  const { nsid = ALL_NAMESPACES } = checkObject("options", options);
   checkU32("nsid", nsid);
   const { nvme_smart_log: f } = nvme;
   const lid = nvme.NVME_LOG_LID_SMART;
@@ -197,11 +198,12 @@ export interface ErrorLogEntry {
  */
 export function errorLog(
   file: File,
-  { maxEntries = 64 }: {
+  options: {
     /** Entries to read at most. */
     maxEntries?: number;
   } = {},
 ): Command<ErrorLogEntry[]> {
+  const { maxEntries = 64 } = checkObject("options", options);
   checkInteger("maxEntries", maxEntries, 1, 256);
   const { nvme_error_log_page: f } = nvme;
   return log(

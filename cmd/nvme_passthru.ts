@@ -24,7 +24,16 @@ import {
 } from "../sys/nvme_ioctl.ts";
 import { sizeof } from "../sys/struct.ts";
 import { iovec } from "../sys/uio.ts";
-import { checkBytes, checkInteger, checkU32, checkU8 } from "../ring/check.ts";
+import {
+  byteLengthOf,
+  checkBytes,
+  checkInteger,
+  checkList,
+  checkObject,
+  checkString,
+  checkU32,
+  checkU8,
+} from "../ring/check.ts";
 import {
   checkInside,
   Command,
@@ -37,7 +46,7 @@ import {
   scratchOperand,
 } from "../ring/command.ts";
 import { uringCmdAdvice } from "../ring/errors.ts";
-import type { NvmeNamespace } from "./nvme_device.ts";
+import { checkNamespace, type NvmeNamespace } from "./nvme_device.ts";
 import { NvmeError } from "./nvme_status.ts";
 import {
   checkAdmin,
@@ -122,11 +131,14 @@ export function passthru(
   target: File | NvmeNamespace,
   fields: NvmeFields,
 ): Command<bigint> {
-  const hex = `0x${checkU8("opcode", fields.opcode).toString(16)}`;
+  // Each is read once, so that what was checked is what the drive is told.
+  const read = { ...checkObject("fields", fields) };
+  const hex = `0x${checkU8("opcode", read.opcode).toString(16)}`;
+  const usual = isNamespace(target) ? hex : `ADMIN ${hex}`;
   return nvmeCommand(
-    fields.name ?? (isNamespace(target) ? hex : `ADMIN ${hex}`),
+    checkString("name", read.name ?? usual),
     target,
-    fields,
+    read,
     ({ extra1 }) => extra1,
   );
 }
@@ -166,7 +178,10 @@ export function adminCommand<T>(
   );
 }
 
-/** Makes any NVMe command, when it can be: see the contract above. */
+/**
+ * Makes any NVMe command, when it can be: see the contract above. Its fields are
+ * an object of the library's own, which does not change.
+ */
 export function nvmeCommand<T>(
   name: string,
   target: File | NvmeNamespace,
@@ -174,20 +189,19 @@ export function nvmeCommand<T>(
   decode: (completion: Completion) => T,
   own?: OwnData,
 ): Command<T> {
-  const namespace = isNamespace(target) ? target : null;
-  const file = isNamespace(target) ? target.file : target;
+  const namespace = isNamespace(target) ? checkNamespace(target) : null;
+  const file = namespace !== null ? namespace.file : target as File;
   const opcode = checkU8("opcode", fields.opcode);
   const op = `URING_CMD NVME ${name}`;
-  const { data: pieces, metadata, buffer } = fields;
+  const { metadata, buffer } = fields;
+  const pieces = piecesOf(fields.data);
   const dataBytes = own?.ownBytes ?? lengthOf(pieces);
   // A list of one piece is that piece, and no vectored command; of none, none.
-  const data = pieces && isList(pieces) && pieces.length < 2
-    ? pieces[0]
-    : pieces;
-  const vectored = data !== undefined && isList(data);
+  const data = isList(pieces) && pieces.length < 2 ? pieces[0] : pieces;
+  const vectored = isList(data);
   const metadataBytes = metadata === undefined
     ? 0
-    : checkBytes("metadata", metadata).length;
+    : byteLengthOf(checkBytes("metadata", metadata));
 
   const f = nvme_uring_cmd;
   payload.fill(0);
@@ -252,15 +266,20 @@ export function nvmeCommand<T>(
   });
 }
 
-function isList(data: NvmeData): data is readonly Uint8Array[] {
-  return Array.isArray(data);
+/** Memory of a command, in a list that is the caller's no more. */
+export function piecesOf(data: NvmeData | undefined): NvmeData | undefined {
+  return isList(data) ? checkList("data", data) : data;
+}
+
+function isList(data: NvmeData | undefined): data is readonly Uint8Array[] {
+  return typeof data === "object" && Array.isArray(data);
 }
 
 /** Bytes in all of the pieces, none of which may be detached. */
 export function lengthOf(data: NvmeData | undefined): number {
   if (data === undefined) return 0;
   if (isList(data)) return lengthOfList(data);
-  const { length } = checkBytes("data", data);
+  const length = byteLengthOf(checkBytes("data", data));
   return checkInteger("length of data", length, 0, 0xffff_ffff);
 }
 
@@ -272,7 +291,7 @@ function lengthOfList(pieces: readonly Uint8Array[]): number {
     );
   }
   let sum = 0;
-  for (const piece of pieces) sum += checkBytes("data", piece).length;
+  for (const piece of pieces) sum += byteLengthOf(checkBytes("data", piece));
   return checkInteger("length of data", sum, 0, 0xffff_ffff);
 }
 
@@ -283,8 +302,8 @@ function vector(
 ): Operand[] {
   const bytes = new Uint8Array(pieces.length * sizeof(iovec));
   const view = new DataView(bytes.buffer);
-  pieces.forEach(({ length }, i) =>
-    iovec.iov_len.set(view, i * sizeof(iovec), length)
+  pieces.forEach((piece, i) =>
+    iovec.iov_len.set(view, i * sizeof(iovec), byteLengthOf(piece))
   );
   const array = operand(ADDR, { bytes, kernel: "reads" });
   return [
@@ -307,7 +326,9 @@ function nsidOf(
       `NVME ${name} needs nsid: the number of a namespace, or 0 for none`,
     );
   }
-  if (nsid === undefined || nsid === namespace.nsid) return namespace.nsid;
+  if (nsid === undefined || checkU32("nsid", nsid) === namespace.nsid) {
+    return namespace.nsid;
+  }
   throw new RangeError(
     `nsid is ${nsid}, and the node is that of namespace ${namespace.nsid}`,
   );

@@ -13,6 +13,7 @@ import {
   NVME_SCT_PATH,
   NVME_SCT_VS,
 } from "../sys/nvme.ts";
+import { checkInteger, checkString, checkU8 } from "../ring/check.ts";
 
 /**
  * The status of a command that an NVMe drive has refused or failed. It is the
@@ -55,6 +56,9 @@ export class NvmeError extends Error {
 
   /** Makes the error of a status as the driver passes it on: without its phase. */
   constructor(op: string, fd: number, status: number, result = 0n) {
+    checkString("op", op);
+    checkInteger("fd", fd, -0x8000_0000, 0x7fff_ffff);
+    checkInteger("status", status, -0x8000_0000, 0x7fff_ffff);
     const type = status >> 8 & 7;
     const code = status & 0xff;
     const statusName = nvmeStatusName(type, code);
@@ -78,6 +82,8 @@ export class NvmeError extends Error {
 
 /** What the NVMe specifications call a status. */
 export function nvmeStatusName(type: number, code: number): string {
+  checkInteger("type", type, 0, 7);
+  checkU8("code", code);
   const name = NAMES.get(type)?.get(code);
   if (name !== undefined) return name;
   const hex = `0x${code.toString(16).padStart(2, "0")}`;

@@ -6,7 +6,12 @@
 
 import * as nvme from "../sys/nvme.ts";
 import { high, low, sizeof } from "../sys/struct.ts";
-import { checkInteger, checkName, checkU64 } from "../ring/check.ts";
+import {
+  checkInteger,
+  checkName,
+  checkObject,
+  checkU64,
+} from "../ring/check.ts";
 import type { Command } from "../ring/command.ts";
 import type { NvmeNamespace } from "./nvme_device.ts";
 import { type BlockTransfer, transferBlocks } from "./nvme_io.ts";
@@ -72,13 +77,14 @@ const DEFAULT_ZONES = 63;
  */
 export function zoneManagementReceive(
   namespace: NvmeNamespace,
-  { lba, maxZones = DEFAULT_ZONES }: {
+  options: {
     /** A logical block of the first zone. */
     lba: number | bigint;
     /** Zones to list at most. */
     maxZones?: number;
   },
 ): Command<ZoneReport> {
+  const { lba, maxZones = DEFAULT_ZONES } = checkObject("options", options);
   checkU64("lba", lba);
   checkInteger("maxZones", maxZones, 1, 65535);
   const { nvme_zone_report: head, nvme_zns_desc: desc } = nvme;
@@ -146,13 +152,14 @@ const SELECT_ALL = 1 << 8;
  */
 export function zoneManagementSend(
   namespace: NvmeNamespace,
-  { lba, action }: {
+  options: {
     /** The first logical block of the zone, or all zones. */
     lba: number | bigint | "all";
     /** What to do to it. */
     action: ZoneAction;
   },
 ): Command<number> {
+  const { lba, action } = checkObject("options", options);
   checkName("action", action, ACTIONS);
   const all = lba === "all";
   const first = all ? 0 : checkU64("lba", lba);

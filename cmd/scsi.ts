@@ -34,9 +34,21 @@
  * @module
  */
 
-import { checkBytes, checkInteger, checkU8 } from "../ring/check.ts";
+import {
+  checkBytes,
+  checkInteger,
+  checkObject,
+  checkU8,
+  viewOf,
+} from "../ring/check.ts";
 import type { Command, File, FixedBuffer } from "../ring/command.ts";
-import { answer, answerOf, dataOperand, make } from "./scsi_command.ts";
+import {
+  answer,
+  answerOf,
+  dataOperand,
+  make,
+  partsOf,
+} from "./scsi_command.ts";
 import type { ScsiOptions, ScsiResult } from "./scsi_command.ts";
 
 export {
@@ -99,10 +111,12 @@ export interface ScsiRequest extends ScsiOptions {
  * and the file is not a bsg node, or is open for reading only.
  */
 export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
-  const { dataIn, dataOut, buffer, timeoutMs } = request;
-  const { length } = checkBytes("cdb", request.cdb);
-  checkInteger("length of cdb", length, 6, 32);
-  const cdb = request.cdb.slice();
+  const { cdb: given, dataIn, dataOut, buffer, timeoutMs } = checkObject(
+    "request",
+    request,
+  );
+  const cdb = viewOf(checkBytes("cdb", given)).slice();
+  checkInteger("length of cdb", cdb.length, 6, 32);
   if (dataIn !== undefined && dataOut !== undefined) {
     throw new TypeError(
       "a SCSI command has dataIn or dataOut: the kernel takes none with both",
@@ -132,7 +146,7 @@ export function testUnitReady(
   file: File,
   options: ScsiOptions = {},
 ): Command<void> {
-  return make(file, new Uint8Array(6), options, () => {});
+  return make(file, new Uint8Array(6), partsOf(options), () => {});
 }
 
 /** What a device says that it is. */
@@ -169,7 +183,7 @@ export function inquiry(
 ): Command<Inquiry> {
   // Every device has these 36 bytes, and some fail when asked for more.
   const cdb = Uint8Array.of(0x12, 0, 0, 0, 36, 0);
-  return make(file, cdb, { ...options, data: answer(36) }, (_, completion) => {
+  return make(file, cdb, partsOf(options, answer(36)), (_, completion) => {
     const view = answerOf(completion);
     return {
       peripheralType: view.getUint8(0) & 0x1f,
@@ -213,11 +227,11 @@ export function vpdPage(
   file: File,
   options: ScsiOptions & { page: number; byteLength?: number },
 ): Command<Uint8Array> {
-  const { page, byteLength = 252 } = options;
+  const { page, byteLength = 252 } = checkObject("options", options);
   checkU8("page", page);
   checkInteger("byteLength", byteLength, 4, 0xffff);
   const cdb = Uint8Array.of(0x12, 1, page, byteLength >> 8, byteLength, 0);
-  const parts = { ...options, data: answer(byteLength) };
+  const parts = partsOf(options, answer(byteLength));
   return make(file, cdb, parts, ({ transferred }, completion) => {
     const view = answerOf(completion);
     // Not every driver counts what did not come.

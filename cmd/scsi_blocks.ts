@@ -5,9 +5,22 @@
  */
 
 import { high, low } from "../sys/struct.ts";
-import { checkInteger, checkU32, checkU64 } from "../ring/check.ts";
-import type { Command, File, FixedBuffer, Operand } from "../ring/command.ts";
-import { answer, answerOf, dataOperand, make } from "./scsi_command.ts";
+import {
+  checkInteger,
+  checkList,
+  checkObject,
+  checkU32,
+  checkU64,
+  shown,
+} from "../ring/check.ts";
+import type { Command, File, FixedBuffer } from "../ring/command.ts";
+import {
+  answer,
+  answerOf,
+  dataOperand,
+  make,
+  partsOf,
+} from "./scsi_command.ts";
 import type { ScsiOptions } from "./scsi_command.ts";
 
 /** How large a block device is. */
@@ -54,7 +67,7 @@ export function readCapacity(
   const cdb = new Uint8Array(16);
   cdb.set([0x9e, 0x10], 0); // SERVICE ACTION IN(16), READ CAPACITY(16)
   cdb[13] = 32; // allocation length
-  return make(file, cdb, { ...options, data: answer(32) }, (_, completion) => {
+  return make(file, cdb, partsOf(options, answer(32)), (_, completion) => {
     const view = answerOf(completion);
     const blockSize = view.getUint32(8);
     const protection = view.getUint8(12);
@@ -93,7 +106,7 @@ export function readCapacity10(
 ): Command<Capacity> {
   const cdb = new Uint8Array(10);
   cdb[0] = 0x25;
-  return make(file, cdb, { ...options, data: answer(8) }, (_, completion) => {
+  return make(file, cdb, partsOf(options, answer(8)), (_, completion) => {
     const view = answerOf(completion);
     return capacity(BigInt(view.getUint32(0)), view.getUint32(4));
   });
@@ -145,8 +158,7 @@ export function read(
   into: Uint8Array,
   options: TransferOptions,
 ): Command<number> {
-  const data = dataOperand("dataIn", into);
-  return transfer(file, data, { 10: 0x28, 16: 0x88 }, options);
+  return transfer(file, "dataIn", into, { 10: 0x28, 16: 0x88 }, options);
 }
 
 /**
@@ -174,18 +186,23 @@ export function write(
   data: Uint8Array,
   options: TransferOptions,
 ): Command<number> {
-  const operand = dataOperand("dataOut", data);
-  return transfer(file, operand, { 10: 0x2a, 16: 0x8a }, options);
+  return transfer(file, "dataOut", data, { 10: 0x2a, 16: 0x8a }, options);
 }
 
 function transfer(
   file: File,
-  data: Operand,
+  name: "dataIn" | "dataOut",
+  bytes: Uint8Array,
   opcodes: Readonly<Record<10 | 16, number>>,
   options: TransferOptions,
 ): Command<number> {
-  const { blockSize, forceUnitAccess, buffer, timeoutMs } = options;
-  const lba = checkU64("lba", options.lba);
+  const { lba, blockSize, forceUnitAccess, buffer, timeoutMs } = checkObject(
+    "options",
+    options,
+  );
+  const { cdbLength: wanted } = options;
+  const data = dataOperand(name, bytes);
+  checkU64("lba", lba);
   checkInteger("blockSize", blockSize, 1, 0xffff_ffff);
   const blocks = data.byteLength / blockSize;
   if (!Number.isInteger(blocks)) {
@@ -195,9 +212,9 @@ function transfer(
     );
   }
   const short = high(lba) === 0 && blocks <= 0xffff;
-  const { cdbLength = short ? 10 : 16 } = options;
+  const cdbLength = wanted ?? (short ? 10 : 16);
   if (cdbLength !== 10 && cdbLength !== 16) {
-    throw new RangeError(`cdbLength must be 10 or 16, not ${cdbLength}`);
+    throw new RangeError(`cdbLength must be 10 or 16, not ${shown(cdbLength)}`);
   }
   if (cdbLength === 10 && !short) {
     throw new RangeError(
@@ -238,7 +255,7 @@ export function synchronizeCache(
 ): Command<void> {
   const cdb = new Uint8Array(10); // Neither an address nor a length: all of it.
   cdb[0] = 0x35;
-  return make(file, cdb, options, () => {});
+  return make(file, cdb, partsOf(options), () => {});
 }
 
 /** A range of blocks. */
@@ -275,12 +292,14 @@ export function unmap(
   ranges: readonly BlockRange[],
   options: ScsiOptions = {},
 ): Command<void> {
-  checkInteger("number of ranges", ranges.length, 1, MAX_RANGES);
-  const list = new Uint8Array(8 + 16 * ranges.length);
+  const items = checkList("ranges", ranges);
+  checkInteger("number of ranges", items.length, 1, MAX_RANGES);
+  const list = new Uint8Array(8 + 16 * items.length);
   const view = new DataView(list.buffer);
   view.setUint16(0, list.length - 2);
   view.setUint16(2, list.length - 8);
-  ranges.forEach(({ lba, blocks }, i) => {
+  items.forEach((item, i) => {
+    const { lba, blocks } = checkObject("range", item);
     view.setBigUint64(8 + 16 * i, BigInt(checkU64("lba", lba)));
     view.setUint32(16 + 16 * i, checkU32("blocks", blocks));
   });
@@ -288,5 +307,5 @@ export function unmap(
   cdb[0] = 0x42;
   new DataView(cdb.buffer).setUint16(7, list.length);
   const data = dataOperand("dataOut", list);
-  return make(file, cdb, { ...options, data }, () => {});
+  return make(file, cdb, partsOf(options, data), () => {});
 }

@@ -21,7 +21,12 @@ import {
   IORING_URING_CMD_FIXED,
 } from "../sys/io_uring.ts";
 import { high, low, sizeof } from "../sys/struct.ts";
-import { checkBytes, checkInteger } from "../ring/check.ts";
+import {
+  byteLengthOf,
+  checkBytes,
+  checkInteger,
+  checkObject,
+} from "../ring/check.ts";
 import {
   checkInside,
   Command,
@@ -92,7 +97,7 @@ export function dataOperand(
   name: "dataIn" | "dataOut",
   bytes: Uint8Array,
 ): Operand {
-  const { length } = checkBytes(name, bytes);
+  const length = byteLengthOf(checkBytes(name, bytes));
   checkInteger(`length of ${name}`, length, 1, MAX_LENGTH);
   return name === "dataIn"
     ? operand(DATA_IN_AT, { bytes, kernel: "writes" })
@@ -102,6 +107,12 @@ export function dataOperand(
 /** Memory of the command's own, which {@linkcode answerOf} shows its decoder. */
 export function answer(byteLength: number): Operand {
   return scratchOperand(DATA_IN_AT, byteLength);
+}
+
+/** Options of the caller's, each read once, and the memory that goes with them. */
+export function partsOf(options: ScsiOptions, data?: Operand): Parts {
+  const { timeoutMs } = checkObject("options", options);
+  return { timeoutMs, data };
 }
 
 /** What a device answered, in memory that is used again after `decode`. */

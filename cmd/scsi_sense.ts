@@ -5,6 +5,15 @@
  * @module
  */
 
+import {
+  checkBytes,
+  checkInteger,
+  checkObject,
+  checkString,
+  checkU32,
+  checkU8,
+  viewOf,
+} from "../ring/check.ts";
 import { hex, hostStatusName, senseKeyName } from "./scsi_names.ts";
 import { senseText, statusName } from "./scsi_names.ts";
 
@@ -76,6 +85,10 @@ export interface ScsiSense {
  * ```
  */
 export function decodeSense(bytes: Uint8Array): ScsiSense | null {
+  return decode(viewOf(checkBytes("bytes", bytes)));
+}
+
+function decode(bytes: Uint8Array): ScsiSense | null {
   const code = bytes[0] & 0x7f;
   if (!(code >= 0x70 && code <= 0x73)) return null;
   // Byte 7 says where it ends. What is not there, of what could be, is zeros.
@@ -222,8 +235,23 @@ export class ScsiError extends Error {
 
   /** Makes the error of an outcome that is no success. */
   constructor(op: string, fd: number, outcome: ScsiOutcome) {
-    const { status, hostStatus, sense, residual } = outcome;
-    super(`${op} on fd ${fd}: ${explain(outcome)}`);
+    const { status, hostStatus, sense, residual } = checkObject(
+      "outcome",
+      outcome,
+    );
+    checkString("op", op);
+    checkInteger("fd", fd, -0x8000_0000, 0x7fff_ffff);
+    checkU8("status", status);
+    checkU8("hostStatus", hostStatus);
+    checkU32("residual", residual);
+    if (sense !== null) {
+      checkU8("sense.key", checkObject("sense", sense).key);
+      checkU8("sense.asc", sense.asc);
+      checkU8("sense.ascq", sense.ascq);
+    }
+    super(
+      `${op} on fd ${fd}: ${explain({ status, hostStatus, sense, residual })}`,
+    );
     this.status = status;
     this.statusName = statusName(status);
     this.hostStatus = hostStatus;

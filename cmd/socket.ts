@@ -29,7 +29,14 @@ import * as E from "../sys/errno.ts";
 import * as uapi from "../sys/io_uring.ts";
 import { SOL_SOCKET } from "../sys/socket.ts";
 import { optionUnit, SOCKADDR_MAX, socketOption } from "../sys/socket_calls.ts";
-import { checkBytes, checkFd, checkInteger, checkU32 } from "../ring/check.ts";
+import {
+  byteLengthOf,
+  checkBytes,
+  checkFd,
+  checkInteger,
+  checkObject,
+  checkU32,
+} from "../ring/check.ts";
 import {
   Command,
   type File,
@@ -150,8 +157,9 @@ export interface SocketOptionQuery {
  */
 export function getsockopt(
   file: File,
-  { level, optname, length }: SocketOptionQuery,
+  query: SocketOptionQuery,
 ): Command<Uint8Array> {
+  const { level, optname, length } = checkObject("query", query);
   checkInteger("length", length, 0, 65536);
   const unit = optionUnit(level, optname);
   const optlen = Math.floor(length / unit);
@@ -176,8 +184,9 @@ export function getsockopt(
  */
 export function getsockoptSync(
   fd: number,
-  { level, optname, length }: SocketOptionQuery,
+  query: SocketOptionQuery,
 ): Uint8Array {
+  const { level, optname, length } = checkObject("query", query);
   checkInteger("length", length, 0, 32768);
   checkU32("level", level);
   checkU32("optname", optname);
@@ -197,16 +206,17 @@ export function setsockopt(
   file: File,
   option: { level: number; optname: number; value: Uint8Array | number },
 ): Command<number> {
-  const { level, optname, value } = option;
-  const bytes = typeof value === "number" ? int(value) : value;
-  checkBytes("value", bytes);
+  const { level, optname, value } = checkObject("option", option);
+  const bytes = typeof value === "number"
+    ? int(value)
+    : checkBytes("value", value);
   return new Command({
     name: "URING_CMD SETSOCKOPT",
     opcode: uapi.IORING_OP_URING_CMD,
     file,
     off: uapi.SOCKET_URING_OP_SETSOCKOPT,
     addr: levelAndName(level, optname),
-    fileIndex: bytes.length,
+    fileIndex: checkInteger("length of value", byteLengthOf(bytes), 0, MAX_INT),
     operands: [operand(optval.offset, { bytes, kernel: "reads" })],
     advice: optionAdvice,
   });
@@ -314,6 +324,9 @@ export function txTimestamps(file: File): Command<TxTimestamp> {
 
 /** SCM_TSTAMP_SND, SCM_TSTAMP_SCHED, SCM_TSTAMP_ACK, SCM_TSTAMP_COMPLETION. */
 const TYPES = ["sent", "scheduled", "acknowledged", "sent"] as const;
+
+/** The kernel takes the length of an option as an `int`. */
+const MAX_INT = 0x7fff_ffff;
 
 /** The four bytes of an `int`. */
 function int(value: number): Uint8Array {

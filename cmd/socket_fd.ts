@@ -8,6 +8,7 @@ import {
 } from "../sys/socket.ts";
 import { openDescriptors } from "../sys/file.ts";
 import { socketName, socketOption } from "../sys/socket_calls.ts";
+import { checkObject, checkString, shown } from "../ring/check.ts";
 import { decodeSockaddr, encodeSockaddr } from "../ring/sockaddr.ts";
 
 /** What {@linkcode socketFd} can find: by the addresses that it tells. */
@@ -81,17 +82,17 @@ export function socketFd(conn: SocketLike): number {
 }
 
 function looksOf(conn: SocketLike): Looks {
-  if (typeof conn !== "object" || conn === null) {
-    throw new TypeError(`not a connection: ${String(conn)}`);
-  }
+  checkObject("conn", conn);
   if ("localAddr" in conn) {
-    const local = addressKey(conn.localAddr);
-    const remote = addressKey(conn.remoteAddr);
-    return { local, remote, type: typeOf(conn.localAddr), listens: false };
+    const { localAddr, remoteAddr } = conn;
+    const local = addressKey("localAddr", localAddr);
+    const remote = addressKey("remoteAddr", remoteAddr);
+    return { local, remote, type: typeOf(localAddr), listens: false };
   }
   if ("addr" in conn) {
-    const local = addressKey(conn.addr);
-    const type = typeOf(conn.addr);
+    const { addr } = conn;
+    const local = addressKey("addr", addr);
+    const type = typeOf(addr);
     return { local, remote: null, type, listens: type === SOCK_STREAM };
   }
   const { localAddress, localPort, remoteAddress, remotePort } = conn;
@@ -129,13 +130,15 @@ function typeOf({ transport }: Deno.Addr): number {
   return transport === "tcp" || transport === "unix" ? SOCK_STREAM : SOCK_DGRAM;
 }
 
-function addressKey(address: Deno.Addr): string {
-  if (typeof address !== "object" || address === null) {
-    throw new TypeError(`not an address: ${String(address)}`);
+function addressKey(name: string, address: Deno.Addr): string {
+  checkObject(name, address);
+  if ("path" in address) {
+    const { path } = address; // Deno has `null` for none.
+    return pathKey(path === null ? path : checkString("path", path));
   }
-  if ("path" in address) return pathKey(address.path);
   if ("hostname" in address) return ipKey(address.hostname, address.port);
-  throw new TypeError(`sockets of ${address.transport} are not found here`);
+  const { transport } = address;
+  throw new TypeError(`sockets of ${shown(transport)} are not found here`);
 }
 
 function pathKey(path: string | null): string {
@@ -144,7 +147,7 @@ function pathKey(path: string | null): string {
 
 /** An address as text that is the same however it was written. */
 function ipKey(hostname: string, port: number): string {
-  const [ip] = String(hostname).split("%"); // Without the scope.
+  const [ip] = checkString("hostname", hostname).split("%"); // Without the scope.
   return keyOf(encodeSockaddr({ hostname: ip, port }));
 }
 

@@ -5,14 +5,20 @@
  */
 
 import * as uapi from "../sys/io_uring.ts";
-import { type Field, isPointer, type PointerField } from "../sys/struct.ts";
+import { Field, isPointer, type PointerField } from "../sys/struct.ts";
 import {
+  byteLengthOf,
   checkBytes,
+  checkFunction,
   checkInteger,
+  checkObject,
+  checkString,
   checkU16,
   checkU32,
   checkU64,
   checkU8,
+  shown,
+  viewOf,
 } from "../ring/check.ts";
 import {
   Command,
@@ -25,19 +31,28 @@ import {
 } from "../ring/command.ts";
 import { uringCmdAdvice } from "../ring/errors.ts";
 
-const { addr, addr3, cmd } = uapi.io_uring_sqe;
+const sqe = uapi.io_uring_sqe;
 
 /** Payload in a 64-byte SQE, and in a 128-byte one. */
 const INLINE_MAX = 80;
 
 /** An address that the caller vouches for. */
 export class UnsafeAddress {
-  /** The address, or any other 64-bit value. */
-  readonly value: number | bigint;
+  readonly #value: number | bigint;
 
   /** Made by {@linkcode unsafeAddress}. */
   constructor(value: number | bigint) {
-    this.value = checkU64("address", value);
+    this.#value = checkU64("address", value);
+  }
+
+  /** The address, or any other 64-bit value. */
+  get value(): number | bigint {
+    return this.#value;
+  }
+
+  /** `true` for such an address, and not for what only looks like one. */
+  static is(value: unknown): value is UnsafeAddress {
+    return typeof value === "object" && value !== null && #value in value;
   }
 }
 
@@ -121,50 +136,76 @@ export interface UringCmdFields<T = number> {
  * @throws {RangeError} when the payload has more than 80 bytes.
  */
 export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
-  const { level, optname, payload } = fields;
-  excludes("addr", fields.addr, "level or optname", level ?? optname);
-  excludes("optlen", fields.optlen, "file_index", fields.file_index);
-  excludes("addr3", fields.addr3, "optval", fields.optval);
-  const last = fields.addr3 ?? fields.optval;
-  const lastName = fields.optval === undefined ? "addr3" : "optval";
+  // Each is read once, so that what was checked is what the kernel is told.
+  const {
+    fd,
+    cmd_op,
+    addr,
+    level,
+    optname,
+    len = 0,
+    uring_cmd_flags,
+    buf_index,
+    personality = 0,
+    optlen,
+    file_index,
+    addr3,
+    optval,
+    payload,
+    sqe_flags = 0,
+    ioprio = 0,
+    cqe32,
+    name,
+    decode,
+  } = checkObject("fields", fields);
+  excludes("addr", addr, "level or optname", level ?? optname);
+  excludes("optlen", optlen, "file_index", file_index);
+  excludes("addr3", addr3, "optval", optval);
+  const last = addr3 ?? optval;
+  const lastName = optval === undefined ? "addr3" : "optval";
   excludes("payload", payload, "addr3 or optval", last);
-  if (payload !== undefined) {
-    checkPayload(checkBytes("payload", payload).length);
-  }
-
-  checkOptionLength(fields);
 
   const operands: Operand[] = [];
-  const buffer = fields.buf_index;
-  const fixed = buffer !== undefined ? uapi.IORING_URING_CMD_FIXED : 0;
-  const opFlags = checkU32("uring_cmd_flags", fields.uring_cmd_flags ?? fixed);
+  const first = address("addr", sqe.addr.offset, addr, operands);
+  const third = address(lastName, sqe.addr3.offset, last, operands);
+  // From here on, no code of the caller's runs that could change an array.
+  if (payload !== undefined) {
+    checkPayload(byteLengthOf(checkBytes("payload", payload)));
+  }
+  if (optval !== undefined && !UnsafeAddress.is(optval)) {
+    checkOptionLength(optlen, operands[operands.length - 1].byteLength);
+  }
+  const fixed = buf_index !== undefined ? uapi.IORING_URING_CMD_FIXED : 0;
+  const opFlags = checkU32("uring_cmd_flags", uring_cmd_flags ?? fixed);
   if (fixed && !(opFlags & (fixed | uapi.IORING_URING_CMD_MULTISHOT))) {
     throw new TypeError("buf_index needs IORING_URING_CMD_FIXED or MULTISHOT");
   }
-  const hex = checkU32("cmd_op", fields.cmd_op).toString(16);
+  const hex = checkU32("cmd_op", cmd_op).toString(16);
   return new Command<T>({
-    name: `URING_CMD ${fields.name ?? `0x${hex}`}`,
+    name: `URING_CMD ${
+      name === undefined ? `0x${hex}` : checkString("name", name)
+    }`,
     opcode: uapi.IORING_OP_URING_CMD,
-    file: fields.fd,
-    flags: checkSqeFlags(fields.sqe_flags ?? 0),
-    ioprio: checkU16("ioprio", fields.ioprio ?? 0),
-    off: fields.cmd_op,
+    file: fd,
+    flags: checkSqeFlags(sqe_flags),
+    ioprio: checkU16("ioprio", ioprio),
+    off: cmd_op,
     addr: level !== undefined || optname !== undefined
       ? socketOption(level ?? 0, optname ?? 0)
-      : address("addr", addr.offset, fields.addr, operands),
-    len: checkU32("len", fields.len ?? 0),
+      : first,
+    len: checkU32("len", len),
     opFlags,
-    ...bufferOf(buffer),
-    personality: checkU16("personality", fields.personality ?? 0),
-    fileIndex: fields.optlen === undefined
-      ? checkU32("file_index", fields.file_index ?? 0)
-      : checkU32("optlen", fields.optlen),
-    addr3: address(lastName, addr3.offset, last, operands),
+    ...bufferOf(buf_index),
+    personality: checkU16("personality", personality),
+    fileIndex: optlen === undefined
+      ? checkU32("file_index", file_index ?? 0)
+      : checkU32("optlen", optlen),
+    addr3: third,
     payload,
     operands,
-    cqe32: fields.cqe32,
+    cqe32,
     multishot: (opFlags & uapi.IORING_URING_CMD_MULTISHOT) !== 0,
-    decode: fields.decode,
+    decode,
     advice: uringCmdAdvice,
   });
 }
@@ -180,7 +221,7 @@ function bufferOf(
   buffer: FixedBuffer | number | undefined,
 ): { buffer?: FixedBuffer; bufIndex?: number } {
   if (buffer === undefined) return {};
-  if (buffer instanceof FixedBuffer) return { buffer };
+  if (FixedBuffer.is(buffer)) return { buffer };
   return { bufIndex: checkU16("buf_index", buffer) };
 }
 
@@ -190,14 +231,9 @@ function excludes(a: string, one: unknown, b: string, other: unknown): void {
 }
 
 /** `optlen` is the length of what `optval` points at, of all that is known. */
-function checkOptionLength({ optlen, optval }: UringCmdFields<unknown>): void {
-  if (optlen === undefined || optval === undefined) return;
-  if (optval instanceof UnsafeAddress || !(optval.bytes?.length < optlen)) {
-    return;
-  }
-  throw new RangeError(
-    `optlen is ${optlen}, and optval has ${optval.bytes.length} bytes`,
-  );
+function checkOptionLength(optlen: number | undefined, there: number): void {
+  if (optlen === undefined || there >= checkU32("optlen", optlen)) return;
+  throw new RangeError(`optlen is ${optlen}, and optval has ${there} bytes`);
 }
 
 function checkPayload(byteLength: number): void {
@@ -232,20 +268,24 @@ function address(
   inside = -1,
 ): number | bigint {
   if (value === undefined) return 0;
-  if (value instanceof UnsafeAddress) return value.value;
+  if (UnsafeAddress.is(value)) return value.value;
   if (typeof value !== "object" || value === null) {
     throw new TypeError(
       `${name} is an address: pass { bytes, kernel: "reads" | "writes" | ` +
         '"both" }, or wrap the number in unsafeAddress()',
     );
   }
-  if (!["reads", "writes", "both"].includes(value.kernel)) {
+  const { bytes, kernel } = value;
+  if (!KERNEL.has(kernel)) {
     throw new TypeError(`${name}.kernel must be "reads", "writes" or "both"`);
   }
-  checkBytes(`${name}.bytes`, value.bytes);
-  operands.push(operand(at, value, { inside }));
+  checkBytes(`${name}.bytes`, bytes);
+  operands.push(operand(at, { bytes, kernel }, { inside }));
   return 0;
 }
+
+/** What a kernel may do with memory. */
+const KERNEL = new Set<Memory["kernel"]>(["reads", "writes", "both"]);
 
 /** Named fields of a struct, made with `u8(offset)`, `pointer(offset)`, ... */
 export type Layout = { readonly [name: string]: Field };
@@ -318,49 +358,58 @@ export function defineCommand<
 >(
   definition: CommandDefinition<I, S, T>,
 ): (fd: File, values?: Values<I & S>) => Command<T> {
-  const { inline, indirect, decode } = definition;
+  const { name, cmdOp, len = 0, cqe32, decode } = checkObject(
+    "definition",
+    definition,
+  );
+  const inline = placesOf("inline", definition.inline);
+  const indirect = placesOf("indirect", definition.indirect);
+  checkString("name", name);
+  checkU32("cmdOp", cmdOp);
+  checkU32("len", len);
+  checkFunction("decode", decode);
   const inlineSize = sizeOf(inline);
   const indirectSize = sizeOf(indirect);
   checkPayload(inlineSize);
-  for (const [name, field] of Object.entries(inline ?? {})) {
-    if (Object.hasOwn(indirect ?? {}, name)) {
+  checkInteger("bytes of indirect", indirectSize, 0, INDIRECT_MAX);
+  const known = new Set(indirect?.map(({ name }) => name));
+  for (const { name, offset, pointer } of inline ?? []) {
+    if (known.has(name)) {
       throw new TypeError(`both layouts have a field called ${name}`);
     }
-    if (isPointer(field) && field.offset % 4 !== 0) {
+    known.add(name);
+    if (pointer && offset % 4 !== 0) {
       throw new RangeError(
-        `${name} is a pointer at byte ${field.offset} of the payload, where ` +
-          "an address needs a multiple of 4",
+        `${name} is a pointer at byte ${offset} of the payload, where an ` +
+          "address needs a multiple of 4",
       );
     }
   }
   return (fd, values = {}) => {
-    for (const name of Object.keys(values)) {
-      if (
-        !Object.hasOwn(inline ?? {}, name) &&
-        !Object.hasOwn(indirect ?? {}, name)
-      ) {
-        throw new TypeError(`${definition.name} has no field called ${name}`);
+    for (const field of Object.keys(checkObject("values", values))) {
+      if (!known.has(field)) {
+        throw new TypeError(`${name} has no field called ${field}`);
       }
     }
     const operands: Operand[] = [];
     if (indirect) {
       const bytes = new Uint8Array(indirectSize);
       // What the kernel writes is for `decode`, and not for the next run.
-      const memory = operand(addr.offset, { bytes, kernel: "both" });
+      const memory = operand(sqe.addr.offset, { bytes, kernel: "both" });
       operands.push({ ...memory, writes: false });
       encode(indirect, values, bytes, operands, 0, 0);
     }
     const payload = new Uint8Array(inlineSize);
-    encode(inline, values, payload, operands, cmd.offset, -1);
+    encode(inline, values, payload, operands, sqe.cmd.offset, -1);
     return new Command<T>({
-      name: `URING_CMD ${definition.name}`,
+      name: `URING_CMD ${name}`,
       opcode: uapi.IORING_OP_URING_CMD,
       file: fd,
-      off: checkU32("cmdOp", definition.cmdOp),
-      len: checkU32("len", definition.len ?? 0),
+      off: cmdOp,
+      len,
       payload,
       operands,
-      cqe32: definition.cqe32,
+      cqe32,
       decode: decode &&
         ((completion) =>
           decode(completion, readBack(indirect, completion) as Read<S>)),
@@ -369,15 +418,43 @@ export function defineCommand<
   };
 }
 
+/** A field of a layout, as it was when the command was defined. */
+interface Place {
+  readonly name: string;
+  readonly field: Field;
+  readonly offset: number;
+  readonly size: number;
+  readonly pointer: boolean;
+}
+
+/** Bytes of a struct that a command points at, at most. */
+const INDIRECT_MAX = 1 << 20;
+
+function placesOf(which: string, layout: Layout | undefined) {
+  if (layout === undefined) return undefined;
+  return Object.entries(checkObject(which, layout)).map(
+    ([name, field]): Place => {
+      if (typeof field !== "object" || !(field instanceof Field)) {
+        throw new TypeError(
+          `${name} must be a field, such as u8(0), not ${shown(field)}`,
+        );
+      }
+      const { offset, size } = field;
+      checkInteger(`offset of ${name}`, offset, 0, Number.MAX_SAFE_INTEGER);
+      checkInteger(`size of ${name}`, size, 0, Number.MAX_SAFE_INTEGER);
+      return { name, field, offset, size, pointer: isPointer(field) };
+    },
+  );
+}
+
 /** Bytes up to the end of the last field. */
-function sizeOf(layout: Layout | undefined): number {
-  const ends = Object.values(layout ?? {}).map((f) => f.offset + f.size);
-  return Math.max(0, ...ends);
+function sizeOf(places: readonly Place[] | undefined): number {
+  return Math.max(0, ...(places ?? []).map((f) => f.offset + f.size));
 }
 
 /** Writes values into a struct; its pointers become operands. */
 function encode(
-  layout: Layout | undefined,
+  places: readonly Place[] | undefined,
   values: Record<string, unknown>,
   bytes: Uint8Array,
   operands: Operand[],
@@ -385,15 +462,15 @@ function encode(
   inside: number,
 ): void {
   const view = new DataView(bytes.buffer);
-  for (const [name, field] of Object.entries(layout ?? {})) {
+  for (const { name, field, offset, size, pointer } of places ?? []) {
     const value = Object.hasOwn(values, name) ? values[name] : undefined;
     if (value === undefined) continue;
-    if (isPointer(field)) {
-      const at = base + field.offset;
+    if (pointer) {
+      const at = base + offset;
       const number = address(name, at, value as Address, operands, inside);
       field.set(view, 0, number);
     } else {
-      field.set(view, 0, checkValue(name, field, value, view));
+      field.set(view, 0, checkValue(name, field, size, value, view));
     }
   }
 }
@@ -402,14 +479,16 @@ function encode(
 function checkValue(
   name: string,
   field: Field,
+  size: number,
   value: unknown,
   view: DataView,
 ): unknown {
-  const { size, signed } = field;
+  const { signed } = field;
   // What a field reads as is what it takes.
   if (field.get(view, 0) instanceof Uint8Array) {
-    const { length } = checkBytes(name, value as Uint8Array);
-    if (length <= size) return value;
+    const bytes = viewOf(checkBytes(name, value as Uint8Array));
+    const { length } = bytes;
+    if (length <= size) return bytes;
     throw new RangeError(
       `${name} has room for ${size} bytes, not for ${length}`,
     );
@@ -426,13 +505,13 @@ function checkValue(
 }
 
 function readBack(
-  layout: Layout | undefined,
+  places: readonly Place[] | undefined,
   completion: Completion,
 ): Record<string, unknown> {
-  if (layout === undefined) return {};
+  if (places === undefined) return {};
   const { buffer, byteOffset, byteLength } = completion.memory(0);
   const view = new DataView(buffer, byteOffset, byteLength);
   return Object.fromEntries(
-    Object.entries(layout).map(([name, field]) => [name, field.get(view, 0)]),
+    places.map(({ name, field }) => [name, field.get(view, 0)]),
   );
 }

@@ -25,9 +25,12 @@ export class Batch implements Receiver {
   /** Commands that were queued, or have a slot: the places below this. */
   queued = 0;
   /** By place: a command without a slot, until it has completed. */
-  readonly commands: (Command<unknown> | undefined)[];
-  /** By place: what has become of the command. */
-  readonly results: unknown[];
+  readonly commands: unknown[];
+  /**
+   * By place: what has become of the command. As long as no command has a slot,
+   * results are numbers, and take the places of the commands.
+   */
+  results: unknown[];
   /** The place of the first command that failed, -1 when none did. */
   failed = -1;
   /** What it failed with. */
@@ -37,15 +40,21 @@ export class Batch implements Receiver {
   /** The batch whose decoder runs this one. */
   outer: Batch | null = null;
 
-  constructor(commands: (Command<unknown> | undefined)[]) {
+  constructor(commands: unknown[]) {
     this.commands = commands;
-    this.results = new Array(commands.length);
+    this.results = commands;
+  }
+
+  /** The command without a slot of a place, which has not completed. */
+  pending(place: number): Command<unknown> | null {
+    const command = this.commands[place];
+    return typeof command === "object" ? command as Command<unknown> : null;
   }
 
   /** Settles a command without a slot; `false` when there is none there. */
   complete(place: number, res: number): boolean {
-    const command = this.commands[place];
-    if (command === undefined) return false;
+    const command = this.pending(place);
+    if (command === null) return false;
     if (res >= 0 || command.expected.includes(-res)) {
       this.put(place, res);
     } else {
@@ -57,6 +66,7 @@ export class Batch implements Receiver {
 
   /** Leaves a command to a slot. */
   leave(place: number, slot: Slot): void {
+    if (this.results === this.commands) this.results = this.commands.slice();
     this.commands[place] = undefined;
     slot.receiver = this;
     slot.place = place;
@@ -78,7 +88,7 @@ export class Batch implements Receiver {
   /** Fails the commands without a slot from a place on. */
   failFrom(first: number, error: unknown): void {
     for (let place = first; place < this.commands.length; place++) {
-      if (this.commands[place] !== undefined) this.fail(place, error);
+      if (this.pending(place) !== null) this.fail(place, error);
     }
   }
 
@@ -92,11 +102,13 @@ export class Batch implements Receiver {
 
   end(): void {}
 
-  /** The commands without a slot that are under way, with their places. */
-  *direct(): Iterable<[place: number, command: Command<unknown>]> {
-    for (let place = 0; place < this.queued; place++) {
-      const command = this.commands[place];
-      if (command !== undefined) yield [place, command];
+  /** The commands without a slot up to a place, with their places. */
+  *direct(
+    end: number = this.commands.length,
+  ): Iterable<[place: number, command: Command<unknown>]> {
+    for (let place = 0; place < end; place++) {
+      const command = this.pending(place);
+      if (command !== null) yield [place, command];
     }
   }
 }

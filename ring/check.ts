@@ -15,7 +15,7 @@ export function shown(value: unknown): string {
     case "function":
       return "a function";
     case "object":
-      return value === null ? "null" : "an object";
+      return value === null ? "null" : "{...}";
     default:
       return String(value);
   }
@@ -50,6 +50,9 @@ export function checkString(name: string, value: string): string {
   throw new TypeError(`${name} must be a string, not ${shown(value)}`);
 }
 
+/** Lists up to this long have their memory at once. */
+const USUAL = 65536;
+
 /**
  * The elements of an array, as they were when each was read, once: what is
  * checked then cannot change under the library. A hole ends it, so that a sparse
@@ -61,11 +64,11 @@ export function checkList<T>(name: string, value: readonly T[]): T[] {
   }
   // Of a proxy, the length could be anything.
   const length = checkU32(`length of ${name}`, value.length);
-  const items: T[] = [];
+  const items: T[] = length <= USUAL ? new Array(length) : [];
   for (let i = 0; i < length; i++) {
     const item = value[i];
     if (item === undefined) throw new TypeError(`${name}[${i}] is missing`);
-    items.push(item);
+    items[i] = item;
   }
   return items;
 }

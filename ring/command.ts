@@ -10,50 +10,93 @@ import {
   IOSQE_FIXED_FILE,
 } from "../sys/io_uring.ts";
 import { high, low } from "../sys/struct.ts";
-import { checkFd } from "./check.ts";
+import {
+  bufferOf,
+  byteLengthOf,
+  byteOffsetOf,
+  checkFd,
+  checkFunction,
+  shown,
+} from "./check.ts";
 import { type Advice, generalAdvice } from "./errors.ts";
 import type { SubmissionQueue } from "./squeue.ts";
 
 /** A file in the table of a ring: what `Ring.registerFiles` returns. */
 export class FixedFile {
-  /** The place in the ring's table. */
-  readonly index: number;
-  /** The ring whose table it is. */
-  readonly owner: object;
+  readonly #index: number;
+  readonly #owner: object;
 
   /** Made by a ring only. */
   constructor(owner: object, index: number) {
-    this.owner = owner;
-    this.index = index;
+    this.#owner = owner;
+    this.#index = index;
+  }
+
+  /** The place in the ring's table. */
+  get index(): number {
+    return this.#index;
+  }
+
+  /** The ring whose table it is. */
+  get owner(): object {
+    return this.#owner;
+  }
+
+  /** `true` for such a file, and not for what only looks like one. */
+  static is(value: unknown): value is FixedFile {
+    return typeof value === "object" && value !== null && #index in value;
   }
 }
 
 /** A pinned buffer of a ring: what `Ring.registerBuffers` returns. */
 export class FixedBuffer {
-  /** The place in the ring's table: `buf_index` of a command. */
-  readonly index: number;
-  /** The ring whose table it is. */
-  readonly owner: object;
-  /** The memory: use it, or any `subarray` of it. */
-  readonly bytes: Uint8Array;
+  readonly #index: number;
+  readonly #owner: object;
+  readonly #bytes: Uint8Array;
 
   /** Made by a ring only. */
   constructor(owner: object, index: number, bytes: Uint8Array) {
-    this.owner = owner;
-    this.index = index;
-    this.bytes = bytes;
+    this.#owner = owner;
+    this.#index = index;
+    this.#bytes = bytes;
+  }
+
+  /** The place in the ring's table: `buf_index` of a command. */
+  get index(): number {
+    return this.#index;
+  }
+
+  /** The ring whose table it is. */
+  get owner(): object {
+    return this.#owner;
+  }
+
+  /** The memory: use it, or any `subarray` of it. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** `true` for such a buffer, and not for what only looks like one. */
+  static is(value: unknown): value is FixedBuffer {
+    return typeof value === "object" && value !== null && #index in value;
   }
 }
 
+/** A buffer that a ring has registered, or one of another table. */
+export function checkBuffer(name: string, value: FixedBuffer): FixedBuffer {
+  if (FixedBuffer.is(value)) return value;
+  throw new TypeError(
+    `${name} must be what ring.registerBuffers() returned, not ${shown(value)}`,
+  );
+}
+
 /** Refuses bytes that do not lie in the registered buffer they are said to. */
-export function checkInside(
-  bytes: Uint8Array,
-  { bytes: all }: FixedBuffer,
-): void {
-  const end = bytes.byteOffset + bytes.byteLength;
-  const inside = bytes.buffer === all.buffer &&
-    bytes.byteOffset >= all.byteOffset &&
-    end <= all.byteOffset + all.byteLength;
+export function checkInside(bytes: Uint8Array, buffer: FixedBuffer): void {
+  const all = checkBuffer("buffer", buffer).bytes;
+  const start = byteOffsetOf(bytes);
+  const first = byteOffsetOf(all);
+  const inside = bufferOf(bytes) === bufferOf(all) && start >= first &&
+    start + byteLengthOf(bytes) <= first + byteLengthOf(all);
   if (inside) return;
   throw new RangeError("the bytes do not lie inside the registered buffer");
 }
@@ -102,7 +145,7 @@ export function operand(
 ): Operand {
   const reads = kernel !== "writes";
   const writes = kernel !== "reads";
-  const { byteLength } = bytes;
+  const byteLength = byteLengthOf(bytes);
   return { at, bytes, byteLength, reads, writes, counted, inside };
 }
 
@@ -155,7 +198,9 @@ export class Completion {
    * left it. It is used again after `decode` has returned: copy what you keep.
    */
   memory(index = 0): Uint8Array {
-    return this.#memory[index];
+    const memory = this.#memory[index];
+    if (memory !== undefined) return memory;
+    throw new RangeError(`the command has no address number ${shown(index)}`);
   }
 }
 
@@ -284,11 +329,15 @@ export class Command<T> {
   /** The payload from its 17th byte on. */
   readonly #rest: readonly number[] | null;
 
-  /** Makes a command of its parts. The values are taken as they are. */
+  /**
+   * Makes a command of its parts. The numbers are taken as they are, and where
+   * one is an address, nothing looks after what is there: it is for `./raw`.
+   */
   constructor(spec: CommandSpec<T>) {
     const { file, payload, buffer = null } = spec;
+    const { decode, precheck, advice } = spec;
     let flags = spec.flags ?? 0;
-    if (file instanceof FixedFile) {
+    if (FixedFile.is(file)) {
       this.fixedFile = file;
       this.fd = file.index;
       flags |= IOSQE_FIXED_FILE;
@@ -300,13 +349,13 @@ export class Command<T> {
     this.name = spec.name;
     this.fixedBuffer = buffer;
     this.operands = spec.operands ?? NO_OPERANDS;
-    this.cqe32 = spec.cqe32 ?? false;
-    this.multishot = spec.multishot ?? false;
+    this.cqe32 = Boolean(spec.cqe32);
+    this.multishot = Boolean(spec.multishot);
     this.completions = spec.completions ?? 1;
-    this.decode = spec.decode ?? null;
+    this.decode = checkFunction("decode", decode) ?? null;
     this.expected = spec.expected ?? NO_ERRNOS;
-    this.precheck = spec.precheck ?? null;
-    this.advice = spec.advice ?? generalAdvice;
+    this.precheck = checkFunction("precheck", precheck) ?? null;
+    this.advice = checkFunction("advice", advice) ?? generalAdvice;
 
     const { off = 0, addr = 0, addr3 = 0 } = spec;
     const bufIndex = buffer?.index ?? spec.bufIndex ?? 0;
@@ -332,7 +381,7 @@ export class Command<T> {
       this.#cmd1 = payloadWords[1];
       this.#cmd2 = payloadWords[2];
       this.#cmd3 = payloadWords[3];
-      if (payload.length > 16) this.#rest = restOf(payloadWords);
+      if (byteLengthOf(payload) > 16) this.#rest = restOf(payloadWords);
     }
     this.sqe128 = this.#rest !== null;
     this.#short = !this.sqe128 && (this.#offHigh | this.#addrLow |

@@ -69,7 +69,12 @@ const GENERAL = new Map<number, string>([
     "The process may not do this. Most device commands want root or a " +
     "capability.",
   ],
-  [E.ECANCELED, "It was cancelled, or a command it was linked to failed."],
+  [
+    E.ECANCELED,
+    "It was cancelled, a command it was linked to failed, or the kernel could " +
+    "start no thread to run it: RLIMIT_NPROC (`ulimit -u`) or the cgroup's " +
+    "pids.max is reached.",
+  ],
   [
     E.EINTR,
     "The command was interrupted: cancelled, or its device was reset.",
@@ -78,6 +83,16 @@ const GENERAL = new Map<number, string>([
     E.ENOMEM,
     "The kernel is out of memory, or RLIMIT_MEMLOCK is too small for " +
     "registered buffers: raise it with `ulimit -l`.",
+  ],
+  [
+    E.EMFILE,
+    "The process has as many files open as RLIMIT_NOFILE lets it: close some, " +
+    "or raise it with `ulimit -n`.",
+  ],
+  [
+    E.ENFILE,
+    "The machine has as many files open as the sysctl fs.file-max lets it: " +
+    "raise it with `sysctl -w fs.file-max=` as root.",
   ],
   [
     E.EINVAL,
@@ -109,6 +124,24 @@ export function uringCmdAdvice(errno: number): string | undefined {
   }
 }
 
+/** What an errno of io_uring_register() means. */
+export function registerAdvice(errno: number): string | undefined {
+  switch (errno) {
+    case E.EBUSY:
+      return "The ring has such a table already: unregister it first.";
+    case E.EACCES:
+      return "The ring was restricted and may not do this.";
+    case E.ENXIO:
+      return "The ring has no such table.";
+    case E.EPERM:
+    case E.ENOSYS:
+      return "A seccomp filter or a security module forbids " +
+        "io_uring_register(): run with a profile that allows it.";
+    default:
+      return generalAdvice(errno);
+  }
+}
+
 /** What an error of io_uring_enter() means for the ring. */
 export function fatalAdvice(errno: number): string {
   switch (errno) {
@@ -120,6 +153,12 @@ export function fatalAdvice(errno: number): string {
     case E.EBADF:
     case E.EOPNOTSUPP:
       return "The descriptor of the ring was closed behind its back.";
+    case E.EPERM:
+    case E.EACCES:
+    case E.ENOSYS:
+      return "A seccomp filter or a security module has come to forbid " +
+        "io_uring_enter(), which runs every command: allow it, and " +
+        "io_uring_register() with it.";
     case E.EOWNERDEAD:
       return "The kernel's submission thread has died.";
     default:

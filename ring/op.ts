@@ -27,8 +27,16 @@ import * as uapi from "../sys/io_uring.ts";
 import { SOCK_CLOEXEC } from "../sys/socket.ts";
 import { sizeof } from "../sys/struct.ts";
 import { __kernel_timespec } from "../sys/time_types.ts";
-import { checkBytes, checkFd, checkInteger, checkU64 } from "./check.ts";
-import { checkU32 } from "./check.ts";
+import {
+  byteLengthOf,
+  checkBytes,
+  checkFd,
+  checkInteger,
+  checkObject,
+  checkString,
+  checkU32,
+  checkU64,
+} from "./check.ts";
 import { checkInside, Command, type File } from "./command.ts";
 import { type FixedBuffer, operand } from "./command.ts";
 import { generalAdvice } from "./errors.ts";
@@ -104,9 +112,14 @@ export function openat(
   path: string,
   options: OpenOptions = {},
 ): Command<number> {
-  if (path.includes("\0")) throw new TypeError("path has a zero byte in it");
+  if (checkString("path", path).includes("\0")) {
+    throw new TypeError("path has a zero byte in it");
+  }
   const bytes = new TextEncoder().encode(`${path}\0`);
-  const { dirFd, flags = O_RDONLY, mode = 0o666 } = options;
+  const { dirFd, flags = O_RDONLY, mode = 0o666 } = checkObject(
+    "options",
+    options,
+  );
   return new Command({
     name: `OPENAT ${JSON.stringify(path)}`,
     opcode: uapi.IORING_OP_OPENAT,
@@ -119,7 +132,9 @@ export function openat(
 
 /** Closes a descriptor. `IORING_OP_CLOSE`; the result is 0. */
 export function close(fd: number): Command<number> {
-  return new Command({ name: "CLOSE", opcode: uapi.IORING_OP_CLOSE, file: fd });
+  // A file of the ring's table is not closed like that.
+  const file = checkFd(fd);
+  return new Command({ name: "CLOSE", opcode: uapi.IORING_OP_CLOSE, file });
 }
 
 /** Where {@linkcode read} and {@linkcode write} start. */
@@ -139,7 +154,7 @@ export function read(
   into: Uint8Array,
   options: TransferOptions = {},
 ): Command<number> {
-  return transfer("READ", file, into, options);
+  return transfer("READ", "into", file, into, options);
 }
 
 /**
@@ -151,16 +166,19 @@ export function write(
   data: Uint8Array,
   options: TransferOptions = {},
 ): Command<number> {
-  return transfer("WRITE", file, data, options);
+  return transfer("WRITE", "data", file, data, options);
 }
 
 function transfer(
   verb: "READ" | "WRITE",
+  parameter: string,
   file: File,
   bytes: Uint8Array,
-  { offset = CURRENT_POSITION, buffer }: TransferOptions,
+  options: TransferOptions,
 ): Command<number> {
-  const len = lengthOf("data", bytes);
+  // First what may run code of the caller's: nothing changes under the checks.
+  const { offset = CURRENT_POSITION, buffer } = checkObject("options", options);
+  const len = lengthOf(parameter, bytes);
   if (buffer !== undefined) checkInside(bytes, buffer);
   const name = buffer ? `${verb}_FIXED` as const : verb;
   const kernel = verb === "READ" ? "writes" : "reads";
@@ -177,7 +195,8 @@ function transfer(
 
 /** The length of an array, as far as `len` of the SQE can say it. */
 function lengthOf(name: string, bytes: Uint8Array): number {
-  const { length } = checkBytes(name, bytes);
+  const length = byteLengthOf(checkBytes(name, bytes));
+  if (length <= MAX_LENGTH) return length;
   return checkInteger(`length of ${name}`, length, 0, MAX_LENGTH);
 }
 
@@ -187,8 +206,9 @@ function lengthOf(name: string, bytes: Uint8Array): number {
  */
 export function fsync(
   file: File,
-  { dataOnly = false }: { dataOnly?: boolean } = {},
+  options: { dataOnly?: boolean } = {},
 ): Command<number> {
+  const { dataOnly = false } = checkObject("options", options);
   return new Command({
     name: "FSYNC",
     opcode: uapi.IORING_OP_FSYNC,
@@ -212,12 +232,13 @@ export interface SocketOptions {
  * yours to close.
  */
 export function socket(options: SocketOptions): Command<number> {
+  const { domain, type, protocol = 0 } = checkObject("options", options);
   return new Command({
     name: "SOCKET",
     opcode: uapi.IORING_OP_SOCKET,
-    fdWord: checkU32("domain", options.domain),
-    off: checkU32("type", options.type) | SOCK_CLOEXEC,
-    len: checkU32("protocol", options.protocol ?? 0),
+    fdWord: checkU32("domain", domain),
+    off: (checkU32("type", type) | SOCK_CLOEXEC) >>> 0,
+    len: checkU32("protocol", protocol),
   });
 }
 
@@ -236,7 +257,7 @@ function addressed(
   file: File,
   address: SocketAddress,
 ): Command<number> {
-  const bytes = encodeSockaddr(address);
+  const bytes = encodeSockaddr(checkObject("address", address));
   return new Command({
     name,
     opcode: uapi[`IORING_OP_${name}`],
@@ -249,8 +270,9 @@ function addressed(
 /** Has a socket listen. `IORING_OP_LISTEN`, Linux 6.11; the result is 0. */
 export function listen(
   file: File,
-  { backlog = 511 }: { backlog?: number } = {},
+  options: { backlog?: number } = {},
 ): Command<number> {
+  const { backlog = 511 } = checkObject("options", options);
   return new Command({
     name: "LISTEN",
     opcode: uapi.IORING_OP_LISTEN,
@@ -282,13 +304,15 @@ export interface MessageOptions {
 export function send(
   file: File,
   data: Uint8Array,
-  { flags = 0 }: MessageOptions = {},
+  options: MessageOptions = {},
 ): Command<number> {
+  const { flags = 0 } = checkObject("options", options);
+  const len = lengthOf("data", data);
   return new Command({
     name: "SEND",
     opcode: uapi.IORING_OP_SEND,
     file,
-    len: lengthOf("data", data),
+    len,
     opFlags: checkU32("flags", flags),
     operands: [operand(ADDR, { bytes: data, kernel: "reads" })],
   });
@@ -298,14 +322,16 @@ export function send(
 export function recv(
   file: File,
   into: Uint8Array,
-  { flags = 0 }: MessageOptions = {},
+  options: MessageOptions = {},
 ): Command<number> {
+  const { flags = 0 } = checkObject("options", options);
+  const len = lengthOf("into", into);
   const memory = { bytes: into, kernel: "writes" } as const;
   return new Command({
     name: "RECV",
     opcode: uapi.IORING_OP_RECV,
     file,
-    len: lengthOf("into", into),
+    len,
     opFlags: checkU32("flags", flags),
     operands: [operand(ADDR, memory, { counted: true })],
   });
@@ -331,8 +357,9 @@ export interface ZeroCopySend {
 export function sendZc(
   file: File,
   data: Uint8Array,
-  { flags = 0, buffer }: MessageOptions & { buffer?: FixedBuffer } = {},
+  options: MessageOptions & { buffer?: FixedBuffer } = {},
 ): Command<ZeroCopySend> {
+  const { flags = 0, buffer } = checkObject("options", options);
   const len = lengthOf("data", data);
   if (buffer !== undefined) checkInside(data, buffer);
   return new Command({
@@ -365,8 +392,9 @@ export function sendZc(
  */
 export function poll(
   file: File,
-  { events }: { events: number },
+  options: { events: number },
 ): Command<number> {
+  const { events } = checkObject("options", options);
   return new Command({
     name: "POLL_ADD",
     opcode: uapi.IORING_OP_POLL_ADD,

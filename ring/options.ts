@@ -1,7 +1,7 @@
 /** What a ring can be asked for, and what that is to the kernel. */
 
 import * as uapi from "../sys/io_uring.ts";
-import { checkInteger } from "./check.ts";
+import { checkFd, checkInteger, checkObject, checkU32 } from "./check.ts";
 import { rereadsSqes, type SetupOptions } from "./setup.ts";
 
 /** What `Ring.open` is asked for. */
@@ -75,39 +75,38 @@ export interface RingOptions {
  * submission thread is never interrupted like that.
  */
 export function setupOptions(options: RingOptions): SetupOptions {
-  const least = options.mixed ? 4 : 1; // A large SQE takes up to three.
-  const asked = checkInteger("entries", options.entries ?? 64, 1, 32768);
-  const entries = Math.max(least, asked);
-  const cqEntries = checkInteger(
-    "cqEntries",
-    options.cqEntries ?? Math.max(1024, 2 * entries),
-    entries,
-    65536,
+  // Each is read once, so that what was checked is what is used.
+  const { entries: wanted = 64, sqe128, cqe32, mixed, iopoll } = checkObject(
+    "options",
+    options,
   );
-  const { sqpoll = false, mixed = false } = options;
-  if (mixed && (options.sqe128 || options.cqe32)) {
+  const { sqpoll, deferTaskrun, attach, disabled } = options;
+  const least = mixed ? 4 : 1; // A large SQE takes up to three.
+  const entries = Math.max(least, checkInteger("entries", wanted, 1, 32768));
+  const { cqEntries = Math.max(1024, 2 * entries) } = options;
+  checkInteger("cqEntries", cqEntries, entries, 65536);
+  if (mixed && (sqe128 || cqe32)) {
     throw new TypeError(
       "a ring is mixed, or of one size with sqe128 or cqe32",
     );
   }
-  if (sqpoll && options.deferTaskrun) {
+  if (sqpoll && deferTaskrun) {
     throw new TypeError("a ring has sqpoll or deferTaskrun, not both");
   }
   let flags = 0;
   let optional = uapi.IORING_SETUP_SUBMIT_ALL |
     uapi.IORING_SETUP_NO_SQARRAY | uapi.IORING_SETUP_SINGLE_ISSUER;
-  const thread = typeof sqpoll === "object" ? sqpoll : {};
-  if (options.sqe128) flags |= uapi.IORING_SETUP_SQE128;
-  if (options.cqe32) flags |= uapi.IORING_SETUP_CQE32;
-  if (options.iopoll) flags |= uapi.IORING_SETUP_IOPOLL;
-  if (options.iopoll === "hybrid") flags |= uapi.IORING_SETUP_HYBRID_IOPOLL;
-  if (options.attach) flags |= uapi.IORING_SETUP_ATTACH_WQ;
-  if (options.disabled) flags |= uapi.IORING_SETUP_R_DISABLED;
-  const safe = (options.sqe128 || mixed) && !sqpoll &&
-    options.deferTaskrun !== false;
+  if (sqe128) flags |= uapi.IORING_SETUP_SQE128;
+  if (cqe32) flags |= uapi.IORING_SETUP_CQE32;
+  if (iopoll) flags |= uapi.IORING_SETUP_IOPOLL;
+  if (iopoll === "hybrid") flags |= uapi.IORING_SETUP_HYBRID_IOPOLL;
+  if (attach !== undefined) flags |= uapi.IORING_SETUP_ATTACH_WQ;
+  if (disabled) flags |= uapi.IORING_SETUP_R_DISABLED;
+  const safe = Boolean(sqe128 || mixed) && !sqpoll && deferTaskrun !== false;
+  const { cpu, idleMs = 1000 } = typeof sqpoll === "object" && sqpoll || {};
   if (sqpoll) flags |= uapi.IORING_SETUP_SQPOLL;
-  if (thread.cpu !== undefined) flags |= uapi.IORING_SETUP_SQ_AFF;
-  if (options.deferTaskrun) {
+  if (cpu !== undefined) flags |= uapi.IORING_SETUP_SQ_AFF;
+  if (deferTaskrun) {
     flags |= uapi.IORING_SETUP_DEFER_TASKRUN |
       uapi.IORING_SETUP_SINGLE_ISSUER | uapi.IORING_SETUP_TASKRUN_FLAG;
   } else if (!sqpoll) {
@@ -120,20 +119,18 @@ export function setupOptions(options: RingOptions): SetupOptions {
   if (mixed) {
     optional |= uapi.IORING_SETUP_SQE_MIXED | uapi.IORING_SETUP_CQE_MIXED;
   }
+  const { maxWorkers = safe && Deno.build.arch === "x86_64" ? 1 : 0 } = options;
   return {
     entries,
     cqEntries,
     flags,
     optional,
     hold: rereadsSqes(),
-    maxWorkers: checkInteger(
-      "maxWorkers",
-      options.maxWorkers ?? (safe && Deno.build.arch === "x86_64" ? 1 : 0),
-      0,
-      0xffff,
-    ),
-    wqFd: options.attach?.fd,
-    sqThreadCpu: thread.cpu,
-    sqThreadIdleMs: thread.idleMs ?? 1000,
+    maxWorkers: checkInteger("maxWorkers", maxWorkers, 0, 0xffff),
+    wqFd: attach === undefined
+      ? undefined
+      : checkFd(checkObject("attach", attach).fd, "attach.fd"),
+    sqThreadCpu: cpu === undefined ? undefined : checkU32("sqpoll.cpu", cpu),
+    sqThreadIdleMs: checkU32("sqpoll.idleMs", idleMs),
   };
 }

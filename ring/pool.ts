@@ -72,6 +72,15 @@ export function give(block: Block): void {
   }
 }
 
+/** What the kernel may use for ever: blocks whose completion never came. */
+const abandoned: Block[] = [];
+
+/** Keeps a block and its address for good. */
+export function abandon(block: Block): void {
+  block.arena.held = true;
+  abandoned.push(block);
+}
+
 function cut(size: Size): Block {
   let rest = size.rest;
   if (rest === null || rest.offset + size.byteLength > rest.buffer.byteLength) {

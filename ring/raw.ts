@@ -32,6 +32,8 @@ export { rereadsSqes, setup } from "./setup.ts";
 export type { RingHandle, SetupOptions } from "./setup.ts";
 export { SubmissionQueue } from "./squeue.ts";
 export type { SubmissionLayout } from "./squeue.ts";
+export { Command } from "./command.ts";
+export type { CommandSpec, File, Operand } from "./command.ts";
 export { alloc } from "./pool.ts";
 export { CompletionQueue } from "./cqueue.ts";
 export type { CompletionLayout } from "./cqueue.ts";

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { EACCES, EBUSY } from "../sys/errno.ts";
 import * as uapi from "../sys/io_uring.ts";
 import { lastingAddressOf } from "../sys/memory.ts";
 import {
@@ -16,7 +15,7 @@ import {
 } from "./check.ts";
 import { Command, FixedBuffer, FixedFile } from "./command.ts";
 import { Engine } from "./engine.ts";
-import { UringError } from "./errors.ts";
+import { registerAdvice, UringError } from "./errors.ts";
 import type { Receiver, Slot } from "./pending.ts";
 import { type RingOptions, setupOptions } from "./options.ts";
 import { alloc } from "./pool.ts";
@@ -522,12 +521,12 @@ export class Ring implements AsyncDisposable {
 
   #register(op: string, rc: number): void {
     if (rc >= 0) return;
-    const advice = rc === -EBUSY
-      ? "The ring has such a table already: unregister it first."
-      : rc === -EACCES
-      ? "The ring was restricted and may not do this."
-      : undefined;
-    throw new UringError(`io_uring_register ${op}`, this.fd, -rc, advice);
+    throw new UringError(
+      `io_uring_register ${op}`,
+      this.fd,
+      -rc,
+      registerAdvice(-rc),
+    );
   }
 }
 

@@ -1,4 +1,4 @@
-import { EINVAL, ENOMEM, ENOSYS, EPERM } from "../sys/errno.ts";
+import * as E from "../sys/errno.ts";
 import { close, readText } from "../sys/file.ts";
 import * as uapi from "../sys/io_uring.ts";
 import { io_uring_enter, syscall } from "../sys/libc.ts";
@@ -6,7 +6,7 @@ import { map, type Mapping, scratch, unmap } from "../sys/memory.ts";
 import { sizeof } from "../sys/struct.ts";
 import { release, version } from "../sys/uname.ts";
 import { CompletionQueue } from "./cqueue.ts";
-import { UringError } from "./errors.ts";
+import { generalAdvice, registerAdvice, UringError } from "./errors.ts";
 import { registerMaxWorkers, registerRingFd } from "./register.ts";
 import { unregisterRingFd } from "./register.ts";
 import { SubmissionQueue } from "./squeue.ts";
@@ -89,7 +89,7 @@ export function setup(options: SetupOptions): RingHandle {
     const fd = tryset(options, required | optional);
     if (fd >= 0) return mapped(fd, hold, options.maxWorkers ?? 0);
     const next = OPTIONAL.find((bit) => optional & bit);
-    if (fd !== -EINVAL || next === undefined) {
+    if (fd !== -E.EINVAL || next === undefined) {
       throw new UringError("io_uring_setup", -1, -fd, refusal(-fd, required));
     }
     optional &= ~next;
@@ -153,7 +153,7 @@ function mapped(fd: number, hold: boolean, maxWorkers: number): RingHandle {
     return new UringError("io_uring_setup", -1, errno, why);
   };
   if ((features & uapi.IORING_FEAT_SINGLE_MMAP) === 0) {
-    throw undo(ENOSYS, `Linux ${release()} is too old: 5.19 is needed.`);
+    throw undo(E.ENOSYS, `Linux ${release()} is too old: 5.19 is needed.`);
   }
   for (
     const [byteLength, offset] of [
@@ -163,7 +163,7 @@ function mapped(fd: number, hold: boolean, maxWorkers: number): RingHandle {
   ) {
     const mapping = map(fd, byteLength, offset);
     if (typeof mapping === "number") {
-      throw undo(-mapping, `The ring's ${byteLength} bytes cannot be mapped.`);
+      throw undo(-mapping, unmappable(byteLength));
     }
     mappings.push(mapping);
   }
@@ -173,7 +173,7 @@ function mapped(fd: number, hold: boolean, maxWorkers: number): RingHandle {
     ring[sq("ring_mask") >> 2] !== sqEntries - 1 ||
     ring[cq("ring_mask") >> 2] !== cqEntries - 1
   ) {
-    throw undo(EINVAL, "The kernel laid out a ring of another size.");
+    throw undo(E.EINVAL, "The kernel laid out a ring of another size.");
   }
 
   const squeue = new SubmissionQueue({
@@ -200,7 +200,10 @@ function mapped(fd: number, hold: boolean, maxWorkers: number): RingHandle {
     mixed: (flags & uapi.IORING_SETUP_CQE_MIXED) !== 0,
   });
   const limited = maxWorkers > 0 ? registerMaxWorkers(fd, maxWorkers) : 0;
-  if (limited < 0) throw undo(-limited, "The workers cannot be limited.");
+  if (limited < 0) {
+    const why = registerAdvice(-limited) ?? "";
+    throw undo(-limited, `The workers cannot be limited (maxWorkers). ${why}`);
+  }
   // A registered ring saves the kernel a look-up of the file at each enter.
   // A thread has 16 of them; later rings do without.
   const index = registerRingFd(fd);
@@ -232,16 +235,27 @@ function mapped(fd: number, hold: boolean, maxWorkers: number): RingHandle {
   };
 }
 
+function unmappable(byteLength: number): string {
+  return `The ring's ${byteLength} bytes cannot be mapped: the process is at ` +
+    "the limit of its address space (RLIMIT_AS, `ulimit -v`) or of its " +
+    "mappings (the sysctl vm.max_map_count). Raise it, or ask for fewer entries.";
+}
+
 /** Why there is no ring, and what to do about it. */
 export function refusal(errno: number, flags = 0): string {
   switch (errno) {
-    case ENOSYS:
-      return seccompMode() === 2
-        ? "A seccomp filter answers that io_uring does not exist, as sandboxes " +
-          "and container runtimes do: run with a profile that allows the " +
-          "io_uring system calls."
-        : `Linux ${release()} was built without io_uring (CONFIG_IO_URING).`;
-    case EPERM: {
+    case E.ENOSYS: {
+      const missing =
+        `Linux ${release()} was built without io_uring (CONFIG_IO_URING).`;
+      const filtered = "A seccomp filter answers that io_uring does not " +
+        "exist, as sandboxes and container runtimes do: run with a profile " +
+        "that allows the io_uring system calls.";
+      const mode = seccompMode();
+      if (mode === undefined) return `${missing} Or: ${filtered}`;
+      return mode === 0 ? missing : filtered;
+    }
+    case E.EACCES:
+    case E.EPERM: {
       const disabled = readText("/proc/sys/kernel/io_uring_disabled");
       if (disabled === "2") {
         return "The sysctl kernel.io_uring_disabled is 2, which forbids " +
@@ -259,14 +273,32 @@ export function refusal(errno: number, flags = 0): string {
         "`--security-opt seccomp=` and a profile that allows the io_uring " +
         "system calls.";
     }
-    case ENOMEM:
-      return "The kernel has no memory for a ring of this size.";
-    case EINVAL:
+    case E.ENOMEM:
+      return "The kernel has no memory for a ring of this size, or " +
+        "RLIMIT_MEMLOCK is used up, which newer kernels count rings against " +
+        "unless the process has CAP_IPC_LOCK: raise it with `ulimit -l`, or " +
+        "ask for fewer entries.";
+    case E.EAGAIN:
+      return "The kernel could start no submission thread (sqpoll): " +
+        "RLIMIT_NPROC or the cgroup's pids.max is reached. Raise it, as with " +
+        "`ulimit -u`, or open the ring without sqpoll.";
+    case E.ENXIO:
+      return "The ring to attach to is not open.";
+    case E.EINVAL:
       return `Linux ${release()} does not make a ring like this` +
-        `${shape(flags)}: see probe().setupFlags for what it takes.`;
+        `${shape(flags)}: see probe().setupFlags for what it takes.` +
+        `${namedElsewhere(flags)}`;
     default:
-      return "The process can open no more files, or the kernel no more rings.";
+      return generalAdvice(errno) ?? "The kernel makes no ring.";
   }
+}
+
+/** What a ring asks for that no flag says is there. */
+function namedElsewhere(flags: number): string {
+  const attached = flags & uapi.IORING_SETUP_ATTACH_WQ;
+  const bound = flags & uapi.IORING_SETUP_SQ_AFF;
+  return (attached ? " The descriptor to attach to has to be a ring's." : "") +
+    (bound ? " The processor to bind to has to be there." : "");
 }
 
 function shape(flags: number): string {
@@ -284,8 +316,10 @@ export function setupFlagNames(flags: number): string[] {
     .map(([name]) => name.slice(prefix.length));
 }
 
-/** 0 without seccomp, 1 in strict mode, 2 with a filter. */
-export function seccompMode(): number {
-  const status = readText("/proc/self/status") ?? "";
-  return Number(/^Seccomp:\s*(\d)/m.exec(status)?.[1] ?? 0);
+/** 0 without seccomp, 2 with a filter; `undefined` where /proc does not say. */
+function seccompMode(): number | undefined {
+  const status = readText("/proc/self/status");
+  return status === undefined
+    ? undefined
+    : Number(/^Seccomp:\s*(\d)/m.exec(status)?.[1] ?? 0);
 }

@@ -14,15 +14,12 @@ import { close } from "../sys/file.ts";
 import { syscall } from "../sys/libc.ts";
 import { Clock } from "./clock.ts";
 import { UringError } from "./errors.ts";
-import { type Block, give, take } from "./pool.ts";
+import { abandon, type Block, give, take } from "./pool.ts";
 import { registerEventfd, unregisterEventfd } from "./register.ts";
 import { type Listener, must, Waker } from "./waker.ts";
 
 /** Looks by the clock until a ring tries again to be woken. */
 const PATIENCE = 16;
-
-/** What reads that were never seen to complete may still write to. */
-const abandoned: Block[] = [];
 
 /** What a bell has of the waker while it is connected to it. */
 interface Wire {

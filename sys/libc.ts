@@ -66,7 +66,27 @@ export function libc(): Libc {
   return opened ??= open();
 }
 
+/** The first Deno whose `node:net` watches a descriptor that it is given. */
+const LEAST_DENO = [2, 7, 12];
+
+/**
+ * Refuses a Deno that is too old, rather than fail at the first completion that
+ * comes late.
+ *
+ * @throws {Error} saying which version is needed.
+ */
+export function checkDeno(version: string): void {
+  const parts = version.split(/[.+-]/).map(Number);
+  const place = LEAST_DENO.findIndex((least, i) => parts[i] !== least);
+  if (place < 0 || !(parts[place] < LEAST_DENO[place])) return;
+  throw new Error(
+    `Deno ${version} is too old: ${LEAST_DENO.join(".")} or later is needed. ` +
+      "`deno upgrade` brings the latest.",
+  );
+}
+
 function open(): Libc {
+  checkDeno(Deno.version.deno);
   const nr = syscallNumbers(Deno.build.os, Deno.build.arch);
   try {
     // musl's loader answers to the glibc name too.
@@ -84,18 +104,19 @@ function open(): Libc {
 
 function explain(cause: unknown): unknown {
   if (!(cause instanceof Error)) return cause;
-  const advice = "Run with --allow-ffi, without a path: a path scope forbids " +
-    "the pointers that the rings are mapped with, and would limit nothing, " +
-    "since libc can do all that the user can.";
-  if (cause instanceof Deno.errors.NotCapable) {
-    return new Deno.errors.NotCapable(
-      `libc cannot be opened: ${cause.message}. ${advice}`,
-      { cause },
-    );
-  }
-  return new Error(`libc cannot be opened: ${cause.message}. ${advice}`, {
-    cause,
-  });
+  const { NotCapable } = Deno.errors;
+  const denied = cause instanceof NotCapable;
+  // In a scope, Deno takes the name for that of a file where the program runs,
+  // and does not find it.
+  const { state } = Deno.permissions.querySync({ name: "ffi" });
+  const advice = denied || state !== "granted"
+    ? "Run with --allow-ffi, without a path: a path scope forbids the " +
+      "pointers that the rings are mapped with, and would limit nothing, " +
+      "since libc can do all that the user can."
+    : "It has to be found as libc.so.6, which glibc is called, and which " +
+      "musl's loader answers to.";
+  const message = `libc cannot be opened: ${cause.message}. ${advice}`;
+  return new (denied ? NotCapable : Error)(message, { cause });
 }
 
 /** io_uring_enter(2) without an argument: the hot one. */

@@ -19,6 +19,12 @@ export abstract class Field<T = unknown> {
 
   /** Made by {@linkcode u8} and its like. */
   constructor(offset: number, size: number, signed = false) {
+    if (!(Number.isSafeInteger(offset) && offset >= 0)) {
+      throw new RangeError("offset must be a number of bytes from 0 on");
+    }
+    if (!(Number.isSafeInteger(size) && size >= 0)) {
+      throw new RangeError("byteLength must be a number of bytes from 0 on");
+    }
     this.offset = offset;
     this.size = size;
     this.signed = signed;

@@ -106,6 +106,6 @@ export function syscallNumbers(os: string, arch: string): SyscallNumbers {
   if (arch === "x86_64") return __NR_x86_64;
   if (arch === "aarch64") return __NR_aarch64;
   throw new Error(
-    `The system call numbers of ${arch} are not known here: x86_64 and aarch64 are.`,
+    `The system call numbers of ${arch} are not known here. Run it on x86_64 or aarch64.`,
   );
 }

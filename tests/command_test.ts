@@ -7,13 +7,8 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
-import {
-  Command,
-  type CommandSpec,
-  Completion,
-  FixedBuffer,
-  FixedFile,
-} from "../mod.ts";
+import { Completion, FixedBuffer, FixedFile } from "../mod.ts";
+import { Command, type CommandSpec } from "../ring/raw.ts";
 import { operand, scratchOperand } from "../ring/command.ts";
 import { SubmissionQueue } from "../ring/squeue.ts";
 import {

@@ -1050,13 +1050,13 @@ Deno.test("NVMe: numbers that do not fit are refused by name", () => {
 
 Deno.test("NVMe: words that are none are refused with those that are", () => {
   const select = "next" as nvme.FeatureSelect;
-  const selects = "one of current, default, saved, supported, not next";
+  const selects = 'one of current, default, saved, supported, not "next"';
   type(
     `select must be ${selects}`,
     () => nvme.getFeatures(FD, { feature: 1, select }),
   );
   const action = "toString" as nvme.ZoneAction;
-  const actions = "one of close, finish, open, reset, offline, not toString";
+  const actions = 'one of close, finish, open, reset, offline, not "toString"';
   type(
     `action must be ${actions}`,
     () => nvme.zoneManagementSend(PLAIN, { lba: 0, action }),
