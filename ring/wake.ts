@@ -172,9 +172,3 @@ function connect(bell: Bell, fd: number): Wire {
     throw error;
   }
 }
-
-/** Keeps a block from everybody else, for good, where it is. */
-function abandon(block: Block): void {
-  block.arena.held = true;
-  abandoned.push(block);
-}
