@@ -7,9 +7,9 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { run } from "./run.ts";
 import type { Sequence } from "./model/sequence.ts";
 import { shrink } from "./model/shrink.ts";
+import { run } from "./run.ts";
 
 const SEQUENCES = Number(Deno.env.get("SEQUENCES") ?? 3000);
 /** After so long, a slow machine has done enough, or too little. */
