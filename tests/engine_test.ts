@@ -11,7 +11,7 @@ import {
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { Ring, type RingOptions, uringCmd, UringError } from "../mod.ts";
-import type { Command } from "../ring/command.ts";
+import { Command } from "../ring/command.ts";
 import { Engine } from "../ring/engine.ts";
 import * as op from "../ring/op.ts";
 import { AWAITED } from "../ring/settle.ts";
@@ -260,10 +260,17 @@ for (
       await turn();
       shut();
       const chain = run(engine, op.nop(), op.nop());
+      // Nothing is submitted before there is room; but a cancellation is.
+      const [first] = engine.slots.busy();
+      engine.abort(first, new Error("never mind"));
       return await outcomes([...all.flat(), ...chain]);
     }],
     ["runs a batch", (engine, shut) => {
-      const closing = custom({ name: "NOP", opcode: 0, decode: shut });
+      const closing: Command<unknown> = new Command({
+        name: "NOP",
+        opcode: 0,
+        decode: shut,
+      });
       const batch = [closing, ...Array(10).fill(op.timeout(ENDLESS))];
       const slots = batch.map((each) => engine.slots.take(each));
       const error = assertThrows(() => engine.run(batch, slots), UringError);
@@ -315,11 +322,13 @@ for (const options of SHAPES) {
     await using ring = Ring.open({ ...options, entries: 4, cqEntries: 16 });
     using ends = pipe();
     const real = libc().symbols.enter;
+    let target = -1;
     using _trouble = stub(
       libc().symbols,
       "enter",
       (nr, fd, toSubmit, minComplete, flags, ...rest) => {
-        const what = below(6);
+        if (target < 0) target = fd; // And not the one that wakes it.
+        const what = fd === target ? below(6) : 5;
         if (what < 3) {
           libc().errno[0] = [EINTR, EAGAIN, EBUSY][what];
           return -1;
@@ -331,6 +340,7 @@ for (const options of SHAPES) {
         return real(nr, fd, toSubmit, minComplete, flags, ...rest);
       },
     );
+    assertEquals(ring.cmdSync(op.nop()), 0);
     const write = op.write(ends.right, new Uint8Array(1));
     let bytes = 0;
     for (let round = 0; round < 60; round++) {
