@@ -1,6 +1,6 @@
 /** How often a property is tried, and which errors are good ones. */
 
-import fc from "fast-check";
+import type fc from "fast-check";
 import { NvmeError } from "../../cmd/nvme.ts";
 import { ScsiError } from "../../cmd/scsi.ts";
 import { UringError } from "../../mod.ts";
