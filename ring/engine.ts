@@ -13,12 +13,14 @@ import * as E from "../sys/errno.ts";
 import * as uapi from "../sys/io_uring.ts";
 import { enterUse, leaveUse } from "../sys/memory.ts";
 import { Batch, DIRECT } from "./batch.ts";
-import { Command } from "./command.ts";
+import { Cancellation, Cancellations } from "./cancel.ts";
+import type { Command } from "./command.ts";
 import type { CompletionQueue } from "./cqueue.ts";
 import { fatalAdvice, UringError } from "./errors.ts";
+import { Line, markWaiting } from "./line.ts";
 import { Pace } from "./pace.ts";
 import { type Slot, Slots } from "./pending.ts";
-import { Cancellation, deliver, NOBODY, settleAborted } from "./settle.ts";
+import { deliver, NOBODY, settleAborted } from "./settle.ts";
 import type { RingHandle } from "./setup.ts";
 import type { SubmissionQueue } from "./squeue.ts";
 import { Bell } from "./wake.ts";
@@ -29,8 +31,6 @@ const ROUNDS = 16;
 const HOPS = 4;
 /** After this long, `close` says which commands keep it waiting. */
 const CLOSE_WARNING_MS = 5000;
-/** After this long, what could not be cancelled is cancelled once more. */
-const CANCEL_AGAIN_MS = 10;
 
 /** Something to wait for that is over: a microtask at a third of the price. */
 const READY = Promise.resolve();
@@ -56,7 +56,6 @@ export class Engine {
   wakes = 0;
   overflows = 0;
   inFlight = 0;
-  waiting = 0;
   /** Completions after which their commands went on, or that were nobody's. */
   #others = 0;
 
@@ -75,19 +74,16 @@ export class Engine {
   /** Nobody can queue commands any more: it ends when the last is over. */
   #dropped = false;
 
-  /** `IOSQE_` bits that every command must have. */
-  requiredFlags = 0;
-  /** Cancellations in flight. */
-  #cancelling = 0;
-  /** The `user_data` of commands whose cancellation was lost. */
-  readonly #missed: [low: number, high: number][] = [];
-  #cancelTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #cancellations = new Cancellations((low, high) => {
+    if (this.state === "closed" || this.failure !== null) return;
+    this.#cancel(low, high);
+    this.schedule();
+  });
 
   readonly #pace: Pace;
 
   /** Commands that wait for room. */
-  #first: Slot | null = null;
-  #last: Slot | null = null;
+  readonly #line = new Line();
   /** The capacity, less what commands in flight may post beyond one each. */
   #limit = 0;
   /** A command found room in the CQ, and none in the SQ. */
@@ -134,6 +130,16 @@ export class Engine {
     enterUse(this.#arenas);
   }
 
+  /** Commands, and chains of them, that wait for room. */
+  get waiting(): number {
+    return this.#line.length;
+  }
+
+  /** `IOSQE_` bits that cancellations must have, as all commands of the ring. */
+  set requiredFlags(flags: number) {
+    this.#cancellations.requiredFlags = flags;
+  }
+
   /** Commands handed to the kernel: those that are over, and those that are not. */
   get submitted(): number {
     return this.completions - this.#others + this.inFlight;
@@ -151,27 +157,11 @@ export class Engine {
 
   /** Queues a command, or the chain it is the first of, or has it wait. */
   enqueue(slot: Slot): void {
-    if (this.#first === null && !slot.aborted && this.#push(slot)) {
+    if (this.#line.first === null && !slot.aborted && this.#push(slot)) {
       if (slot.waiting) markWaiting(slot, false);
       return;
     }
-    markWaiting(slot, true);
-    slot.next = null;
-    this.waiting++;
-    if (this.#last === null) this.#first = slot;
-    else this.#last.next = slot;
-    this.#last = slot;
-    this.#makeRoom();
-  }
-
-  /** Lets a command go ahead of those that wait. */
-  #enqueueFirst(slot: Slot): void {
-    if (this.#push(slot)) return;
-    markWaiting(slot, true);
-    slot.next = this.#first;
-    this.waiting++;
-    this.#first = slot;
-    this.#last ??= slot;
+    this.#line.add(slot);
     this.#makeRoom();
   }
 
@@ -206,31 +196,14 @@ export class Engine {
     this.schedule();
   }
 
+  /** Cancels what has this `user_data`, before anything else is queued. */
   #cancel(userDataLow: number, userDataHigh: number): void {
-    const high = BigInt(userDataHigh >>> 0);
-    const cancel = this.slots.take(
-      new Command({
-        name: "ASYNC_CANCEL",
-        opcode: uapi.IORING_OP_ASYNC_CANCEL,
-        flags: this.requiredFlags,
-        addr: high << 32n | BigInt(userDataLow >>> 0),
-      }),
-    );
-    cancel.receiver = new Cancellation((missed) => {
-      this.#cancelling--;
-      if (!missed || this.#missed.push([userDataLow, userDataHigh]) > 1) return;
-      const timer = setTimeout(this.#cancelAgain, CANCEL_AGAIN_MS);
-      if (!this.#referenced) Deno.unrefTimer(timer);
-      this.#cancelTimer = timer;
-    });
-    this.#enqueueFirst(cancel);
+    const { slots } = this;
+    const slot = this.#cancellations.take(slots, userDataLow, userDataHigh);
+    if (this.#push(slot)) return;
+    this.#line.addFirst(slot);
+    this.#makeRoom();
   }
-
-  readonly #cancelAgain = () => {
-    if (this.state === "closed" || this.failure !== null) return;
-    for (const [low, high] of this.#missed.splice(0)) this.#cancel(low, high);
-    this.schedule();
-  };
 
   // ---- Synchronous batches -------------------------------------------------
 
@@ -312,7 +285,7 @@ export class Engine {
 
   /** Writes the SQE of a command without a slot, if there is room for it. */
   #writeDirect(command: Command<unknown>, low: number, high: number): boolean {
-    return this.#first === null && this.#fits(1) &&
+    return this.#line.first === null && this.#fits(1) &&
       this.#write(command, low, high, 0) >= 0;
   }
 
@@ -352,10 +325,10 @@ export class Engine {
       // A system call that only submits takes less, and most commands are over
       // when it returns. What is not is waited for by the next one.
       if (toSubmit === 0 || this.#sqpoll) {
-        const starved = this.#first !== null && this.#starves(batch);
+        const starved = this.#line.first !== null && this.#starves(batch);
         if (starved && this.#force(batch)) continue;
-        // Places in the SQ are not given back by what completes.
-        wanted = starved && this.#sqpoll ? 0 : this.#wanted(batch.left);
+        // Places in the SQ are given back by the thread, not by what completes.
+        wanted = starved && toSubmit > 0 ? 0 : this.#wanted(batch.left);
         flags = uapi.IORING_ENTER_GETEVENTS;
         if (this.#sqpoll && wanted === 0) flags |= uapi.IORING_ENTER_SQ_WAIT;
         if (this.#sqpoll && sq.needsWakeup) {
@@ -368,16 +341,16 @@ export class Engine {
       this.#reapPosted();
       // With the batch over, what the CQ had no room for can wait for a turn.
       if (batch.left > 0) this.#reap();
-      if (this.#first !== null) this.#pump();
+      if (this.#line.first !== null) this.#pump();
     }
-    if (this.inFlight + this.waiting > 0) this.schedule();
+    if (this.inFlight + this.#line.length > 0) this.schedule();
   }
 
   /** Whether what is left of a batch is all in line, and nothing under way. */
   #starves(batch: Batch): boolean {
-    if (this.waiting < batch.left) return false;
+    if (this.#line.length < batch.left) return false;
     let count = 0;
-    for (let slot = this.#first; slot !== null; slot = slot.next) {
+    for (let slot = this.#line.first; slot !== null; slot = slot.next) {
       if (slot.receiver === batch) count++;
     }
     return count === batch.left;
@@ -391,8 +364,8 @@ export class Engine {
    */
   #force(batch: Batch): boolean {
     let pushed = false;
-    for (let own = false; !own && this.#first !== null; pushed = true) {
-      own = this.#first.receiver === batch;
+    for (let own = false; !own && this.#line.first !== null; pushed = true) {
+      own = this.#line.first.receiver === batch;
       if (!this.#pumpFirst(true)) break;
     }
     return pushed;
@@ -407,7 +380,7 @@ export class Engine {
    * ever (io_req_local_work_add() and scsi_bsg_uring_task_cb(), Linux 7.2).
    */
   #wanted(left: number): number {
-    const one = this.waiting > 0 || this.#deferred;
+    const one = this.#line.length > 0 || this.#deferred;
     return Math.min(one ? 1 : left, this.#cq.entries, this.inFlight);
   }
 
@@ -427,6 +400,7 @@ export class Engine {
   /** Whether commands in flight keep the process alive. */
   set referenced(on: boolean) {
     this.#referenced = on;
+    this.#cancellations.referenced = on;
     this.#bell?.hold(on && this.inFlight > 0);
     if (on) this.#immediate?.ref();
     else this.#immediate?.unref();
@@ -461,7 +435,7 @@ export class Engine {
   /** Closes the ring when all is over that is under way: nobody has it any more. */
   drop(): void {
     this.#dropped = true;
-    if (this.failure !== null || this.inFlight + this.waiting === 0) {
+    if (this.failure !== null || this.inFlight + this.#line.length === 0) {
       void this.close();
     }
   }
@@ -470,30 +444,28 @@ export class Engine {
 
   /** Queues what has waited, as far as there is room; `true` if any was. */
   #pump(): boolean {
+    if (this.failure !== null) return false;
     let pushed = false;
-    while (this.#first !== null && this.#pumpFirst(false)) pushed = true;
+    while (this.#line.first !== null && this.#pumpFirst(false)) pushed = true;
     return pushed;
   }
 
   /** Queues or drops the first of those that wait; `false` if it still has to. */
   #pumpFirst(force: boolean): boolean {
-    const slot = this.#first!;
-    const { next } = slot;
-    if (slot.aborted) {
-      // It was settled while it waited, with all that is linked to it.
-      for (let each: Slot | null = slot; each !== null;) {
-        const { linked }: Slot = each;
-        this.slots.give(each);
-        each = linked;
-      }
-    } else if (this.#push(slot, force)) {
+    const slot = this.#line.first!;
+    if (!slot.aborted) {
+      if (!this.#push(slot, force)) return false;
+      this.#line.shift();
       markWaiting(slot, false);
-    } else {
-      return false;
+      return true;
     }
-    this.waiting--;
-    this.#first = next;
-    if (next === null) this.#last = null;
+    // It was settled while it waited, with all that is linked to it.
+    this.#line.shift();
+    for (let each: Slot | null = slot; each !== null;) {
+      const { linked }: Slot = each;
+      this.slots.give(each);
+      each = linked;
+    }
     return true;
   }
 
@@ -507,10 +479,11 @@ export class Engine {
     if (first.linked !== null) return this.#pushChain(first, force);
     const { completions } = first.command!;
     const cancels = first.receiver instanceof Cancellation;
+    const cancelling = this.#cancellations;
     const room = force ||
-      (cancels ? this.#cancelling < this.#spare : this.#fits(completions));
+      (cancels ? cancelling.inFlight < this.#spare : this.#fits(completions));
     if (!room || !this.#encode(first, 0)) return false;
-    if (cancels) this.#cancelling++;
+    if (cancels) cancelling.inFlight++;
     return true;
   }
 
@@ -717,9 +690,10 @@ export class Engine {
     const command = slot.command!;
     if (command.plain && (flags & uapi.IORING_CQE_F_MORE) === 0) {
       this.inFlight--;
+      // What is told of it may queue others.
+      if (slot.sqe >= 0) this.#sq.release(slot.sqe);
       if (command.numeric && res >= 0) slot.receiver!.value(slot, res);
       else deliver(slot, this.#cq, res, flags, -1);
-      if (slot.sqe >= 0) this.#sq.release(slot.sqe);
       this.slots.give(slot);
     } else {
       this.#completePart(slot, res, flags);
@@ -733,6 +707,7 @@ export class Engine {
       this.#others++;
       if (command.multishot) {
         // A stream whose decoder has thrown is over, but not for the kernel.
+        if (slot.receiver === NOBODY) return;
         if (!deliver(slot, this.#cq, res, flags, -1)) this.#silence(slot);
       } else {
         slot.marked = true;
@@ -763,7 +738,7 @@ export class Engine {
   #rest(): void {
     const sq = this.#sq;
     const cq = this.#cq;
-    if (this.inFlight + this.waiting === 0) {
+    if (this.inFlight + this.#line.length === 0) {
       this.#bell?.hold(false);
       if (this.state === "closing") this.#finish();
       else if (this.#dropped) void this.close();
@@ -772,7 +747,7 @@ export class Engine {
     if (cq.lost > 0) return this.#fail(E.EBADR);
     // A submission thread need not be waited for, unless it was not woken.
     const queued = sq.publish() > 0 &&
-      (!this.#sqpoll || this.#first !== null || sq.needsWakeup);
+      (!this.#sqpoll || this.#line.first !== null || sq.needsWakeup);
     const stuck = this.inFlight === 0 || queued;
     // Nobody else finds the completions of a polled ring.
     if (this.#iopoll || stuck || this.#pace.looksAgain()) {
@@ -839,7 +814,7 @@ export class Engine {
       return;
     }
     clearTimeout(this.#closeTimer);
-    clearTimeout(this.#cancelTimer);
+    this.#cancellations.stop();
     this.state = "closed";
     if (this.#immediate !== null) clearImmediate(this.#immediate);
     this.#bell?.close();
@@ -856,14 +831,6 @@ export class Engine {
       `@uring/cmd: close() waits for ${names.length} commands that the kernel ` +
         `has not let go of: ${[...new Set(names)].slice(0, 8).join(", ")}`,
     );
-  }
-}
-
-/** Says of a command, and of what is linked to it, that it waits for room. */
-function markWaiting(first: Slot, waiting: boolean): void {
-  for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-    slot.marked = true;
-    slot.waiting = waiting;
   }
 }
 

@@ -85,6 +85,19 @@ export function enableRings(fd: number): number {
   return register(fd, uapi.IORING_REGISTER_ENABLE_RINGS, 0, 0);
 }
 
+/**
+ * What a ring of these `IORING_SETUP_` flags has to register in any case: that it
+ * is no longer registered with the thread, which would keep all of it for ever,
+ * and a deferred one its eventfd anew, see `Bell`.
+ */
+export function neededBy(flags: number): number[] {
+  const ops = [uapi.IORING_UNREGISTER_RING_FDS];
+  if (flags & uapi.IORING_SETUP_DEFER_TASKRUN) {
+    ops.push(uapi.IORING_REGISTER_EVENTFD, uapi.IORING_UNREGISTER_EVENTFD);
+  }
+  return ops;
+}
+
 /** Restrictions as pairs of an `IORING_RESTRICTION_` number and its value. */
 export function registerRestrictions(
   fd: number,

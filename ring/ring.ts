@@ -4,7 +4,6 @@
  * @module
  */
 
-import { EACCES, EBUSY } from "../sys/errno.ts";
 import * as uapi from "../sys/io_uring.ts";
 import { lastingAddressOf } from "../sys/memory.ts";
 import {
@@ -16,7 +15,7 @@ import {
 } from "./check.ts";
 import { Command, FixedBuffer, FixedFile } from "./command.ts";
 import { Engine } from "./engine.ts";
-import { UringError } from "./errors.ts";
+import { registerAdvice, UringError } from "./errors.ts";
 import type { Receiver, Slot } from "./pending.ts";
 import { type RingOptions, setupOptions } from "./options.ts";
 import { alloc } from "./pool.ts";
@@ -31,17 +30,23 @@ export interface CommandOptions {
   signal?: AbortSignal;
 }
 
-/** What a restricted ring may still do. */
+/** What a restricted ring may still do. What is left out, it may not. */
 export interface Restrictions {
-  /** `IORING_OP_` numbers. */
+  /**
+   * `IORING_OP_` numbers. On a ring with SQEs of both sizes (`mixed`), commands
+   * with the larger one are another operation: IORING_OP_URING_CMD128.
+   */
   ops?: readonly number[];
   /** `IORING_REGISTER_` numbers. */
   registerOps?: readonly number[];
-  /** `IOSQE_` bits that a command may have. */
+  /** `IOSQE_` bits that a command may have, besides those that it must have. */
   sqeFlagsAllowed?: number;
-  /** `IOSQE_` bits that a command must have. */
+  /** `IOSQE_` bits that a command must have: IOSQE_FIXED_FILE, IOSQE_ASYNC. */
   sqeFlagsRequired?: number;
 }
+
+/** Bits with which a cancellation still works. */
+const REQUIRABLE = uapi.IOSQE_FIXED_FILE | uapi.IOSQE_ASYNC;
 
 /** What a ring has done so far, and is doing. */
 export interface RingStats {
@@ -304,8 +309,23 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Leaves a ring that was opened `disabled` able to do what is listed here and
-   * no more, for good, and lets it take commands: all else fails with EACCES.
-   * Register files and buffers before. Cancelling stays allowed.
+   * no more, for good, and lets it take commands: the way to hand a ring to code
+   * that is trusted less. Register files and buffers before.
+   *
+   * It binds the operation of a command, its flags and, with
+   * `sqeFlagsRequired: IOSQE_FIXED_FILE`, its file, which is then one of
+   * {@linkcode Ring.registerFiles}. Whatever else is EACCES. A ring can still
+   * cancel its own commands, and be closed; with `deferTaskrun` it can still be
+   * told of another eventfd to signal.
+   *
+   * It does not bind what a command says to its file, such as `cmd_op`, nor the
+   * memory it points at. `registerOps` with IORING_REGISTER_FILES lets it add
+   * files; an unrestricted ring can put one into its table (IORING_OP_MSG_RING).
+   * And it does not bind code: what runs in the same process with `--allow-ffi`
+   * can call libc itself.
+   *
+   * @throws {UringError} EINVAL for an operation that the kernel does not have;
+   * the ring stays `disabled`.
    */
   restrict(restrictions: Restrictions): void {
     if (this.#engine.state !== "disabled") {
@@ -313,30 +333,36 @@ export class Ring implements AsyncDisposable {
         "only a ring that was opened with `disabled: true` can be restricted",
       );
     }
-    const list: [opcode: number, value: number][] = [];
-    const allow = (opcode: number, values: readonly number[]) => {
-      for (const value of values) list.push([opcode, checkU8("value", value)]);
-    };
-    const ops = [...restrictions.ops ?? [], uapi.IORING_OP_ASYNC_CANCEL];
-    allow(uapi.IORING_RESTRICTION_SQE_OP, ops);
-    const registerOps = [
-      ...restrictions.registerOps ?? [],
-      uapi.IORING_REGISTER_ENABLE_RINGS,
+    const { sqeFlagsAllowed = 0, sqeFlagsRequired = 0 } = restrictions;
+    checkU8("sqeFlagsAllowed", sqeFlagsAllowed);
+    checkU8("sqeFlagsRequired", sqeFlagsRequired);
+    if (sqeFlagsRequired & ~REQUIRABLE) {
+      throw new TypeError(
+        "sqeFlagsRequired may be IOSQE_FIXED_FILE and IOSQE_ASYNC: with any " +
+          "other bit, a ring could not cancel its commands and be closed",
+      );
+    }
+    const ops = [...checkList("ops", restrictions.ops ?? [])];
+    ops.push(uapi.IORING_OP_ASYNC_CANCEL);
+    const registerOps = checkList("registerOps", restrictions.registerOps ?? [])
+      .concat(register.neededBy(this.#handle.flags));
+    const list: [opcode: number, value: number][] = [
+      [uapi.IORING_RESTRICTION_SQE_FLAGS_ALLOWED, sqeFlagsAllowed],
+      [uapi.IORING_RESTRICTION_SQE_FLAGS_REQUIRED, sqeFlagsRequired],
     ];
-    allow(uapi.IORING_RESTRICTION_REGISTER_OP, registerOps);
-    const { sqeFlagsAllowed, sqeFlagsRequired } = restrictions;
-    if (sqeFlagsAllowed !== undefined || sqeFlagsRequired !== undefined) {
-      const required = sqeFlagsRequired ?? 0;
-      allow(uapi.IORING_RESTRICTION_SQE_FLAGS_ALLOWED, [
-        (sqeFlagsAllowed ?? 0) | required,
-      ]);
-      allow(uapi.IORING_RESTRICTION_SQE_FLAGS_REQUIRED, [required]);
+    for (const op of new Set(ops)) {
+      list.push([uapi.IORING_RESTRICTION_SQE_OP, checkU8("op", op)]);
+    }
+    for (const op of new Set(registerOps)) {
+      checkU8("registerOp", op);
+      list.push([uapi.IORING_RESTRICTION_REGISTER_OP, op]);
     }
     // What wakes the event loop has to be registered while that is allowed.
     this.#engine.prepareToWait();
     const rc = register.registerRestrictions(this.fd, list);
     this.#register("REGISTER_RESTRICTIONS", rc);
     this.#register("REGISTER_ENABLE_RINGS", register.enableRings(this.fd));
+    this.#engine.requiredFlags = sqeFlagsRequired;
     this.#engine.state = "open";
   }
 
@@ -495,12 +521,12 @@ export class Ring implements AsyncDisposable {
 
   #register(op: string, rc: number): void {
     if (rc >= 0) return;
-    const advice = rc === -EBUSY
-      ? "The ring has such a table already: unregister it first."
-      : rc === -EACCES
-      ? "The ring was restricted and may not do this."
-      : undefined;
-    throw new UringError(`io_uring_register ${op}`, this.fd, -rc, advice);
+    throw new UringError(
+      `io_uring_register ${op}`,
+      this.fd,
+      -rc,
+      registerAdvice(-rc),
+    );
   }
 }
 

@@ -1,6 +1,6 @@
 /** How a completion becomes a result or an error, and who is told. */
 
-import { EALREADY, ECANCELED, EINTR } from "../sys/errno.ts";
+import { ECANCELED, EINTR } from "../sys/errno.ts";
 import { IORING_CQE_F_MORE } from "../sys/io_uring.ts";
 import { type Command, Completion } from "./command.ts";
 import type { CompletionQueue } from "./cqueue.ts";
@@ -23,31 +23,6 @@ const CANCELLED = [ECANCELED, EINTR, 512, 513, 514, 516];
 
 /** Of cancellations, and of commands that were told how they ended. */
 export const NOBODY: Receiver = { value() {}, error() {}, end() {} };
-
-/**
- * Of a cancellation. EALREADY says that a worker had the command in hand and was
- * interrupted. When what it is asked of can be polled, the worker then has it
- * wait there, where nothing cancels it: it has to be cancelled once more
- * (io_async_cancel_one() and io_wq_submit_work(), Linux 7.2).
- */
-export class Cancellation implements Receiver {
-  readonly #over: (missed: boolean) => void;
-
-  /** `over` is told when it has completed, and whether that was in vain. */
-  constructor(over: (missed: boolean) => void) {
-    this.#over = over;
-  }
-
-  value(): void {
-    this.#over(false);
-  }
-
-  error(_slot: Slot, error: unknown): void {
-    this.#over(error instanceof UringError && error.errno === EALREADY);
-  }
-
-  end(): void {}
-}
 
 /**
  * Settles a command, or hands on one value of a multishot command. It never

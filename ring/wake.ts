@@ -106,7 +106,8 @@ export class Bell implements Listener {
       this.#wire = connect(this, this.#fd);
     } catch (error) {
       // No descriptors, no memory, or a ring that was restricted.
-      if (!(error instanceof UringError)) throw error;
+      const known = error instanceof UringError || error instanceof RangeError;
+      if (!known) throw error;
       this.#retryAt = this.#clock.looks + PATIENCE;
       return;
     }
@@ -156,12 +157,16 @@ function connect(bell: Bell, fd: number): Wire {
   const waker = Waker.current();
   const id = waker.add(bell);
   let eventfd = -1;
+  let block: Block | undefined;
   try {
+    block = take(8);
+    block.address; // Which may be the first thing that cannot be had.
     // Not O_NONBLOCK: io_uring would answer a read with EAGAIN, not wait.
     eventfd = must("eventfd2", syscall("eventfd2", 0, O_CLOEXEC));
     must("io_uring_register", registerEventfd(fd, eventfd));
-    return { waker, id, eventfd, block: take(8) };
+    return { waker, id, eventfd, block };
   } catch (error) {
+    if (block !== undefined) give(block);
     if (eventfd >= 0) close(eventfd);
     waker.remove(id);
     throw error;

@@ -26,7 +26,7 @@ import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/memory.ts";
 import { Command } from "./command.ts";
 import { UringError } from "./errors.ts";
-import { abandon, type Block, give, take } from "./pool.ts";
+import { type Block, take } from "./pool.ts";
 import { registerFiles } from "./register.ts";
 import { type RingHandle, setup } from "./setup.ts";
 
@@ -48,6 +48,9 @@ export interface Listener {
   disconnect(): void;
 }
 
+/** The byte that is written to pipes. It does not matter which it is. */
+let byte: Block | undefined;
+
 /** Reads eventfds for its listeners, and ends with the last of them. */
 export class Waker {
   static #current: Waker | null = null;
@@ -60,8 +63,6 @@ export class Waker {
   readonly #listeners = new Map<number, Listener>();
   readonly #handle: RingHandle;
   readonly #socket: Socket;
-  /** The byte that is written to the pipe. */
-  readonly #byte: Block;
   /** Those whose signal was seen, and that are not rung yet. */
   readonly #signalled: Listener[] = [];
   #holds = 0;
@@ -77,12 +78,13 @@ export class Waker {
         uapi.IORING_SETUP_SUBMIT_ALL,
     });
     try {
+      byte ??= take(1);
+      byte.address; // Which may be the first thing that cannot be had.
       this.#socket = watch(pipeTo(this.#handle.fd));
     } catch (error) {
       this.#handle.close();
       throw error;
     }
-    this.#byte = take(1);
     this.#socket.on("data", () => this.#wake());
     this.#socket.on("error", () => this.#fail(EINVAL));
     this.#socket.unref();
@@ -99,7 +101,6 @@ export class Waker {
     // The last ring has gone: leave nothing open.
     this.#end();
     this.#handle.close();
-    give(this.#byte);
   }
 
   #end(): void {
@@ -114,7 +115,6 @@ export class Waker {
     this.#end();
     // The number may be another file's, where it is not that of a ring.
     if (errno !== EBADF && errno !== EOPNOTSUPP) this.#handle.close();
-    abandon(this.#byte); // A write may still read it.
     for (const listener of [...this.#listeners.values()]) listener.disconnect();
   }
 
@@ -137,7 +137,7 @@ export class Waker {
       opcode: uapi.IORING_OP_WRITE,
       flags: uapi.IOSQE_CQE_SKIP_SUCCESS | uapi.IOSQE_FIXED_FILE,
       fdWord: 0, // The pipe.
-      addr: this.#byte.address,
+      addr: byte!.address,
       len: 1,
     });
     this.#enter(0, 0);

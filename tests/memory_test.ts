@@ -2,14 +2,20 @@ import {
   assert,
   assertEquals,
   assertGreater,
+  assertLess,
   assertRejects,
   assertThrows,
 } from "@std/assert";
 import { Ring, uringCmd, UringError } from "../mod.ts";
 import * as op from "../ring/op.ts";
+import * as raw from "../ring/raw.ts";
+import { operand } from "../ring/command.ts";
+import { IORING_OP_READV } from "../sys/io_uring.ts";
 import { addressOf } from "../sys/memory.ts";
 import { give, take } from "../ring/pool.ts";
-import { collect, pipe, tcpPair, turn, writeSync } from "./kit.ts";
+import { ADDR, collect, custom, devNull, pipe, tcpPair, turn } from "./kit.ts";
+import { writeSync } from "./kit.ts";
+import { Page } from "./late/pages.ts";
 
 Deno.test("memory of alloc() is zeroed, aligned, and the length that was asked for", async () => {
   await using ring = Ring.open();
@@ -235,4 +241,108 @@ Deno.test("a file of many megabytes is read into an ordinary array", async () =>
   assertEquals(into, data);
   await ring.cmd(op.close(fd));
   await Deno.remove(path);
+});
+
+// ---- Addresses, which the kernel has of its own ----------------------------------
+
+/** How many mappings this process has. */
+function mappings(): number {
+  return Deno.readTextFileSync("/proc/self/maps").split("\n").length;
+}
+
+/** Reads into two memories. Their addresses are in memory of the command's own. */
+function readv(fd: number, first: Uint8Array, second: Uint8Array) {
+  const iov = new Uint8Array(32); // Two of struct iovec: base, length.
+  const view = new DataView(iov.buffer);
+  view.setUint32(8, first.length, true);
+  view.setUint32(24, second.length, true);
+  return custom({
+    name: "READV",
+    opcode: IORING_OP_READV,
+    file: fd,
+    len: 2,
+    operands: [
+      operand(ADDR, { bytes: iov, kernel: "reads" }),
+      operand(0, { bytes: first, kernel: "writes" }, { inside: 0 }),
+      operand(16, { bytes: second, kernel: "writes" }, { inside: 0 }),
+    ],
+  });
+}
+
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+
+Deno.test("addresses of idle memory are taken back when they are many, and none in use", async () => {
+  await using ring = Ring.open();
+  await using other = Ring.open();
+  using pair = pipe();
+  using file = devNull();
+  const used = ring.alloc(8);
+  const address = addressOf(used.buffer)!;
+  const read = ring.cmd(op.read(pair.left, used));
+  await turn();
+  const idle = Array.from({ length: 5000 }, () => other.alloc(1));
+  const addresses = idle.map(({ buffer }) => addressOf(buffer)!);
+  // Other memory fits where some of them were, and not where the kernel writes.
+  const pages = addresses.map((at) => Page.at(at));
+  const free = pages.filter((page) => page !== null);
+  assertGreater(free.length, 0);
+  assertEquals(Page.at(address), null);
+  writeSync(pair.right, "it lives");
+  assertEquals([await read, text(used)], [8, "it lives"]);
+  // What was taken back is there again when it is used again.
+  for (const [i, bytes] of idle.entries()) {
+    if (pages[i] === null || i % 100 > 0) continue;
+    bytes[0] = 1;
+    assertEquals(await ring.cmd(op.write(file.fd, bytes)), 1);
+  }
+  assert(free.every(({ intact }) => intact));
+  for (const page of free) page[Symbol.dispose]();
+});
+
+Deno.test("a command's first address stays while its second is looked for", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  // So large that whatever is idle is taken back for the next.
+  const large = ring.alloc(256 << 20);
+  const small = ring.alloc(8);
+  const read = ring.cmd(
+    readv(pair.left, large.subarray(0, 8), small),
+  );
+  await turn();
+  writeSync(pair.right, "one, andtwo, and");
+  assertEquals(await read, 16);
+  assertEquals(text(large.subarray(0, 8)), "one, and");
+  assertEquals(text(small), "two, and");
+});
+
+Deno.test("memory that was collected is unmapped, its address as well", async () => {
+  await using ring = Ring.open();
+  using file = devNull();
+  const round = async () => {
+    for (let i = 0; i < 100; i++) {
+      await ring.cmd(op.write(file.fd, ring.alloc(1)));
+    }
+    for (let i = 0; i < 5; i++) {
+      await turn();
+      collect();
+    }
+  };
+  await round();
+  const before = mappings();
+  for (let i = 0; i < 3; i++) await round();
+  // Each memory has two of them.
+  assertLess(mappings() - before, 100);
+});
+
+Deno.test("a bare ring closes although its queue was transferred, and leaves that to its owner", () => {
+  const ring = raw.setup({ entries: 8 });
+  const buffer = ring.sq.words.buffer as ArrayBuffer;
+  const moved = new Int32Array(buffer.transfer());
+  const { length } = moved;
+  ring.close();
+  moved.fill(7);
+  assertEquals([moved.length, moved.every((word) => word === 7)], [
+    length,
+    true,
+  ]);
 });

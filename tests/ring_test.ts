@@ -595,7 +595,7 @@ Deno.test("one-shot and multishot commands are each refused by the other's metho
   assertThrows(() => ring.cmdSync(many), TypeError, "ring.stream()");
 });
 
-// ---- Tables, restrictions -------------------------------------------------------
+// ---- Tables ---------------------------------------------------------------------
 
 Deno.test("registered files are used by their place, after the descriptor is closed", async () => {
   await using ring = Ring.open();
@@ -650,32 +650,6 @@ Deno.test("only memory that JavaScript cannot take away can be registered", asyn
   ring.unregisterBuffers();
   const read = op.read(pair.left, bytes, { buffer });
   await assertRejects(() => ring.cmd(read), TypeError, "table of buffers");
-});
-
-Deno.test("a restricted ring does what it was told, and nothing else", async () => {
-  await using ring = Ring.open({ disabled: true });
-  using file = devNull();
-  const ping = uringCmd({ fd: file.fd, cmd_op: 0 });
-  await assertRejects(() => ring.cmd(ping), TypeError, "restrict()");
-  assertEquals(ring.stats().submitted, 0);
-  const [fixed] = ring.registerFiles([file.fd]);
-  ring.restrict({
-    ops: [uapi.IORING_OP_URING_CMD],
-    sqeFlagsRequired: uapi.IOSQE_FIXED_FILE,
-  });
-  assertEquals(await ring.cmd(uringCmd({ fd: fixed, cmd_op: 0 })), 0);
-  for (const command of [ping, op.nop(), op.openat("/etc/passwd")]) {
-    const error = await assertRejects(() => ring.cmd(command), UringError);
-    assertEquals(error.code, "EACCES");
-    assertStringIncludes(error.message, "restricted");
-  }
-  assertThrows(() => ring.unregisterFiles(), UringError, "restricted");
-  assertThrows(() => ring.restrict({}), TypeError);
-});
-
-Deno.test("only a disabled ring can be restricted", async () => {
-  await using ring = Ring.open();
-  assertThrows(() => ring.restrict({ ops: [0] }), TypeError, "disabled: true");
 });
 
 // ---- Bad input -------------------------------------------------------------------

@@ -555,7 +555,7 @@ Deno.test("what is no socket is refused with a TypeError", () => {
       [0, "conn must be an object, not 0"],
       ["127.0.0.1:80", 'conn must be an object, not "127.0.0.1:80"'],
       [Symbol("x"), "conn must be an object, not Symbol(x)"],
-      [() => 1, "not a connection"],
+      [() => 1, "conn must be an object, not a function"],
       [{}, "the object tells no addresses"],
       [[], "the object tells no addresses"],
       [new Date(), "the object tells no addresses"],

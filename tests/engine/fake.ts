@@ -79,6 +79,8 @@ export class FakeKernel implements AsyncDisposable {
   /** SQEs, as they were taken. */
   readonly taken: Sqe[] = [];
   readonly calls: Call[] = [];
+  readonly sqpoll: boolean;
+  readonly hold: boolean;
   closed = false;
 
   /** The answer to a call, if the kernel has another than it should. */
@@ -92,7 +94,6 @@ export class FakeKernel implements AsyncDisposable {
   readonly #sqes: Int32Array<ArrayBuffer>;
   readonly #entries: number;
   readonly #cqEntries: number;
-  readonly #sqpoll: boolean;
   readonly #array: number;
   readonly #signals: RingHandle = setup({ entries: 1 });
   /** Completions that the CQ has no room for. */
@@ -101,9 +102,10 @@ export class FakeKernel implements AsyncDisposable {
   constructor(shape: Shape = {}) {
     const { entries = 4, cqEntries = 8, start = 0, flags = 0 } = shape;
     const { hold = false } = shape;
+    this.hold = hold;
     this.#entries = entries;
     this.#cqEntries = cqEntries;
-    this.#sqpoll = (flags & uapi.IORING_SETUP_SQPOLL) !== 0;
+    this.sqpoll = (flags & uapi.IORING_SETUP_SQPOLL) !== 0;
     this.#array = hold ? CQES + cqEntries * 4 : -1;
     const ring = new Int32Array(CQES + cqEntries * 4 + entries);
     this.#ring = ring;
@@ -142,7 +144,7 @@ export class FakeKernel implements AsyncDisposable {
       cq,
       enter: (toSubmit, minComplete, flags) => {
         const rc = this.#enter({ toSubmit, minComplete, flags });
-        if (!this.#sqpoll) sq.taken(rc);
+        if (!this.sqpoll) sq.taken(rc);
         return rc;
       },
       close: () => {
@@ -210,7 +212,8 @@ export class FakeKernel implements AsyncDisposable {
 
   /** Runs a batch, whose commands have slots or stand for themselves. */
   batch(commands: readonly Command<unknown>[], slots = false): unknown[] {
-    const taken = slots
+    const direct = commands.every((each) => this.engine.isDirect(each));
+    const taken = slots || !direct
       ? commands.map((each) => this.engine.slots.take(each))
       : null;
     return this.engine.run([...commands], taken);
@@ -305,13 +308,13 @@ export class FakeKernel implements AsyncDisposable {
   }
 
   #enter(call: Call): number {
-    this.calls.push(call);
+    if (this.calls.push(call) > 5000) throw new Error("a call without end");
     if (this.closed) throw new Error("a ring was entered after it was closed");
     const answer = this.answer(call);
     if (answer !== undefined && answer <= 0) return answer;
     const { toSubmit, minComplete, flags } = call;
     let taken = Math.min(answer ?? toSubmit, this.offered);
-    if (!this.#sqpoll) {
+    if (!this.sqpoll) {
       this.take(taken);
     } else {
       taken = toSubmit;
@@ -319,6 +322,8 @@ export class FakeKernel implements AsyncDisposable {
         this.#ring[SQ_FLAGS] &= ~uapi.IORING_SQ_NEED_WAKEUP;
         this.take();
       }
+      // The thread takes what there is while the call waits for it.
+      if (flags & uapi.IORING_ENTER_SQ_WAIT || minComplete > 0) this.take();
     }
     if (flags & uapi.IORING_ENTER_GETEVENTS) {
       this.#flush();

@@ -5,7 +5,7 @@ import { CommandStream } from "../../ring/stream.ts";
 import { EAGAIN, ECANCELED, ENOBUFS } from "../../sys/errno.ts";
 import { IORING_CQE_F_MORE as MORE } from "../../sys/io_uring.ts";
 import { reportedErrors } from "../kit.ts";
-import { FakeKernel, numbered, Told } from "./fake.ts";
+import { FakeKernel, numbered, type Told } from "./fake.ts";
 
 const many = (fd: number, decode?: () => unknown) =>
   numbered(fd, { multishot: true, decode });

@@ -4,6 +4,7 @@ import { AT_FDCWD, O_RDONLY } from "../../sys/fcntl.ts";
 import { close } from "../../sys/file.ts";
 import { libc, syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/memory.ts";
+import { SIOCINQ } from "../../sys/socket.ts";
 import { Fd, isRoot, until } from "../kit.ts";
 
 const aarch64 = Deno.build.arch === "aarch64";
@@ -40,9 +41,21 @@ export class AccessGate implements Disposable {
     }
   }
 
+  /** Waits until so many reads are held up. */
+  hold(reads: number): Promise<void> {
+    return until(() => this.#held() === reads);
+  }
+
   /** Waits for so many reads, and allows them. */
   async allow(reads: number): Promise<void> {
     for (let i = 0; i < reads; i++) await until(() => this.#allowOne());
+  }
+
+  #held(): number {
+    const { view, at } = scratch();
+    // FIONREAD, by another name: the bytes of the events that wait.
+    syscall("ioctl", this.#fan.fd, SIOCINQ, at);
+    return view.getInt32(0, true) / EVENT;
   }
 
   #allowOne(): boolean {

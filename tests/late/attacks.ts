@@ -3,13 +3,46 @@
 import type { Ring } from "../../mod.ts";
 
 /** What is attacked. */
-export interface Victim {
+export class Victim implements Disposable {
   readonly ring: Ring;
   /** Aborts the commands. */
-  readonly abort: AbortController;
-  /** A worker that keeps what it is sent, and sends it back when asked. */
-  readonly worker: Worker;
+  readonly abort: AbortController = new AbortController();
+  #worker: Worker | null = null;
+
+  constructor(ring: Ring) {
+    this.ring = ring;
+  }
+
+  /** Sends something to a worker, which keeps it. */
+  send(message: ArrayBuffer, transfer: ArrayBuffer[]): void {
+    this.#worker ??= new Worker(KEEPER, { type: "module" });
+    this.#worker.postMessage(message, transfer);
+  }
+
+  /** What the worker was sent at last. */
+  takeBack(): Promise<ArrayBuffer> {
+    const { promise, resolve, reject } = Promise.withResolvers<ArrayBuffer>();
+    const worker = this.#worker!;
+    worker.onmessage = ({ data }) => resolve(data);
+    worker.onerror = reject;
+    worker.postMessage(null);
+    return promise;
+  }
+
+  [Symbol.dispose](): void {
+    this.#worker?.terminate();
+  }
 }
+
+const KEEPER = `data:text/javascript,${
+  encodeURIComponent(`
+    let kept;
+    onmessage = ({ data }) => {
+      if (data === null) postMessage(kept, [kept]);
+      else kept = data;
+    };
+  `)
+}`;
 
 /** Where the memory is after the attack. */
 export type Home = () => ArrayBuffer | Promise<ArrayBuffer> | null;
@@ -22,25 +55,6 @@ export interface Attack {
   /** Memory of `ring.alloc` throws instead, and the bytes arrive. */
   readonly refused?: boolean;
   on(buffer: ArrayBuffer, victim: Victim): Home;
-}
-
-/** Sends a worker something, and gets it back. */
-export const KEEPER = `data:text/javascript,${
-  encodeURIComponent(`
-    let kept;
-    onmessage = ({ data }) => {
-      if (data === null) postMessage(kept, [kept]);
-      else kept = data;
-    };
-  `)
-}`;
-
-function fromKeeper({ worker }: Victim): Promise<ArrayBuffer> {
-  return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }) => resolve(data);
-    worker.onerror = reject;
-    worker.postMessage(null);
-  });
 }
 
 export const ATTACKS: readonly Attack[] = [
@@ -72,15 +86,15 @@ export const ATTACKS: readonly Attack[] = [
     plain: "fails",
     refused: true,
     on(buffer, victim) {
-      victim.worker.postMessage(buffer, [buffer]);
-      return () => fromKeeper(victim);
+      victim.send(buffer, [buffer]);
+      return () => victim.takeBack();
     },
   },
   {
     name: "the memory was copied to a worker",
     plain: "arrives",
-    on(buffer, { worker }) {
-      worker.postMessage(buffer);
+    on(buffer, victim) {
+      victim.send(buffer, []);
       return () => buffer;
     },
   },

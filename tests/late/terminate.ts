@@ -141,6 +141,11 @@ async function round(
 if (import.meta.main) {
   const { sqpoll, flags, rounds } = JSON.parse(Deno.args[0]);
   const report = { rounds: 0, taken: 0, late: 0, arrived: 0, broken: 0 };
-  for (let i = 0; i < rounds; i++) await round({ sqpoll, flags }, report);
+  // Once more than until it worked: what was hit then may show now.
+  let hits = 0;
+  while (report.rounds < rounds && hits < 2) {
+    await round({ sqpoll, flags }, report);
+    if (report.late > 0) hits++;
+  }
   console.log(JSON.stringify(report));
 }

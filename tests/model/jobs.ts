@@ -116,7 +116,7 @@ export const kinds = {
         len: 0o600,
         operands: [operand(ADDR, { bytes: path, kernel: "reads" })],
       },
-      allows: (given) => given || fifoIsOpen(world) ? ["opened"] : [],
+      allows: (given) => given || world.fifoIsOpen ? ["opened"] : [],
       give: () => world.openFifo(),
       result: (fd) => (world.own(fd), "opened"),
     };
@@ -135,11 +135,6 @@ export const kinds = {
     };
   },
 } satisfies Record<string, (world: World, id: number) => Kind>;
-
-/** Whether another command of the sequence was given the other end. */
-function fifoIsOpen(world: World): boolean {
-  return world.jobs.some(({ name, given }) => given && name === "slow");
-}
 
 /** Kinds that end by themselves, so that a call may block on them. */
 export const brief: readonly JobPlan["kind"][] = [

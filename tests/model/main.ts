@@ -89,6 +89,13 @@ let done = 0;
 async function check(sequence: Sequence): Promise<void> {
   Deno.writeTextFileSync(path, JSON.stringify(sequence));
   const wrong = await runSequence(sequence, ground);
+  if (wrong.length > 0) {
+    console.error(
+      "DBG",
+      JSON.stringify(sequence),
+      wrong.join("|").slice(0, 300),
+    );
+  }
   if (wrong.length > 0) throw new Error(wrong.join("\n"));
   done++;
 }

@@ -2,7 +2,7 @@
 
 import type { RingOptions } from "../../mod.ts";
 import { turn } from "../kit.ts";
-import { type Step, take } from "./steps.ts";
+import { leave, type Step, take } from "./steps.ts";
 import { ABORTED, World } from "./world.ts";
 
 /** Shapes of rings that sequences run on, by name. */
@@ -38,7 +38,7 @@ export interface Ground {
 }
 
 /** Looks at the clock so often while something has to happen. */
-const LOOKS = 60;
+const LOOKS = 100;
 const LOOK_MS = 50;
 
 /** Runs a sequence, and returns what went wrong. */
@@ -46,7 +46,8 @@ export async function runSequence(
   { shape, steps, ending }: Sequence,
   ground: Ground,
 ): Promise<string[]> {
-  const world = new World(shapes[shape], ground.fifo, ground.null);
+  const slow = JSON.stringify(steps).includes('"slow"');
+  const world = new World(shapes[shape], slow, ground.fifo, ground.null);
   ground.reported.length = 0;
   for (const step of steps) await take(world, step);
   await end(world, ending);
@@ -74,20 +75,15 @@ export async function runSequence(
 async function end(world: World, ending: Sequence["ending"]): Promise<void> {
   if (ending === "close" || world.closed) return;
   world.ring.ref();
-  // What was begun in a decoder meanwhile is to end as well.
-  for (let round = 0; round < 4; round++) {
+  await settled(world, () => {
+    // What is begun in decoders meanwhile is to end as well.
     for (const { job, abort } of world.unsettled) {
       if (ending === "abort" && abort !== null) abort.abort(ABORTED);
       else if (job !== null) world.give(job);
     }
-    for (const reader of world.readers) {
-      if (reader.left) continue;
-      reader.left = true;
-      const done = reader.stream.return!().then(({ done }) => done);
-      world.watch(done, "leave", () => ["true"]);
-    }
-    if (!await settled(world, () => !world.closed)) return;
-  }
+    for (const reader of world.readers) leave(world, reader);
+    return !world.closed;
+  });
 }
 
 /** Ends what has failed to end, so that it does not fail what comes after it. */
@@ -97,22 +93,15 @@ async function rescue(world: World): Promise<void> {
   await settled(world, () => true);
 }
 
-/** Waits until all has settled, for a while; `false` if it was in vain. */
-async function settled(world: World, wanted: () => boolean): Promise<boolean> {
-  for (let i = 0; i < 20; i++) {
-    if (world.unsettled.length === 0) return true;
-    await turn();
-  }
+/** Waits until all has settled, for a while, or as long as it is `wanted`. */
+async function settled(world: World, wanted: () => boolean): Promise<void> {
   // Counted in turns of the loop: a machine that stood still has not looked.
-  for (let look = 0; look < LOOKS && wanted(); look++) {
-    if (world.unsettled.length === 0) return true;
-    await new Promise((resolve) =>
-      setTimeout(resolve, look < 20 ? 1 : LOOK_MS)
-    );
+  for (let look = 0; look < LOOKS; look++) {
+    if (world.unsettled.length === 0 || !wanted()) return;
+    if (look < 20) await turn();
+    else await new Promise((done) => setTimeout(done, look < 40 ? 1 : LOOK_MS));
   }
   for (const { name } of world.unsettled) {
-    if (!wanted()) break;
     world.complain(`${name} does not settle`);
   }
-  return false;
 }

@@ -8,8 +8,8 @@ import {
 import { POLLIN } from "../../sys/poll.ts";
 import { collect, custom, turn } from "../kit.ts";
 import { brief, type JobPlan, make } from "./jobs.ts";
-import { ABORTED, allOutcomes, failure } from "./world.ts";
-import { type Allows, type Job, provide, THROWN, type World } from "./world.ts";
+import { ABORTED, allOutcomes, failure, provide, THROWN } from "./world.ts";
+import type { Allows, Job, Reader, World } from "./world.ts";
 
 /** One step: `n` says which of many, or how. */
 export interface Step {
@@ -175,10 +175,7 @@ export const acts = {
   /** Leaves a stream, whose reader is told that it is over. */
   leave(world, { n }) {
     const reader = world.readers[n % (world.readers.length || 1)];
-    if (reader === undefined) return;
-    reader.left = true;
-    const done = reader.stream.return!().then(({ done }) => done);
-    world.watch(done, "leave", () => ["true"]);
+    if (reader !== undefined) leave(world, reader);
   },
 
   /** Aborts one of the commands under way, or one that was aborted. */
@@ -277,6 +274,14 @@ export const acts = {
   },
 } satisfies Record<string, Act>;
 
+/** Leaves a stream, once. */
+export function leave(world: World, reader: Reader): void {
+  if (reader.left) return;
+  reader.left = true;
+  const done = reader.stream.return!().then(({ done }) => done);
+  world.watch(done, "leave", () => ["true"]);
+}
+
 /** Steps that have commands. */
 export const withJobs: readonly Step["act"][] = [
   "cmd",
@@ -310,7 +315,10 @@ function block(
   run: (jobs: Job[]) => unknown[],
 ): void {
   const jobs = plans.map((plan) => {
-    const kind = brief.includes(plan.kind) ? plan.kind : "nop";
+    // What is slow may have taken the only worker that there is.
+    const ends = brief.includes(plan.kind) &&
+      !(plan.kind === "worker" && world.mayBeSlow);
+    const kind = ends ? plan.kind : "nop";
     return make(world, { ...plan, kind }, (step) => inside(world, step));
   });
   const { closed } = world;

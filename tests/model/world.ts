@@ -70,6 +70,8 @@ export interface Place {
 export class World {
   readonly ring: Ring;
   readonly options: RingOptions;
+  /** Some command of the sequence stays in a worker until it is given. */
+  readonly mayBeSlow: boolean;
   readonly fifo: string;
   readonly null: number;
   readonly pending: Pending[] = [];
@@ -89,10 +91,17 @@ export class World {
   depth = 0;
   /** Commands, for values that tell them apart. */
   count = 0;
+  fifoIsOpen = false;
   readonly #owned: (Fd | FdPair)[] = [];
 
-  constructor(options: RingOptions, fifo: string, nullFd: number) {
+  constructor(
+    options: RingOptions,
+    mayBeSlow: boolean,
+    fifo: string,
+    nullFd: number,
+  ) {
     this.options = options;
+    this.mayBeSlow = mayBeSlow;
     this.ring = Ring.open(options);
     this.fifo = fifo;
     this.null = nullFd;
@@ -113,6 +122,7 @@ export class World {
 
   /** Has those that wait for someone to open the other end of the FIFO go on. */
   openFifo(): void {
+    this.fifoIsOpen = true;
     this.#own(new Fd(open(this.fifo, O_RDWR | O_NONBLOCK)));
   }
 
