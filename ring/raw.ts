@@ -25,6 +25,7 @@
 import { IORING_ENTER_GETEVENTS } from "../sys/io_uring.ts";
 import { lastingAddressOf } from "../sys/memory.ts";
 import { high, low } from "../sys/struct.ts";
+import { bufferOf, byteOffsetOf, checkBytes } from "./check.ts";
 import type { RingHandle } from "./setup.ts";
 import type { SubmissionQueue } from "./squeue.ts";
 
@@ -170,7 +171,7 @@ export function enter(ring: RingHandle, options: EnterOptions = {}): number {
  * @throws {TypeError} for any other array: its memory could go away.
  */
 export function addressOf(bytes: Uint8Array): number {
-  const base = lastingAddressOf(bytes.buffer);
-  if (base !== undefined) return base + bytes.byteOffset;
+  const base = lastingAddressOf(bufferOf(checkBytes("bytes", bytes)));
+  if (base !== undefined) return base + byteOffsetOf(bytes);
   throw new TypeError("only memory of alloc() has an address that stays");
 }

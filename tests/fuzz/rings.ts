@@ -61,15 +61,17 @@ const file: Recipes = fc.oneof(
   { weight: 9, arbitrary: oneOf(NULL.fd, PAIR.left, PAIR.right) },
   lookAlike,
 );
+const none = oneOf(NULL.fd);
 const bytes = fc.oneof(bytesOf(512), bytesOf(0), bytesOf(3));
-const flags = oneOf(0x40, 0x42); // MSG_DONTWAIT, and MSG_PEEK.
+/** None waits: MSG_DONTWAIT, and MSG_PEEK. */
+const flags = oneOf({ flags: 0x40 }, { flags: 0x42 });
 const throws = () => {
   throw new Own("a callback");
 };
 
 /** Commands with callbacks of the caller's, who may do anything in them. */
 const callbacks = fc.record({
-  decode: fc.constantFrom(throws, () => Promise.reject(new Own("later")), {}),
+  decode: fc.constantFrom(throws, () => ({ then: throws }), {}),
   precheck: fc.constantFrom(undefined, throws, () => 5),
   advice: fc.constantFrom(undefined, throws, () => Symbol("advice"), () => 5n),
   opcode: fc.constantFrom(IORING_OP_NOP, 200),
@@ -82,13 +84,13 @@ const callbacks = fc.record({
 
 export const command: Recipes = fc.oneof(
   applied("nop", nop),
-  applied("read", read, file, bytes, object({ offset: wide })),
-  applied("write", write, file, bytes, object({ offset: wide })),
-  applied("send", send, file, bytes, object({ flags })),
-  applied("recv", recv, file, bytes, object({ flags })),
-  applied("sendZc", sendZc, file, bytes, object({ flags })),
+  applied("read", read, none, bytes, object({ offset: wide })),
+  applied("write", write, none, bytes, object({ offset: wide })),
+  applied("send", send, file, bytes, flags),
+  applied("recv", recv, file, bytes, flags),
+  applied("sendZc", sendZc, file, bytes, flags),
   applied("fsync", fsync, file),
-  applied("poll", poll, oneOf(NULL.fd), oneOf({ events: POLLIN })),
+  applied("poll", poll, none, oneOf({ events: POLLIN })),
   upTo(3).map(({ label, make }) =>
     new Recipe(`timeout(${label})`, () => timeout(Number(make())))
   ),
