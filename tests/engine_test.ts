@@ -6,11 +6,10 @@ import {
   assertGreater,
   assertInstanceOf,
   assertLess,
-  assertRejects,
   assertThrows,
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
-import { Ring, type RingOptions, uringCmd, UringError } from "../mod.ts";
+import { Ring, type RingOptions, UringError } from "../mod.ts";
 import { Command } from "../ring/command.ts";
 import { Engine } from "../ring/engine.ts";
 import * as op from "../ring/op.ts";
@@ -22,7 +21,6 @@ import * as uapi from "../sys/io_uring.ts";
 import { libc } from "../sys/libc.ts";
 import {
   custom,
-  devNull,
   message,
   openFdCount,
   pipe,
