@@ -25,6 +25,7 @@ import { libc, mmap, mremap, syscall } from "./libc.ts";
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
+  MAP_NORESERVE,
   MAP_POPULATE,
   MAP_PRIVATE,
   MAP_SHARED,
@@ -146,8 +147,9 @@ export function arena(byteLength: number, pooled = false): ArrayBuffer {
   // User space ends at 2^47 on these machines, far below 2^53.
   const home = Number(Deno.UnsafePointer.value(pointer));
   const size = pages * PAGE;
-  // Pages of V8's own could not be mapped twice.
-  const flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED;
+  // Pages of V8's own could not be mapped twice. Those that are never touched
+  // need not be there.
+  const flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
   const rc = mmap(size, PROT_READ | PROT_WRITE, flags, -1, 0, home);
   if (rc < 0) throw cannotMap(size, -rc);
   const made = new Arena(home, size, pooled);
