@@ -38,7 +38,7 @@ export interface Ground {
 }
 
 /** Looks at the clock so often while something has to happen. */
-const LOOKS = 100;
+const LOOKS = 250;
 const LOOK_MS = 50;
 
 /** Runs a sequence, and returns what went wrong. */
@@ -99,7 +99,9 @@ async function settled(world: World, wanted: () => boolean): Promise<void> {
   for (let look = 0; look < LOOKS; look++) {
     if (world.unsettled.length === 0 || !wanted()) return;
     if (look < 20) await turn();
-    else await new Promise((done) => setTimeout(done, look < 40 ? 1 : LOOK_MS));
+    else {await new Promise((done) =>
+        setTimeout(done, look < 200 ? 1 : LOOK_MS)
+      );}
   }
   for (const { name } of world.unsettled) {
     world.complain(`${name} does not settle`);
