@@ -125,14 +125,15 @@ export const acts = {
         return value;
       },
     });
-    let written = false;
+    let written = 0;
     const job: Job = {
       name: "stream",
       command,
       allows: () => [],
       give() {
-        written = true;
-        provide(right, 1);
+        // Only a turn without end has time for so many, and a pipe has not room.
+        if (++written === 10_000) world.complain("a turn without end");
+        if (written < 10_000) provide(right, 1);
         job.given = false; // It can be given any number of times.
       },
       uses: null,
@@ -166,8 +167,8 @@ export const acts = {
       return "over";
     };
     const allows: Allows = () => {
-      const ends = reader.left || written ? ["over"] : [];
-      return written && plan?.throws ? [...ends, "!thrown"] : ends;
+      const ends = reader.left || written > 0 ? ["over"] : [];
+      return written > 0 && plan?.throws ? [...ends, "!thrown"] : ends;
     };
     world.watch(read(), "stream", allows, { job, abort });
   },
