@@ -19,7 +19,7 @@ import type { CompletionQueue } from "./cqueue.ts";
 import { fatalAdvice, UringError } from "./errors.ts";
 import { Line, markWaiting } from "./line.ts";
 import { Pace } from "./pace.ts";
-import { type Slot, Slots } from "./pending.ts";
+import { type Extras, Late, type Slot, Slots } from "./pending.ts";
 import { deliver, NOBODY, settleAborted } from "./settle.ts";
 import type { RingHandle } from "./setup.ts";
 import type { SubmissionQueue } from "./squeue.ts";
@@ -105,6 +105,7 @@ export class Engine {
 
   /** How many reapings are under way, the one in a decoder of the other. */
   #reaping = 0;
+  #turning = false;
   #scheduled = false;
   #queuedBefore = 0;
   #hops = 0;
@@ -565,8 +566,9 @@ export class Engine {
   #takeTurn(): void {
     if (this.state === "closed" || this.failure !== null) return;
     // A decoder that calls into Deno may have microtasks run, and so be the
-    // caller of this: what it is part of comes to its end first.
-    if (this.#reaping > 0 || this.#batch !== null) {
+    // caller of this, as may the loading of a module in a turn: what it is part
+    // of comes to its end first.
+    if (this.#turning || this.#reaping > 0 || this.#batch !== null) {
       setImmediate(this.#turn);
       return;
     }
@@ -578,6 +580,15 @@ export class Engine {
       return;
     }
     this.#scheduled = false;
+    this.#turning = true;
+    try {
+      this.#work();
+    } finally {
+      this.#turning = false;
+    }
+  }
+
+  #work(): void {
     if (this.#bell !== null) this.#cq.eventfd = false;
     const { completions } = this;
     let pushed = true;
@@ -652,7 +663,9 @@ export class Engine {
   #reap(): void {
     this.#reapPosted();
     const sq = this.#sq;
-    while (this.failure === null && sq.needsEnter) {
+    // A stream whose completions are made on request may have no end of them.
+    for (let round = 0; round < ROUNDS; round++) {
+      if (this.failure !== null || !sq.needsEnter) return;
       if (sq.overflowed) this.overflows++;
       this.#enter(0, 0, uapi.IORING_ENTER_GETEVENTS);
       if (this.#reapPosted() === 0) return;
@@ -701,19 +714,27 @@ export class Engine {
       else deliver(slot, this.#cq, res, flags, -1);
       this.slots.give(slot);
     } else {
-      this.#completePart(slot, res, flags);
+      this.#completePart(slot, this.#cq, res, flags);
     }
   }
 
   /** A completion of a command that has memory, or more than one of them. */
-  #completePart(slot: Slot, res: number, flags: number): void {
+  #completePart(
+    slot: Slot,
+    extras: Extras,
+    res: number,
+    flags: number,
+  ): void {
+    // The slot's own decoder is the caller of this: first things first.
+    if (slot.later !== null) {
+      slot.later.push(new Late(extras, res, flags));
+      return;
+    }
     const command = slot.command!;
     if (flags & uapi.IORING_CQE_F_MORE) {
       this.#others++;
       if (command.multishot) {
-        // A stream whose decoder has thrown is over, but not for the kernel.
-        if (slot.receiver === NOBODY) return;
-        if (!deliver(slot, this.#cq, res, flags, -1)) this.#silence(slot);
+        this.#completeOneOfMany(slot, extras, res, flags);
       } else {
         slot.marked = true;
         slot.early = true;
@@ -726,9 +747,42 @@ export class Engine {
     this.#limit += command.completions - 1;
     if (slot.sqe >= 0) this.#sq.release(slot.sqe);
     const { early, earlyRes, earlyFlags } = slot;
-    if (early) deliver(slot, this.#cq, earlyRes, earlyFlags, res);
-    else deliver(slot, this.#cq, res, flags, -1);
+    if (early) deliver(slot, extras, earlyRes, earlyFlags, res);
+    else deliver(slot, extras, res, flags, -1);
     this.slots.give(slot);
+  }
+
+  /** A value of a stream, and the completions that its decoder has reaped. */
+  #completeOneOfMany(
+    slot: Slot,
+    extras: Extras,
+    res: number,
+    flags: number,
+  ): void {
+    const later: Late[] = [];
+    slot.later = later;
+    this.#deliverOneOfMany(slot, extras, res, flags);
+    for (let late = later.shift(); late; late = later.shift()) {
+      if (late.flags & uapi.IORING_CQE_F_MORE) {
+        this.#others++;
+        this.#deliverOneOfMany(slot, late, late.res, late.flags);
+      } else {
+        slot.later = null;
+        return this.#completePart(slot, late, late.res, late.flags);
+      }
+    }
+    slot.later = null;
+  }
+
+  #deliverOneOfMany(
+    slot: Slot,
+    extras: Extras,
+    res: number,
+    flags: number,
+  ): void {
+    // A stream whose decoder has thrown is over, but not for the kernel.
+    if (slot.receiver === NOBODY) return;
+    if (!deliver(slot, extras, res, flags, -1)) this.#silence(slot);
   }
 
   /** Cancels a command that was told how it ended. */
@@ -753,7 +807,9 @@ export class Engine {
     // A submission thread need not be waited for, unless it was not woken.
     const queued = sq.publish() > 0 &&
       (!this.#sqpoll || this.#line.first !== null || sq.needsWakeup);
-    const stuck = this.inFlight === 0 || queued;
+    // It may have taken the queue since a command found no room in it.
+    const stuck = this.inFlight === 0 || queued ||
+      this.#sqpoll && this.#sqFull && this.#line.first !== null;
     // Nobody else finds the completions of a polled ring.
     if (this.#iopoll || stuck || this.#pace.looksAgain()) {
       return this.#comeBack();

@@ -32,6 +32,31 @@ export interface Receiver {
   end(slot: Slot): void;
 }
 
+/** What a completion of 32 bytes has more than others. */
+export interface Extras {
+  readonly wide: boolean;
+  extra(index: 0 | 1): bigint;
+}
+
+/** A completion that is kept until its turn. */
+export class Late implements Extras {
+  readonly res: number;
+  readonly flags: number;
+  readonly wide: boolean;
+  readonly #extras: readonly [bigint, bigint];
+
+  constructor(extras: Extras, res: number, flags: number) {
+    this.res = res;
+    this.flags = flags;
+    this.wide = extras.wide;
+    this.#extras = [extras.extra(0), extras.extra(1)];
+  }
+
+  extra(index: 0 | 1): bigint {
+    return this.#extras[index];
+  }
+}
+
 /** A command under way. */
 export class Slot {
   readonly index: number = 0;
@@ -56,6 +81,8 @@ export class Slot {
   waiting = false;
   /** Word index of its SQE, in a queue that holds them; else -1. */
   sqe = -1;
+  /** While the decoder of a stream runs: what the stream has posted since. */
+  later: Late[] | null = null;
   /** The next command of a chain. */
   linked: Slot | null = null;
   /** A completion that came before the last, of a one-shot command. */

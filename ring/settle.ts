@@ -3,9 +3,14 @@
 import { ECANCELED, EINTR } from "../sys/errno.ts";
 import { IORING_CQE_F_MORE } from "../sys/io_uring.ts";
 import { type Command, Completion } from "./command.ts";
-import type { CompletionQueue } from "./cqueue.ts";
 import { UringError } from "./errors.ts";
-import { copyOut, memories, type Receiver, type Slot } from "./pending.ts";
+import {
+  copyOut,
+  type Extras,
+  memories,
+  type Receiver,
+  type Slot,
+} from "./pending.ts";
 
 /** The promise of a slot. */
 export const AWAITED: Receiver = {
@@ -34,7 +39,7 @@ export const NOBODY: Receiver = { value() {}, error() {}, end() {} };
  */
 export function deliver(
   slot: Slot,
-  cq: CompletionQueue,
+  cq: Extras,
   res: number,
   flags: number,
   notification: number,

@@ -30,6 +30,26 @@ Deno.test("a process stays while a command is in flight, then exits by itself", 
   assertGreater(performance.now() - start, 300);
 });
 
+Deno.test("what loads while the first late completion is waited for begins no second turn", async () => {
+  // Loading node:net runs microtasks, in a turn that is the event loop's own.
+  const { stdout, code } = await runScript(
+    `
+    import { Ring } from "@uring/mod.ts";
+    import * as op from "@uring/ring/op.ts";
+    const ring = Ring.open({ spin: false });
+    for (let i = 0; i < 15; i++) await ring.cmd(op.nop());
+    const [nop, late] = ring.link([op.nop(), op.timeout(50)]);
+    const next = nop.then(() => ring.cmd(op.timeout(10)));
+    await Promise.all([late, next]);
+    await ring.close();
+    console.log("closed");
+  `,
+    undefined,
+    ["timeout", "20"],
+  );
+  assertEquals([stdout, code], ["closed\n", 0]);
+});
+
 Deno.test("an idle ring that was used does not keep a process", async () => {
   const { code, stdout } = await runScript(`${IMPORTS}
     const ring = Ring.open();
