@@ -45,6 +45,11 @@ export class Engine {
   failure: UringError | null = null;
   /** CQEs that the completions of one command take, in the largest case. */
   readonly unit: number = 1;
+  /**
+   * Places in the SQ that only cancellations take. Where SQEs are held, commands
+   * that never end would otherwise leave none.
+   */
+  readonly #kept: number = 0;
   /** Completions that the commands in flight may post together, */
   readonly #capacity: number = 0;
   /** and cancellations that may be in flight besides. */
@@ -124,6 +129,7 @@ export class Engine {
     this.#deferred = has(uapi.IORING_SETUP_DEFER_TASKRUN);
     const asked = this.#iopoll || this.#deferred;
     this.#enterFlags = asked ? uapi.IORING_ENTER_GETEVENTS : 0;
+    this.#kept = handle.sq.hold && handle.sq.entries > 1 ? 1 : 0;
     // In a mixed ring a large completion takes two places, and a filler one
     // more where it would not fit before the end.
     const mixed = has(uapi.IORING_SETUP_CQE_MIXED);
@@ -159,7 +165,7 @@ export class Engine {
       0,
     );
     return completions <= this.#capacity &&
-      this.#places(commands.length) <= this.#sq.entries;
+      this.#places(commands.length) + this.#kept <= this.#sq.entries;
   }
 
   /** Queues a command, or the chain it is the first of, or has it wait. */
@@ -422,7 +428,10 @@ export class Engine {
     }
     this.state = "closing";
     const reason = new DOMException("The ring was closed", "AbortError");
-    for (const slot of [...this.slots.busy()]) this.abort(slot, reason);
+    const busy = [...this.slots.busy()];
+    // What waits comes first: a cancellation could make room for it.
+    for (const slot of busy) if (slot.waiting) this.abort(slot, reason);
+    for (const slot of busy) this.abort(slot, reason);
     for (let batch = this.#batch; batch !== null; batch = batch.outer) {
       batch.abortReason = reason;
       batch.failFrom(batch.queued, reason);
@@ -484,13 +493,15 @@ export class Engine {
     this.#sqFull = false;
     if (first.linked !== null) return this.#pushChain(first, force);
     const { completions } = first.command!;
-    const cancels = first.receiver instanceof Cancellation;
-    const cancelling = this.#cancellations;
-    const room = force ||
-      (cancels ? cancelling.inFlight < this.#spare : this.#fits(completions));
-    if (!room || !this.#encode(first, 0)) return false;
-    if (cancels) cancelling.inFlight++;
-    return true;
+    if (first.receiver instanceof Cancellation) {
+      const cancellations = this.#cancellations;
+      if (cancellations.inFlight >= this.#spare) return false;
+      if (!this.#encode(first, 0)) return false;
+      cancellations.inFlight++;
+      return true;
+    }
+    if (!force && !this.#fits(completions)) return false;
+    return this.#hasPlaces(1) && this.#encode(first, 0);
   }
 
   #pushChain(first: Slot, force: boolean): boolean {
@@ -501,10 +512,7 @@ export class Engine {
       count++;
     }
     if (!force && !this.#fits(completions)) return false;
-    if (!this.#sq.has(this.#places(count))) {
-      this.#sqFull = true;
-      return false;
-    }
+    if (!this.#hasPlaces(this.#places(count))) return false;
     for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
       this.#encode(slot, slot.linked !== null ? uapi.IOSQE_IO_LINK : 0);
     }
@@ -514,6 +522,14 @@ export class Engine {
   /** `true` when the CQ has room for so many completions more. */
   #fits(completions: number): boolean {
     return this.inFlight + completions <= this.#limit || this.inFlight === 0;
+  }
+
+  /** Whether the SQ has so many places, besides one for a cancellation. */
+  #hasPlaces(count: number): boolean {
+    if (count === 1 && this.#kept === 0) return true; // The queue will say.
+    if (this.#sq.has(count + this.#kept)) return true;
+    this.#sqFull = true;
+    return false;
   }
 
   /** Places for `count` SQEs: in a mixed ring two each, and one filler. */

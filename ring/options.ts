@@ -81,10 +81,12 @@ export function setupOptions(options: RingOptions): SetupOptions {
     options,
   );
   const { sqpoll, deferTaskrun, attach, disabled } = options;
-  const least = mixed ? 4 : 1; // A large SQE takes up to three.
+  const hold = rereadsSqes();
+  // A large SQE takes up to three places; where SQEs are held, one is kept.
+  const least = mixed ? 4 : hold ? 2 : 1;
   const entries = Math.max(least, checkInteger("entries", wanted, 1, 32768));
   const { cqEntries = Math.max(1024, 2 * entries) } = options;
-  checkInteger("cqEntries", cqEntries, entries, 65536);
+  checkInteger("cqEntries", cqEntries, wanted, 65536);
   if (mixed && (sqe128 || cqe32)) {
     throw new TypeError(
       "a ring is mixed, or of one size with sqe128 or cqe32",
@@ -122,10 +124,10 @@ export function setupOptions(options: RingOptions): SetupOptions {
   const { maxWorkers = safe && Deno.build.arch === "x86_64" ? 1 : 0 } = options;
   return {
     entries,
-    cqEntries,
+    cqEntries: Math.max(entries, cqEntries),
     flags,
     optional,
-    hold: rereadsSqes(),
+    hold,
     maxWorkers: checkInteger("maxWorkers", maxWorkers, 0, 0xffff),
     wqFd: attach === undefined
       ? undefined

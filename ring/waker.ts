@@ -179,7 +179,9 @@ export class Waker {
       const toSubmit = this.#handle.sq.publish();
       const rc = this.#handle.enter(toSubmit, minComplete, flags);
       if (rc >= toSubmit) return;
-      if (rc >= 0 || rc === -EINTR) continue;
+      if (rc === 0 || rc === -EINTR) continue;
+      // A read without its write has the ring wait for ever.
+      if (rc > 0) return this.#fail(EAGAIN);
       if (!isPassing(-rc) || ++tries === TRIES) return this.#fail(-rc);
       this.#takePosted();
     }

@@ -231,11 +231,14 @@ Deno.test("a failed ring reads no completion any more, and its memory stays", as
   await kernel.pass();
   const addresses = kernel.taken.slice(0, 3).map(({ addr }) => Number(addr));
   const { low, high } = kernel.taken[3];
-  kernel.answer = () => -ENOMEM;
+  const { completions } = kernel.engine;
+  kernel.answer = () => {
+    for (const fd of range(1, 4)) kernel.finish(fd, fd);
+    return -ENOMEM;
+  };
   kernel.engine.abort([...kernel.engine.slots.busy()][0], "reason");
+  const { inFlight } = kernel.engine;
   await kernel.pass();
-  const { completions, inFlight } = kernel.engine;
-  for (const fd of range(1, 4)) kernel.finish(fd, fd);
   kernel.post({ low, high: high + 1 }, 0);
   for (let i = 0; i < 3; i++) await kernel.pass();
   all.forEach(({ all }) => assertEquals(all, [kernel.engine.failure]));
@@ -279,6 +282,7 @@ Deno.test("a ring that fails in a decoder tells all commands but that one, once"
   assertEquals(all[1].all, [failure]);
   // What follows is not read.
   assertEquals([all[2].all, strays.errors], [[failure], []]);
+  assertEquals(kernel.engine.completions, 1);
   await kernel.engine.close();
 });
 
@@ -299,3 +303,47 @@ for (const waiting of [false, true]) {
     }
   });
 }
+
+Deno.test("a ring that fails among completions that are in the way is entered no more", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = kernel.keep;
+  const failing = numbered(1, {
+    decode: () => {
+      kernel.answer = () => -ENOMEM;
+      kernel.engine.runOne(numbered(3));
+    },
+  });
+  kernel.run(failing);
+  await kernel.pass();
+  const told = kernel.run(numbered(2));
+  kernel.answer = () => {
+    kernel.finish(1);
+    return -EBUSY;
+  };
+  const before = kernel.calls.length;
+  await kernel.pass();
+  assertEquals(kernel.calls.length - before, 2);
+  assertEquals(told.all, [kernel.engine.failure]);
+});
+
+Deno.test("a decoder that closes a ring, which fails at it, has its queues until it returns", async () => {
+  await using kernel = new FakeKernel({ cqEntries: 32 });
+  kernel.react = kernel.keep;
+  let closed: Promise<void> | undefined;
+  let early = false;
+  const closing = numbered(1, {
+    decode: () => {
+      // The queue is full, and the first cancellation submits it.
+      for (const fd of range(2, 5)) kernel.run(numbered(fd));
+      kernel.answer = () => -ENOMEM;
+      closed = kernel.engine.close();
+      early = kernel.closed;
+    },
+  });
+  const told = kernel.run(closing);
+  await kernel.pass();
+  kernel.finish(1);
+  await kernel.pass();
+  await closed;
+  assertEquals([early, kernel.closed, told.all.length], [false, true, 1]);
+});

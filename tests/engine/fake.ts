@@ -358,7 +358,9 @@ export class FakeKernel implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.answer = () => -EBADF;
     if (!this.closed) this.#ring[SQ_FLAGS] |= uapi.IORING_SQ_TASKRUN;
-    await this.engine.close();
+    const closed = this.engine.close();
+    this.engine.schedule(); // It may be closing already.
+    await closed;
   }
 }
 

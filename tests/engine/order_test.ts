@@ -8,7 +8,7 @@ import {
 } from "@std/assert";
 import type { Completion } from "../../ring/command.ts";
 import { UringError } from "../../ring/errors.ts";
-import { EALREADY, ECANCELED, ENOENT } from "../../sys/errno.ts";
+import { EAGAIN, EALREADY, ECANCELED, ENOENT } from "../../sys/errno.ts";
 import * as uapi from "../../sys/io_uring.ts";
 import { reportedErrors } from "../kit.ts";
 import { FakeKernel, numbered, type Sqe, Told } from "./fake.ts";
@@ -334,6 +334,19 @@ Deno.test("completions that come in any order find their places in a batch", asy
   }
 });
 
+for (const slots of [false, true]) {
+  Deno.test(`a batch ${slots ? "with" : "without"} slots has no more in flight than the CQ has room for`, async () => {
+    await using kernel = patient({ entries: 8 });
+    let most = 0;
+    kernel.wait = () => {
+      most = Math.max(most, kernel.kept.size);
+      kernel.finish(Math.min(...kernel.kept.keys()));
+    };
+    kernel.batch(range(1, 40).map((fd) => numbered(fd)), slots);
+    assertEquals([most, kernel.order], [ROOM, range(1, 40)]);
+  });
+}
+
 Deno.test("a place of a batch is settled once, whatever comes for it", async () => {
   await using kernel = patient({ cqEntries: 32 });
   using strays = reportedErrors();
@@ -410,3 +423,70 @@ for (const slots of [true, false]) {
     assert(kernel.closed);
   });
 }
+
+for (const slots of [true, false]) {
+  const kind = slots ? "with slots" : "without slots";
+
+  Deno.test(`of a batch ${kind} that is called off while it is queued, the rest is not queued`, async () => {
+    await using kernel = patient({ cqEntries: 32 });
+    kernel.run(numbered(1, { decode: () => void kernel.engine.close() }));
+    await kernel.pass();
+    // The queue is full when the first submission meets what closes the ring.
+    kernel.answer = () => {
+      kernel.answer = () => undefined;
+      kernel.finish(1);
+      return -EAGAIN;
+    };
+    const commands = range(2, 9).map((fd) => numbered(fd));
+    const error = assertThrows(() => kernel.batch(commands, slots));
+    assertInstanceOf(error, DOMException);
+    assertEquals(kernel.order.filter((fd) => fd > 0), range(1, 5));
+    await kernel.engine.close();
+    assertEquals([...kernel.engine.slots.busy()], []);
+  });
+}
+
+Deno.test("a batch runs although the CQ is full of what never ends", async () => {
+  await using kernel = patient();
+  for (const fd of range(1, 8)) kernel.run(numbered(fd));
+  await kernel.pass();
+  kernel.react = (sqe) => sqe.fd > 8 ? kernel.post(sqe, 0) : kernel.keep(sqe);
+  for (const slots of [false, true]) {
+    assertEquals(kernel.batch([numbered(9), numbered(10)], slots), [0, 0]);
+  }
+  assertEquals(kernel.order, [...range(1, 10), 9, 10]);
+});
+
+Deno.test("closing cancels no cancellation", async () => {
+  await using kernel = patient({ cqEntries: 32 });
+  const slots = range(1, 3).map((fd) => kernel.start(numbered(fd)));
+  await kernel.pass();
+  kernel.react = (sqe) => {
+    if (sqe.opcode !== CANCEL) kernel.keep(sqe);
+  };
+  kernel.engine.abort(slots[0], "reason");
+  await kernel.pass();
+  void kernel.engine.close();
+  await kernel.pass();
+  const cancels = kernel.taken.filter(({ opcode }) => opcode === CANCEL);
+  assertEquals(cancels.length, 3);
+});
+
+Deno.test("a completion for a slot that is free is nobody's", async () => {
+  await using kernel = new FakeKernel();
+  using strays = reportedErrors();
+  kernel.run(numbered(1));
+  await kernel.pass();
+  const [{ low, high }] = kernel.taken;
+  for (const next of [high, high + 1]) kernel.post({ low, high: next }, 5);
+  await kernel.pass();
+  assertEquals([strays.errors.length, kernel.engine.inFlight], [2, 0]);
+});
+
+Deno.test("what no driver reads again has its SQE held until it was submitted only", async () => {
+  await using kernel = patient({ hold: true, cqEntries: 32 });
+  const nop = { opcode: uapi.IORING_OP_NOP };
+  for (const fd of range(1, 20)) kernel.run(numbered(fd, nop));
+  await kernel.pass();
+  assertEquals(kernel.order, range(1, 20));
+});
