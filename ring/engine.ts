@@ -501,7 +501,7 @@ export class Engine {
       return true;
     }
     if (!force && !this.#fits(completions)) return false;
-    return this.#hasPlaces(1) && this.#encode(first, 0);
+    return this.#hasPlaces(first, 1) && this.#encode(first, 0);
   }
 
   #pushChain(first: Slot, force: boolean): boolean {
@@ -512,7 +512,7 @@ export class Engine {
       count++;
     }
     if (!force && !this.#fits(completions)) return false;
-    if (!this.#hasPlaces(this.#places(count))) return false;
+    if (!this.#hasPlaces(first, this.#places(count))) return false;
     for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
       this.#encode(slot, slot.linked !== null ? uapi.IOSQE_IO_LINK : 0);
     }
@@ -524,12 +524,25 @@ export class Engine {
     return this.inFlight + completions <= this.#limit || this.inFlight === 0;
   }
 
-  /** Whether the SQ has so many places, besides one for a cancellation. */
-  #hasPlaces(count: number): boolean {
-    if (count === 1 && this.#kept === 0) return true; // The queue will say.
-    if (this.#sq.has(count + this.#kept)) return true;
+  /** Whether the SQ has so many places, besides one that is kept. */
+  #hasPlaces(first: Slot, count: number): boolean {
+    let kept = 0;
+    if (this.#kept > 0) {
+      for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
+        if (this.#holds(slot.command!)) kept = this.#kept;
+      }
+    }
+    if (count + kept === 1 || this.#sq.has(count + kept)) return true;
     this.#sqFull = true;
     return false;
+  }
+
+  /**
+   * Whether the SQE of a command stays taken until the command is over. With a
+   * submission thread there is no telling when an SQE was taken.
+   */
+  #holds(command: Command<unknown>): boolean {
+    return this.#sq.hold && (command.isUringCmd || this.#sqpoll);
   }
 
   /** Places for `count` SQEs: in a mixed ring two each, and one filler. */
@@ -568,8 +581,7 @@ export class Engine {
       command.encodeAddress(sq.words, at, i, slot.addresses[i]);
     }
     if (!sq.hold) return;
-    // With a submission thread there is no telling when an SQE was taken.
-    if (command.isUringCmd || this.#sqpoll) {
+    if (this.#holds(command)) {
       slot.marked = true;
       slot.sqe = at;
     } else {

@@ -131,6 +131,7 @@ function finish(leaked: readonly string[] = []): never {
     `${pending} lost, ${doubles} double, ${wrongs.length} wrong, ` +
       `${leaked.length} leaked`,
   );
+  for (const text of leaked) console.log(`LEAKED: ${text}`);
   const good = pending + wrongs.length + leaked.length === 0;
   Deno.exit(good ? 0 : 1);
 }
