@@ -1,13 +1,13 @@
 /** Cancelling what is in the kernel. */
 
-import { EALREADY } from "../sys/errno.ts";
 import { IORING_OP_ASYNC_CANCEL } from "../sys/io_uring.ts";
 import { Command } from "./command.ts";
-import { UringError } from "./errors.ts";
 import type { Receiver, Slot, Slots } from "./pending.ts";
 
-/** After this long, what could not be cancelled is cancelled once more. */
+/** After this long, what could not be cancelled is cancelled once more; */
 const AGAIN_MS = 10;
+/** and after twice as long each time that was in vain again, up to this. */
+const LATEST_MS = 1280;
 
 /** The receiver of a command that cancels another. */
 export class Cancellation implements Receiver {
@@ -25,29 +25,44 @@ export class Cancellation implements Receiver {
     this.#all.inFlight--;
   }
 
-  error(_slot: Slot, error: unknown): void {
+  error(): void {
     this.#all.inFlight--;
-    const missed = error instanceof UringError && error.errno === EALREADY;
-    if (missed) this.#all.missed(this);
+    this.#all.missed(this);
   }
 
   end(): void {}
 }
 
-/** The cancellations of a ring. */
+/** What a ring does for its cancellations. */
+export interface Canceller {
+  /** Whether there is still a command to cancel. */
+  underWay(userDataLow: number, userDataHigh: number): boolean;
+  /** Cancels it. */
+  again(userDataLow: number, userDataHigh: number): void;
+}
+
+/**
+ * The cancellations of a ring.
+ *
+ * The kernel does not find every command that is under way. With EALREADY, a
+ * worker had it in hand and was interrupted, and may then have it wait for a file
+ * that can be polled, where nothing cancels it any more; with ENOENT, it is
+ * linked to one that is not over, and starts all the same when that ends well
+ * (io_async_cancel_one(), io_wq_submit_work() and io_req_task_submit(), Linux
+ * 7.2). So what is still under way is cancelled again and again.
+ */
 export class Cancellations {
   /** `IOSQE_` bits that every command of the ring must have. */
   requiredFlags = 0;
   /** Cancellations that were queued and are not over. */
   inFlight = 0;
-  readonly #missed: Cancellation[] = [];
-  readonly #again: (userDataLow: number, userDataHigh: number) => void;
+  #missed: Cancellation[] = [];
+  readonly #ring: Canceller;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #referenced = true;
+  #delay = AGAIN_MS;
 
-  /** `again` is called for commands that are to be cancelled once more. */
-  constructor(again: (userDataLow: number, userDataHigh: number) => void) {
-    this.#again = again;
+  constructor(ring: Canceller) {
+    this.#ring = ring;
   }
 
   /** A slot with the command that cancels another. */
@@ -65,31 +80,31 @@ export class Cancellations {
     return slot;
   }
 
-  /**
-   * EALREADY: a worker had the command in hand, and was interrupted. When what
-   * it is asked of can be polled, the worker then has it wait there, where nothing
-   * cancels it any more (io_async_cancel_one() and io_wq_submit_work(), Linux
-   * 7.2). So it is cancelled once more; of one that is over, ENOENT says so.
-   */
+  /** A cancellation was in vain. */
   missed(cancellation: Cancellation): void {
+    if (!this.#concerns(cancellation)) return;
     if (this.#missed.push(cancellation) > 1) return;
-    this.#timer = setTimeout(() => {
-      for (const { userDataLow, userDataHigh } of this.#missed.splice(0)) {
-        this.#again(userDataLow, userDataHigh);
-      }
-    }, AGAIN_MS);
-    if (!this.#referenced) Deno.unrefTimer(this.#timer);
+    this.#timer = setTimeout(() => this.#again(), this.#delay);
+    // What is under way keeps the process, if it shall.
+    Deno.unrefTimer(this.#timer);
   }
 
-  /** Whether what is to be cancelled once more keeps the process alive. */
-  set referenced(on: boolean) {
-    this.#referenced = on;
-    if (this.#timer === undefined) return;
-    if (on) Deno.refTimer(this.#timer);
-    else Deno.unrefTimer(this.#timer);
+  #concerns({ userDataLow, userDataHigh }: Cancellation): boolean {
+    return this.#ring.underWay(userDataLow, userDataHigh);
   }
 
-  /** Forgets what is to be cancelled: there is nothing under way any more. */
+  #again(): void {
+    const left = this.#missed.filter((each) => this.#concerns(each));
+    this.#missed = [];
+    this.#delay = left.length > 0
+      ? Math.min(2 * this.#delay, LATEST_MS)
+      : AGAIN_MS;
+    for (const { userDataLow, userDataHigh } of left) {
+      this.#ring.again(userDataLow, userDataHigh);
+    }
+  }
+
+  /** Nothing is under way any more. */
   stop(): void {
     clearTimeout(this.#timer);
   }

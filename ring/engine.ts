@@ -74,10 +74,16 @@ export class Engine {
   /** Nobody can queue commands any more: it ends when the last is over. */
   #dropped = false;
 
-  readonly #cancellations = new Cancellations((low, high) => {
-    if (this.state === "closed" || this.failure !== null) return;
-    this.#cancel(low, high);
-    this.schedule();
+  readonly #cancellations = new Cancellations({
+    underWay: (low, high) =>
+      this.failure === null &&
+      (low < 0
+        ? this.#findBatch(high)?.pending(low & ~DIRECT) != null
+        : this.slots.find(low, high) !== null),
+    again: (low, high) => {
+      this.#cancel(low, high);
+      this.schedule();
+    },
   });
 
   readonly #pace: Pace;
@@ -400,7 +406,6 @@ export class Engine {
   /** Whether commands in flight keep the process alive. */
   set referenced(on: boolean) {
     this.#referenced = on;
-    this.#cancellations.referenced = on;
     this.#bell?.hold(on && this.inFlight > 0);
     if (on) this.#immediate?.ref();
     else this.#immediate?.unref();

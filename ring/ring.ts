@@ -21,7 +21,8 @@ import { type RingOptions, setupOptions } from "./options.ts";
 import { alloc } from "./pool.ts";
 import * as register from "./register.ts";
 import { AWAITED } from "./settle.ts";
-import { type RingHandle, setup, setupFlagNames } from "./setup.ts";
+import { patiently, type RingHandle, setup } from "./setup.ts";
+import { setupFlagNames } from "./setup.ts";
 import { CommandStream } from "./stream.ts";
 
 /** How to run a command. */
@@ -292,7 +293,7 @@ export class Ring implements AsyncDisposable {
       }
       return [base + bytes.byteOffset, bytes.byteLength] as const;
     });
-    const rc = register.registerBuffers(this.fd, ranges);
+    const rc = patiently(() => register.registerBuffers(this.fd, ranges));
     this.#register("REGISTER_BUFFERS", rc);
     const made = buffers.map((bytes, i) => new FixedBuffer(this, i, bytes));
     this.#buffers = made;

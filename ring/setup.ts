@@ -86,7 +86,7 @@ export function setup(options: SetupOptions): RingHandle {
   const { hold = false } = options;
   if (hold) optional &= ~uapi.IORING_SETUP_NO_SQARRAY;
   for (;;) {
-    const fd = tryset(options, required | optional);
+    const fd = patiently(() => tryset(options, required | optional));
     if (fd >= 0) return mapped(fd, hold, options.maxWorkers ?? 0);
     const next = OPTIONAL.find((bit) => optional & bit);
     if (fd !== -E.EINVAL || next === undefined) {
@@ -105,6 +105,28 @@ export function setup(options: SetupOptions): RingHandle {
 export function rereadsSqes(): boolean {
   const running = version();
   return running >= 6010 && running < 6014;
+}
+
+/** Milliseconds in which the kernel takes a closed ring apart. */
+const GRACE_MS = 250;
+const pause = new Int32Array(new SharedArrayBuffer(4));
+let lastClosed = -Infinity;
+
+/**
+ * Makes a call again that has ENOMEM for an answer soon after a ring was closed.
+ *
+ * The memory of the ring, and of the buffers registered with it, counts against
+ * RLIMIT_MEMLOCK until the kernel has taken it apart, some 30 ms later
+ * (io_ring_exit_work(), Linux 6.18): who closes one ring and opens the next would
+ * be refused.
+ */
+export function patiently(call: () => number): number {
+  for (;;) {
+    const rc = call();
+    const passed = performance.now() - lastClosed > GRACE_MS;
+    if (rc !== -E.ENOMEM || passed) return rc;
+    Atomics.wait(pause, 0, 0, 5);
+  }
 }
 
 /** io_uring_setup(2), with the parameters left in the scratch memory. */
@@ -228,6 +250,7 @@ function mapped(fd: number, hold: boolean, maxWorkers: number): RingHandle {
       mappings.forEach(unmap);
       if (index >= 0) unregisterRingFd(fd, index);
       close(fd);
+      lastClosed = performance.now();
       // The numbers are soon another ring's: entering is EBADF from now on.
       target = -1;
       registered = 0;

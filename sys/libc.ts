@@ -33,7 +33,7 @@ const SYMBOLS = {
   /** `void *mremap(...)` as a system call, whose result is an address. */
   map: {
     name: "syscall",
-    parameters: ["i32", "usize", "usize", "usize", "usize"],
+    parameters: ["i32", "usize", "usize", "usize", "usize", "usize"],
     result: "usize",
   },
   /**
@@ -175,11 +175,12 @@ export function mremap(
   oldLength: number,
   byteLength: number,
   flags: number,
+  newAddress: number,
 ): number {
   const { symbols, errno, nr } = libc();
   const [at, old] = [BigInt(address), BigInt(oldLength)];
-  const length = BigInt(byteLength);
-  const rc = symbols.map(nr.mremap, at, old, length, BigInt(flags));
+  const [length, to] = [BigInt(byteLength), BigInt(newAddress)];
+  const rc = symbols.map(nr.mremap, at, old, length, BigInt(flags), to);
   return rc !== MAP_FAILED ? Number(rc) : -errno[0];
 }
 

@@ -26,14 +26,19 @@ import {
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_POPULATE,
+  MAP_PRIVATE,
   MAP_SHARED,
+  MREMAP_FIXED,
   MREMAP_MAYMOVE,
+  PROT_NONE,
   PROT_READ,
   PROT_WRITE,
 } from "./mman.ts";
 
 /** Arenas are rounded up to this many bytes. */
 export const PAGE = 65536;
+/** Addresses that are reserved around an alias, some on each side of it. */
+const GUARDED = 2 * PAGE;
 /** Aliases, and bytes behind them, before those that are idle are unmapped. */
 const MANY = 4096;
 const LARGE = 256 << 20;
@@ -47,6 +52,8 @@ export class Arena {
   /** Keeps its alias while there is a ring. */
   readonly pooled: boolean;
   #alias = 0;
+  /** Where the addresses begin that were reserved for the alias. */
+  #reserved = 0;
 
   constructor(home: number, byteLength: number, pooled: boolean) {
     this.home = home;
@@ -59,20 +66,33 @@ export class Arena {
     return this.#alias !== 0 ? this.#alias : this.#map();
   }
 
+  /**
+   * Maps the pages once more, as mremap() does for an old size of 0: aligned like
+   * the home, and between addresses that stay without memory, so that nothing lies
+   * where the kernel would write beyond an end.
+   */
   #map(): number {
     if (aliased.size >= many || aliasedBytes >= large) unmapIdle();
-    // With an old size of 0, shared pages are mapped once more.
-    const alias = mremap(this.home, 0, this.byteLength, MREMAP_MAYMOVE);
-    if (alias < 0) throw cannotMap(this.byteLength, -alias);
+    const size = this.byteLength + GUARDED;
+    const reserved = mmap(size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (reserved < 0) throw cannotMap(size, -reserved);
+    const alias = Math.ceil((reserved + 1) / PAGE) * PAGE;
+    const flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+    const rc = mremap(this.home, 0, this.byteLength, flags, alias);
+    if (rc < 0) {
+      syscall("munmap", reserved, size);
+      throw cannotMap(size, -rc);
+    }
     aliased.add(this);
     aliasedBytes += this.byteLength;
+    this.#reserved = reserved;
     return this.#alias = alias;
   }
 
   unmap(): void {
     if (!aliased.delete(this)) return;
     aliasedBytes -= this.byteLength;
-    syscall("munmap", this.#alias, this.byteLength);
+    syscall("munmap", this.#reserved, this.byteLength + GUARDED);
     this.#alias = 0;
   }
 }
@@ -142,8 +162,8 @@ function cannotMap(byteLength: number, errno: number): RangeError {
       errnoName(errno)
     }. The ` +
       "process has reached a limit: memory, `ulimit -v`, or mappings, of which " +
-      "the sysctl vm.max_map_count says how many there can be, and each memory " +
-      "of alloc() takes two.",
+      "the sysctl vm.max_map_count says how many there can be: each memory of " +
+      "alloc() takes some.",
   );
 }
 
@@ -192,8 +212,12 @@ export function map(
   return { address, buffer };
 }
 
-/** Detaches every view of a mapping, then unmaps it. */
+/**
+ * Detaches every view of a mapping, then unmaps it. One whose buffer somebody has
+ * transferred stays: there are views of it that cannot be found.
+ */
 export function unmap({ address, buffer }: Mapping): void {
+  if (buffer.detached) return;
   const { byteLength } = buffer;
   // The new buffer is empty; the memory itself is not JavaScript's to free.
   buffer.transfer(0);

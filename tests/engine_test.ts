@@ -6,11 +6,10 @@ import {
   assertGreater,
   assertInstanceOf,
   assertLess,
-  assertRejects,
   assertThrows,
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
-import { Ring, type RingOptions, uringCmd, UringError } from "../mod.ts";
+import { Ring, type RingOptions, UringError } from "../mod.ts";
 import { Command } from "../ring/command.ts";
 import { Engine } from "../ring/engine.ts";
 import * as op from "../ring/op.ts";
@@ -22,7 +21,6 @@ import * as uapi from "../sys/io_uring.ts";
 import { libc } from "../sys/libc.ts";
 import {
   custom,
-  devNull,
   message,
   openFdCount,
   pipe,
@@ -297,7 +295,8 @@ for (
     const ended = await act(engine, () => void close(fd));
     // What waited when the ring was closed was told of that.
     const told = ended.filter((code) => code !== 20);
-    assertEquals(told, ended.map(() => "EBADF"));
+    assert(told.length > 0);
+    assertEquals(told, told.map(() => "EBADF"));
     assertInstanceOf(engine.failure, UringError);
     assert(engine.failure.message.includes("behind its back"));
     await engine.close();
@@ -374,21 +373,4 @@ Deno.test("generations of all 32 bits come back from the kernel as they went", a
   }
   assertEquals(strays.errors, []);
   await engine.close();
-});
-
-Deno.test("a ring that cannot be waited for tells its commands why", async () => {
-  const ring = Ring.open();
-  using file = devNull();
-  const real = libc().symbols.call;
-  const { eventfd2 } = libc().nr;
-  using _full = stub(libc().symbols, "call", (nr, ...args) => {
-    if (nr !== eventfd2) return real(nr, ...args);
-    libc().errno[0] = 24; // EMFILE
-    return -1;
-  });
-  // What completes at once needs no waiting.
-  assertEquals(await ring.cmd(uringCmd({ fd: file.fd, cmd_op: 0 })), 0);
-  const late = ring.cmd(op.timeout(ENDLESS));
-  await assertRejects(() => late, UringError, "EMFILE");
-  await ring.close();
 });

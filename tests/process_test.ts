@@ -170,6 +170,80 @@ Deno.test("the module run as a program shows the kernel, then real commands", as
   assertMatch(stdout, /GETSOCKNAME.* us {2}(\{"hostname"|.*6\.19)/);
 });
 
+Deno.test("the module run as a program asks for the permission it needs", async () => {
+  const main = new URL("../mod.ts", import.meta.url).pathname;
+  const { code, stdout, stderr } = await runDeno(["run", "--no-prompt", main]);
+  assertEquals([code, stdout], [1, ""]);
+  assertStringIncludes(stderr, "--allow-ffi");
+});
+
+const DEMO = `
+import { demo } from "@uring/cmd/demo.ts";
+import { Ring } from "@uring/mod.ts";
+import * as op from "@uring/ring/op.ts";
+import { close, open } from "@uring/sys/file.ts";
+import { __NR_aarch64, __NR_x86_64 } from "@uring/sys/unistd.ts";
+import * as hostile from "@uring/tests/hostile/surroundings.ts";
+const NR = Deno.build.arch === "x86_64" ? __NR_x86_64 : __NR_aarch64;
+`;
+
+Deno.test("the program does with what there is, and names what it cannot do without", async () => {
+  const { stdout, stderr } = await runScript(`${DEMO}
+    const forbid = async (...names) => {
+      for (const name of names) hostile.forbid(NR[name], 1);
+      console.log("--- " + await demo().catch(String));
+    };
+    await forbid("socket"); // Not that of the ring.
+    await forbid("socketpair");
+    await forbid("getsockname");
+    await forbid("listen");
+    await forbid("io_uring_register");
+    await forbid("io_uring_setup");
+  `);
+  const outputs = stdout.split(/^--- /m);
+  const [socket, register] = [outputs[0], outputs[4]];
+  assertMatch(
+    socket,
+    /socket SIOCINQ +unknown +there is no file to try: EPERM/,
+  );
+  assertMatch(socket, /10000 on \/dev\/null, 100 in flight/);
+  // The kernel's own account cannot be had, and what was tried stands for it.
+  assertMatch(register, /setup flags: \d+\n +CLAMP COOP_TASKRUN /);
+  assertMatch(register, /opcodes: none/);
+  const ends = outputs.slice(1).map((text) => text.split("\n")[0]);
+  assertEquals(ends[0], "0");
+  assertMatch(ends[1], /^UringError: socketpair: EPERM/);
+  assertMatch(ends[2], /^UringError: getsockname on fd \d+: EPERM/);
+  assertMatch(ends[3], /^UringError: listen on fd \d+: EPERM/);
+  assertMatch(ends[4], /^UringError: listen on fd \d+: EPERM/);
+  assertEquals(ends[5], "1");
+  assertMatch(stderr, /^io_uring is refused\. .*seccomp filter/m);
+});
+
+Deno.test("the program fails when a command does that this kernel has", async () => {
+  const { stdout, stderr } = await runScript(`${DEMO}
+    const { cmd } = Ring.prototype;
+    const none = open("/dev/null");
+    // It asks for what it is to receive from a file that is no socket.
+    Ring.prototype.cmd = function (command) {
+      const it = command.name === "RECV" ? op.recv(none, this.alloc(8)) : command;
+      return cmd.call(this, it);
+    };
+    console.log("--- " + await demo());
+    Ring.prototype.cmd = function (command) {
+      return command.name === "RECV"
+        ? cmd.call(this, "no command")
+        : cmd.call(this, command);
+    };
+    console.log("--- " + await demo().catch(String));
+    close(none);
+  `);
+  assertEquals(stderr, "");
+  assertMatch(stdout, /RECV +\d+ us {2}RECV on fd \d+: ENOTSOCK/);
+  const ends = stdout.match(/^--- .*$/gm);
+  assertEquals(ends, ["--- 1", "--- TypeError: not a command: no command"]);
+});
+
 // It changes a setting of the whole machine for a moment, which is for machines
 // that nobody else works on.
 const knob = "/proc/sys/kernel/io_uring_disabled"; // Since Linux 6.6.

@@ -185,6 +185,15 @@ Deno.test("a cancellation that found no free SQE still goes ahead of what waits"
   for (const fd of range(1, 4)) kernel.finish(fd);
 });
 
+Deno.test("a cancellation finds an SQE although commands in flight hold theirs", async () => {
+  await using kernel = patient({ hold: true });
+  const slots = range(1, 6).map((fd) => kernel.start(numbered(fd)));
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  kernel.engine.abort(slots[0], "reason");
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  assert(kernel.taken.some(({ opcode }) => opcode === CANCEL));
+});
+
 // ---- Waiting for room ----------------------------------------------------------
 
 Deno.test("what waits is overtaken by no command, chain or batch", async () => {

@@ -1,6 +1,7 @@
 /** Turns: what they may not interrupt, and where they end. */
 
 import { assert, assertEquals, assertLess } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import { EAGAIN } from "../../sys/errno.ts";
 import * as uapi from "../../sys/io_uring.ts";
 import { reportedErrors, turn, until } from "../kit.ts";
@@ -8,27 +9,21 @@ import { FakeKernel, numbered, Told } from "./fake.ts";
 
 /** The turn that an engine takes, to be taken whenever a test likes. */
 function turnOf({ engine }: FakeKernel): () => void {
-  const { then } = Promise.prototype;
-  let found: unknown;
-  try {
-    // deno-lint-ignore no-explicit-any -- see below
-    Promise.prototype.then = function (this: Promise<unknown>, ...args: any) {
-      found = args[0];
-      return then.apply(this, args) as Promise<never>;
-    };
-    engine.schedule();
-  } finally {
-    Promise.prototype.then = then;
-  }
-  assert(typeof found === "function");
-  return found as () => void;
+  let found: (() => void) | undefined;
+  using _then = stub(Promise.prototype, "then", (turn) => {
+    found = turn as () => void;
+    return Promise.resolve() as Promise<never>;
+  });
+  engine.schedule();
+  assert(found !== undefined);
+  found(); // So that none is due.
+  return found;
 }
 
 for (const where of ["a turn", "a batch"]) {
   Deno.test(`a turn does not begin in the middle of ${where}`, async () => {
     await using kernel = new FakeKernel();
     const takeTurn = turnOf(kernel);
-    await turn();
     let calls = 0;
     let later: Told | undefined;
     // As it is when a decoder calls into Deno, which then runs microtasks.
@@ -85,7 +80,6 @@ Deno.test("a completion that comes between the last look and the wait is found",
 Deno.test("a turn has an end, however much is queued by what it settles", async () => {
   await using kernel = new FakeKernel();
   const takeTurn = turnOf(kernel);
-  await turn();
   let left = 100_000;
   class Hungry extends Told {
     override value(): void {
@@ -123,7 +117,6 @@ Deno.test("commands that queue more do not keep the event loop from its turn", a
 Deno.test("a reaping has an end, however much comes meanwhile", async () => {
   await using kernel = new FakeKernel();
   const takeTurn = turnOf(kernel);
-  await turn();
   kernel.react = (sqe) => sqe.fd === 9 ? kernel.post(sqe, 0) : undefined;
   let count = 0;
   const more = numbered(1, {
