@@ -209,10 +209,18 @@ function isDevice(target: File | BlockDevice): target is BlockDevice {
 
 /** The facts as they are now, each of which is what it is to be. */
 function checkDevice(device: BlockDevice): BlockDevice {
-  const facts = { ...device };
-  checkInteger("logicalBlockSize", facts.logicalBlockSize, 1, 0xffff_ffff);
-  checkU64("byteLength", facts.byteLength);
-  return facts;
+  const { file, writable, readOnly, byteLength } = device;
+  const { logicalBlockSize, physicalBlockSize } = device;
+  checkInteger("logicalBlockSize", logicalBlockSize, 1, 0xffff_ffff);
+  checkU64("byteLength", byteLength);
+  return {
+    file,
+    writable,
+    logicalBlockSize,
+    physicalBlockSize,
+    byteLength,
+    readOnly,
+  };
 }
 
 /** Refuses what the kernel would, but says which of its reasons it is. */

@@ -153,13 +153,13 @@ export function transferBlocks<T = number>(
     "transfer",
     transfer,
   );
-  const options = blockOptions(transfer);
+  const options = controlOf(transfer);
   const device = checkNamespace(checkObject("namespace", namespace));
   const pieces = piecesOf(data);
   // From here on, no code of the caller's runs that could change an array.
   const byteLength = lengthOf(pieces);
-  const { action } = options.protection;
-  const size = bytesOf(device, Boolean(action)).data;
+  const action = (options.control & nvme.NVME_IO_PRINFO_PRACT) !== 0;
+  const size = bytesOf(device, action).data;
   if (byteLength === 0 || byteLength % size !== 0) {
     throw new RangeError(
       `data must be whole blocks of ${size} bytes, not ${byteLength} bytes`,
@@ -189,41 +189,56 @@ export function transferBlocks<T = number>(
   );
 }
 
-/** Options that were read once, so that all of a command is of one mind. */
-type ReadOptions = BlockOptions & { protection: Protection };
+/** What options come to: the upper half of dword 12, and dwords 14 and 15. */
+interface Control {
+  readonly control: number;
+  readonly cdw14: number;
+  readonly cdw15: number;
+}
 
-function blockOptions(
+/** Reads each option once, so that all of a command is of one mind. */
+function controlOf(
   { protection = {}, forceUnitAccess, limitedRetry }: BlockOptions,
-): ReadOptions {
-  const read = { ...checkObject("protection", protection) };
-  return { protection: read, forceUnitAccess, limitedRetry };
+): Control {
+  const {
+    action,
+    checkGuard,
+    checkApplicationTag,
+    checkReferenceTag,
+    referenceTag = 0,
+    applicationTag = 0,
+    applicationTagMask = 0,
+  } = checkObject("protection", protection);
+  let control = 0;
+  if (action) control |= nvme.NVME_IO_PRINFO_PRACT;
+  if (checkGuard) control |= nvme.NVME_IO_PRINFO_PRCHK_GUARD;
+  if (checkApplicationTag) control |= nvme.NVME_IO_PRINFO_PRCHK_APP;
+  if (checkReferenceTag) control |= nvme.NVME_IO_PRINFO_PRCHK_REF;
+  if (forceUnitAccess) control |= nvme.NVME_IO_FUA;
+  if (limitedRetry) control |= nvme.NVME_IO_LR;
+  checkU16("applicationTag", applicationTag);
+  checkU16("applicationTagMask", applicationTagMask);
+  return {
+    control,
+    cdw14: checkU32("referenceTag", referenceTag),
+    cdw15: (applicationTag | applicationTagMask << 16) >>> 0,
+  };
 }
 
 /** Dwords 10 to 15 of commands on blocks: where, how many, and how. */
 function dwords(
   lba: number | bigint,
   blocks: number,
-  { protection, forceUnitAccess, limitedRetry }: ReadOptions,
-  control = 0,
+  { control, cdw14, cdw15 }: Control,
 ): Record<`cdw1${0 | 1 | 2 | 4 | 5}`, number> {
   checkU64("lba", lba);
   checkInteger("blocks", blocks, 1, 65536);
-  if (protection.action) control |= nvme.NVME_IO_PRINFO_PRACT;
-  if (protection.checkGuard) control |= nvme.NVME_IO_PRINFO_PRCHK_GUARD;
-  if (protection.checkApplicationTag) control |= nvme.NVME_IO_PRINFO_PRCHK_APP;
-  if (protection.checkReferenceTag) control |= nvme.NVME_IO_PRINFO_PRCHK_REF;
-  if (forceUnitAccess) control |= nvme.NVME_IO_FUA;
-  if (limitedRetry) control |= nvme.NVME_IO_LR;
-  const { referenceTag = 0, applicationTag = 0, applicationTagMask = 0 } =
-    protection;
-  checkU16("applicationTag", applicationTag);
-  checkU16("applicationTagMask", applicationTagMask);
   return {
     cdw10: low(lba),
     cdw11: high(lba),
     cdw12: (blocks - 1 | control << 16) >>> 0,
-    cdw14: checkU32("referenceTag", referenceTag),
-    cdw15: (applicationTag | applicationTagMask << 16) >>> 0,
+    cdw14,
+    cdw15,
   };
 }
 
@@ -260,17 +275,18 @@ function onRange(
   opcode: number,
   namespace: NvmeNamespace,
   range: BlockRange,
-  control = 0,
+  more = 0,
 ): Command<number> {
   checkObject("namespace", namespace);
   const { lba, blocks, timeoutMs } = checkObject("range", range);
+  const { control, cdw14, cdw15 } = controlOf(range);
   return nvmeCommand(
     name,
     namespace,
     {
       opcode,
       timeoutMs,
-      ...dwords(lba, blocks, blockOptions(range), control),
+      ...dwords(lba, blocks, { control: control | more, cdw14, cdw15 }),
     },
     ({ res }) => res,
   );

@@ -132,13 +132,30 @@ export function passthru(
   fields: NvmeFields,
 ): Command<bigint> {
   // Each is read once, so that what was checked is what the drive is told.
-  const read = { ...checkObject("fields", fields) };
-  const hex = `0x${checkU8("opcode", read.opcode).toString(16)}`;
+  const { opcode, nsid, cdw2, cdw3, cdw10, cdw11, cdw12, cdw13, cdw14, cdw15 } =
+    checkObject("fields", fields);
+  const { data, metadata, buffer, timeoutMs, name } = fields;
+  const hex = `0x${checkU8("opcode", opcode).toString(16)}`;
   const usual = isNamespace(target) ? hex : `ADMIN ${hex}`;
   return nvmeCommand(
-    checkString("name", read.name ?? usual),
+    checkString("name", name ?? usual),
     target,
-    read,
+    {
+      opcode,
+      nsid,
+      cdw2,
+      cdw3,
+      cdw10,
+      cdw11,
+      cdw12,
+      cdw13,
+      cdw14,
+      cdw15,
+      data,
+      metadata,
+      buffer,
+      timeoutMs,
+    },
     ({ extra1 }) => extra1,
   );
 }

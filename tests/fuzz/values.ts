@@ -143,7 +143,8 @@ function refuse(): never {
 /** An instance of a class that was never made: what it should have, it lacks. */
 function heirOf(prototype: object): object {
   const accessor = { get: refuse };
-  const names = "length byteLength byteOffset buffer index owner bytes join";
+  const names =
+    "length byteLength byteOffset buffer index owner bytes join opcode";
   const own = names.split(" ").map((name) => [name, accessor] as const);
   return Object.create(prototype, Object.fromEntries(own));
 }
@@ -210,9 +211,9 @@ const lookAlikes = [
   ),
   new Recipe("heir of FixedFile", () => heirOf(FixedFile.prototype)),
   new Recipe("heir of FixedBuffer", () => heirOf(FixedBuffer.prototype)),
-  new Recipe("Object.create(command)", () => Object.create(nop())),
+  new Recipe("heir of a command", () => heirOf(nop())),
   new Recipe("{ ...command }", () => ({ ...uringCmd({ fd: 0, cmd_op: 0 }) })),
-  new Recipe("proxy of a command", () => new Proxy(nop(), {})),
+  new Recipe("proxy of a command", () => new Proxy(nop(), { get: refuse })),
   new Recipe("command", () => nop()),
 ];
 
