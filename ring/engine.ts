@@ -327,8 +327,8 @@ export class Engine {
       if (toSubmit === 0 || this.#sqpoll) {
         const starved = this.#line.first !== null && this.#starves(batch);
         if (starved && this.#force(batch)) continue;
-        // Places in the SQ are not given back by what completes.
-        wanted = starved && this.#sqpoll ? 0 : this.#wanted(batch.left);
+        // Places in the SQ are given back by the thread, not by what completes.
+        wanted = starved && toSubmit > 0 ? 0 : this.#wanted(batch.left);
         flags = uapi.IORING_ENTER_GETEVENTS;
         if (this.#sqpoll && wanted === 0) flags |= uapi.IORING_ENTER_SQ_WAIT;
         if (this.#sqpoll && sq.needsWakeup) {
@@ -444,6 +444,7 @@ export class Engine {
 
   /** Queues what has waited, as far as there is room; `true` if any was. */
   #pump(): boolean {
+    if (this.failure !== null) return false;
     let pushed = false;
     while (this.#line.first !== null && this.#pumpFirst(false)) pushed = true;
     return pushed;
@@ -689,9 +690,10 @@ export class Engine {
     const command = slot.command!;
     if (command.plain && (flags & uapi.IORING_CQE_F_MORE) === 0) {
       this.inFlight--;
+      // What is told of it may queue others.
+      if (slot.sqe >= 0) this.#sq.release(slot.sqe);
       if (command.numeric && res >= 0) slot.receiver!.value(slot, res);
       else deliver(slot, this.#cq, res, flags, -1);
-      if (slot.sqe >= 0) this.#sq.release(slot.sqe);
       this.slots.give(slot);
     } else {
       this.#completePart(slot, res, flags);

@@ -7,10 +7,9 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { syscall } from "../sys/libc.ts";
-import { scratch } from "../sys/memory.ts";
 import type { Sequence } from "./model/sequence.ts";
 import { shrink } from "./model/shrink.ts";
+import { run } from "./run.ts";
 
 const SEQUENCES = Number(Deno.env.get("SEQUENCES") ?? 3000);
 /** After so long, a slow machine has done enough, or too little. */
@@ -67,16 +66,15 @@ async function runChild(
   };
 }
 
-function makeFifo(path: string): void {
-  const { bytes, at } = scratch();
-  bytes.set(new TextEncoder().encode(`${path}\0`));
-  assertEquals(syscall("mknodat", -100, at, 0o010_600, 0), 0);
+async function makeFifo(path: string): Promise<void> {
+  const { success, stderr } = await run("mkfifo", [path]);
+  assert(success, stderr);
 }
 
 Deno.test("in random sequences each command settles once, and as the model allows", async () => {
   const folder = await Deno.makeTempDir();
   try {
-    makeFifo(`${folder}/fifo`);
+    await makeFifo(`${folder}/fifo`);
     const setting = { runs: SEQUENCES, limitMs: LIMIT_MS };
     const ran = await runChild(folder, setting, BLOCKED_MS);
     if (ran.blocked !== null) {

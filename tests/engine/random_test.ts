@@ -178,8 +178,11 @@ class History {
       const at = kernel.taken.findIndex(({ fd }) => fd === chain[0]);
       if (at < 0) continue;
       const taken = kernel.taken.slice(at, at + chain.length);
-      assertEquals(taken.map(({ fd }) => fd), chain);
-      assertEquals(taken.at(-1)!.linked, false);
+      // A ring may fail when the kernel has taken a part of it.
+      if (complete) assertEquals(taken.length, chain.length);
+      taken.forEach(({ fd, linked }, i) =>
+        assertEquals([fd, linked], [chain[i], i < chain.length - 1])
+      );
     }
     if (!complete) return;
     const missing = told.flatMap((_, fd) => fds.includes(fd) ? [] : [fd]);

@@ -1,7 +1,7 @@
 /** Methods of a ring, with arguments of every kind, on files that take no harm. */
 
 import fc from "fast-check";
-import { Ring, uringCmd } from "../../mod.ts";
+import { type Ring, uringCmd } from "../../mod.ts";
 import {
   fsync,
   nop,

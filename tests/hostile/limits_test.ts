@@ -79,6 +79,34 @@ Deno.test("locked memory that is too small for a ring is named, where rings coun
   assertMatch(refused, /RLIMIT_MEMLOCK .*`ulimit -l`, or .* fewer entries/);
 });
 
+Deno.test("a ring can be opened where others were closed just now, whose memory counts still", async () => {
+  const refused = await ask<string[]>(`
+    import { setup } from "@uring/ring/raw.ts";
+    hostile.becomeNobody();
+    // There is room for two of them.
+    tell(hostile.within("MEMLOCK", 1 << 20, () =>
+      Array.from({ length: 8 }, () =>
+        objection(() => setup({ entries: 4096 }).close()))));
+  `);
+  assertEquals(refused, new Array(8).fill("none"));
+});
+
+Deno.test("buffers can be registered where those of a ring that was closed just now count still", async () => {
+  const refused = await ask<string[]>(`
+    hostile.becomeNobody();
+    const memory = Ring.open().alloc(1 << 20);
+    const refused = [];
+    for (let i = 0; i < 4; i++) {
+      const ring = Ring.open();
+      refused.push(hostile.within("MEMLOCK", 3 << 19, () =>
+        objection(() => ring.registerBuffers([memory]))));
+      await ring.close();
+    }
+    tell(refused);
+  `);
+  assertEquals(refused, new Array(4).fill("none"));
+});
+
 Deno.test("with no thread left, a ring with sqpoll and a worker's command say so", async () => {
   const { polled, command, inline, after } = await ask<Record<string, unknown>>(
     `
@@ -120,7 +148,7 @@ Deno.test("with no address space left, an allocation, a ring and a copied array 
     const messages = {
       alloc: least(() => objection(() => ring.alloc(1 << 26))),
       open: least(() => Array.from({ length: 32 }, () => objection(() =>
-        Ring.open({ entries: 32768, sqe128: true, cqe32: true })))).at(-1),
+        Ring.open({ entries: 32768, sqe128: true, cqe32: true }))))[0],
       sync: least(() => objection(() => ring.cmdSync(op.write(right, large)))),
       all: least(() => objection(() =>
         ring.cmdAllSync([op.nop(), op.write(right, large)]))),

@@ -46,7 +46,8 @@ export async function runSequence(
   { shape, steps, ending }: Sequence,
   ground: Ground,
 ): Promise<string[]> {
-  const world = new World(shapes[shape], ground.fifo, ground.null);
+  const slow = JSON.stringify(steps).includes('"slow"');
+  const world = new World(shapes[shape], slow, ground.fifo, ground.null);
   ground.reported.length = 0;
   for (const step of steps) await take(world, step);
   await end(world, ending);

@@ -70,6 +70,8 @@ export interface Place {
 export class World {
   readonly ring: Ring;
   readonly options: RingOptions;
+  /** Some command of the sequence stays in a worker until it is given. */
+  readonly mayBeSlow: boolean;
   readonly fifo: string;
   readonly null: number;
   readonly pending: Pending[] = [];
@@ -92,8 +94,14 @@ export class World {
   fifoIsOpen = false;
   readonly #owned: (Fd | FdPair)[] = [];
 
-  constructor(options: RingOptions, fifo: string, nullFd: number) {
+  constructor(
+    options: RingOptions,
+    mayBeSlow: boolean,
+    fifo: string,
+    nullFd: number,
+  ) {
     this.options = options;
+    this.mayBeSlow = mayBeSlow;
     this.ring = Ring.open(options);
     this.fifo = fifo;
     this.null = nullFd;

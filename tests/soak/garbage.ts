@@ -68,9 +68,9 @@ export interface Task {
 /**
  * What stays behind when a worker is terminated, of which nobody is told: the
  * descriptors of its ring, of the eventfd, and of the waker's ring and pipe; what
- * the two rings are mapped to; and memory, a part of which is the runtime's own.
+ * the two rings are mapped to, and what the kernel was given; and memory, a part of which is the runtime's own.
  */
-export const LEFT_BY_WORKER = { descriptors: 5, mappings: 5, mb: 0.5 };
+export const LEFT_BY_WORKER = { descriptors: 5, mappings: 10, mb: 0.5 };
 /** More of them would take all descriptors that a process may have. */
 const MOST_WORKERS = 100;
 
