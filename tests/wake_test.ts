@@ -42,8 +42,8 @@ function descriptors(kind: "eventfd" | "io_uring"): number[] {
 }
 
 /**
- * Begins a script that takes all descriptors. Deno wants some of its own when it
- * begins and when it ends.
+ * Begins a script that takes all descriptors. Deno needs some of its own, late
+ * and for signals, and panics without.
  */
 const FULL = `
   import { Ring } from "@uring/mod.ts";
@@ -54,6 +54,9 @@ const FULL = `
   const full = [];
   const fill = () => { for (let fd; (fd = open("/dev/null")) >= 0;) full.push(fd); };
   const free = () => full.splice(0).forEach(close);
+  const ignore = () => {};
+  Deno.addSignalListener("SIGUSR2", ignore);
+  Deno.removeSignalListener("SIGUSR2", ignore);
   await new Promise((resolve) => setTimeout(resolve, 50));
 `;
 const LIMITED = ["prlimit", "--nofile=100:100"];
@@ -141,7 +144,7 @@ Deno.test("a ring that is looked at by the clock lets the process go after unref
     ["--allow-ffi"],
     LIMITED,
   );
-  assertEquals([code, stdout, stderr], [0, "bye\n", ""]);
+  assertEquals([code, stdout], [0, "bye\n"], stderr);
 });
 
 /** Answers some system calls with an errno. */
@@ -377,14 +380,18 @@ Deno.test("rings whose waker lost its descriptor are looked at by the clock, the
   );
   assertEquals(waker.length, 1);
   close(waker[0]);
-  using _another = pipe(); // Has its number, which is not to be closed.
+  using another = pipe(); // Has its number, which is not to be closed.
   assertEquals(descriptors("io_uring").includes(waker[0]), false);
   await Promise.all([10, 20].map((ms) => ring.cmd(op.timeout(ms))));
   writeSync(ends.right, "x");
   assertNotEquals(await waiting, 0);
   await Promise.all([10, 20].map((ms) => other.cmd(op.timeout(ms))));
-  assertEquals(writeSync(_another.right, "x"), 1);
-  await until(() => descriptors("io_uring").length === known.length + 3);
+  assertEquals(writeSync(another.right, "x"), 1);
+  // After some looks they try again.
+  for (let i = 0; descriptors("io_uring").length < known.length + 3; i++) {
+    assertLess(i, 100);
+    await Promise.all([ring, other].map((each) => each.cmd(op.timeout(10))));
+  }
   await Promise.all(idle.map((each) => each.close()));
 });
 
