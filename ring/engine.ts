@@ -731,6 +731,9 @@ export class Engine {
     const slot = this.slots.find(userDataLow, userDataHigh);
     if (slot === null) {
       this.#others++;
+      // A zero-copy send that its chain cancels completes without saying that its
+      // notification follows (io_fail_links(), Linux 6.18).
+      if (flags & uapi.IORING_CQE_F_NOTIF) return;
       return reportUnknown(res, userDataLow, userDataHigh);
     }
     const command = slot.command!;

@@ -172,13 +172,15 @@ export class Slots {
   }
 }
 
+const { removeEventListener: removeListener } = EventTarget.prototype;
+
 /** Undoes all that is set in few slots. */
 function clear(slot: Slot): void {
   for (const block of slot.blocks) if (block !== null) give(block);
   slot.blocks.length = 0;
   slot.addresses.length = 0;
   if (slot.signal !== null) {
-    slot.signal.removeEventListener("abort", slot.onAbort!);
+    removeListener.call(slot.signal, "abort", slot.onAbort);
     slot.signal = null;
     slot.onAbort = null;
   }

@@ -7,11 +7,17 @@
 import * as uapi from "../sys/io_uring.ts";
 import { lastingAddressOf } from "../sys/memory.ts";
 import {
+  bufferOf,
+  byteLengthOf,
+  byteOffsetOf,
   checkBytes,
   checkFd,
+  checkInstance,
   checkInteger,
   checkList,
+  checkObject,
   checkU8,
+  shown,
 } from "./check.ts";
 import { Command, FixedBuffer, FixedFile } from "./command.ts";
 import { Engine } from "./engine.ts";
@@ -110,7 +116,8 @@ export class Ring implements AsyncDisposable {
    * @throws {UringError} when the kernel refuses, saying why and what to do.
    */
   static open(options: RingOptions = {}): Ring {
-    return new Ring(setup(setupOptions(options)), options.spin ?? true);
+    const { spin = true } = checkObject("options", options);
+    return new Ring(setup(setupOptions(options)), Boolean(spin));
   }
 
   /** The `IORING_SETUP_` flags that the kernel took, without the prefix. */
@@ -136,8 +143,10 @@ export class Ring implements AsyncDisposable {
    */
   cmd<T>(command: Command<T>, options?: CommandOptions): Promise<T> {
     try {
+      // First what may run code of the program's, which may close the ring.
+      const signal = signalOf(options);
       this.#check(command, false);
-      const slot = this.#take(command, AWAITED, options?.signal);
+      const slot = this.#take(command, AWAITED, signal);
       const promise = slot.await();
       this.#engine.enqueue(slot);
       this.#engine.schedule();
@@ -162,6 +171,7 @@ export class Ring implements AsyncDisposable {
     const chain = checkList("commands", commands) as Command<unknown>[];
     let promises: Promise<unknown>[];
     try {
+      const signal = signalOf(options);
       for (const command of chain) this.#check(command, false);
       if (!this.#engine.holds(chain)) {
         throw new RangeError(
@@ -169,8 +179,7 @@ export class Ring implements AsyncDisposable {
             `${this.#handle.sq.entries} entries`,
         );
       }
-      const signal = options?.signal;
-      signal?.throwIfAborted();
+      if (signal !== undefined) throwIfAborted.call(signal);
       const slots = this.#takeAll(chain);
       slots.forEach((slot, i) => {
         slot.receiver = AWAITED;
@@ -224,6 +233,7 @@ export class Ring implements AsyncDisposable {
     command: Command<T>,
     options?: CommandOptions,
   ): AsyncIterableIterator<T> {
+    const signal = signalOf(options);
     this.#check(command, true);
     const engine = this.#engine;
     const stream = new CommandStream<T>(() => engine.abort(slot, undefined));
@@ -231,7 +241,7 @@ export class Ring implements AsyncDisposable {
       value: (_, value) => stream.push(value as T),
       error: (_, error) => stream.end({ error }),
       end: () => stream.end(null),
-    }, options?.signal);
+    }, signal);
     this.#engine.enqueue(slot);
     this.#engine.schedule();
     return stream;
@@ -255,11 +265,12 @@ export class Ring implements AsyncDisposable {
    * be closed afterwards. A ring has one table at a time.
    */
   registerFiles(fds: readonly number[]): FixedFile[] {
+    const list = checkList("fds", fds);
+    checkInteger("number of files", list.length, 1, 16384);
+    list.forEach((fd) => checkFd(fd));
     this.#checkOpen();
-    checkInteger("number of files", fds.length, 1, 16384);
-    fds.forEach((fd) => checkFd(fd));
-    this.#register("REGISTER_FILES", register.registerFiles(this.fd, fds));
-    const files = fds.map((_, i) => new FixedFile(this, i));
+    this.#register("REGISTER_FILES", register.registerFiles(this.fd, list));
+    const files = list.map((_, i) => new FixedFile(this, i));
     this.#files = files;
     return files.slice();
   }
@@ -281,21 +292,22 @@ export class Ring implements AsyncDisposable {
    * pages count against RLIMIT_MEMLOCK unless the process has CAP_IPC_LOCK.
    */
   registerBuffers(buffers: readonly Uint8Array[]): FixedBuffer[] {
+    const list = checkList("buffers", buffers);
+    checkInteger("number of buffers", list.length, 1, 4096);
     this.#checkOpen();
-    checkInteger("number of buffers", buffers.length, 1, 4096);
-    const ranges = buffers.map((bytes) => {
-      const base = lastingAddressOf(checkBytes("buffer", bytes).buffer);
+    const ranges = list.map((bytes) => {
+      const base = lastingAddressOf(bufferOf(checkBytes("buffer", bytes)));
       if (base === undefined) {
         throw new TypeError(
           "a registered buffer must be memory of ring.alloc(): the kernel " +
             "keeps its address, and JavaScript can take other memory away",
         );
       }
-      return [base + bytes.byteOffset, bytes.byteLength] as const;
+      return [base + byteOffsetOf(bytes), byteLengthOf(bytes)] as const;
     });
     const rc = patiently(() => register.registerBuffers(this.fd, ranges));
     this.#register("REGISTER_BUFFERS", rc);
-    const made = buffers.map((bytes, i) => new FixedBuffer(this, i, bytes));
+    const made = list.map((bytes, i) => new FixedBuffer(this, i, bytes));
     this.#buffers = made;
     return made.slice();
   }
@@ -329,12 +341,19 @@ export class Ring implements AsyncDisposable {
    * the ring stays `disabled`.
    */
   restrict(restrictions: Restrictions): void {
+    const { sqeFlagsAllowed = 0, sqeFlagsRequired = 0 } = checkObject(
+      "restrictions",
+      restrictions,
+    );
+    const ops = checkList("ops", restrictions.ops ?? []);
+    ops.push(uapi.IORING_OP_ASYNC_CANCEL);
+    const registerOps = checkList("registerOps", restrictions.registerOps ?? [])
+      .concat(register.neededBy(this.#handle.flags));
     if (this.#engine.state !== "disabled") {
       throw new TypeError(
         "only a ring that was opened with `disabled: true` can be restricted",
       );
     }
-    const { sqeFlagsAllowed = 0, sqeFlagsRequired = 0 } = restrictions;
     checkU8("sqeFlagsAllowed", sqeFlagsAllowed);
     checkU8("sqeFlagsRequired", sqeFlagsRequired);
     if (sqeFlagsRequired & ~REQUIRABLE) {
@@ -343,10 +362,6 @@ export class Ring implements AsyncDisposable {
           "other bit, a ring could not cancel its commands and be closed",
       );
     }
-    const ops = [...checkList("ops", restrictions.ops ?? [])];
-    ops.push(uapi.IORING_OP_ASYNC_CANCEL);
-    const registerOps = checkList("registerOps", restrictions.registerOps ?? [])
-      .concat(register.neededBy(this.#handle.flags));
     const list: [opcode: number, value: number][] = [
       [uapi.IORING_RESTRICTION_SQE_FLAGS_ALLOWED, sqeFlagsAllowed],
       [uapi.IORING_RESTRICTION_SQE_FLAGS_REQUIRED, sqeFlagsRequired],
@@ -434,7 +449,7 @@ export class Ring implements AsyncDisposable {
   /** Refuses what this ring cannot run, before anything is queued. */
   #check(command: Command<unknown>, stream: boolean): void {
     if (!Command.is(command)) {
-      throw new TypeError(`not a command: ${String(command)}`);
+      throw new TypeError(`not a command: ${shown(command)}`);
     }
     const open = this.#engine.state === "open";
     if (open && command.unconditional && !stream) return;
@@ -479,7 +494,9 @@ export class Ring implements AsyncDisposable {
         `${name} names a buffer that is not in this ring's table of buffers`,
       );
     }
-    command.precheck?.();
+    if (command.precheck === null) return;
+    command.precheck();
+    this.#checkOpen(); // It may have closed the ring.
   }
 
   /** Takes a slot, and the memory its command needs. */
@@ -488,7 +505,7 @@ export class Ring implements AsyncDisposable {
     receiver: Receiver,
     signal: AbortSignal | undefined,
   ): Slot {
-    signal?.throwIfAborted();
+    if (signal !== undefined) throwIfAborted.call(signal);
     const slot = this.#engine.slots.take(command);
     slot.receiver = receiver;
     if (signal !== undefined) this.#watch(slot, signal);
@@ -501,7 +518,7 @@ export class Ring implements AsyncDisposable {
     slot.waiting = true;
     slot.signal = signal;
     slot.onAbort = () => engine.abort(slot, signal.reason);
-    signal.addEventListener("abort", slot.onAbort);
+    addListener.call(signal, "abort", slot.onAbort);
   }
 
   /** Takes slots for all commands, or for none of them. */
@@ -533,6 +550,20 @@ export class Ring implements AsyncDisposable {
 
 // A ring that nobody has any more is closed, when its commands are over.
 const dropped = new FinalizationRegistry<Engine>((engine) => engine.drop());
+
+// Called like this, they run nothing of the program's.
+const { addEventListener: addListener } = EventTarget.prototype;
+const { throwIfAborted } = AbortSignal.prototype;
+
+/** What aborts a command, if it has not done so yet. */
+function signalOf(
+  options: CommandOptions | undefined,
+): AbortSignal | undefined {
+  if (options === undefined) return undefined;
+  const { signal } = checkObject("options", options);
+  if (signal === undefined) return undefined;
+  return checkInstance("signal", signal, AbortSignal);
+}
 
 /**
  * Posting a ring to a worker reads its properties to clone them: one of them

@@ -261,7 +261,7 @@ Deno.test("the program fails when a command does that this kernel has", async ()
   assertEquals(stderr, "");
   assertMatch(stdout, /RECV +\d+ us {2}RECV on fd \d+: ENOTSOCK/);
   const ends = stdout.match(/^--- .*$/gm);
-  assertEquals(ends, ["--- 1", "--- TypeError: not a command: no command"]);
+  assertEquals(ends, ["--- 1", '--- TypeError: not a command: "no command"']);
 });
 
 // It changes a setting of the whole machine for a moment, which is for machines
