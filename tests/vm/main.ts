@@ -88,10 +88,15 @@ const MODULES = [
   ...["nvme", "null_blk", "scsi_debug", "sd_mod", "loop", "ext4", "btrfs"],
 ];
 
-/** Tests of this project's files and of headers, for which no kernel matters. */
+/**
+ * Tests of this project's files and of headers, for which no kernel matters, and
+ * those that do so much that a guest, which is ten times slower, would do little
+ * else.
+ */
 const NOT_IN_GUESTS = [
-  ...["abi", "abi_test.ts", "std", "vm"],
+  ...["abi", "abi_test.ts", "engine", "std", "vm"],
   ...["layers_test.ts", "tally_test.ts"],
+  ...["fuzz", "fuzz_test.ts", "leak_test.ts"],
 ].map((name) => `tests/${name}`);
 
 const split = [...Deno.args, "--"].indexOf("--");
