@@ -23,6 +23,7 @@ import { Command, FixedBuffer, FixedFile } from "./command.ts";
 import { Engine } from "./engine.ts";
 import { registerAdvice, UringError } from "./errors.ts";
 import type { Receiver, Slot } from "./pending.ts";
+import type { Queues } from "./queues.ts";
 import { type RingOptions, setupOptions } from "./options.ts";
 import { alloc } from "./pool.ts";
 import * as register from "./register.ts";
@@ -96,12 +97,14 @@ export interface RingStats {
 export class Ring implements AsyncDisposable {
   readonly #handle: RingHandle;
   readonly #engine: Engine;
+  readonly #queues: Queues;
   #files: readonly FixedFile[] = [];
   #buffers: readonly FixedBuffer[] = [];
 
   private constructor(handle: RingHandle, spin: boolean) {
     this.#handle = handle;
     this.#engine = new Engine(handle, spin);
+    this.#queues = this.#engine.queues;
     dropped.register(this, this.#engine);
     bindToThread(this);
   }
@@ -148,7 +151,7 @@ export class Ring implements AsyncDisposable {
       this.#check(command, false);
       const slot = this.#take(command, AWAITED, signal);
       const promise = slot.await();
-      this.#engine.enqueue(slot);
+      this.#queues.enqueue(slot);
       this.#engine.schedule();
       return promise as Promise<T>;
     } catch (error) {
@@ -173,7 +176,7 @@ export class Ring implements AsyncDisposable {
     try {
       const signal = signalOf(options);
       for (const command of chain) this.#check(command, false);
-      if (!this.#engine.holds(chain)) {
+      if (!this.#queues.holds(chain)) {
         throw new RangeError(
           `a chain of ${chain.length} commands does not fit a ring of ` +
             `${this.#handle.sq.entries} entries`,
@@ -188,7 +191,7 @@ export class Ring implements AsyncDisposable {
         if (signal !== undefined) this.#watch(slot, signal);
       });
       promises = slots.map((slot) => slot.await());
-      if (slots.length > 0) this.#engine.enqueue(slots[0]);
+      if (slots.length > 0) this.#queues.enqueue(slots[0]);
       this.#engine.schedule();
     } catch (error) {
       promises = chain.map(() => Promise.reject(error));
@@ -202,7 +205,7 @@ export class Ring implements AsyncDisposable {
    */
   cmdSync<T>(command: Command<T>): T {
     this.#check(command, false);
-    return this.#engine.runOne(command) as T;
+    return this.#engine.sync.runOne(command) as T;
   }
 
   /**
@@ -212,15 +215,15 @@ export class Ring implements AsyncDisposable {
    * time something has completed on a ring with `deferTaskrun`.
    */
   cmdAllSync<T>(commands: readonly Command<T>[]): T[] {
-    const engine = this.#engine;
+    const { sync } = this.#engine;
     const all = checkList("commands", commands);
     let direct = true;
     for (const command of all) {
       this.#check(command, false);
-      direct = direct && engine.isDirect(command);
+      direct = direct && sync.isDirect(command);
     }
     // Where one of them needs a slot, all have one.
-    return engine.run(all, direct ? null : this.#takeAll(all)) as T[];
+    return sync.run(all, direct ? null : this.#takeAll(all)) as T[];
   }
 
   /**
@@ -242,7 +245,7 @@ export class Ring implements AsyncDisposable {
       error: (_, error) => stream.end({ error }),
       end: () => stream.end(null),
     }, signal);
-    this.#engine.enqueue(slot);
+    this.#queues.enqueue(slot);
     this.#engine.schedule();
     return stream;
   }
@@ -378,14 +381,15 @@ export class Ring implements AsyncDisposable {
     const rc = register.registerRestrictions(this.fd, list);
     this.#register("REGISTER_RESTRICTIONS", rc);
     this.#register("REGISTER_ENABLE_RINGS", register.enableRings(this.fd));
-    this.#engine.requiredFlags = sqeFlagsRequired;
+    this.#queues.cancellations.requiredFlags = sqeFlagsRequired;
     this.#engine.state = "open";
   }
 
   /** Counts of what the ring has done, and of what it is doing. */
   stats(): RingStats {
-    const { enters, submitted, completions, wakes } = this.#engine;
-    const { overflows, inFlight, waiting } = this.#engine;
+    const { wakes } = this.#engine;
+    const { enters, submitted, completions } = this.#queues;
+    const { overflows, inFlight, line: { length: waiting } } = this.#queues;
     return {
       enters,
       submitted,
@@ -430,14 +434,14 @@ export class Ring implements AsyncDisposable {
       case "disabled":
         return;
       case "failed":
-        throw this.#engine.failure;
+        throw this.#queues.failure;
       default:
         throw new TypeError("the ring is closed");
     }
   }
 
   #checkUnused(table: string, uses: (command: Command<unknown>) => boolean) {
-    for (const command of this.#engine.commands()) {
+    for (const command of this.#queues.commands()) {
       if (!uses(command)) continue;
       throw new TypeError(
         `${command.name} is under way and uses the table of ${table}: wait ` +
@@ -476,7 +480,7 @@ export class Ring implements AsyncDisposable {
           "SQEs of 128 bytes: Ring.open({ sqe128: true })",
       );
     }
-    if (command.cqe32 && cq.cqeWords === 4 && this.#engine.unit === 1) {
+    if (command.cqe32 && cq.cqeWords === 4 && this.#queues.unit === 1) {
       throw new RangeError(
         `${name} is answered with 32 bytes, which needs a ring with CQEs of ` +
           "32 bytes: Ring.open({ cqe32: true })",
@@ -506,7 +510,7 @@ export class Ring implements AsyncDisposable {
     signal: AbortSignal | undefined,
   ): Slot {
     if (signal !== undefined) throwIfAborted.call(signal);
-    const slot = this.#engine.slots.take(command);
+    const slot = this.#queues.slots.take(command);
     slot.receiver = receiver;
     if (signal !== undefined) this.#watch(slot, signal);
     return slot;
@@ -523,7 +527,7 @@ export class Ring implements AsyncDisposable {
 
   /** Takes slots for all commands, or for none of them. */
   #takeAll(commands: readonly Command<unknown>[]): Slot[] {
-    const { slots } = this.#engine;
+    const { slots } = this.#queues;
     const taken = new Array<Slot>(commands.length);
     let count = 0;
     try {

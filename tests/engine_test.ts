@@ -33,14 +33,14 @@ import {
 
 /** Runs a command on a bare engine. */
 function run(engine: Engine, ...chain: Command<unknown>[]): Promise<unknown>[] {
-  const slots = chain.map((each) => engine.slots.take(each));
+  const slots = chain.map((each) => engine.queues.slots.take(each));
   slots.forEach((slot, i) => {
     slot.receiver = AWAITED;
     slot.marked = true;
     slot.linked = slots[i + 1] ?? null;
   });
   const promises = slots.map((slot) => slot.await());
-  engine.enqueue(slots[0]);
+  engine.queues.enqueue(slots[0]);
   engine.schedule();
   return promises;
 }
@@ -144,10 +144,14 @@ for (const flags of [0, uapi.IORING_SETUP_SUBMIT_ALL]) {
     const ended = await outcomes(many.flatMap((each) => run(engine, each)));
     assertEquals(ended, Array.from({ length: 10 }, () => expected).flat());
     for (const batch of [mixed, many]) {
-      assertThrows(() => engine.run([...batch], null), UringError, "EINVAL");
-      assertEquals(engine.inFlight, 0);
+      assertThrows(
+        () => engine.sync.run([...batch], null),
+        UringError,
+        "EINVAL",
+      );
+      assertEquals(engine.queues.inFlight, 0);
     }
-    assertEquals(engine.runOne(op.nop()), 0);
+    assertEquals(engine.sync.runOne(op.nop()), 0);
     await engine.close();
   });
 
@@ -259,7 +263,7 @@ for (
       shut();
       const chain = run(engine, op.nop(), op.nop());
       // Nothing is submitted before there is room; but a cancellation is.
-      const [first] = engine.slots.busy();
+      const [first] = engine.queues.slots.busy();
       engine.abort(first, new Error("never mind"));
       return await outcomes([...all.flat(), ...chain]);
     }],
@@ -270,8 +274,11 @@ for (
         decode: shut,
       });
       const batch = [closing, ...Array(10).fill(op.timeout(ENDLESS))];
-      const slots = batch.map((each) => engine.slots.take(each));
-      const error = assertThrows(() => engine.run(batch, slots), UringError);
+      const slots = batch.map((each) => engine.queues.slots.take(each));
+      const error = assertThrows(
+        () => engine.sync.run(batch, slots),
+        UringError,
+      );
       return Promise.resolve([error.code]);
     }],
     ["is closing", async (engine, shut) => {
@@ -297,8 +304,8 @@ for (
     const told = ended.filter((code) => code !== 20);
     assertEquals(told, told.map(() => "EBADF"));
     assertGreater(told.length, 0);
-    assertInstanceOf(engine.failure, UringError);
-    assert(engine.failure.message.includes("behind its back"));
+    assertInstanceOf(engine.queues.failure, UringError);
+    assert(engine.queues.failure.message.includes("behind its back"));
     await engine.close();
     assertEquals(engine.state, "closed");
     await until(() => openFdCount() <= fds);
@@ -365,8 +372,8 @@ Deno.test("generations of all 32 bits come back from the kernel as they went", a
   const engine = new Engine(setup({ entries: 4 }));
   using strays = reportedErrors();
   for (const generation of [0x7fff_ffff, -0x8000_0000, -1, 0]) {
-    const slot = engine.slots.take(op.nop());
-    engine.slots.give(slot);
+    const slot = engine.queues.slots.take(op.nop());
+    engine.queues.slots.give(slot);
     slot.generation = generation;
     assertEquals(await run(engine, op.nop())[0], 0);
     assertEquals(slot.generation, generation + 1 | 0);

@@ -11,6 +11,7 @@ import { probe } from "../cmd/probe.ts";
 import { getsockoptSync, setsockopt, SO_SNDBUF } from "../cmd/socket.ts";
 import { SOL_SOCKET, txTimestamps } from "../cmd/socket.ts";
 import { Engine } from "../ring/engine.ts";
+import type { Queues } from "../ring/queues.ts";
 import * as op from "../ring/op.ts";
 import type { Receiver, Slot } from "../ring/pending.ts";
 import { setup } from "../ring/setup.ts";
@@ -41,10 +42,10 @@ Deno.test({
       error: () => ended++,
       end: () => ended++,
     };
-    const begin = (command: Parameters<Engine["slots"]["take"]>[0]) => {
-      const slot = engine.slots.take(command);
+    const begin = (command: Parameters<Queues["slots"]["take"]>[0]) => {
+      const slot = engine.queues.slots.take(command);
       slot.receiver = counting;
-      engine.enqueue(slot);
+      engine.queues.enqueue(slot);
       engine.schedule();
       return slot;
     };
@@ -59,7 +60,7 @@ Deno.test({
     }
     await until(() => ended === total);
     assertEquals(handle.sq.words.slice(at, at + 16), before);
-    assertEquals(engine.inFlight, 1);
+    assertEquals(engine.queues.inFlight, 1);
     await engine.close();
     assertEquals(ended, total + 1);
   },

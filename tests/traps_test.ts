@@ -15,6 +15,7 @@ import { probe, Ring, uringCmd, UringError } from "../mod.ts";
 import { getsockoptSync, setsockopt, SO_SNDBUF } from "../cmd/socket.ts";
 import { SOL_SOCKET } from "../cmd/socket.ts";
 import { Engine } from "../ring/engine.ts";
+import type { Queues } from "../ring/queues.ts";
 import * as op from "../ring/op.ts";
 import type { Receiver } from "../ring/pending.ts";
 import * as raw from "../ring/raw.ts";
@@ -87,8 +88,8 @@ async function corrupted(hold: boolean): Promise<number> {
       error: () => ended++,
       end() {},
     };
-    const begin = (command: Parameters<Engine["slots"]["take"]>[0]) => {
-      const slot = engine.slots.take(command);
+    const begin = (command: Parameters<Queues["slots"]["take"]>[0]) => {
+      const slot = engine.queues.slots.take(command);
       slot.receiver = receiver;
       return slot;
     };
@@ -97,8 +98,8 @@ async function corrupted(hold: boolean): Promise<number> {
     first.linked = begin(
       setsockopt(pair.left, { level: SOL_SOCKET, optname: SO_SNDBUF, value }),
     );
-    engine.enqueue(first);
-    for (let i = 0; i < 40; i++) engine.enqueue(begin(op.nop()));
+    engine.queues.enqueue(first);
+    for (let i = 0; i < 40; i++) engine.queues.enqueue(begin(op.nop()));
     engine.schedule();
     await until(() => ended === 40);
     writeSync(wait.right, "x");

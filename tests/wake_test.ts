@@ -235,10 +235,10 @@ function restrict(
 
 /** Waits for a time, in the kernel. */
 async function timeout(engine: Engine, delayMs: number): Promise<void> {
-  const slot = engine.slots.take(op.timeout(delayMs));
+  const slot = engine.queues.slots.take(op.timeout(delayMs));
   slot.receiver = AWAITED;
   const over = slot.await();
-  engine.enqueue(slot);
+  engine.queues.enqueue(slot);
   engine.schedule();
   await over;
 }

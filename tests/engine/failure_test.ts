@@ -71,7 +71,7 @@ const PLACES: readonly Place[] = [
     run: (kernel) =>
       range(1, 6).flatMap((fd) =>
         // A ring that has failed is asked for nothing more.
-        kernel.engine.failure ? [] : [kernel.run(numbered(fd))]
+        kernel.engine.queues.failure ? [] : [kernel.run(numbered(fd))]
       ),
   },
   {
@@ -185,7 +185,7 @@ for (const place of PLACES) {
       all.forEach(({ all }) => assert(!(all[0] instanceof Error)));
       assertEquals(kernel.order, range(1, kernel.order.length));
       assertEquals(strays.errors, []);
-      const { inFlight, waiting } = kernel.engine;
+      const { inFlight, line: { length: waiting } } = kernel.engine.queues;
       assertEquals([inFlight, waiting, kernel.posted], [0, 0, 0]);
     });
   }
@@ -208,10 +208,10 @@ for (const place of PLACES) {
       assert(met, "it does not enter there");
       for (const told of all) {
         assertEquals(told.all.length, 1);
-        assertEquals(told.all[0], kernel.engine.failure);
+        assertEquals(told.all[0], kernel.engine.queues.failure);
       }
-      assertInstanceOf(kernel.engine.failure, UringError);
-      assertEquals(kernel.engine.failure.code, name);
+      assertInstanceOf(kernel.engine.queues.failure, UringError);
+      assertEquals(kernel.engine.queues.failure.code, name);
       assertEquals(kernel.engine.state, "failed");
       await kernel.engine.close();
       assert(kernel.closed);
@@ -231,19 +231,22 @@ Deno.test("a failed ring reads no completion any more, and its memory stays", as
   await kernel.pass();
   const addresses = kernel.taken.slice(0, 3).map(({ addr }) => Number(addr));
   const { low, high } = kernel.taken[3];
-  const { completions } = kernel.engine;
+  const { completions } = kernel.engine.queues;
   kernel.answer = () => {
     for (const fd of range(1, 4)) kernel.finish(fd, fd);
     return -ENOMEM;
   };
-  kernel.engine.abort([...kernel.engine.slots.busy()][0], "reason");
-  const { inFlight } = kernel.engine;
+  kernel.engine.abort([...kernel.engine.queues.slots.busy()][0], "reason");
+  const { inFlight } = kernel.engine.queues;
   await kernel.pass();
   kernel.post({ low, high: high + 1 }, 0);
   for (let i = 0; i < 3; i++) await kernel.pass();
-  all.forEach(({ all }) => assertEquals(all, [kernel.engine.failure]));
-  assertEquals([kernel.posted, kernel.engine.completions], [5, completions]);
-  assertEquals(kernel.engine.inFlight, inFlight);
+  all.forEach(({ all }) => assertEquals(all, [kernel.engine.queues.failure]));
+  assertEquals([kernel.posted, kernel.engine.queues.completions], [
+    5,
+    completions,
+  ]);
+  assertEquals(kernel.engine.queues.inFlight, inFlight);
   const reused = range(1, 1000).map(() => take(64).address);
   assertEquals(addresses.some((each) => reused.includes(each)), false);
   assertEquals(strays.errors, []);
@@ -256,8 +259,8 @@ Deno.test("a ring whose kernel says that completions were lost fails", async () 
   await kernel.pass();
   kernel.lost = 1;
   await kernel.pass();
-  assertEquals(kernel.engine.failure?.code, "EBADR");
-  assertEquals(told.all, [kernel.engine.failure]);
+  assertEquals(kernel.engine.queues.failure?.code, "EBADR");
+  assertEquals(told.all, [kernel.engine.queues.failure]);
 });
 
 Deno.test("a ring that fails in a decoder tells all commands but that one, once", async () => {
@@ -267,8 +270,8 @@ Deno.test("a ring that fails in a decoder tells all commands but that one, once"
   const failing = numbered(1, {
     decode: () => {
       kernel.answer = () => -ENOMEM;
-      const error = assertThrows(() => kernel.engine.runOne(numbered(5)));
-      assertEquals(error, kernel.engine.failure);
+      const error = assertThrows(() => kernel.engine.sync.runOne(numbered(5)));
+      assertEquals(error, kernel.engine.queues.failure);
       return 1;
     },
   });
@@ -277,12 +280,12 @@ Deno.test("a ring that fails in a decoder tells all commands but that one, once"
   await kernel.pass();
   for (const fd of range(1, 3)) kernel.finish(fd, fd);
   await kernel.pass();
-  const { failure } = kernel.engine;
+  const { failure } = kernel.engine.queues;
   assertEquals(all.map(({ all }) => all.length), [1, 1, 1]);
   assertEquals(all[1].all, [failure]);
   // What follows is not read.
   assertEquals([all[2].all, strays.errors], [[failure], []]);
-  assertEquals(kernel.engine.completions, 1);
+  assertEquals(kernel.engine.queues.completions, 1);
   await kernel.engine.close();
 });
 
@@ -299,7 +302,7 @@ for (const waiting of [false, true]) {
     await turn();
     assert(kernel.closed);
     for (const { all: [error, ...rest] } of all) {
-      assertEquals([error, rest], [kernel.engine.failure, []]);
+      assertEquals([error, rest], [kernel.engine.queues.failure, []]);
     }
   });
 }
@@ -310,7 +313,7 @@ Deno.test("a ring that fails among completions that are in the way is entered no
   const failing = numbered(1, {
     decode: () => {
       kernel.answer = () => -ENOMEM;
-      kernel.engine.runOne(numbered(3));
+      kernel.engine.sync.runOne(numbered(3));
     },
   });
   kernel.run(failing);
@@ -323,7 +326,7 @@ Deno.test("a ring that fails among completions that are in the way is entered no
   const before = kernel.calls.length;
   await kernel.pass();
   assertEquals(kernel.calls.length - before, 2);
-  assertEquals(told.all, [kernel.engine.failure]);
+  assertEquals(told.all, [kernel.engine.queues.failure]);
 });
 
 Deno.test("a decoder that closes a ring, which fails at it, has its queues until it returns", async () => {

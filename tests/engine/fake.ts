@@ -190,33 +190,33 @@ export class FakeKernel implements AsyncDisposable {
 
   /** The same, for the slot it has. */
   start(command: Command<unknown>, receiver: Receiver = new Told()): Slot {
-    const slot = this.engine.slots.take(command);
+    const slot = this.engine.queues.slots.take(command);
     slot.receiver = receiver;
-    this.engine.enqueue(slot);
+    this.engine.queues.enqueue(slot);
     this.engine.schedule();
     return slot;
   }
 
   /** Queues a chain, and says what each command of it is told. */
   link(commands: readonly Command<unknown>[]): Told[] {
-    const slots = commands.map((each) => this.engine.slots.take(each));
+    const slots = commands.map((each) => this.engine.queues.slots.take(each));
     const all = slots.map((slot, i) => {
       slot.marked = true;
       slot.linked = slots[i + 1] ?? null;
       return slot.receiver = new Told();
     });
-    this.engine.enqueue(slots[0]);
+    this.engine.queues.enqueue(slots[0]);
     this.engine.schedule();
     return all;
   }
 
   /** Runs a batch, whose commands have slots or stand for themselves. */
   batch(commands: readonly Command<unknown>[], slots = false): unknown[] {
-    const direct = commands.every((each) => this.engine.isDirect(each));
+    const direct = commands.every((each) => this.engine.sync.isDirect(each));
     const taken = slots || !direct
-      ? commands.map((each) => this.engine.slots.take(each))
+      ? commands.map((each) => this.engine.queues.slots.take(each))
       : null;
-    return this.engine.run([...commands], taken);
+    return this.engine.sync.run([...commands], taken);
   }
 
   /** Has the engine take a turn, and the event loop too. */

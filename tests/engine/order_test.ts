@@ -53,12 +53,12 @@ for (
     await kernel.pass();
     // Its memory is the kernel's until the notification.
     assertEquals([told.all, other.all], [[], [9]]);
-    assertEquals(kernel.engine.inFlight, 1);
+    assertEquals(kernel.engine.queues.inFlight, 1);
     kernel.finish(1, 42, NOTIF);
     await kernel.pass();
     const [end] = told.all;
     assertEquals(end instanceof UringError ? end.code : end, expected);
-    assertEquals([told.all.length, kernel.engine.inFlight], [1, 0]);
+    assertEquals([told.all.length, kernel.engine.queues.inFlight], [1, 0]);
   });
 }
 
@@ -131,7 +131,7 @@ for (
     }
     const [end] = told.all;
     assertEquals(end instanceof UringError ? end.code : end, expected);
-    assertEquals([told.all.length, kernel.engine.inFlight], [1, 0]);
+    assertEquals([told.all.length, kernel.engine.queues.inFlight], [1, 0]);
     assertEquals(strays.errors, []);
   });
 }
@@ -208,7 +208,7 @@ Deno.test("what waits is overtaken by no command, chain or batch", async () => {
   kernel.wait = () => kernel.finish(Math.min(...kernel.kept.keys()));
   kernel.batch([numbered(10), numbered(11)]);
   assertEquals(kernel.order, range(1, 11));
-  kernel.engine.runOne(numbered(12));
+  kernel.engine.sync.runOne(numbered(12));
   assertEquals(kernel.order, range(1, 12));
 });
 
@@ -231,7 +231,7 @@ Deno.test("what was aborted before it was queued is never queued, and gives its 
     return { told, slot: kernel.start(numbered(fd), told) };
   });
   await kernel.pass();
-  assertEquals(kernel.engine.waiting, 4);
+  assertEquals(kernel.engine.queues.line.length, 4);
   kernel.engine.abort(all[7].slot, "reason");
   assertEquals(all[7].told.all, ["reason"]); // There is nothing to wait for.
   for (const fd of range(1, ROOM)) kernel.finish(fd);
@@ -240,31 +240,38 @@ Deno.test("what was aborted before it was queued is never queued, and gives its 
   for (const fd of [7, 9, 10]) kernel.finish(fd);
   await kernel.pass();
   assertEquals(all.map(({ told }) => told.all.length), Array(10).fill(1));
-  assertEquals([...kernel.engine.slots.busy()], []);
-  assertEquals(kernel.engine.waiting, 0);
+  assertEquals([...kernel.engine.queues.slots.busy()], []);
+  assertEquals(kernel.engine.queues.line.length, 0);
 });
 
 Deno.test("a waiting chain that is aborted gives all its commands back", async () => {
   await using kernel = patient();
   for (const fd of range(1, ROOM)) kernel.run(numbered(fd));
-  const slots = range(7, 9).map((fd) => kernel.engine.slots.take(numbered(fd)));
+  const slots = range(7, 9).map((fd) =>
+    kernel.engine.queues.slots.take(numbered(fd))
+  );
   const told = slots.map((slot, i) => {
     slot.marked = true;
     slot.linked = slots[i + 1] ?? null;
     return slot.receiver = new Told();
   });
-  kernel.engine.enqueue(slots[0]);
+  kernel.engine.queues.enqueue(slots[0]);
   for (const slot of slots) kernel.engine.abort(slot, "reason");
   await kernel.pass();
   kernel.finish(1);
   await kernel.pass();
   assertEquals(told.map(({ all }) => all), Array(3).fill(["reason"]));
-  assertEquals([...kernel.engine.slots.busy()].length, ROOM - 1);
-  assertEquals([kernel.order, kernel.engine.waiting], [range(1, 6), 0]);
+  assertEquals([...kernel.engine.queues.slots.busy()].length, ROOM - 1);
+  assertEquals([kernel.order, kernel.engine.queues.line.length], [
+    range(1, 6),
+    0,
+  ]);
   // Each slot is free once: three commands have three of them.
-  const fresh = range(7, 10).map(() => kernel.engine.slots.take(numbered(7)));
+  const fresh = range(7, 10).map(() =>
+    kernel.engine.queues.slots.take(numbered(7))
+  );
   assertEquals(new Set(fresh).size, 4);
-  for (const slot of fresh) kernel.engine.slots.give(slot);
+  for (const slot of fresh) kernel.engine.queues.slots.give(slot);
 });
 
 Deno.test("after what has waited there is no memory of it: the next goes at once", async () => {
@@ -360,7 +367,7 @@ Deno.test("a place of a batch is settled once, whatever comes for it", async () 
   };
   const commands = [numbered(1), numbered(2, { expected: [5] }), numbered(3)];
   assertEquals(kernel.batch(commands), [5, -5, 3]);
-  assertEquals([strays.errors.length, kernel.engine.inFlight], [2, 0]);
+  assertEquals([strays.errors.length, kernel.engine.queues.inFlight], [2, 0]);
 });
 
 Deno.test("a result is never taken for a command of its batch", async () => {
@@ -378,12 +385,12 @@ Deno.test("a result is never taken for a command of its batch", async () => {
     for (const place of range(0, 6)) {
       for (const high of [0, 1]) kernel.post({ low: place | 1 << 31, high }, 3);
     }
-    const under = [...kernel.engine.commands()].map(({ fd }) => fd);
+    const under = [...kernel.engine.queues.commands()].map(({ fd }) => fd);
     assertEquals(under, [7]);
     kernel.finish(7, 1);
   };
   assertEquals(kernel.batch(commands, true), [...results, 0, 1]);
-  assertEquals([strays.errors.length, kernel.engine.inFlight], [14, 0]);
+  assertEquals([strays.errors.length, kernel.engine.queues.inFlight], [14, 0]);
 });
 
 Deno.test("after EBUSY not as many are waited for as before", async () => {
@@ -442,7 +449,7 @@ for (const slots of [true, false]) {
     assertInstanceOf(error, DOMException);
     assertEquals(kernel.order.filter((fd) => fd > 0), range(1, 5));
     await kernel.engine.close();
-    assertEquals([...kernel.engine.slots.busy()], []);
+    assertEquals([...kernel.engine.queues.slots.busy()], []);
   });
 }
 
@@ -480,7 +487,7 @@ Deno.test("a completion for a slot that is free is nobody's", async () => {
   const [{ low, high }] = kernel.taken;
   for (const next of [high, high + 1]) kernel.post({ low, high: next }, 5);
   await kernel.pass();
-  assertEquals([strays.errors.length, kernel.engine.inFlight], [2, 0]);
+  assertEquals([strays.errors.length, kernel.engine.queues.inFlight], [2, 0]);
 });
 
 Deno.test("what no driver reads again has its SQE held until it was submitted only", async () => {

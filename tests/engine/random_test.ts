@@ -85,7 +85,7 @@ class History {
   link(n: number): void {
     if (!this.#open) return;
     const commands = Array.from({ length: 1 + n % 3 }, () => this.make(0));
-    if (!this.kernel.engine.holds(commands)) {
+    if (!this.kernel.engine.queues.holds(commands)) {
       for (const { fd } of commands) this.#drop(fd);
       return;
     }
@@ -161,11 +161,14 @@ class History {
     assert(kernel.closed);
     assertEquals(told.map(({ all }) => all.length), told.map(() => 1));
     this.#compare(how === "is over");
-    if (engine.failure === null) assertEquals([...engine.slots.busy()], []);
+    if (engine.queues.failure === null) {
+      assertEquals([...engine.queues.slots.busy()], []);
+    }
   }
 
   get #busy(): boolean {
-    return this.kernel.engine.inFlight + this.kernel.engine.waiting > 0;
+    return this.kernel.engine.queues.inFlight +
+        this.kernel.engine.queues.line.length > 0;
   }
 
   /** Compares what the kernel has taken with what was queued. */

@@ -46,7 +46,7 @@ Deno.test("what looks like an errno is a value of a stream, but for the last", a
   }
   await assertRejects(() => stream.next(), Error, "EIO");
   assertEquals(await stream.next(), { done: true, value: undefined });
-  assertEquals(kernel.engine.inFlight, 0);
+  assertEquals(kernel.engine.queues.inFlight, 0);
 });
 
 Deno.test("an aborted stream that is told of a value like ECANCELED goes on to its end", async () => {
@@ -107,13 +107,13 @@ Deno.test("leaving a stream waits for its last completion", async () => {
   kernel.post(sqe, 2, MORE);
   kernel.post(cancel, 0);
   await kernel.pass();
-  assertEquals([state.settled, kernel.engine.inFlight], [false, 1]);
+  assertEquals([state.settled, kernel.engine.queues.inFlight], [false, 1]);
   kernel.post(sqe, -ECANCELED);
   await kernel.pass();
   assertEquals(await left, { done: true, value: undefined });
   // Nothing is left of what came meanwhile.
   assertEquals(await stream.next(), { done: true, value: undefined });
-  assertEquals(kernel.engine.inFlight, 0);
+  assertEquals(kernel.engine.queues.inFlight, 0);
 });
 
 Deno.test("leaving a stream that has ended cancels nothing of what came after it", async () => {
@@ -137,13 +137,13 @@ Deno.test("a stream whose decoder throws is told once, and its last completion s
   for (const res of [1, 2, 3]) kernel.post(sqe, res, MORE);
   await kernel.pass();
   const cancel = kernel.taken[1];
-  assertEquals([kernel.taken.length, kernel.engine.inFlight], [2, 2]);
+  assertEquals([kernel.taken.length, kernel.engine.queues.inFlight], [2, 2]);
   kernel.post(cancel, 0);
   kernel.post(sqe, -ECANCELED);
   await kernel.pass();
   await assertRejects(() => stream.next(), Error, "cannot decode");
   assertEquals(await stream.next(), { done: true, value: undefined });
-  assertEquals([kernel.engine.inFlight, strays.errors], [0, []]);
+  assertEquals([kernel.engine.queues.inFlight, strays.errors], [0, []]);
 });
 
 Deno.test("what completes while its stream is being cancelled silences nobody else", async () => {

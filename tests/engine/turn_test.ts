@@ -83,7 +83,11 @@ Deno.test("a turn has an end, however much is queued by what it settles", async 
   let left = 100_000;
   class Hungry extends Told {
     override value(): void {
-      for (let i = 0; i < 2 && left > 0 && kernel.engine.waiting < 50; i++) {
+      for (
+        let i = 0;
+        i < 2 && left > 0 && kernel.engine.queues.line.length < 50;
+        i++
+      ) {
         left--;
         kernel.start(numbered(1), this);
       }
@@ -91,9 +95,11 @@ Deno.test("a turn has an end, however much is queued by what it settles", async 
   }
   for (let i = 0; i < 20; i++) kernel.run(numbered(1), new Hungry());
   while (kernel.calls.length === 0) takeTurn(); // It is put off at first.
-  assertLess(kernel.engine.completions, 1000);
+  assertLess(kernel.engine.queues.completions, 1000);
   left = 0;
-  await until(() => kernel.engine.inFlight + kernel.engine.waiting === 0);
+  await until(() =>
+    kernel.engine.queues.inFlight + kernel.engine.queues.line.length === 0
+  );
 });
 
 Deno.test("commands that queue more do not keep the event loop from its turn", async () => {
@@ -111,7 +117,9 @@ Deno.test("commands that queue more do not keep the event loop from its turn", a
   while (++turns < 5) await turn();
   assert(on, "the event loop had no turn");
   on = false;
-  await until(() => kernel.engine.inFlight + kernel.engine.waiting === 0);
+  await until(() =>
+    kernel.engine.queues.inFlight + kernel.engine.queues.line.length === 0
+  );
 });
 
 Deno.test("a reaping has an end, however much comes meanwhile", async () => {
@@ -132,7 +140,7 @@ Deno.test("a reaping has an end, however much comes meanwhile", async () => {
   kernel.run(more);
   const peek = numbered(2, {
     multishot: true,
-    decode: () => kernel.engine.runOne(numbered(9)),
+    decode: () => kernel.engine.sync.runOne(numbered(9)),
   });
   kernel.run(peek);
   await kernel.pass();
@@ -166,7 +174,7 @@ for (const start of [-8, 0x7fff_fff8]) {
         all.map(({ all }) => all),
         kernel.order.filter((i) => i % 10 < 7).map((i) => [i]),
       );
-      assertEquals([strays.errors, kernel.engine.inFlight], [[], 0]);
+      assertEquals([strays.errors, kernel.engine.queues.inFlight], [[], 0]);
       assertEquals(kernel.posted, 0);
     });
   }
@@ -176,9 +184,9 @@ for (const generation of [0x7fff_ffff, -1, 0]) {
   Deno.test(`a completion of generation ${generation} is nobody's in the next one`, async () => {
     await using kernel = new FakeKernel();
     kernel.react = () => {};
-    const slot = kernel.engine.slots.take(numbered(1));
+    const slot = kernel.engine.queues.slots.take(numbered(1));
     slot.generation = generation;
-    kernel.engine.slots.give(slot);
+    kernel.engine.queues.slots.give(slot);
     slot.generation = generation; // As if it had been given that often.
     const [first, second] = [1, 2].map(() => new Told());
     kernel.start(numbered(1), first);
