@@ -56,7 +56,11 @@ export interface RingOptions {
    * would leave to others, and saves the time that waking takes. Default: `true`.
    */
   spin?: boolean;
-  /** A ring whose kernel threads this one shall share. */
+  /**
+   * A ring whose kernel threads this one shall share. With `sqpoll`, neither can
+   * link commands any more: the thread takes eight SQEs of a ring at a time, and
+   * where it stops, the kernel cuts a chain (`__io_sq_thread()`, Linux 6.18).
+   */
   attach?: { readonly fd: number };
   /** Take no commands until `ring.restrict()` was called. */
   disabled?: boolean;

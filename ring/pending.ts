@@ -85,6 +85,8 @@ export class Slot {
   later: Late[] | null = null;
   /** The next command of a chain. */
   linked: Slot | null = null;
+  /** It was left of a chain that was cut, and made a no-op. */
+  cut = false;
   /** A completion that came before the last, of a one-shot command. */
   early = false;
   earlyRes = 0;
@@ -189,6 +191,7 @@ function clear(slot: Slot): void {
   slot.waiting = false;
   slot.sqe = -1;
   slot.linked = null;
+  slot.cut = false;
   slot.early = false;
   slot.marked = false;
 }

@@ -356,6 +356,7 @@ export class Queues {
     for (;;) {
       this.enters++;
       const rc = this.#handle.enter(toSubmit, minComplete, flags);
+      if (rc > 0 && rc < toSubmit && !this.sqpoll) this.#endCutChain();
       if (rc >= 0) return rc;
       switch (-rc) {
         case E.EINTR:
@@ -371,6 +372,16 @@ export class Queues {
           this.fail(-rc);
           return rc;
       }
+    }
+  }
+
+  /** What is left of a chain that was cut in two is cancelled. */
+  #endCutChain(): void {
+    const { words } = this.sq;
+    for (const at of this.sq.cutOff()) {
+      const slot = this.slots.find(words[at + 8], words[at + 9])!;
+      slot.marked = true;
+      slot.cut = true;
     }
   }
 
@@ -407,7 +418,8 @@ export class Queues {
 
   /** Settles the command whose completion the cursor is on. */
   #complete(): void {
-    const { res, flags, userDataLow, userDataHigh } = this.cq;
+    const { flags, userDataLow, userDataHigh } = this.cq;
+    let { res } = this.cq;
     if (userDataLow < 0) {
       const batch = this.#findBatch(userDataHigh);
       if (batch !== null && batch.complete(userDataLow & ~DIRECT, res)) {
@@ -424,6 +436,7 @@ export class Queues {
       return reportUnknown(res, userDataLow, userDataHigh);
     }
     const command = slot.command!;
+    if (slot.cut) res = -E.ECANCELED;
     if (command.plain && (flags & uapi.IORING_CQE_F_MORE) === 0) {
       this.inFlight--;
       // What is told of it may queue others.

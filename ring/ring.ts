@@ -98,6 +98,8 @@ export class Ring implements AsyncDisposable {
   readonly #handle: RingHandle;
   readonly #engine: Engine;
   readonly #queues: Queues;
+  /** The submission thread, where there is one. */
+  #thread: { shared: boolean } | null = null;
   #files: readonly FixedFile[] = [];
   #buffers: readonly FixedBuffer[] = [];
 
@@ -120,7 +122,18 @@ export class Ring implements AsyncDisposable {
    */
   static open(options: RingOptions = {}): Ring {
     const { spin = true } = checkObject("options", options);
-    return new Ring(setup(setupOptions(options)), Boolean(spin));
+    const asked = setupOptions(options);
+    const ring = new Ring(setup(asked), Boolean(spin));
+    if (asked.flags! & uapi.IORING_SETUP_SQPOLL) ring.#share(asked.wqFd);
+    return ring;
+  }
+
+  /** Notes who has a submission thread in common. */
+  #share(wqFd: number | undefined): void {
+    const attached = wqFd !== undefined;
+    this.#thread = attached && threads.get(wqFd) || { shared: attached };
+    this.#thread.shared = attached;
+    threads.set(this.fd, this.#thread);
   }
 
   /** The `IORING_SETUP_` flags that the kernel took, without the prefix. */
@@ -176,6 +189,12 @@ export class Ring implements AsyncDisposable {
     try {
       const signal = signalOf(options);
       for (const command of chain) this.#check(command, false);
+      if (this.#thread?.shared) {
+        throw new TypeError(
+          "rings that share a submission thread cannot link commands: it takes " +
+            "a few at a time, and would cut the chain",
+        );
+      }
       if (!this.#queues.holds(chain)) {
         throw new RangeError(
           `a chain of ${chain.length} commands does not fit a ring of ` +
@@ -420,6 +439,7 @@ export class Ring implements AsyncDisposable {
    * five seconds.
    */
   close(): Promise<void> {
+    threads.delete(this.fd);
     return this.#engine.close();
   }
 
@@ -551,6 +571,9 @@ export class Ring implements AsyncDisposable {
     );
   }
 }
+
+/** Submission threads, by the descriptors of the rings of this isolate. */
+const threads = new Map<number, { shared: boolean }>();
 
 // A ring that nobody has any more is closed, when its commands are over.
 const dropped = new FinalizationRegistry<Engine>((engine) => engine.drop());

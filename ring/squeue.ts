@@ -1,5 +1,7 @@
 import {
   IORING_OP_NOP,
+  IORING_OP_NOP128,
+  IORING_OP_URING_CMD128,
   IORING_SQ_CQ_OVERFLOW,
   IORING_SQ_NEED_WAKEUP,
   IORING_SQ_TASKRUN,
@@ -232,6 +234,46 @@ export class SubmissionQueue {
     if (count !== this.#offered) return;
     this.#seen = this.#published;
     this.#offered = 0;
+  }
+
+  /**
+   * After a short submit: the SQEs of a chain of which the kernel has taken the
+   * beginning alone. It ends a chain where a submission ends, so that the rest
+   * would run as if nothing were before it: they are made no-ops. Returns the
+   * indices of their first words, with `user_data` as it was.
+   */
+  cutOff(): number[] {
+    const { words } = this;
+    const head = Atomics.load(this.#ring, this.#head);
+    const cut: number[] = [];
+    let linked = false;
+    for (
+      let at = this.#published - this.#offered | 0;
+      at !== this.#published;
+    ) {
+      const taken = (at - head | 0) < 0;
+      if (!taken && !linked) break;
+      const word = this.#wordOf(at);
+      linked = (words[word] & LINKED) !== 0;
+      const large = this.mixed &&
+        (words[word] & 0xff) === IORING_OP_URING_CMD128;
+      if (!taken) {
+        const link = linked ? IOSQE_IO_LINK << 8 : 0;
+        words[word] = (large ? IORING_OP_NOP128 : IORING_OP_NOP) | link;
+        words.fill(0, word + 1, word + 8);
+        words.fill(0, word + 10, word + 16);
+        cut.push(word);
+      }
+      at = at + (large ? 2 : 1) | 0;
+    }
+    return cut;
+  }
+
+  /** Index of the first word of the SQE at a place. */
+  #wordOf(at: number): number {
+    const place = at & this.#mask;
+    const sqe = this.hold ? this.#ring[this.#array + place] : place;
+    return sqe << this.#shift;
   }
 
   /** `true` when the kernel's submission thread sleeps and has to be woken. */

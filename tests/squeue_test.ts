@@ -4,6 +4,8 @@ import { assert, assertEquals } from "@std/assert";
 import { SubmissionQueue } from "../ring/squeue.ts";
 import {
   IORING_OP_NOP,
+  IORING_OP_NOP128,
+  IORING_OP_URING_CMD,
   IORING_OP_URING_CMD128,
   IORING_SQ_CQ_OVERFLOW,
   IORING_SQ_NEED_WAKEUP,
@@ -351,6 +353,45 @@ Deno.test("only the chain itself moves, and not what was linked before it", () =
   const seen = [4, 5, 6, 7].map((place) => sqe(kernel, place)[8]);
   assertEquals(seen, [1, 2, 0, 3]);
 });
+
+for (const start of STARTS) {
+  Deno.test(`what a short submit cuts off a chain becomes no-ops, from 0x${start.toString(16)} on`, () => {
+    const kernel = new Kernel({ mixed: true, entries: 16, start });
+    const { sq, sqes } = kernel;
+    const put = (wide: boolean, link: boolean) => {
+      const at = sq.next(wide);
+      sqes.fill(-1, at, at + (wide ? 32 : 16));
+      const opcode = wide ? IORING_OP_URING_CMD128 : IORING_OP_URING_CMD;
+      sqes[at] = opcode | (link ? IOSQE_IO_LINK << 8 : 0);
+      return at;
+    };
+    const alone = put(false, false);
+    const [first, second, third] = [
+      put(true, true),
+      put(true, true),
+      put(false, false),
+    ];
+    const after = put(false, false);
+    sq.publish();
+    const [head, length] = [kernel.head, sq.publish()];
+    // Up to the end, or the beginning, of a chain nothing is cut.
+    for (const taken of [1, length - 1, length]) {
+      kernel.head = head + taken | 0;
+      assertEquals(sq.cutOff(), []);
+    }
+    kernel.head = head + ((first + 32 - alone) / 16 & 15) | 0;
+    assertEquals(sq.cutOff(), [second, third]);
+    const link = IOSQE_IO_LINK << 8;
+    const rest = (at: number) => [...sqes.subarray(at + 1, at + 16)];
+    const blank = [...Array(7).fill(0), -1, -1, ...Array(6).fill(0)];
+    assertEquals([sqes[second], rest(second)], [
+      IORING_OP_NOP128 | link,
+      blank,
+    ]);
+    assertEquals([sqes[third], rest(third)], [IORING_OP_NOP, blank]);
+    assertEquals(sqes[after], IORING_OP_URING_CMD);
+  });
+}
 
 Deno.test("flags that an earlier SQE left behind link nothing", () => {
   const kernel = new Kernel({ mixed: true, start: 2 });

@@ -290,19 +290,24 @@ export class FakeKernel implements AsyncDisposable {
       const place = head & this.#entries - 1;
       const sqe = this.#array < 0 ? place : this.#ring[this.#array + place];
       const words = this.#sqes.slice(sqe * 16, sqe * 16 + 16);
-      this.#sqes.fill(-1, sqe * 16, sqe * 16 + 16); // It is read once.
+      // It is read once; its flags say where a chain was cut.
+      this.#sqes.fill(-1, sqe * 16 + 1, sqe * 16 + 16);
       this.#ring[SQ_HEAD] = head + 1;
+      const opcode = words[0] & 0xff;
+      // What was cut off a chain is a no-op on no file; no command of a test is.
+      const cutOff = opcode === uapi.IORING_OP_NOP && words[1] === 0;
       const taken: Sqe = {
-        opcode: words[0] & 0xff,
+        opcode,
         linked: (words[0] >> 8 & uapi.IOSQE_IO_LINK) !== 0,
-        fd: words[1],
+        fd: cutOff ? -1 : words[1],
         addr: new BigUint64Array(words.buffer)[2],
         low: words[8],
         high: words[9],
         call: this.calls.length,
       };
       this.taken.push(taken);
-      this.react(taken);
+      if (cutOff) this.post(taken, 0);
+      else this.react(taken);
     }
     return count;
   }

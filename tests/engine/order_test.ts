@@ -224,6 +224,50 @@ Deno.test("what waits goes in its order, as room is made in any other", async ()
   assertEquals(kernel.order, range(1, 30));
 });
 
+for (const hold of [false, true]) {
+  Deno.test(`what is left of a chain that a short submit cuts does not run${hold ? ", where SQEs are held" : ""}`, async () => {
+    await using kernel = patient({ hold });
+    const told = kernel.link([1, 2, 3].map((fd) => numbered(fd)));
+    kernel.answer = () => {
+      kernel.answer = () => undefined;
+      return 1;
+    };
+    await kernel.pass();
+    kernel.finish(1, 7);
+    await kernel.pass();
+    await kernel.pass();
+    assertEquals(kernel.order.filter((fd) => fd >= 0), [1]);
+    assertEquals(told[0].all, [7]);
+    for (const { all } of told.slice(1)) {
+      assertEquals(all.map((error) => (error as UringError).code), [
+        "ECANCELED",
+      ]);
+    }
+    const next = kernel.run(numbered(4));
+    await kernel.pass();
+    kernel.finish(4, 8);
+    await kernel.pass();
+    assertEquals(next.all, [8]);
+  });
+}
+
+Deno.test("a short submit between two chains cuts none", async () => {
+  await using kernel = patient();
+  const first = kernel.link([numbered(1), numbered(2)]);
+  const second = kernel.link([numbered(3), numbered(4)]);
+  kernel.answer = () => {
+    kernel.answer = () => undefined;
+    return 2;
+  };
+  await kernel.pass();
+  assertEquals(kernel.order, [1, 2, 3, 4]);
+  for (const fd of [1, 2, 3, 4]) kernel.finish(fd, fd);
+  await kernel.pass();
+  assertEquals([...first, ...second].map(({ all }) => all), [[1], [2], [3], [
+    4,
+  ]]);
+});
+
 Deno.test("what was aborted before it was queued is never queued, and gives its place", async () => {
   await using kernel = patient();
   const all = range(1, 10).map((fd) => {
