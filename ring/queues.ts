@@ -382,6 +382,15 @@ export class Queues {
       const slot = this.slots.find(words[at + 8], words[at + 9])!;
       slot.marked = true;
       slot.cut = true;
+      const bounds = slot.command!.opcode === uapi.IORING_OP_LINK_TIMEOUT;
+      if (bounds) this.#cancelBefore(slot);
+    }
+  }
+
+  /** Cancels a command that nothing bounds the time of any more. */
+  #cancelBefore(cut: Slot): void {
+    for (const { linked, index, generation } of this.slots.busy()) {
+      if (linked === cut) return this.cancel(index, generation);
     }
   }
 

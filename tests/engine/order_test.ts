@@ -251,6 +251,20 @@ for (const hold of [false, true]) {
   });
 }
 
+Deno.test("a command that a short submit leaves without its bound is cancelled", async () => {
+  await using kernel = patient();
+  const opcode = uapi.IORING_OP_LINK_TIMEOUT;
+  const told = kernel.link([numbered(1), numbered(2, { opcode })]);
+  kernel.answer = () => {
+    kernel.answer = () => undefined;
+    return 1;
+  };
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  for (const { all } of told) {
+    assertEquals(all.map((error) => (error as UringError).code), ["ECANCELED"]);
+  }
+});
+
 Deno.test("a short submit between two chains cuts none", async () => {
   await using kernel = patient();
   const first = kernel.link([numbered(1), numbered(2)]);

@@ -55,19 +55,23 @@ export const links: Act = async (self, stage) => {
   const length = 2 + self.random(stage.entries - 1);
   // What fails when it runs ends the chain there.
   const broken = self.random(2 * length);
-  using ends = pipe();
-  const bad = op.read(ends.right, new Uint8Array(1));
+  using pair = pipe();
+  const bad = op.read(pair.right, new Uint8Array(1));
   const chain = Array.from(
     { length },
     (_, i) => i === broken ? bad : nopOf(i),
   );
   const promises = stage.ring.link(chain);
-  await Promise.all(promises.map((promise, i) =>
-    self.see(
-      promise,
-      i < broken ? gives(i) : fails(i === broken ? "EBADF" : "ECANCELED"),
-    )
-  ));
+  // A short submit ends it, too, and nothing runs after what has not.
+  const cut = fails("ECANCELED");
+  await Promise.all(promises.map((promise, i) => {
+    const due = i < broken ? gives(i) : i === broken ? fails("EBADF") : cut;
+    return self.see(promise, due, i > 0 ? cut : due);
+  }));
+  const ends = await Promise.allSettled(promises);
+  const last = ends.findIndex(({ status }) => status === "rejected");
+  const ran = ends.findLastIndex(({ status }) => status === "fulfilled");
+  if (last >= 0 && ran > last) self.wrong(`link ${ran} ran after ${last}`);
   await boundedWait(self, stage);
 };
 
