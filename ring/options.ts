@@ -86,7 +86,7 @@ export function setupOptions(options: RingOptions): SetupOptions {
   );
   const { sqpoll, deferTaskrun, attach, disabled } = options;
   const hold = rereadsSqes();
-  // A large SQE takes up to three places; where SQEs are held, one is kept.
+  // A large SQE takes up to three places; where SQEs are held, one may be kept.
   const least = mixed ? 4 : hold ? 2 : 1;
   const entries = Math.max(least, checkInteger("entries", wanted, 1, 32768));
   const { cqEntries = Math.max(1024, 2 * entries) } = options;

@@ -110,7 +110,7 @@ export class Queues {
     this.deferred = has(uapi.IORING_SETUP_DEFER_TASKRUN);
     const asked = this.iopoll || this.deferred;
     this.enterFlags = asked ? uapi.IORING_ENTER_GETEVENTS : 0;
-    this.#kept = handle.sq.hold && handle.sq.entries > 1 ? 1 : 0;
+    this.#kept = handle.sq.hold ? 1 : 0;
     // In a mixed ring a large completion takes two places, and a filler one
     // more where it would not fit before the end.
     const mixed = has(uapi.IORING_SETUP_CQE_MIXED);
@@ -152,7 +152,7 @@ export class Queues {
       0,
     );
     return completions <= this.#capacity &&
-      this.#places(commands.length) + this.#kept <= this.sq.entries;
+      this.#places(commands.length) <= this.sq.entries;
   }
 
   /** Queues a command, or the chain it is the first of, or has it wait. */
@@ -254,7 +254,8 @@ export class Queues {
   /** Whether the SQ has so many places, besides one that is kept. */
   #hasPlaces(first: Slot, count: number): boolean {
     let kept = 0;
-    if (this.#kept > 0) {
+    // A chain as long as the queue has no choice.
+    if (this.#kept > 0 && count < this.sq.entries) {
       for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
         if (this.#keepsSqe(slot.command!)) kept = this.#kept;
       }

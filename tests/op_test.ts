@@ -673,20 +673,34 @@ Deno.test("values of another type are refused by name", () => {
   }
 });
 
-Deno.test("an array longer than one operation transfers is refused", () => {
-  const long = new Uint8Array(2 ** 31); // Memory that nobody has touched.
-  for (
-    const make of [
-      () => op.read(5, long),
-      () => op.write(5, long),
-      () => op.send(5, long),
-      () => op.recv(5, long),
-      () => op.sendZc(5, long),
-    ]
-  ) {
-    assertThrows(make, RangeError, "length of", make.toString());
+/** An array too long for one operation, whose memory nobody has touched. */
+function tooLong(): Uint8Array | undefined {
+  try {
+    return new Uint8Array(2 ** 31);
+  } catch {
+    return undefined;
   }
-});
+}
+
+const long = tooLong();
+
+testUnless(
+  long ? "" : "2 GiB of memory",
+  "an array longer than one operation transfers is refused",
+  () => {
+    for (
+      const make of [
+        () => op.read(5, long!),
+        () => op.write(5, long!),
+        () => op.send(5, long!),
+        () => op.recv(5, long!),
+        () => op.sendZc(5, long!),
+      ]
+    ) {
+      assertThrows(make, RangeError, "length of", make.toString());
+    }
+  },
+);
 
 Deno.test("bytes outside the registered buffer are refused", () => {
   const memory = new Uint8Array(100);
