@@ -1,0 +1,637 @@
+/** Ways to break what runs the commands of a ring. */
+
+import { mutantsOf } from "./mutant.ts";
+
+const FAKE = [
+  "tests/engine/failure_test.ts",
+  "tests/engine/order_test.ts",
+  "tests/engine/random_test.ts",
+  "tests/engine/stream_test.ts",
+  "tests/engine/turn_test.ts",
+];
+const REAL = [
+  "tests/batch_test.ts",
+  "tests/command_test.ts",
+  "tests/memory_test.ts",
+  "tests/restrict_test.ts",
+];
+const TESTS = [...FAKE, ...REAL];
+const CLOSING = [...FAKE, "tests/close_test.ts", "tests/process_test.ts"];
+
+export const engine = [
+  ...mutantsOf("ring/line.ts", TESTS, [
+    [
+      "commands in line go out of it in another order",
+      "    else this.#last.next = slot;\n    this.#last = slot;",
+      "    else { slot.next = this.first; this.first = slot; return void this.length++; }\n    this.#last = slot;",
+    ],
+    [
+      "a command drags along those of an earlier line",
+      "    slot.next = null;\n",
+      "",
+    ],
+    [
+      "a cancellation waits behind all others",
+      "    slot.next = this.first;\n    this.first = slot;\n    this.#last ??= slot;",
+      "    slot.next = null;\n    if (this.#last === null) this.first = slot;\n    else this.#last.next = slot;\n    this.#last = slot;",
+    ],
+    [
+      "a cancellation that is alone in line is lost by the next command",
+      "    this.#last ??= slot;\n",
+      "",
+    ],
+    [
+      "a line that has ended is gone on with",
+      "    if (this.first === null) this.#last = null;\n",
+      "",
+    ],
+    [
+      "only the first of a chain counts as waiting",
+      "slot !== null; slot = slot.linked) {\n    slot.marked",
+      "slot !== null; slot = null) {\n    slot.marked",
+    ],
+  ]),
+  ...mutantsOf("ring/cancel.ts", CLOSING, [
+    [
+      "a cancellation that is over takes a spare place",
+      "  value(): void {\n    this.#all.inFlight--;\n",
+      "  value(): void {\n",
+    ],
+    [
+      "a cancellation that failed takes a spare place",
+      "    this.#all.inFlight--;\n    const missed",
+      "    const missed",
+    ],
+    [
+      "what a worker had in hand is not cancelled again",
+      "    if (missed) this.#all.missed(this);\n",
+      "",
+    ],
+    [
+      "what is over is cancelled again",
+      "error instanceof UringError && error.errno === EALREADY",
+      "error instanceof UringError",
+    ],
+    [
+      "a cancellation lacks the flags that its ring asks for",
+      "        flags: this.requiredFlags,\n",
+      "",
+    ],
+    [
+      "the cancellation names another generation",
+      "high << 32n | BigInt(userDataLow >>> 0)",
+      "BigInt(userDataLow >>> 0)",
+    ],
+    [
+      "of several that were missed one is cancelled again",
+      "of this.#missed.splice(0)) {",
+      "of this.#missed.splice(0).slice(0, 1)) {",
+    ],
+    [
+      "what is cancelled again keeps the process alive",
+      "    if (!this.#referenced) Deno.unrefTimer(this.#timer);\n",
+      "",
+    ],
+    [
+      "a ring that was closed cancels again",
+      "    clearTimeout(this.#timer);\n",
+      "",
+    ],
+  ]),
+  ...mutantsOf("ring/engine.ts", TESTS, [
+    [
+      "commands overtake those in line",
+      "if (this.#line.first === null && !slot.aborted && this.#push(slot)) {",
+      "if (!slot.aborted && this.#push(slot)) {",
+    ],
+    [
+      "a command that was aborted before it is queued is submitted",
+      "if (this.#line.first === null && !slot.aborted && this.#push(slot)) {",
+      "if (this.#line.first === null && this.#push(slot)) {",
+    ],
+    [
+      "a command that was queued counts as waiting",
+      "      if (slot.waiting) markWaiting(slot, false);\n",
+      "",
+    ],
+    [
+      "a full SQ does not submit itself",
+      "    this.#line.add(slot);\n    this.#makeRoom();",
+      "    this.#line.add(slot);",
+    ],
+    [
+      "a cancellation does not make room for itself",
+      "    this.#line.addFirst(slot);\n    this.#makeRoom();",
+      "    this.#line.addFirst(slot);",
+    ],
+    [
+      "a command that was aborted is aborted again",
+      "if (slot.aborted || receiver === null || receiver === NOBODY) return;",
+      "if (receiver === null || receiver === NOBODY) return;",
+    ],
+    [
+      "what was told how it ended is cancelled",
+      "if (slot.aborted || receiver === null || receiver === NOBODY) return;",
+      "if (slot.aborted || receiver === null) return;",
+    ],
+    [
+      "a cancellation is cancelled",
+      "    if (receiver instanceof Cancellation) return;\n",
+      "",
+    ],
+    [
+      "an aborted command that waits is cancelled in the kernel",
+      "if (slot.waiting) settleAborted(slot); // The kernel has not seen it.\n    else ",
+      "",
+    ],
+    [
+      "an abort has no turn taken",
+      "    else this.#cancel(slot.index, slot.generation);\n    this.schedule();",
+      "    else this.#cancel(slot.index, slot.generation);",
+    ],
+    [
+      "cancellations go when there is no spare place",
+      "cancels ? cancelling.inFlight < this.#spare : this.#fits(completions)",
+      "cancels || this.#fits(completions)",
+    ],
+    [
+      "cancellations wait for what is to be cancelled",
+      "cancels ? cancelling.inFlight < this.#spare : this.#fits(completions)",
+      "this.#fits(completions)",
+    ],
+    [
+      "cancellations in flight are not counted",
+      "    if (cancels) cancelling.inFlight++;\n",
+      "",
+    ],
+    [
+      "no places are kept for cancellations",
+      "const places = handle.cq.entries - spare - (mixed ? 1 : 0);",
+      "const places = handle.cq.entries - (mixed ? 1 : 0);",
+    ],
+    [
+      "large completions of a mixed ring take one place",
+      "    this.unit = mixed ? 2 : 1;\n",
+      "    this.unit = 1;\n",
+    ],
+    [
+      "commands in flight are not bounded by the CQ",
+      "return this.inFlight + completions <= this.#limit || this.inFlight === 0;",
+      "return completions > 0;",
+    ],
+    [
+      "the CQ is one command too small",
+      "return this.inFlight + completions <= this.#limit || this.inFlight === 0;",
+      "return this.inFlight + completions < this.#limit || this.inFlight === 0;",
+    ],
+    [
+      "a command of more completions than fit waits for ever",
+      " <= this.#limit || this.inFlight === 0;",
+      " <= this.#limit;",
+    ],
+    [
+      "two completions of a command count as one",
+      "    this.#limit -= command.completions - 1;\n",
+      "",
+    ],
+    [
+      "room for a second completion is not given back",
+      "    this.#limit += command.completions - 1;\n",
+      "",
+    ],
+    [
+      "a chain is cut where the SQ ends",
+      "    if (!this.#sq.has(this.#places(count))) {",
+      "    if (!this.#sq.has(1)) {",
+    ],
+    [
+      "a chain is cut where the CQ ends",
+      "    if (!force && !this.#fits(completions)) return false;\n",
+      "    if (!force && !this.#fits(1)) return false;\n",
+    ],
+    [
+      "a chain does not make room in the SQ",
+      "      this.#sqFull = true;\n      return false;",
+      "      return false;",
+    ],
+    [
+      "commands of a chain run side by side",
+      "slot.linked !== null ? uapi.IOSQE_IO_LINK : 0",
+      "0",
+    ],
+    [
+      "the last of a chain is linked to what comes after",
+      "slot.linked !== null ? uapi.IOSQE_IO_LINK : 0",
+      "uapi.IOSQE_IO_LINK",
+    ],
+    [
+      "slots of a chain that was aborted are not given back",
+      "      each = linked;\n",
+      "      each = null;\n",
+    ],
+    [
+      "a command that left the line counts as waiting",
+      "      this.#line.shift();\n      markWaiting(slot, false);",
+      "      this.#line.shift();",
+    ],
+    [
+      "what waits is queued on a ring that has failed",
+      "    if (this.failure !== null) return false;\n    let pushed",
+      "    let pushed",
+    ],
+    [
+      "an address is that of an earlier command",
+      "      command.encodeAddress(sq.words, at, i, slot.addresses[i]);\n",
+      "",
+    ],
+    [
+      "a batch whose commands are all in line waits for ever",
+      "        if (starved && this.#force(batch)) continue;\n",
+      "",
+    ],
+    [
+      "a batch takes room from others although it need not",
+      "this.#line.first !== null && this.#starves(batch);",
+      "this.#line.first !== null;",
+    ],
+    [
+      "a batch queues more than its own first",
+      "for (let own = false; !own && this.#line.first",
+      "for (let own = false; this.#line.first",
+    ],
+    [
+      "a batch waits for more than is under way",
+      "this.#cq.entries, this.inFlight);",
+      "this.#cq.entries);",
+    ],
+    [
+      "a batch waits for all of its commands while others are in line",
+      "const one = this.#line.length > 0 || this.#deferred;",
+      "const one = this.#deferred;",
+    ],
+    [
+      "a batch waits for more than a deferred ring wakes for",
+      "const one = this.#line.length > 0 || this.#deferred;",
+      "const one = this.#line.length > 0;",
+    ],
+    [
+      "a batch goes on waiting on a ring that has failed",
+      "      this.#enter(toSubmit, wanted, flags);\n      if (this.failure !== null) return;",
+      "      this.#enter(toSubmit, wanted, flags);",
+    ],
+    [
+      "what is under way after a batch has no turn",
+      "    if (this.inFlight + this.#line.length > 0) this.schedule();\n",
+      "",
+    ],
+    [
+      "what is in line does not follow while a batch is waited for",
+      "      if (this.#line.first !== null) this.#pump();\n",
+      "",
+    ],
+    [
+      "completions of a batch go to the one in its decoder",
+      "while (batch !== null && batch.number !== number) batch = batch.outer;",
+      "",
+    ],
+    [
+      "a batch is not the outer one's again when it is over",
+      "    this.#batch = batch.outer;\n    if (batch.failed",
+      "    if (batch.failed",
+    ],
+    [
+      "batches have one number",
+      "    this.#batches = this.#batches + 1 | 0;\n",
+      "",
+    ],
+    [
+      "the batch of one command is used by a decoder of it",
+      "    this.#single = null; // A decoder may make another one meanwhile.\n",
+      "    this.#single = batch;\n",
+    ],
+    [
+      "a batch of one keeps the result of an earlier one",
+      "    batch.results[0] = undefined;\n    batch.commands[0] = undefined;",
+      "    batch.commands[0] = undefined;",
+    ],
+    [
+      "a batch queues what has failed with its ring",
+      "        if (batch.pending(place) === null) continue;\n        if (this",
+      "        if (this",
+    ],
+    [
+      "commands without slots overtake those in line",
+      "return this.#line.first === null && this.#fits(1) &&",
+      "return this.#fits(1) &&",
+    ],
+    [
+      "commands without slots are not bounded by the CQ",
+      "return this.#line.first === null && this.#fits(1) &&",
+      "return this.#line.first === null &&",
+    ],
+    [
+      "a batch queues commands that were told of an end before",
+      "      if (slot.receiver === NOBODY) this.slots.give(slot);\n      else ",
+      "      ",
+    ],
+    [
+      "commands of a batch that are not queued yet are cancelled in the kernel",
+      "      batch.leave(place, slot);\n      markWaiting(slot, true);",
+      "      batch.leave(place, slot);",
+    ],
+  ]),
+  ...mutantsOf("ring/engine.ts", [...TESTS, "tests/wake_test.ts"], [
+    [
+      "a turn is taken in the middle of a reaping",
+      "if (this.#reaping > 0 || this.#batch !== null) {",
+      "if (this.#batch !== null) {",
+    ],
+    [
+      "a turn is taken in the middle of a batch",
+      "if (this.#reaping > 0 || this.#batch !== null) {",
+      "if (this.#reaping > 0) {",
+    ],
+    [
+      "two turns are taken for one",
+      "    if (this.#scheduled) return;\n",
+      "",
+    ],
+    [
+      "only one turn is ever taken",
+      "    this.#scheduled = false;\n",
+      "",
+    ],
+    [
+      "the eventfd is signalled while the ring is looked at",
+      "    if (this.#bell !== null) this.#cq.eventfd = false;\n",
+      "",
+    ],
+    [
+      "completions that resubmit keep the loop from its turn",
+      "for (let round = 0; pushed && round < ROUNDS; round++) {",
+      "for (let round = 0; pushed; round++) {",
+    ],
+    [
+      "a turn waits for the next commands for ever",
+      "this.submitted !== this.#queuedBefore && this.#hops++ < HOPS",
+      "this.submitted !== this.#queuedBefore",
+    ],
+    [
+      "what the last round has queued is not told of",
+      "    if (pushed) this.#submit();\n",
+      "",
+    ],
+    [
+      "a short submit is not gone on with",
+      "      toSubmit = taken === toSubmit ? 0 : sq.publish();\n",
+      "      toSubmit = 0;\n",
+    ],
+    [
+      "a submit that takes nothing is made again for ever",
+      "      if (taken <= 0) return false;\n",
+      "      if (taken < 0) return false;\n",
+    ],
+    [
+      "a decoder that waits keeps the CQ full",
+      "    if (this.#reaping > 0) this.#cq.commit();\n",
+      "",
+    ],
+    [
+      "an interrupt ends the ring",
+      "        case E.EINTR:\n          continue;\n",
+      "",
+    ],
+    [
+      "want of memory ends the ring",
+      "        case E.EAGAIN:\n",
+      "",
+    ],
+    [
+      "a full CQ ends the ring",
+      "        case E.EBUSY:\n",
+      "",
+    ],
+    [
+      "a full CQ is waited on although nothing was taken",
+      "          if (this.#reapPosted() === 0 || minComplete > 0) return 0;\n",
+      "          this.#reapPosted();\n",
+    ],
+    [
+      "as many are waited for although some were taken",
+      "          if (this.#reapPosted() === 0 || minComplete > 0) return 0;\n",
+      "          if (this.#reapPosted() === 0) return 0;\n",
+    ],
+    [
+      "a ring that failed is entered again",
+      "          if (this.failure !== null) return 0;\n",
+      "",
+    ],
+    [
+      "an error of the ring is passed over",
+      "          this.#fail(-rc);\n",
+      "",
+    ],
+    [
+      "completions that the CQ had no room for stay in the kernel",
+      "    while (this.failure === null && sq.needsEnter) {",
+      "    while (this.failure === null && sq.needsEnter && sq.needsWakeup) {",
+    ],
+    [
+      "a flush that brings nothing is made for ever",
+      "      if (this.#reapPosted() === 0) return;\n    }",
+      "      this.#reapPosted();\n    }",
+    ],
+    [
+      "completions are taken after the ring has failed",
+      "    while (more && this.failure === null && cq.next()) {",
+      "    while (more && cq.next()) {",
+    ],
+    [
+      "a stream that posts as fast as it is read is read for ever",
+      "      more = taken < cq.entries && cq.known > 0;\n",
+      "      more = cq.ready > 0;\n",
+    ],
+    [
+      "what was taken is not given back",
+      "    if (taken > 0) cq.commit();\n",
+      "",
+    ],
+    [
+      "a reaping never ends",
+      "    this.#reaping--;\n",
+      "",
+    ],
+    [
+      "a completion of nobody's is passed over",
+      "      return reportUnknown(res, userDataLow, userDataHigh);\n",
+      "      return;\n",
+    ],
+    [
+      "a plain command that goes on has ended",
+      "command.plain && (flags & uapi.IORING_CQE_F_MORE) === 0",
+      "command.plain",
+    ],
+    [
+      "a command without memory that is over takes its slot with it",
+      "      else deliver(slot, this.#cq, res, flags, -1);\n      this.slots.give(slot);",
+      "      else deliver(slot, this.#cq, res, flags, -1);",
+    ],
+    [
+      "a command with memory that is over takes its slot with it",
+      "    else deliver(slot, this.#cq, res, flags, -1);\n    this.slots.give(slot);",
+      "    else deliver(slot, this.#cq, res, flags, -1);",
+    ],
+    [
+      "memory is given back before the last completion",
+      "        slot.earlyFlags = flags;\n",
+      "        slot.earlyFlags = flags;\n        deliver(slot, this.#cq, res, flags, -1);\n        this.slots.give(slot);\n",
+    ],
+    [
+      "a notification is taken for the result",
+      "    if (early) deliver(slot, this.#cq, earlyRes, earlyFlags, res);\n    else ",
+      "    ",
+    ],
+    [
+      "a stream whose decoder threw is told of more",
+      "        if (slot.receiver === NOBODY) return;\n",
+      "",
+    ],
+    [
+      "a stream whose decoder threw goes on in the kernel",
+      "        if (!deliver(slot, this.#cq, res, flags, -1)) this.#silence(slot);\n",
+      "        deliver(slot, this.#cq, res, flags, -1);\n",
+    ],
+    [
+      "a completion that is over counts as in flight",
+      "    this.inFlight--;\n    this.#limit +=",
+      "    this.#limit +=",
+    ],
+    [
+      "a completion that was lost is waited for",
+      "    if (cq.lost > 0) return this.#fail(E.EBADR);\n",
+      "",
+    ],
+    [
+      "what came before the eventfd was switched on is not seen",
+      "    if (cq.ready > 0 || sq.needsEnter) this.#comeBack();\n",
+      "",
+    ],
+    [
+      "what cannot be submitted now is never",
+      "const stuck = this.inFlight === 0 || queued;",
+      "const stuck = this.inFlight === 0;",
+    ],
+    [
+      "the bell is not armed",
+      "    bell.arm();\n",
+      "",
+    ],
+    [
+      "a ring that sleeps lets the process go",
+      "    bell.hold(this.#referenced);\n",
+      "",
+    ],
+  ]),
+  ...mutantsOf("ring/engine.ts", CLOSING, [
+    [
+      "an idle ring keeps the process",
+      "      this.#bell?.hold(false);\n      if (this.state",
+      "      if (this.state",
+    ],
+    [
+      "a ring fails twice",
+      '    if (this.state === "failed" || this.state === "closed") return;\n    this.state',
+      "    this.state",
+    ],
+    [
+      "a command of a ring that failed is told twice",
+      "      slot.receiver = NOBODY;\n      receiver.error",
+      "      receiver.error",
+    ],
+    [
+      "a batch of a ring that failed waits for ever",
+      "      batch.failFrom(0, this.failure);\n",
+      "",
+    ],
+    [
+      "memory of a ring that failed loses its address",
+      "    for (const arena of this.slots.arenas()) arena.held = true;\n",
+      "",
+    ],
+    [
+      "memory of a ring that failed is collected",
+      "    abandoned.push(this.slots);\n",
+      "",
+    ],
+    [
+      "a ring that fails while it closes never has",
+      "    if (this.#closed !== null) this.#finish();\n    else if (this.#dropped) void this.close();\n  }\n\n  #finish",
+      "    if (this.#dropped) void this.close();\n  }\n\n  #finish",
+    ],
+    [
+      "a ring is unmapped while it is read",
+      "    if (this.#reaping > 0) {",
+      "    if (this.#reaping < 0) {",
+    ],
+    [
+      "a ring that was closed stays open",
+      "    this.#handle.close();\n",
+      "",
+    ],
+    [
+      "the bell of a ring that was closed stays open",
+      "    this.#bell?.close();\n",
+      "",
+    ],
+    [
+      "a ring that was closed is asked what it uses",
+      "    leaveUse(this.#arenas);\n",
+      "",
+    ],
+    [
+      "close() does not cancel what is under way",
+      "    for (const slot of [...this.slots.busy()]) this.abort(slot, reason);\n",
+      "",
+    ],
+    [
+      "close() does not cancel the commands of a batch",
+      "        this.#cancel(place | DIRECT, batch.number);\n",
+      "",
+    ],
+    [
+      "close() leaves commands of a batch that are not queued",
+      "      batch.failFrom(batch.queued, reason);\n",
+      "",
+    ],
+    [
+      "a second close() closes a second time",
+      "    if (this.#closed !== null) return this.#closed.promise;\n",
+      "",
+    ],
+    [
+      "close() does not say what keeps it waiting",
+      "      this.#closeTimer = setTimeout(() => this.#warn(), CLOSE_WARNING_MS);\n",
+      "",
+    ],
+    [
+      "close() ends before the last completion",
+      "    this.schedule();\n    return this.#closed.promise;",
+      "    this.#finish();\n    return this.#closed.promise;",
+    ],
+    [
+      "a ring that nobody has is closed under its commands",
+      "    if (this.failure !== null || this.inFlight + this.#line.length === 0) {\n      void",
+      "    {\n      void",
+    ],
+    [
+      "a ring that nobody has any more stays open after its last command",
+      "      else if (this.#dropped) void this.close();\n      return;",
+      "      return;",
+    ],
+    [
+      "unref() does not let go of a ring that looks again",
+      "    else this.#immediate?.unref();\n",
+      "",
+    ],
+  ]),
+];
