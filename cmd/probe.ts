@@ -217,7 +217,14 @@ function probeNodes(
     const reason = `there is no ${family} here to ask`;
     return { [family]: { available: "unknown", reason } };
   }
-  const ring = Ring.open({ entries: 4, sqe128: true, cqe32: true });
+  let ring: Ring;
+  try {
+    ring = Ring.open({ entries: 4, sqe128: true, cqe32: true });
+  } catch (error) {
+    // A kernel or a filter that allows some rings need not allow these.
+    if (!(error instanceof UringError)) throw error;
+    return { [family]: { available: "no", reason: error.message } };
+  }
   const found = paths.map((path): [string, FamilyProbe] => {
     const fd = open(path, O_RDONLY);
     const make = (fd: number) =>
