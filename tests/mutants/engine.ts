@@ -59,18 +59,18 @@ export const engine = [
     ],
     [
       "a cancellation that failed takes a spare place",
-      "    this.#all.inFlight--;\n    const missed",
-      "    const missed",
+      "    this.#all.inFlight--;\n    this.#all.missed(this);",
+      "    this.#all.missed(this);",
     ],
     [
       "what a worker had in hand is not cancelled again",
-      "    if (missed) this.#all.missed(this);\n",
+      "    this.#all.missed(this);\n",
       "",
     ],
     [
       "what is over is cancelled again",
-      "error instanceof UringError && error.errno === EALREADY",
-      "error instanceof UringError",
+      "const left = this.#missed.filter((each) => this.#concerns(each));",
+      "const left = this.#missed;",
     ],
     [
       "a cancellation lacks the flags that its ring asks for",
@@ -84,12 +84,12 @@ export const engine = [
     ],
     [
       "of several that were missed one is cancelled again",
-      "of this.#missed.splice(0)) {",
-      "of this.#missed.splice(0).slice(0, 1)) {",
+      "of left) {",
+      "of left.slice(0, 1)) {",
     ],
     [
       "what is cancelled again keeps the process alive",
-      "    if (!this.#referenced) Deno.unrefTimer(this.#timer);\n",
+      "    Deno.unrefTimer(this.#timer);\n",
       "",
     ],
     [
@@ -151,17 +151,17 @@ export const engine = [
     ],
     [
       "cancellations go when there is no spare place",
-      "cancels ? cancelling.inFlight < this.#spare : this.#fits(completions)",
-      "cancels || this.#fits(completions)",
+      "      if (cancellations.inFlight >= this.#spare) return false;\n",
+      "",
     ],
     [
       "cancellations wait for what is to be cancelled",
-      "cancels ? cancelling.inFlight < this.#spare : this.#fits(completions)",
-      "this.#fits(completions)",
+      "      if (cancellations.inFlight >= this.#spare) return false;\n",
+      "      if (!this.#fits(1)) return false;\n",
     ],
     [
       "cancellations in flight are not counted",
-      "    if (cancels) cancelling.inFlight++;\n",
+      "      cancellations.inFlight++;\n",
       "",
     ],
     [
@@ -201,18 +201,13 @@ export const engine = [
     ],
     [
       "a chain is cut where the SQ ends",
-      "    if (!this.#sq.has(this.#places(count))) {",
-      "    if (!this.#sq.has(1)) {",
+      "if (!this.#hasPlaces(first, this.#places(count))) return false;",
+      "if (!this.#hasPlaces(first, 1)) return false;",
     ],
     [
       "a chain is cut where the CQ ends",
-      "    if (!force && !this.#fits(completions)) return false;\n",
-      "    if (!force && !this.#fits(1)) return false;\n",
-    ],
-    [
-      "a chain does not make room in the SQ",
-      "      this.#sqFull = true;\n      return false;",
-      "      return false;",
+      "    if (!force && !this.#fits(completions)) return false;\n    if (!this.#hasPlaces(first, this.#pl",
+      "    if (!force && !this.#fits(1)) return false;\n    if (!this.#hasPlaces(first, this.#pl",
     ],
     [
       "commands of a chain run side by side",
@@ -342,16 +337,6 @@ export const engine = [
   ]),
   ...mutantsOf("ring/engine.ts", [...TESTS, "tests/wake_test.ts"], [
     [
-      "a turn is taken in the middle of a reaping",
-      "if (this.#reaping > 0 || this.#batch !== null) {",
-      "if (this.#batch !== null) {",
-    ],
-    [
-      "a turn is taken in the middle of a batch",
-      "if (this.#reaping > 0 || this.#batch !== null) {",
-      "if (this.#reaping > 0) {",
-    ],
-    [
       "two turns are taken for one",
       "    if (this.#scheduled) return;\n",
       "",
@@ -432,11 +417,6 @@ export const engine = [
       "",
     ],
     [
-      "completions that the CQ had no room for stay in the kernel",
-      "    while (this.failure === null && sq.needsEnter) {",
-      "    while (this.failure === null && sq.needsEnter && sq.needsWakeup) {",
-    ],
-    [
       "a flush that brings nothing is made for ever",
       "      if (this.#reapPosted() === 0) return;\n    }",
       "      this.#reapPosted();\n    }",
@@ -478,8 +458,8 @@ export const engine = [
     ],
     [
       "a command with memory that is over takes its slot with it",
-      "    else deliver(slot, this.#cq, res, flags, -1);\n    this.slots.give(slot);",
-      "    else deliver(slot, this.#cq, res, flags, -1);",
+      "    else deliver(slot, extras, res, flags, -1);\n    this.slots.give(slot);",
+      "    else deliver(slot, extras, res, flags, -1);",
     ],
     [
       "memory is given back before the last completion",
@@ -488,18 +468,8 @@ export const engine = [
     ],
     [
       "a notification is taken for the result",
-      "    if (early) deliver(slot, this.#cq, earlyRes, earlyFlags, res);\n    else ",
+      "    if (early) deliver(slot, extras, earlyRes, earlyFlags, res);\n    else ",
       "    ",
-    ],
-    [
-      "a stream whose decoder threw is told of more",
-      "        if (slot.receiver === NOBODY) return;\n",
-      "",
-    ],
-    [
-      "a stream whose decoder threw goes on in the kernel",
-      "        if (!deliver(slot, this.#cq, res, flags, -1)) this.#silence(slot);\n",
-      "        deliver(slot, this.#cq, res, flags, -1);\n",
     ],
     [
       "a completion that is over counts as in flight",
@@ -518,8 +488,8 @@ export const engine = [
     ],
     [
       "what cannot be submitted now is never",
-      "const stuck = this.inFlight === 0 || queued;",
-      "const stuck = this.inFlight === 0;",
+      "const stuck = this.inFlight === 0 || queued ||",
+      "const stuck = this.inFlight === 0 ||",
     ],
     [
       "the bell is not armed",
@@ -590,7 +560,7 @@ export const engine = [
     ],
     [
       "close() does not cancel what is under way",
-      "    for (const slot of [...this.slots.busy()]) this.abort(slot, reason);\n",
+      "    for (const slot of busy) this.abort(slot, reason);\n",
       "",
     ],
     [

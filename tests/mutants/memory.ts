@@ -33,8 +33,8 @@ export const memory = [
     ],
     [
       "a failure to map is taken for an address",
-      "    if (alias < 0) throw cannotMap(this.byteLength, -alias);\n",
-      "",
+      '    if (rc < 0) {\n      syscall("munmap", reserved, size);',
+      '    if (rc === 0) {\n      syscall("munmap", reserved, size);',
     ],
     [
       "an alias is forgotten as soon as it is made",
@@ -53,7 +53,7 @@ export const memory = [
     ],
     [
       "an alias is never unmapped",
-      '    syscall("munmap", this.#alias, this.byteLength);\n',
+      '    syscall("munmap", this.#reserved, this.byteLength + GUARDED);\n',
       "",
     ],
     [

@@ -51,8 +51,8 @@ export const rings = [
     ],
     [
       "the descriptor of a ring is kept",
-      "      close(fd);\n      // The numbers",
-      "      // The numbers",
+      "      close(fd);\n      lastClosed",
+      "      lastClosed",
     ],
     [
       "a thread that has no index left cannot enter",
@@ -138,12 +138,12 @@ export const rings = [
     ],
     [
       "a command runs although its signal was aborted",
-      "    signal?.throwIfAborted();\n    const slot =",
+      "    if (signal !== undefined) throwIfAborted.call(signal);\n    const slot =",
       "    const slot =",
     ],
     [
       "a chain runs although its signal was aborted",
-      "      signal?.throwIfAborted();\n      const slots",
+      "      if (signal !== undefined) throwIfAborted.call(signal);\n      const slots",
       "      const slots",
     ],
     [
@@ -188,13 +188,13 @@ export const rings = [
     ],
     [
       "a registered buffer starts with its memory",
-      "[base + bytes.byteOffset, bytes.byteLength]",
-      "[base, bytes.byteLength]",
+      "[base + byteOffsetOf(bytes), byteLengthOf(bytes)]",
+      "[base, byteLengthOf(bytes)]",
     ],
     [
       "a restricted ring cannot cancel",
-      "[...restrictions.ops ?? [], uapi.IORING_OP_ASYNC_CANCEL]",
-      "[...restrictions.ops ?? []]",
+      "    ops.push(uapi.IORING_OP_ASYNC_CANCEL);\n",
+      "",
     ],
     [
       "a restricted ring cannot be woken",
@@ -243,7 +243,7 @@ export const rings = [
     ],
     [
       "a signal is not listened to",
-      '    signal.addEventListener("abort", slot.onAbort);\n',
+      '    addListener.call(signal, "abort", slot.onAbort);\n',
       "",
     ],
     [

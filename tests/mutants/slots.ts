@@ -81,7 +81,7 @@ export const slots = [
     ],
     [
       "a signal is listened to after its command",
-      '    slot.signal.removeEventListener("abort", slot.onAbort!);\n',
+      '    removeListener.call(slot.signal, "abort", slot.onAbort);\n',
       "",
     ],
     [

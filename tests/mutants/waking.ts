@@ -95,8 +95,8 @@ export const waking = [
     ],
     [
       "a waker without rings stays open",
-      "    this.#end();\n    this.#handle.close();\n    give(this.#byte);",
-      "",
+      "    this.#end();\n    this.#handle.close();\n  }",
+      "  }",
     ],
     [
       "a waker that is gone is used again",
@@ -107,11 +107,6 @@ export const waking = [
       "the descriptor of a waker that lost it is closed, whosever it is",
       "    if (errno !== EBADF && errno !== EOPNOTSUPP) this.#handle.close();\n",
       "    this.#handle.close();\n",
-    ],
-    [
-      "the byte is given back while it may be read",
-      "    abandon(this.#byte); // A write may still read it.\n",
-      "    give(this.#byte);\n",
     ],
     [
       "rings are not told that their waker has gone",
@@ -140,8 +135,8 @@ export const waking = [
     ],
     [
       "a waker is interrupted for good",
-      "      if (rc >= 0 || rc === -EINTR) continue;\n",
-      "      if (rc >= 0) continue;\n",
+      "      if (rc === 0 || rc === -EINTR) continue;\n",
+      "      if (rc === 0) continue;\n",
     ],
     [
       "a waker gives up at the first want of memory",
