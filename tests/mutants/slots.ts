@@ -8,6 +8,7 @@ const TESTS = [
   "tests/batch_test.ts",
   "tests/engine/failure_test.ts",
   "tests/engine/order_test.ts",
+  "tests/engine/slots_test.ts",
   "tests/engine/stream_test.ts",
   "tests/engine/turn_test.ts",
 ];
