@@ -4,7 +4,8 @@ import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { operand, scratchOperand } from "../../ring/command.ts";
 import * as op from "../../ring/op.ts";
 import { copyOut, memories, Slots } from "../../ring/pending.ts";
-import { ADDR, custom } from "../kit.ts";
+import { Ring } from "../../ring/ring.ts";
+import { ADDR, custom, pipe, turn, writeSync } from "../kit.ts";
 
 /** A command with one address for bytes. */
 const of = (
@@ -119,4 +120,18 @@ Deno.test("the blocks of commands under way count as in use", () => {
   assertEquals([...slots.arenas()], [slot.blocks[0]!.arena]);
   slots.give(slot);
   assertEquals([...slots.arenas()], []);
+});
+
+Deno.test("a signal that outlives its command aborts none that has its slot", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  const controller = new AbortController();
+  await ring.cmd(op.nop(), { signal: controller.signal });
+  const bytes = new Uint8Array(8);
+  const read = ring.cmd(op.read(pair.left, bytes));
+  await turn();
+  controller.abort();
+  await turn();
+  writeSync(pair.right, "it lives");
+  assertEquals(await read, 8);
 });
