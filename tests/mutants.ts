@@ -68,7 +68,7 @@ const tests = [...new Set(mutants.flatMap(({ tests }) => tests))];
 const half = tests.length >> 1;
 const healthy = await Promise.all(
   [tests.slice(0, half), tests.slice(half)]
-    .map((part, i) => part.length === 0 || all[i].passes(part)),
+    .map((part, i) => part.length === 0 || all[i].passes(part, 600)),
 );
 if (healthy.every(Boolean)) {
   await Promise.all(all.map(work));

@@ -9,7 +9,7 @@ const ROOT = new URL("../../", import.meta.url);
 /** What a test needs of it. */
 const PARTS = ["deno.json", "deno.lock", "mod.ts", "README.md", "LICENSE"];
 const FOLDERS = ["bench", "cmd", "ring", "sys", "tests"];
-/** A test that takes longer than this hangs. */
+/** The tests of a mutant that take longer than this hang. */
 const LIMIT_SECONDS = 60;
 
 export class Copy {
@@ -34,10 +34,13 @@ export class Copy {
     await Deno.remove(this.#folder, { recursive: true });
   }
 
-  /** Whether tests pass; one that takes too long does not. */
-  async passes(tests: readonly string[]): Promise<boolean> {
+  /** Whether tests pass; what takes too long does not. */
+  async passes(
+    tests: readonly string[],
+    limitSeconds = LIMIT_SECONDS,
+  ): Promise<boolean> {
     const { success } = await run("timeout", [
-      ...["--kill-after=1", String(LIMIT_SECONDS)],
+      ...["--kill-after=1", String(limitSeconds)],
       ...[Deno.execPath(), "test", "-A", "--unstable-net", "--no-check"],
       ...["--quiet", "--fail-fast", "--v8-flags=--expose-gc"],
       ...tests,
