@@ -98,56 +98,11 @@ export const engine = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/engine.ts", TESTS, [
-    [
-      "commands overtake those in line",
-      "if (this.#line.first === null && !slot.aborted && this.#push(slot)) {",
-      "if (!slot.aborted && this.#push(slot)) {",
-    ],
-    [
-      "a command that was aborted before it is queued is submitted",
-      "if (this.#line.first === null && !slot.aborted && this.#push(slot)) {",
-      "if (this.#line.first === null && this.#push(slot)) {",
-    ],
+  ...mutantsOf("ring/queues.ts", TESTS, [
     [
       "a command that was queued counts as waiting",
       "      if (slot.waiting) markWaiting(slot, false);\n",
       "",
-    ],
-    [
-      "a full SQ does not submit itself",
-      "    this.#line.add(slot);\n    this.#makeRoom();",
-      "    this.#line.add(slot);",
-    ],
-    [
-      "a cancellation does not make room for itself",
-      "    this.#line.addFirst(slot);\n    this.#makeRoom();",
-      "    this.#line.addFirst(slot);",
-    ],
-    [
-      "a command that was aborted is aborted again",
-      "if (slot.aborted || receiver === null || receiver === NOBODY) return;",
-      "if (receiver === null || receiver === NOBODY) return;",
-    ],
-    [
-      "what was told how it ended is cancelled",
-      "if (slot.aborted || receiver === null || receiver === NOBODY) return;",
-      "if (slot.aborted || receiver === null) return;",
-    ],
-    [
-      "a cancellation is cancelled",
-      "    if (receiver instanceof Cancellation) return;\n",
-      "",
-    ],
-    [
-      "an aborted command that waits is cancelled in the kernel",
-      "if (slot.waiting) settleAborted(slot); // The kernel has not seen it.\n    else ",
-      "",
-    ],
-    [
-      "an abort has no turn taken",
-      "    else this.#cancel(slot.index, slot.generation);\n    this.schedule();",
-      "    else this.#cancel(slot.index, slot.generation);",
     ],
     [
       "cancellations go when there is no spare place",
@@ -205,11 +160,6 @@ export const engine = [
       "if (!this.#hasPlaces(first, 1)) return false;",
     ],
     [
-      "a chain is cut where the CQ ends",
-      "    if (!force && !this.#fits(completions)) return false;\n    if (!this.#hasPlaces(first, this.#pl",
-      "    if (!force && !this.#fits(1)) return false;\n    if (!this.#hasPlaces(first, this.#pl",
-    ],
-    [
       "commands of a chain run side by side",
       "slot.linked !== null ? uapi.IOSQE_IO_LINK : 0",
       "0",
@@ -225,11 +175,6 @@ export const engine = [
       "      each = null;\n",
     ],
     [
-      "a command that left the line counts as waiting",
-      "      this.#line.shift();\n      markWaiting(slot, false);",
-      "      this.#line.shift();",
-    ],
-    [
       "what waits is queued on a ring that has failed",
       "    if (this.failure !== null) return false;\n    let pushed",
       "    let pushed",
@@ -240,59 +185,38 @@ export const engine = [
       "",
     ],
     [
-      "a batch whose commands are all in line waits for ever",
-      "        if (starved && this.#force(batch)) continue;\n",
-      "",
-    ],
-    [
-      "a batch takes room from others although it need not",
-      "this.#line.first !== null && this.#starves(batch);",
-      "this.#line.first !== null;",
-    ],
-    [
-      "a batch queues more than its own first",
-      "for (let own = false; !own && this.#line.first",
-      "for (let own = false; this.#line.first",
-    ],
-    [
-      "a batch waits for more than is under way",
-      "this.#cq.entries, this.inFlight);",
-      "this.#cq.entries);",
-    ],
-    [
-      "a batch waits for all of its commands while others are in line",
-      "const one = this.#line.length > 0 || this.#deferred;",
-      "const one = this.#deferred;",
-    ],
-    [
-      "a batch waits for more than a deferred ring wakes for",
-      "const one = this.#line.length > 0 || this.#deferred;",
-      "const one = this.#line.length > 0;",
-    ],
-    [
-      "a batch goes on waiting on a ring that has failed",
-      "      this.#enter(toSubmit, wanted, flags);\n      if (this.failure !== null) return;",
-      "      this.#enter(toSubmit, wanted, flags);",
-    ],
-    [
-      "what is under way after a batch has no turn",
-      "    if (this.inFlight + this.#line.length > 0) this.schedule();\n",
-      "",
-    ],
-    [
-      "what is in line does not follow while a batch is waited for",
-      "      if (this.#line.first !== null) this.#pump();\n",
-      "",
-    ],
-    [
       "completions of a batch go to the one in its decoder",
       "while (batch !== null && batch.number !== number) batch = batch.outer;",
       "",
     ],
+  ]),
+  ...mutantsOf("ring/engine.ts", TESTS, [
     [
-      "a batch is not the outer one's again when it is over",
-      "    this.#batch = batch.outer;\n    if (batch.failed",
-      "    if (batch.failed",
+      "a command that was aborted is aborted again",
+      "if (slot.aborted || receiver === null || receiver === NOBODY) return;",
+      "if (receiver === null || receiver === NOBODY) return;",
+    ],
+    [
+      "what was told how it ended is cancelled",
+      "if (slot.aborted || receiver === null || receiver === NOBODY) return;",
+      "if (slot.aborted || receiver === null) return;",
+    ],
+    [
+      "a cancellation is cancelled",
+      "    if (receiver instanceof Cancellation) return;\n",
+      "",
+    ],
+    [
+      "an aborted command that waits is cancelled in the kernel",
+      "if (slot.waiting) settleAborted(slot); // The kernel has not seen it.\n    else ",
+      "",
+    ],
+  ]),
+  ...mutantsOf("ring/sync.ts", TESTS, [
+    [
+      "a batch whose commands are all in line waits for ever",
+      "        if (starved && this.#force(batch)) continue;\n",
+      "",
     ],
     [
       "batches have one number",
@@ -315,57 +239,32 @@ export const engine = [
       "        if (this",
     ],
     [
-      "commands without slots overtake those in line",
-      "return this.#line.first === null && this.#fits(1) &&",
-      "return this.#fits(1) &&",
-    ],
-    [
-      "commands without slots are not bounded by the CQ",
-      "return this.#line.first === null && this.#fits(1) &&",
-      "return this.#line.first === null &&",
-    ],
-    [
-      "a batch queues commands that were told of an end before",
-      "      if (slot.receiver === NOBODY) this.slots.give(slot);\n      else ",
-      "      ",
-    ],
-    [
       "commands of a batch that are not queued yet are cancelled in the kernel",
       "      batch.leave(place, slot);\n      markWaiting(slot, true);",
       "      batch.leave(place, slot);",
     ],
   ]),
   ...mutantsOf("ring/engine.ts", [...TESTS, "tests/wake_test.ts"], [
-    [
-      "two turns are taken for one",
-      "    if (this.#scheduled) return;\n",
-      "",
-    ],
-    [
-      "only one turn is ever taken",
-      "    this.#scheduled = false;\n",
-      "",
-    ],
-    [
-      "the eventfd is signalled while the ring is looked at",
-      "    if (this.#bell !== null) this.#cq.eventfd = false;\n",
-      "",
-    ],
+    ["two turns are taken for one", "    if (this.#scheduled) return;\n", ""],
+    ["only one turn is ever taken", "    this.#scheduled = false;\n", ""],
     [
       "completions that resubmit keep the loop from its turn",
       "for (let round = 0; pushed && round < ROUNDS; round++) {",
       "for (let round = 0; pushed; round++) {",
     ],
     [
-      "a turn waits for the next commands for ever",
-      "this.submitted !== this.#queuedBefore && this.#hops++ < HOPS",
-      "this.submitted !== this.#queuedBefore",
-    ],
-    [
-      "what the last round has queued is not told of",
-      "    if (pushed) this.#submit();\n",
+      "what came before the eventfd was switched on is not seen",
+      "    if (cq.ready > 0 || sq.needsEnter) this.#comeBack();\n",
       "",
     ],
+    ["the bell is not armed", "    bell.arm();\n", ""],
+    [
+      "a ring that sleeps lets the process go",
+      "    bell.hold(this.#referenced);\n",
+      "",
+    ],
+  ]),
+  ...mutantsOf("ring/queues.ts", [...TESTS, "tests/wake_test.ts"], [
     [
       "a short submit is not gone on with",
       "      toSubmit = taken === toSubmit ? 0 : sq.publish();\n",
@@ -377,49 +276,16 @@ export const engine = [
       "      if (taken < 0) return false;\n",
     ],
     [
-      "a decoder that waits keeps the CQ full",
-      "    if (this.#reaping > 0) this.#cq.commit();\n",
-      "",
-    ],
-    [
       "an interrupt ends the ring",
       "        case E.EINTR:\n          continue;\n",
       "",
     ],
-    [
-      "want of memory ends the ring",
-      "        case E.EAGAIN:\n",
-      "",
-    ],
-    [
-      "a full CQ ends the ring",
-      "        case E.EBUSY:\n",
-      "",
-    ],
-    [
-      "a full CQ is waited on although nothing was taken",
-      "          if (this.#reapPosted() === 0 || minComplete > 0) return 0;\n",
-      "          this.#reapPosted();\n",
-    ],
-    [
-      "as many are waited for although some were taken",
-      "          if (this.#reapPosted() === 0 || minComplete > 0) return 0;\n",
-      "          if (this.#reapPosted() === 0) return 0;\n",
-    ],
+    ["want of memory ends the ring", "        case E.EAGAIN:\n", ""],
+    ["a full CQ ends the ring", "        case E.EBUSY:\n", ""],
     [
       "a ring that failed is entered again",
       "          if (this.failure !== null) return 0;\n",
       "",
-    ],
-    [
-      "an error of the ring is passed over",
-      "          this.#fail(-rc);\n",
-      "",
-    ],
-    [
-      "a flush that brings nothing is made for ever",
-      "      if (this.#reapPosted() === 0) return;\n    }",
-      "      this.#reapPosted();\n    }",
     ],
     [
       "completions are taken after the ring has failed",
@@ -437,11 +303,6 @@ export const engine = [
       "",
     ],
     [
-      "a reaping never ends",
-      "    this.#reaping--;\n",
-      "",
-    ],
-    [
       "a completion of nobody's is passed over",
       "      return reportUnknown(res, userDataLow, userDataHigh);\n",
       "      return;\n",
@@ -450,11 +311,6 @@ export const engine = [
       "a plain command that goes on has ended",
       "command.plain && (flags & uapi.IORING_CQE_F_MORE) === 0",
       "command.plain",
-    ],
-    [
-      "a command without memory that is over takes its slot with it",
-      "      else deliver(slot, this.#cq, res, flags, -1);\n      this.slots.give(slot);",
-      "      else deliver(slot, this.#cq, res, flags, -1);",
     ],
     [
       "a command with memory that is over takes its slot with it",
@@ -476,31 +332,6 @@ export const engine = [
       "    this.inFlight--;\n    this.#limit +=",
       "    this.#limit +=",
     ],
-    [
-      "a completion that was lost is waited for",
-      "    if (cq.lost > 0) return this.#fail(E.EBADR);\n",
-      "",
-    ],
-    [
-      "what came before the eventfd was switched on is not seen",
-      "    if (cq.ready > 0 || sq.needsEnter) this.#comeBack();\n",
-      "",
-    ],
-    [
-      "what cannot be submitted now is never",
-      "const stuck = this.inFlight === 0 || queued ||",
-      "const stuck = this.inFlight === 0 ||",
-    ],
-    [
-      "the bell is not armed",
-      "    bell.arm();\n",
-      "",
-    ],
-    [
-      "a ring that sleeps lets the process go",
-      "    bell.hold(this.#referenced);\n",
-      "",
-    ],
   ]),
   ...mutantsOf("ring/engine.ts", CLOSING, [
     [
@@ -509,44 +340,9 @@ export const engine = [
       "      if (this.state",
     ],
     [
-      "a ring fails twice",
-      '    if (this.state === "failed" || this.state === "closed") return;\n    this.state',
-      "    this.state",
-    ],
-    [
-      "a command of a ring that failed is told twice",
-      "      slot.receiver = NOBODY;\n      receiver.error",
-      "      receiver.error",
-    ],
-    [
-      "a batch of a ring that failed waits for ever",
-      "      batch.failFrom(0, this.failure);\n",
-      "",
-    ],
-    [
-      "memory of a ring that failed loses its address",
-      "    for (const arena of this.slots.arenas()) arena.held = true;\n",
-      "",
-    ],
-    [
-      "memory of a ring that failed is collected",
-      "    abandoned.push(this.slots);\n",
-      "",
-    ],
-    [
       "a ring that fails while it closes never has",
       "    if (this.#closed !== null) this.#finish();\n    else if (this.#dropped) void this.close();\n  }\n\n  #finish",
       "    if (this.#dropped) void this.close();\n  }\n\n  #finish",
-    ],
-    [
-      "a ring is unmapped while it is read",
-      "    if (this.#reaping > 0) {",
-      "    if (this.#reaping < 0) {",
-    ],
-    [
-      "a ring that was closed stays open",
-      "    this.#handle.close();\n",
-      "",
     ],
     [
       "the bell of a ring that was closed stays open",
@@ -554,18 +350,8 @@ export const engine = [
       "",
     ],
     [
-      "a ring that was closed is asked what it uses",
-      "    leaveUse(this.#arenas);\n",
-      "",
-    ],
-    [
       "close() does not cancel what is under way",
       "    for (const slot of busy) this.abort(slot, reason);\n",
-      "",
-    ],
-    [
-      "close() does not cancel the commands of a batch",
-      "        this.#cancel(place | DIRECT, batch.number);\n",
       "",
     ],
     [
@@ -589,11 +375,6 @@ export const engine = [
       "    this.#finish();\n    return this.#closed.promise;",
     ],
     [
-      "a ring that nobody has is closed under its commands",
-      "    if (this.failure !== null || this.inFlight + this.#line.length === 0) {\n      void",
-      "    {\n      void",
-    ],
-    [
       "a ring that nobody has any more stays open after its last command",
       "      else if (this.#dropped) void this.close();\n      return;",
       "      return;",
@@ -601,6 +382,34 @@ export const engine = [
     [
       "unref() does not let go of a ring that looks again",
       "    else this.#immediate?.unref();\n",
+      "",
+    ],
+  ]),
+  ...mutantsOf("ring/queues.ts", CLOSING, [
+    [
+      "a command of a ring that failed is told twice",
+      "      slot.receiver = NOBODY;\n      receiver.error",
+      "      receiver.error",
+    ],
+    [
+      "a batch of a ring that failed waits for ever",
+      "      batch.failFrom(0, this.failure);\n",
+      "",
+    ],
+    [
+      "memory of a ring that failed loses its address",
+      "    for (const arena of this.slots.arenas()) arena.held = true;\n",
+      "",
+    ],
+    [
+      "memory of a ring that failed is collected",
+      "    abandoned.push(this.slots);\n",
+      "",
+    ],
+    ["a ring that was closed stays open", "    this.#handle.close();\n", ""],
+    [
+      "a ring that was closed is asked what it uses",
+      "    leaveUse(this.#arenas);\n",
       "",
     ],
   ]),

@@ -147,11 +147,6 @@ export const rings = [
       "      const slots",
     ],
     [
-      "a chain that does not fit the ring waits for ever",
-      "      if (!this.#engine.holds(chain)) {",
-      "      if (chain.length < 0) {",
-    ],
-    [
       "commands of a chain are not linked",
       "        slot.linked = slots[i + 1] ?? null;\n",
       "",
@@ -220,11 +215,6 @@ export const rings = [
       "a large SQE is put into a small place",
       "command.sqe128 && sq.sqeWords === 16 && !sq.mixed",
       "command.sqe128 && sq.sqeWords === 0",
-    ],
-    [
-      "a large completion is asked of a ring of small ones",
-      "command.cqe32 && cq.cqeWords === 4 && this.#engine.unit === 1",
-      "command.cqe32 && cq.cqeWords === 0",
     ],
     [
       "a file of another ring's table is used",

@@ -96,11 +96,6 @@ export const slots = [
       "  slot.linked",
     ],
     [
-      "a command drags along the chain of an earlier one",
-      "  slot.linked = null;\n  slot.early",
-      "  slot.early",
-    ],
-    [
       "a command ends with the result of an earlier one",
       "  slot.early = false;\n  slot.marked",
       "  slot.marked",
