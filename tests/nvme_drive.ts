@@ -7,7 +7,7 @@ import { type NvmeNamespace, nvmeNamespace } from "../cmd/nvme.ts";
 import { Ring, type RingOptions } from "../mod.ts";
 import { O_RDWR } from "../sys/fcntl.ts";
 import { open, readText } from "../sys/file.ts";
-import { Fd, until } from "./kit.ts";
+import { Fd } from "./kit.ts";
 
 const SERIAL = "uring";
 
@@ -26,20 +26,6 @@ export const NSID = {
   /** 8 bytes of metadata, behind the data of each block. */
   inline: 6,
 } as const;
-
-/**
- * Waits until no worker of io_uring is left in this process: one that the ring of
- * another test had started in an interrupt could take addresses for those of a
- * 32-bit process, as `setupOptions()` says. They end after five idle seconds.
- */
-export async function withoutWorkers(): Promise<void> {
-  const tasks = "/proc/self/task";
-  await until(() =>
-    [...Deno.readDirSync(tasks)].every(({ name }) =>
-      !readText(`${tasks}/${name}/comm`)?.startsWith("iou-wrk")
-    )
-  );
-}
 
 /** The number of the controller; -1 where there is no such drive. */
 export const controller: number =

@@ -29,11 +29,8 @@ import {
   NSID,
   openController,
   pathOf,
-  withoutWorkers,
 } from "./nvme_drive.ts";
 import { run } from "./run.ts";
-
-if (missing === "") await withoutWorkers();
 
 const KiB = 1024;
 const LARGE: RingOptions = { sqe128: true, cqe32: true };
