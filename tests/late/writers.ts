@@ -140,7 +140,8 @@ const drive: Way = {
     await using stack = new AsyncDisposableStack();
     const { fd } = stack.use(new Fd(open(pathOf("large"), O_RDWR)));
     const namespace = nvmeNamespace(fd);
-    const ring = Ring.open({ sqe128: true, cqe32: true });
+    // Not one worker: it would be for the rings of all tests of this thread.
+    const ring = Ring.open({ sqe128: true, cqe32: true, maxWorkers: 0 });
     const data = DATA.subarray(0, LENGTH);
     await ring.cmd(write(namespace, { lba: 0, data }));
     return writer(ring, stack, {

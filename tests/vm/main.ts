@@ -96,8 +96,16 @@ const MODULES = [
 const NOT_IN_GUESTS = [
   ...["abi", "abi_test.ts", "engine", "std", "vm"],
   ...["layers_test.ts", "tally_test.ts"],
-  ...["fuzz", "fuzz_test.ts", "leak_test.ts"],
+  ...["fuzz", "fuzz_test.ts", "hostile", "leak_test.ts"],
+  ...["many_rings_test.ts", "model_test.ts", "storm_test.ts"],
 ].map((name) => `tests/${name}`);
+
+/**
+ * Its commands need workers that take addresses for what they are. The last worker
+ * of a thread never ends, and one that another test's ring had started in an
+ * interrupt may not, as setupOptions() in ring/options.ts says.
+ */
+const FIRST = "tests/nvme_test.ts";
 
 const split = [...Deno.args, "--"].indexOf("--");
 /** What Deno is to run in place of the tests. */
@@ -128,7 +136,7 @@ function work(): string[] {
   return [
     ...["test", "-A", "--unstable-net", "--v8-flags=--expose-gc"],
     ...["--no-check", "--cached-only", `--ignore=${NOT_IN_GUESTS.join()}`],
-    ...[...filter, "tests/"],
+    ...[...filter, FIRST, "tests/"],
   ];
 }
 
