@@ -380,7 +380,13 @@ export class Queues {
   #endCutChain(): void {
     const { words } = this.sq;
     for (const at of this.sq.cutOff()) {
-      const slot = this.slots.find(words[at + 8], words[at + 9])!;
+      const slot = this.slots.find(words[at + 8], words[at + 9]);
+      if (slot === null) {
+        // Of a batch whose commands link each other by flags of their own: no
+        // operation has this number, so that it fails.
+        words[at] |= 0xff;
+        continue;
+      }
       slot.marked = true;
       slot.cut = true;
       const bounds = slot.command!.opcode === uapi.IORING_OP_LINK_TIMEOUT;

@@ -8,7 +8,13 @@ import {
 } from "@std/assert";
 import type { Completion } from "../../ring/command.ts";
 import { UringError } from "../../ring/errors.ts";
-import { EAGAIN, EALREADY, ECANCELED, ENOENT } from "../../sys/errno.ts";
+import {
+  EAGAIN,
+  EALREADY,
+  ECANCELED,
+  EINVAL,
+  ENOENT,
+} from "../../sys/errno.ts";
 import * as uapi from "../../sys/io_uring.ts";
 import { reportedErrors } from "../kit.ts";
 import { FakeKernel, numbered, type Sqe, Told } from "./fake.ts";
@@ -263,6 +269,22 @@ Deno.test("a command that a short submit leaves without its bound is cancelled",
   for (const { all } of told) {
     assertEquals(all.map((error) => (error as UringError).code), ["ECANCELED"]);
   }
+});
+
+Deno.test("what a short submit cuts off a batch that is linked by hand fails", async () => {
+  await using kernel = patient();
+  kernel.react = (sqe) => kernel.post(sqe, sqe.opcode === 0xff ? -EINVAL : 0);
+  kernel.answer = () => {
+    kernel.answer = () => undefined;
+    return 1;
+  };
+  const flags = uapi.IOSQE_IO_LINK;
+  const commands = [numbered(1, { flags }), numbered(2)];
+  assertThrows(() => kernel.batch(commands), UringError, "EINVAL");
+  assertEquals(kernel.taken.map(({ opcode }) => opcode), [
+    uapi.IORING_OP_URING_CMD,
+    0xff,
+  ]);
 });
 
 Deno.test("a short submit between two chains cuts none", async () => {

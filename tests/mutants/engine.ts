@@ -413,4 +413,90 @@ export const engine = [
       "",
     ],
   ]),
+  ...mutantsOf("ring/queues.ts", TESTS, [
+    [
+      "a command overtakes those that wait",
+      "    if (this.line.first === null && !slot.aborted && this.#push(slot)) {",
+      "    if (!slot.aborted && this.#push(slot)) {",
+    ],
+    [
+      "what a decoder waits for has no room in the CQ",
+      "    if (this.reaping > 0) this.cq.commit();\n",
+      "",
+    ],
+    [
+      "what is left of a chain that was cut runs",
+      "      if (rc > 0 && rc < toSubmit && !this.sqpoll) this.#endCutChain();\n",
+      "",
+    ],
+    [
+      "a command whose bound was cut off waits for ever",
+      "      if (bounds) this.#cancelBefore(slot);\n",
+      "",
+    ],
+    [
+      "an SQE is held while what came of its command is told",
+      "      if (slot.sqe >= 0) this.sq.release(slot.sqe);\n      if (command.numeric",
+      "      if (command.numeric",
+    ],
+    [
+      "what a stream posts while its decoder runs is told before",
+      "    if (slot.later !== null) {",
+      "    if (slot.later === undefined) {",
+    ],
+    [
+      "no SQE is kept for a cancellation",
+      "    this.#kept = handle.sq.hold ? 1 : 0;\n",
+      "",
+    ],
+    [
+      "a notification of nobody's is reported",
+      "      if (flags & uapi.IORING_CQE_F_NOTIF) return;\n",
+      "",
+    ],
+  ]),
+  ...mutantsOf("ring/sync.ts", TESTS, [
+    [
+      "a batch overtakes those that wait",
+      "    return this.#queues.line.first === null && this.#queues.fits(1) &&",
+      "    return this.#queues.fits(1) &&",
+    ],
+    [
+      "a batch has more in flight than the CQ holds",
+      "this.#queues.line.first === null && this.#queues.fits(1) &&",
+      "this.#queues.line.first === null &&",
+    ],
+    [
+      "a batch is queued although its ring has ended",
+      "        if (batch.pending(place) === null) continue;\n",
+      "",
+    ],
+    [
+      "a batch of one keeps its slot's result for the next",
+      "    batch.results[0] = undefined;\n    batch.commands[0] = undefined;\n",
+      "",
+    ],
+  ]),
+  ...mutantsOf("ring/engine.ts", [...TESTS, ...CLOSING], [
+    [
+      "a turn begins in the middle of another",
+      "    if (this.#turning || queues.reaping > 0 || queues.batch !== null) {",
+      "    if (queues.reaping > 0 || queues.batch !== null) {",
+    ],
+    [
+      "a turn begins in the middle of a reaping",
+      "    if (this.#turning || queues.reaping > 0 || queues.batch !== null) {",
+      "    if (this.#turning || queues.batch !== null) {",
+    ],
+    [
+      "close() makes room for what waits",
+      "    for (const slot of busy) if (slot.waiting) this.abort(slot, reason);\n",
+      "",
+    ],
+    [
+      "a ring is given back while its queues are read",
+      "    if (this.queues.reaping > 0) {",
+      "    if (this.queues.reaping > 99) {",
+    ],
+  ]),
 ];
