@@ -342,7 +342,9 @@ export class Queues {
     return true;
   }
 
+  /** Frees SQEs that were held until they were taken, once all were. */
   releaseLoose(): void {
+    if (this.#loose.length === 0 || this.sq.publish() > 0) return;
     for (const sqe of this.#loose) this.sq.release(sqe);
     this.#loose.length = 0;
   }

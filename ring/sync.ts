@@ -156,7 +156,7 @@ export class SyncCalls {
       }
       queues.enter(toSubmit, wanted, flags);
       if (queues.failure !== null) return;
-      if (sq.hold && sq.publish() === 0) queues.releaseLoose();
+      queues.releaseLoose();
       queues.reapPosted();
       // With the batch over, what the CQ had no room for can wait for a turn.
       if (batch.left > 0) queues.reap();

@@ -570,6 +570,24 @@ Deno.test("a completion for a slot that is free is nobody's", async () => {
   assertEquals([strays.errors.length, kernel.engine.queues.inFlight], [2, 0]);
 });
 
+Deno.test("an SQE that was filled while others were submitted is held until it is submitted, too", async () => {
+  await using kernel = patient({ hold: true });
+  const opcode = uapi.IORING_OP_NOP;
+  const queues = (fd: number) => () =>
+    void kernel.run(numbered(fd, { opcode }));
+  kernel.run(numbered(1, { decode: queues(3) }));
+  await kernel.pass();
+  kernel.react = (sqe) => kernel.post(sqe, 0);
+  kernel.run(numbered(2, { opcode, decode: queues(4) }));
+  kernel.answer = () => {
+    kernel.answer = () => undefined;
+    kernel.finish(1);
+    return -EAGAIN;
+  };
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  assertEquals(kernel.order, [1, 2, 3, 4]);
+});
+
 Deno.test("what no driver reads again has its SQE held until it was submitted only", async () => {
   await using kernel = patient({ hold: true, cqEntries: 32 });
   const nop = { opcode: uapi.IORING_OP_NOP };
