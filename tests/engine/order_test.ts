@@ -570,6 +570,31 @@ Deno.test("a completion for a slot that is free is nobody's", async () => {
   assertEquals([strays.errors.length, kernel.engine.queues.inFlight], [2, 0]);
 });
 
+Deno.test("of many cancellations so many are in flight as places are kept for them", async () => {
+  await using kernel = patient();
+  const slots = range(1, ROOM).map((fd) => kernel.start(numbered(fd)));
+  await kernel.pass();
+  kernel.react = () => {};
+  for (const slot of slots) kernel.engine.abort(slot, "reason");
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  const cancels = () => kernel.taken.filter(({ opcode }) => opcode === CANCEL);
+  assertEquals(cancels().length, 2);
+  kernel.react = kernel.keep;
+  for (const sqe of cancels()) kernel.post(sqe, 0);
+  for (let i = 0; i < 6; i++) await kernel.pass();
+  assertEquals(cancels().length, ROOM);
+  for (const fd of kernel.kept.keys()) kernel.finish(fd);
+});
+
+Deno.test("in a ring of mixed sizes each command counts as a large completion", async () => {
+  const flags = uapi.IORING_SETUP_CQE_MIXED;
+  await using kernel = patient({ cqEntries: 16, flags });
+  for (const fd of range(1, 9)) kernel.run(numbered(fd));
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  // Sixteen places, less four for cancellations and one for a filler.
+  assertEquals(kernel.taken.length, 5);
+});
+
 Deno.test("an SQE that was filled while others were submitted is held until it is submitted, too", async () => {
   await using kernel = patient({ hold: true });
   const opcode = uapi.IORING_OP_NOP;

@@ -229,11 +229,6 @@ export const engine = [
       "    this.#single = batch;\n",
     ],
     [
-      "a batch of one keeps the result of an earlier one",
-      "    batch.results[0] = undefined;\n    batch.commands[0] = undefined;",
-      "    batch.commands[0] = undefined;",
-    ],
-    [
       "a batch queues what has failed with its ring",
       "        if (batch.pending(place) === null) continue;\n        if (this",
       "        if (this",
@@ -396,22 +391,7 @@ export const engine = [
       "      batch.failFrom(0, this.failure);\n",
       "",
     ],
-    [
-      "memory of a ring that failed loses its address",
-      "    for (const arena of this.slots.arenas()) arena.held = true;\n",
-      "",
-    ],
-    [
-      "memory of a ring that failed is collected",
-      "    abandoned.push(this.slots);\n",
-      "",
-    ],
     ["a ring that was closed stays open", "    this.#handle.close();\n", ""],
-    [
-      "a ring that was closed is asked what it uses",
-      "    leaveUse(this.#arenas);\n",
-      "",
-    ],
   ]),
   ...mutantsOf("ring/queues.ts", TESTS, [
     [
@@ -440,18 +420,8 @@ export const engine = [
       "      if (command.numeric",
     ],
     [
-      "what a stream posts while its decoder runs is told before",
-      "    if (slot.later !== null) {",
-      "    if (slot.later === undefined) {",
-    ],
-    [
       "no SQE is kept for a cancellation",
       "    this.#kept = handle.sq.hold ? 1 : 0;\n",
-      "",
-    ],
-    [
-      "a notification of nobody's is reported",
-      "      if (flags & uapi.IORING_CQE_F_NOTIF) return;\n",
       "",
     ],
   ]),
@@ -469,11 +439,6 @@ export const engine = [
     [
       "a batch is queued although its ring has ended",
       "        if (batch.pending(place) === null) continue;\n",
-      "",
-    ],
-    [
-      "a batch of one keeps its slot's result for the next",
-      "    batch.results[0] = undefined;\n    batch.commands[0] = undefined;\n",
       "",
     ],
   ]),
@@ -497,6 +462,42 @@ export const engine = [
       "a ring is given back while its queues are read",
       "    if (this.queues.reaping > 0) {",
       "    if (this.queues.reaping > 99) {",
+    ],
+  ]),
+  ...mutantsOf("ring/queues.ts", ["tests/late_test.ts"], [
+    [
+      "memory of a ring that failed loses its address",
+      "    for (const arena of this.slots.arenas()) arena.held = true;\n",
+      "",
+    ],
+    [
+      "memory of a ring that failed is collected",
+      "    abandoned.push(this.slots);\n",
+      "",
+    ],
+  ]),
+  ...mutantsOf("ring/queues.ts", ["tests/leak_test.ts"], [
+    [
+      "a ring that was closed is asked what it uses",
+      "    leaveUse(this.#arenas);\n",
+      "",
+    ],
+  ]),
+  ...mutantsOf("ring/queues.ts", ["tests/model_test.ts"], [
+    [
+      "what a stream posts while its decoder runs is told before",
+      "    if (slot.later !== null) {",
+      "    if (slot.later === undefined) {",
+    ],
+  ]),
+  ...mutantsOf("ring/queues.ts", [
+    "tests/fuzz_test.ts",
+    "tests/fuzz/holes_test.ts",
+  ], [
+    [
+      "a notification of nobody's is reported",
+      "      if (flags & uapi.IORING_CQE_F_NOTIF) return;\n",
+      "",
     ],
   ]),
 ];
