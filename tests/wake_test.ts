@@ -106,7 +106,7 @@ Deno.test("a ring without descriptors is woken again once there are some", async
     `${FULL}
     const ring = Ring.open();
     fill();
-    await ring.cmd(op.timeout(100));
+    await ring.cmd(op.timeout(1000));
     const looks = ring.stats().wakes;
     free();
     const { view, at } = scratch();
