@@ -16,6 +16,11 @@ const REAL = [
   "tests/restrict_test.ts",
 ];
 const TESTS = [...FAKE, ...REAL];
+const ABORTING = [
+  "tests/model_test.ts",
+  "tests/restrict_test.ts",
+  "tests/storm_test.ts",
+];
 const CLOSING = [...FAKE, "tests/close_test.ts", "tests/process_test.ts"];
 
 export const engine = [
@@ -51,7 +56,7 @@ export const engine = [
       "slot !== null; slot = null) {\n    slot.marked",
     ],
   ]),
-  ...mutantsOf("ring/cancel.ts", CLOSING, [
+  ...mutantsOf("ring/cancel.ts", [...CLOSING, ...ABORTING], [
     [
       "a cancellation that is over takes a spare place",
       "  value(): void {\n    this.#all.inFlight--;\n",
