@@ -99,7 +99,6 @@ export class Engine {
     this.#referenced = on;
     this.#bell?.hold(on && this.queues.inFlight > 0);
     if (on) this.#immediate?.ref();
-    else this.#immediate?.unref();
   }
 
   /** Cancels what is under way, and resolves when the kernel has let go. */
@@ -168,6 +167,7 @@ export class Engine {
     const { queues } = this;
     if (this.#bell !== null) queues.cq.eventfd = false;
     const { completions } = queues;
+    queues.readUnread();
     let pushed = true;
     for (let round = 0; pushed && round < ROUNDS; round++) {
       queues.submit();

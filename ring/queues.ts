@@ -94,6 +94,8 @@ export class Queues {
   readonly #spare: number = 0;
   /** The capacity, less what commands in flight may post beyond one each. */
   #limit = 0;
+  /** Streams that have posted more than was told, while their decoders ran. */
+  readonly #unread: Slot[] = [];
   /** SQEs that are free once they were submitted, in a queue that holds them. */
   readonly #loose: number[] = [];
   readonly #arenas = () => this.slots.arenas();
@@ -136,7 +138,7 @@ export class Queues {
     const queued = this.sq.publish() > 0 &&
       (!this.sqpoll || waits || this.sq.needsWakeup);
     // It may have taken the queue since a command found no room in it.
-    return this.inFlight === 0 || queued ||
+    return this.inFlight === 0 || queued || this.#unread.length > 0 ||
       this.sqpoll && this.sqFull && waits;
   }
 
@@ -508,10 +510,16 @@ export class Queues {
     res: number,
     flags: number,
   ): void {
-    const later: Late[] = [];
-    slot.later = later;
+    slot.later = [];
     this.#deliverOneOfMany(slot, extras, res, flags);
-    for (let late = later.shift(); late; late = later.shift()) {
+    this.#readLater(slot);
+  }
+
+  /** Tells some of what a stream has posted meanwhile: it may have no end. */
+  #readLater(slot: Slot): void {
+    const later = slot.later!;
+    for (let i = 0; i < ROUNDS && later.length > 0; i++) {
+      const late = later.shift()!;
       if (late.flags & uapi.IORING_CQE_F_MORE) {
         this.#others++;
         this.#deliverOneOfMany(slot, late, late.res, late.flags);
@@ -520,7 +528,17 @@ export class Queues {
         return this.#completePart(slot, late, late.res, late.flags);
       }
     }
-    slot.later = null;
+    if (later.length > 0) this.#unread.push(slot);
+    else slot.later = null;
+  }
+
+  /** Goes on with the streams of which more was posted than was told. */
+  readUnread(): void {
+    this.reaping++;
+    for (const slot of this.#unread.splice(0)) {
+      if (this.failure === null) this.#readLater(slot);
+    }
+    this.reaping--;
   }
 
   #deliverOneOfMany(

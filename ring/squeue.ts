@@ -215,8 +215,14 @@ export class SubmissionQueue {
    * kernel's head, so that after a short submit the rest is submitted once.
    *
    * Matches io_uring_flush_sq() in liburing.
+   *
+   * @throws {TypeError} when the memory of the SQEs was detached: what was
+   * stored to it since went nowhere, and the kernel would run what was there.
    */
   publish(): number {
+    if (this.words.length === 0) {
+      throw new TypeError("The memory of the SQEs was detached");
+    }
     // The store releases: the plain stores to the SQEs are seen before it.
     Atomics.store(this.#ring, this.#tail, this.#next);
     this.#last = -1;

@@ -206,9 +206,12 @@ Deno.test("a command completes on a ring that nobody refers to", async () => {
     `
     import { Ring } from "@uring/mod.ts";
     import { read } from "@uring/ring/op.ts";
-    import { collect, pipe, turn, writeSync } from "@uring/tests/kit.ts";
+    import * as kit from "@uring/tests/kit.ts";
+    const { collect, pipe, turn, until, writeSync } = kit;
     const pair = pipe();
     const bytes = new Uint8Array(5);
+    await turn();
+    const before = kit.openFdCount();
     const read5 = (() => Ring.open().cmd(read(pair.left, bytes)))();
     for (let i = 0; i < 10; i++) {
       await turn();
@@ -216,6 +219,8 @@ Deno.test("a command completes on a ring that nobody refers to", async () => {
     }
     writeSync(pair.right, "there");
     console.log(await read5, new TextDecoder().decode(bytes));
+    // Then it is closed, with what has woken it: node:net opens one to stay.
+    await until(() => kit.openFdCount() <= before + 1);
   `,
     ["-A", "--v8-flags=--expose-gc"],
   );

@@ -88,6 +88,58 @@ Deno.test("ref() holds a process again", async () => {
   assertEquals(stdout, "late\n");
 });
 
+/** A ring over plain arrays, with a command that the kernel has. */
+const FAKE = `
+import { FakeKernel, numbered } from "@uring/tests/engine/fake.ts";
+import { turn } from "@uring/tests/kit.ts";
+import { EAGAIN, EALREADY } from "@uring/sys/errno.ts";
+const kernel = new FakeKernel();
+const { engine } = kernel;
+`;
+
+for (const on of [true, false]) {
+  Deno.test(`${on ? "ref() holds" : "unref() lets go of"} a process whose ring is looked at again and again`, async () => {
+    const { stdout, stderr } = await runScript(
+      `${FAKE}
+      let calls = 0; // There is more to submit for as long as it is refused.
+      kernel.answer = () => calls++ < 1000 ? -EAGAIN : undefined;
+      engine.referenced = ${!on};
+      kernel.start(numbered(1), {
+        value: () => console.log("told"),
+        error: console.log,
+        end() {},
+      });
+      for (let i = 0; i < 3; i++) await turn();
+      engine.referenced = ${on};
+    `,
+      ["-A"],
+      ["timeout", "20"],
+    );
+    assertEquals([stdout, stderr], [on ? "told\n" : "", ""]);
+  });
+}
+
+Deno.test("a command that cannot be cancelled holds no process after unref()", async () => {
+  const { code, stdout, stderr } = await runScript(
+    `${FAKE}
+    let cancelled = 0;
+    kernel.react = (sqe) => {
+      if (sqe.fd !== 1 && ++cancelled) kernel.post(sqe, -EALREADY);
+    };
+    engine.referenced = false;
+    const slot = kernel.start(numbered(1));
+    await turn();
+    engine.abort(slot, "reason");
+    await turn();
+    await turn();
+    console.log(cancelled);
+  `,
+    ["-A"],
+    ["timeout", "20"],
+  );
+  assertEquals([code, stdout, stderr], [0, "1\n", ""]);
+});
+
 Deno.test("a worker opens a ring of its own", async () => {
   const { code, stdout, stderr } = await runScript(
     `${IMPORTS}

@@ -514,6 +514,21 @@ Deno.test("closing detaches every view of the ring", () => {
   ring.close(); // Once more does nothing.
 });
 
+Deno.test("what is not stored to the SQEs does not run", () => {
+  const ring = raw.setup({ entries: 4 });
+  const { sq, cq } = ring;
+  raw.prepRw(sq, { opcode: raw.IORING_OP_NOP, userData: 1 });
+  raw.enter(ring, { toSubmit: sq.publish(), minComplete: 1 });
+  while (cq.next());
+  cq.commit();
+  const buffer = sq.words.buffer as ArrayBuffer;
+  structuredClone(buffer, { transfer: [buffer] });
+  raw.prepRw(sq, { opcode: raw.IORING_OP_NOP, userData: 2 });
+  assertThrows(() => sq.publish(), TypeError, "detached");
+  assertEquals([raw.enter(ring, { toSubmit: 4 }), cq.ready], [0, 0]);
+  ring.close();
+});
+
 Deno.test("a closed ring is not taken for the next of its number", () => {
   const closed = raw.setup({ entries: 4 });
   closed.close();

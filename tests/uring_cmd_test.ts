@@ -35,6 +35,8 @@ import { setup } from "../ring/setup.ts";
 import { O_DIRECTORY } from "../sys/fcntl.ts";
 import { open } from "../sys/file.ts";
 import {
+  IORING_NOP_CQE32,
+  IORING_OP_NOP,
   IORING_OP_READ,
   IORING_OP_READV,
   IORING_OP_URING_CMD,
@@ -61,7 +63,15 @@ import {
   SOL_SOCKET,
 } from "../sys/socket.ts";
 import { socketOption } from "../sys/socket_calls.ts";
-import { devNull, Fd, pipe, portOf, sqeBytes, tcpPair } from "./kit.ts";
+import {
+  devNull,
+  Fd,
+  pipe,
+  portOf,
+  sqeBytes,
+  tcpPair,
+  testUnless,
+} from "./kit.ts";
 
 const { families, setupFlags } = probe();
 
@@ -538,6 +548,23 @@ Deno.test("a command that is answered with 32 bytes wants a ring for that", asyn
   await using large = Ring.open({ cqe32: true });
   assertEquals(await large.cmd(command), [0, "bigint", "bigint"]);
 });
+
+testUnless(
+  setupFlags.includes("CQE_MIXED") ? "" : "IORING_NOP_CQE32",
+  "a decoder has all 32 bytes of a completion",
+  async () => {
+    await using ring = Ring.open({ cqe32: true });
+    const command = new Command({
+      name: "NOP",
+      opcode: IORING_OP_NOP,
+      opFlags: IORING_NOP_CQE32,
+      off: 2n ** 64n - 5n,
+      addr: 6,
+      decode: ({ res, extra1, extra2 }) => [res, extra1, extra2],
+    });
+    assertEquals(await ring.cmd(command), [0, 2n ** 64n - 5n, 6n]);
+  },
+);
 
 Deno.test("a decoder makes the result, and its error is the command's", async () => {
   await using ring = Ring.open();

@@ -263,6 +263,34 @@ Deno.test("a ring whose kernel says that completions were lost fails", async () 
   assertEquals(told.all, [kernel.engine.queues.failure]);
 });
 
+Deno.test("a batch that its ring fails throws the error that its first commands had", async () => {
+  await using kernel = new FakeKernel({ entries: 8 });
+  kernel.react = (sqe) => {
+    if (sqe.fd === 3) kernel.keep(sqe);
+    else kernel.post(sqe, sqe.fd === 2 ? -5 : 0);
+  };
+  kernel.answer = ({ minComplete }) => minComplete > 0 ? -ENOMEM : undefined;
+  const [error] = batch(kernel, range(1, 3)).all;
+  assertInstanceOf(error, UringError);
+  assertEquals([error.code, error.op], ["EIO", "number 2"]);
+  assertEquals(kernel.engine.queues.failure?.code, "ENOMEM");
+});
+
+Deno.test("what was aborted while it waited is not told that its ring failed, too", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = kernel.keep;
+  for (const fd of range(1, 6)) kernel.run(numbered(fd));
+  await kernel.pass();
+  const told = new Told();
+  const slot = kernel.start(numbered(7), told);
+  assert(slot.waiting);
+  kernel.engine.abort(slot, "reason");
+  kernel.answer = () => -ENOMEM;
+  batch(kernel, [8]);
+  assertEquals(kernel.engine.queues.failure?.code, "ENOMEM");
+  assertEquals(told.all, ["reason"]);
+});
+
 Deno.test("a ring that fails in a decoder tells all commands but that one, once", async () => {
   await using kernel = new FakeKernel();
   using strays = reportedErrors();

@@ -158,6 +158,21 @@ Deno.test("a command is asked to be cancelled once", async () => {
   assertEquals(told.all, ["first"]);
 });
 
+Deno.test("what is over before it is cancelled once more is not", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = () => {};
+  const slot = kernel.start(numbered(1));
+  await kernel.pass();
+  kernel.engine.abort(slot, "reason");
+  await kernel.pass();
+  kernel.post(kernel.taken[1], -EALREADY);
+  await kernel.pass();
+  kernel.post(kernel.taken[0], 0);
+  await kernel.pass();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assertEquals(kernel.taken.length, 2);
+});
+
 Deno.test("a cancellation goes ahead of what waits", async () => {
   await using kernel = patient();
   const slots = range(1, 9).map((fd) => kernel.start(numbered(fd)));
@@ -448,6 +463,25 @@ Deno.test("a place of a batch is settled once, whatever comes for it", async () 
   const commands = [numbered(1), numbered(2, { expected: [5] }), numbered(3)];
   assertEquals(kernel.batch(commands), [5, -5, 3]);
   assertEquals([strays.errors.length, kernel.engine.queues.inFlight], [2, 0]);
+});
+
+Deno.test("a place is settled once, when others of its batch have slots, too", async () => {
+  await using kernel = patient({ entries: 8 });
+  using strays = reportedErrors();
+  kernel.wait = () => {
+    const [one] = kernel.taken;
+    kernel.post(one, 1);
+    kernel.post(one, 9);
+    kernel.wait = () => {
+      const fd = Math.max(...kernel.kept.keys());
+      kernel.finish(fd, fd);
+    };
+    kernel.kept.delete(1);
+  };
+  // Those that the CQ has no room for wait, and have a slot for that.
+  const commands = range(1, ROOM + 3).map((fd) => numbered(fd));
+  assertEquals(kernel.batch(commands), range(1, ROOM + 3));
+  assertEquals([strays.errors.length, kernel.engine.queues.inFlight], [1, 0]);
 });
 
 Deno.test("a result is never taken for a command of its batch", async () => {

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { stub } from "@std/testing/mock";
-import { EAGAIN } from "../../sys/errno.ts";
+import { EAGAIN, EBUSY } from "../../sys/errno.ts";
 import * as uapi from "../../sys/io_uring.ts";
 import { reportedErrors, turn, until } from "../kit.ts";
 import { FakeKernel, numbered, Told } from "./fake.ts";
@@ -48,6 +48,33 @@ for (const where of ["a turn", "a batch"]) {
     assertEquals(kernel.order, [1, 2, 3]);
   });
 }
+
+Deno.test("a turn does not begin in the middle of a submission that reaps", async () => {
+  await using kernel = new FakeKernel();
+  const takeTurn = turnOf(kernel);
+  kernel.react = kernel.keep;
+  let calls = -1;
+  const nosy = numbered(1, {
+    decode: () => {
+      const before = kernel.calls.length;
+      for (let i = 0; i < 10; i++) takeTurn();
+      calls = kernel.calls.length - before;
+    },
+  });
+  const told = kernel.run(nosy);
+  await turn();
+  // The queue is full, and what has completed is in the way of its submission.
+  for (let fd = 2; fd <= 5; fd++) kernel.run(numbered(fd));
+  kernel.answer = () => {
+    kernel.answer = () => undefined;
+    kernel.finish(1);
+    return -EBUSY;
+  };
+  kernel.run(numbered(6));
+  assertEquals([told.all.length, calls], [1, 0]);
+  await turn();
+  assertEquals(kernel.order, [1, 2, 3, 4, 5, 6]);
+});
 
 Deno.test("a completion that comes between the last look and the wait is found", async () => {
   await using kernel = new FakeKernel();
@@ -151,6 +178,30 @@ Deno.test("a reaping has an end, however much comes meanwhile", async () => {
   assertLess(count, 1000);
   await turn();
   count = 10_000;
+});
+
+Deno.test("a stream that goes on while its decoder blocks has its values told in several turns, in order", async () => {
+  await using kernel = new FakeKernel();
+  const takeTurn = turnOf(kernel);
+  kernel.react = (sqe) => sqe.fd === 9 ? kernel.post(sqe, 0) : undefined;
+  const told = kernel.run(numbered(1, {
+    multishot: true,
+    decode: ({ res }) => {
+      const [stream] = kernel.taken;
+      const more = res < 999 ? uapi.IORING_CQE_F_MORE : 0;
+      if (res < 1000) kernel.post(stream, res + 1, more);
+      kernel.engine.sync.runOne(numbered(9)); // It finds that completion, too.
+      return res;
+    },
+  }));
+  await kernel.pass();
+  kernel.post(kernel.taken[0], 1, uapi.IORING_CQE_F_MORE);
+  takeTurn();
+  assertLess(told.all.length, 100);
+  await until(() => told.all.at(-1) === "end");
+  const values = Array.from({ length: 1000 }, (_, i) => 1 + i);
+  assertEquals(told.all, [...values, "end"]);
+  assertEquals([kernel.engine.queues.inFlight, kernel.posted], [0, 0]);
 });
 
 for (const start of [-8, 0x7fff_fff8]) {

@@ -54,4 +54,16 @@ export const known: readonly Sequence[] = [
     ],
     ending: "give",
   },
+  // So did one whose decoder blocks while more of its values come, each time.
+  ...["plain", "sqpoll"].map((shape) => ({
+    shape,
+    steps: [
+      step("stream", [
+        job("nop", step("sync", [job("nop", step("give")), job("nop")])),
+      ]),
+      step("give"),
+      step("pause"),
+    ],
+    ending: "give" as const,
+  })),
 ];

@@ -46,7 +46,7 @@ export async function runSequence(
   { shape, steps, ending }: Sequence,
   ground: Ground,
 ): Promise<string[]> {
-  const slow = JSON.stringify(steps).includes('"slow"');
+  const slow = steps.some(mayBeSlow);
   const world = new World(shapes[shape], slow, ground.fifo, ground.null);
   ground.reported.length = 0;
   for (const step of steps) await take(world, step);
@@ -91,6 +91,17 @@ async function rescue(world: World): Promise<void> {
   world.openFifo();
   for (const job of world.jobs) world.give(job);
   await settled(world, () => true);
+}
+
+/**
+ * Whether a step may leave a command in a worker that does not end by itself. In
+ * a chain, what follows a command of a worker's is the worker's as well.
+ */
+function mayBeSlow({ act, jobs }: Step): boolean {
+  return jobs.some(({ kind, inside }) =>
+    kind === "slow" || kind === "worker" && act === "link" ||
+    inside !== null && mayBeSlow(inside)
+  );
 }
 
 /** Waits until all has settled, for a while, or as long as it is `wanted`. */

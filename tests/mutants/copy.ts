@@ -34,18 +34,18 @@ export class Copy {
     await Deno.remove(this.#folder, { recursive: true });
   }
 
-  /** Whether tests pass; what takes too long does not. */
-  async passes(
+  /** What tests printed that do not pass, as none does that takes too long. */
+  async failure(
     tests: readonly string[],
     limitSeconds = LIMIT_SECONDS,
-  ): Promise<boolean> {
-    const { success } = await run("timeout", [
+  ): Promise<string | null> {
+    const { success, stdout, stderr } = await run("timeout", [
       ...["--kill-after=1", String(limitSeconds)],
       ...[Deno.execPath(), "test", "-A", "--unstable-net", "--no-check"],
       ...["--quiet", "--fail-fast", "--v8-flags=--expose-gc"],
       ...tests,
     ], { cwd: this.#folder });
-    return success;
+    return success ? null : stdout + stderr;
   }
 
   /** Calls a function while the copy is broken. */

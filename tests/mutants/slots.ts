@@ -10,6 +10,7 @@ const WHOLE = [
   "tests/model_test.ts",
   "tests/op_test.ts",
   "tests/ring_test.ts",
+  "tests/uring_cmd_test.ts",
 ];
 const TESTS = [
   "tests/memory_test.ts",
