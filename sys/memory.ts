@@ -40,8 +40,7 @@ import {
 export const PAGE = 65536;
 /** Addresses that are reserved around an alias, some on each side of it. */
 const GUARDED = 2 * PAGE;
-/** Aliases, and bytes behind them, before those that are idle are unmapped. */
-const MANY = 4096;
+/** Bytes behind aliases, before those that are idle are unmapped. */
 const LARGE = 256 << 20;
 
 /** The two places of an arena's pages. It does not keep the buffer alive. */
@@ -73,7 +72,7 @@ export class Arena {
    * where the kernel would write beyond an end.
    */
   #map(): number {
-    if (aliased.size >= many || aliasedBytes >= large) unmapIdle();
+    if (aliasedBytes >= large) unmapIdle();
     const size = this.byteLength + GUARDED;
     const reserved = mmap(size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (reserved < 0) throw cannotMap(size, -reserved);
@@ -104,7 +103,6 @@ const collected = new FinalizationRegistry<Arena>((arena) => arena.unmap());
 /** The arenas that have an alias, and how many bytes there are in them. */
 const aliased = new Set<Arena>();
 let aliasedBytes = 0;
-let many = MANY;
 let large = LARGE;
 
 /** What commands under way use, of each ring. */
@@ -129,7 +127,6 @@ function unmapIdle(): void {
     if (!needed) each.unmap();
   }
   // Where most are in use, it is not soon looked for idle ones again.
-  many = Math.max(MANY, 2 * aliased.size);
   large = Math.max(LARGE, 2 * aliasedBytes);
 }
 

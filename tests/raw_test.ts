@@ -8,7 +8,11 @@ import {
   io_uring_sqe,
   IORING_NOP_CQE32,
   IORING_OP_NOP128,
+  IORING_REGISTER_IOWQ_MAX_WORKERS,
 } from "../sys/io_uring.ts";
+import { registerRingFd, unregisterRingFd } from "../ring/register.ts";
+import { openFdCount, until } from "./kit.ts";
+import { refuse } from "./refuse.ts";
 
 const { setupFlags } = probe();
 
@@ -344,6 +348,53 @@ Deno.test("completions that find no room are kept, and flushed by enter", () => 
   });
 });
 
+Deno.test("more rings are entered than a thread's table has places for", () => {
+  const rings = Array.from({ length: 20 }, () => raw.setup({ entries: 1 }));
+  for (const ring of rings) assertEquals(one(ring, { opcode: 0 }), 0);
+  for (const ring of rings) ring.close();
+  // And the table is free again.
+  withRing({ entries: 1 }, ({ fd }) => {
+    const index = registerRingFd(fd);
+    assert(index >= 0);
+    unregisterRingFd(fd, index);
+  });
+});
+
+Deno.test("a ring that is refused what it needs leaves nothing", () => {
+  const rings = () =>
+    Deno.readTextFileSync("/proc/self/maps").match(/io_uring/g)?.length ?? 0;
+  const before = [openFdCount(), rings()];
+  const op = IORING_REGISTER_IOWQ_MAX_WORKERS;
+  using _refused = refuse(["io_uring_register"], E.EPERM, op);
+  assertThrows(
+    () => raw.setup({ entries: 1, maxWorkers: 1 }),
+    UringError,
+    "maxWorkers",
+  );
+  assertEquals([openFdCount(), rings()], before);
+});
+
+Deno.test({
+  name: "what a submission thread has not taken yet is written over by nothing",
+  ignore: !setupFlags.includes("SQPOLL"),
+  async fn() {
+    const flags = raw.IORING_SETUP_SQPOLL;
+    const ring = raw.setup({ entries: 2, flags, sqThreadIdleMs: 1 });
+    const { sq, cq } = ring;
+    const nop = (userData: number) =>
+      raw.prepRw(sq, { opcode: raw.IORING_OP_NOP, userData });
+    await until(() => sq.needsWakeup);
+    assertEquals([nop(1), nop(2)], [true, true]);
+    const toSubmit = sq.publish();
+    assertEquals(raw.enter(ring, { toSubmit }), 2); // It sleeps all the same.
+    assertEquals([nop(3), sq.space], [false, 0]);
+    raw.enter(ring, { toSubmit, flags: raw.IORING_ENTER_SQ_WAKEUP });
+    await until(() => cq.ready === 2);
+    assertEquals([nop(3), sq.publish()], [true, 1]);
+    ring.close();
+  },
+});
+
 Deno.test("SQEs that are held go through the array in any order", () => {
   withRing({ entries: 4, hold: true }, (ring) => {
     const { sq } = ring;
@@ -537,6 +588,8 @@ Deno.test("a closed ring is not taken for the next of its number", () => {
     raw.prepRw(ring.sq, { opcode: raw.IORING_OP_NOP, userData: 1 });
     assertEquals(ring.sq.publish(), 1);
     assertEquals(raw.enter(closed, { toSubmit: 1 }), -E.EBADF);
+    closed.close(); // Once more closes nothing.
+    Deno.readLinkSync(`/proc/self/fd/${ring.fd}`);
     assertEquals(run(ring, 1), [[1, 0]]);
   });
 });

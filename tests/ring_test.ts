@@ -377,6 +377,9 @@ Deno.test("a signal that is aborted already keeps a command from the kernel", as
     Error,
     "not today",
   );
+  for (const promise of ring.link([op.nop(), op.nop()], { signal })) {
+    assertEquals(await assertRejects(() => promise), reason);
+  }
   assertEquals(ring.stats().submitted, 0);
 });
 
@@ -652,6 +655,16 @@ Deno.test("only memory that JavaScript cannot take away can be registered", asyn
   await assertRejects(() => ring.cmd(read), TypeError, "table of buffers");
 });
 
+Deno.test("a part of a memory is registered from its own start", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  const bytes = ring.alloc(65536).subarray(100, 200);
+  const [buffer] = ring.registerBuffers([bytes]);
+  writeSync(pair.right, "x".repeat(100));
+  assertEquals(await ring.cmd(op.read(pair.left, bytes, { buffer })), 100);
+  assertEquals([bytes[0], bytes[99]], [0x78, 0x78]);
+});
+
 // ---- Bad input -------------------------------------------------------------------
 
 Deno.test("what is not a command is refused", async () => {
@@ -672,6 +685,11 @@ Deno.test("a batch with one bad command queues none of it", async () => {
   assertThrows(() => ring.cmdAllSync([op.nop(), write]), TypeError, "detached");
   await Promise.allSettled(ring.link([op.nop(), write]));
   assertEquals(ring.stats().submitted, 0);
+  // And what was made ready for the others is not in use any more.
+  const [file] = ring.registerFiles([0]);
+  const read = op.read(file, new Uint8Array(1));
+  assertThrows(() => ring.cmdAllSync([read, write]), TypeError, "detached");
+  ring.unregisterFiles();
   assertEquals(await ring.cmd(op.nop()), 0);
 });
 

@@ -22,6 +22,7 @@ import * as uapi from "../sys/io_uring.ts";
 import { libc } from "../sys/libc.ts";
 import { openFdCount, pipe, runScript, testUnless, until } from "./kit.ts";
 import { reportedErrors, turn, writeSync } from "./kit.ts";
+import { refuse } from "./refuse.ts";
 
 const { setupFlags } = probe();
 const deferred = setupFlags.includes("DEFER_TASKRUN") ? "" : "DEFER_TASKRUN";
@@ -147,24 +148,6 @@ Deno.test("a ring that is looked at by the clock lets the process go after unref
   assertEquals([code, stdout], [0, "bye\n"], stderr);
 });
 
-/** Answers some system calls with an errno. */
-function refuse(
-  names: readonly (keyof ReturnType<typeof libc>["nr"])[],
-  errno: number,
-  op?: number,
-): Disposable {
-  const { symbols, nr } = libc();
-  const real = symbols.call;
-  const numbers = names.map((name) => nr[name]);
-  return stub(symbols, "call", (number, ...args) => {
-    const refused = numbers.includes(number) &&
-      (op === undefined || Number(args[1]) === op);
-    if (!refused) return real(number, ...args);
-    libc().errno[0] = errno;
-    return -1;
-  });
-}
-
 for (
   const [call, errno, op_, why] of [
     ["io_uring_setup", ENOMEM, undefined, "no memory for a ring"],
@@ -189,6 +172,22 @@ for (
     assertEquals(descriptors("eventfd").length, eventfds + 1);
   });
 }
+
+testUnless(
+  deferred,
+  "a restricted ring is woken, and not looked at by the clock",
+  async () => {
+    for (const deferTaskrun of [false, true]) {
+      await using ring = Ring.open({ disabled: true, deferTaskrun });
+      ring.restrict({ ops: [uapi.IORING_OP_TIMEOUT] });
+      const before = descriptors("eventfd").length;
+      await ring.cmd(op.timeout(20));
+      assertEquals(descriptors("eventfd").length, before);
+      await ring.close();
+      assertEquals(descriptors("eventfd").length, before - 1);
+    }
+  },
+);
 
 Deno.test("the clock looks soon, then less often, and soon again when something is new", async () => {
   const gaps: number[] = [];

@@ -285,10 +285,8 @@ Deno.test("what was aborted while it waited is not told that its ring failed, to
   const slot = kernel.start(numbered(7), told);
   assert(slot.waiting);
   kernel.engine.abort(slot, "reason");
-  kernel.answer = () => -ENOMEM;
-  batch(kernel, [8]);
-  assertEquals(kernel.engine.queues.failure?.code, "ENOMEM");
-  assertEquals(told.all, ["reason"]);
+  kernel.engine.queues.fail(ENOMEM);
+  assertEquals([told.all, kernel.engine.state], [["reason"], "failed"]);
 });
 
 Deno.test("a ring that fails in a decoder tells all commands but that one, once", async () => {

@@ -13,6 +13,7 @@ import {
   EALREADY,
   ECANCELED,
   EINVAL,
+  EIO,
   ENOENT,
 } from "../../sys/errno.ts";
 import * as uapi from "../../sys/io_uring.ts";
@@ -156,6 +157,23 @@ Deno.test("a command is asked to be cancelled once", async () => {
   kernel.post(cancel, 0);
   await kernel.pass();
   assertEquals(told.all, ["first"]);
+});
+
+Deno.test({
+  name: "a ring that was closed does not wait to cancel once more",
+  sanitizeOps: true, // No timer is left.
+  async fn() {
+    await using kernel = new FakeKernel();
+    kernel.react = () => {};
+    const slot = kernel.start(numbered(1));
+    await kernel.pass();
+    kernel.engine.abort(slot, "reason");
+    await kernel.pass();
+    kernel.post(kernel.taken[1], -EALREADY);
+    await kernel.pass();
+    kernel.post(kernel.taken[0], 0);
+    await kernel.engine.close();
+  },
 });
 
 Deno.test("what is over before it is cancelled once more is not", async () => {
@@ -547,6 +565,23 @@ for (const slots of [true, false]) {
 
 for (const slots of [true, false]) {
   const kind = slots ? "with slots" : "without slots";
+
+  Deno.test(`a command of a batch ${kind} that is called off, and had another end, is told of that`, async () => {
+    await using kernel = patient({ cqEntries: 32 });
+    kernel.run(numbered(1, { decode: () => void kernel.engine.close() }));
+    await kernel.pass();
+    kernel.wait = () => {
+      kernel.wait = () => kernel.finish(2, -EIO); // Too late for a cancellation.
+      kernel.finish(1);
+    };
+    kernel.react = (sqe) => {
+      if (sqe.opcode === CANCEL) kernel.post(sqe, -ENOENT);
+      else kernel.keep(sqe);
+    };
+    const run = () => kernel.batch([numbered(2)], slots);
+    assertEquals(assertThrows(run, UringError).code, "EIO");
+    await kernel.engine.close();
+  });
 
   Deno.test(`of a batch ${kind} that is called off while it is queued, the rest is not queued`, async () => {
     await using kernel = patient({ cqEntries: 32 });

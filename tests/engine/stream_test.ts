@@ -116,6 +116,16 @@ Deno.test("leaving a stream waits for its last completion", async () => {
   assertEquals(kernel.engine.queues.inFlight, 0);
 });
 
+Deno.test("an error that nobody asked for is not thrown after a stream was left", async () => {
+  const { kernel, stream, sqe } = await streaming();
+  await using _ = kernel;
+  kernel.post(sqe, -ENOBUFS);
+  await kernel.pass();
+  const over = { done: true as const, value: undefined };
+  assertEquals(await stream.return(), over);
+  assertEquals(await stream.next(), over);
+});
+
 Deno.test("leaving a stream that has ended cancels nothing of what came after it", async () => {
   const { kernel, stream, sqe } = await streaming();
   await using _ = kernel;

@@ -149,6 +149,23 @@ Deno.test("commands that queue more do not keep the event loop from its turn", a
   );
 });
 
+Deno.test("a reaping has an end, though a stream posts as fast as it is read", async () => {
+  await using kernel = new FakeKernel();
+  const takeTurn = turnOf(kernel);
+  kernel.react = () => {};
+  const post = (flags = 0) => kernel.post(kernel.taken[0], 1, flags);
+  let left = 500;
+  const decode = () => {
+    if (left-- > 0) post(left > 0 ? uapi.IORING_CQE_F_MORE : 0);
+  };
+  const told = kernel.run(numbered(1, { multishot: true, decode }));
+  await kernel.pass();
+  post(uapi.IORING_CQE_F_MORE);
+  takeTurn();
+  assertLess(told.all.length, 100);
+  await until(() => told.all.at(-1) === "end");
+});
+
 Deno.test("a reaping has an end, however much comes meanwhile", async () => {
   await using kernel = new FakeKernel();
   const takeTurn = turnOf(kernel);

@@ -379,11 +379,6 @@ export const engine = [
       "    this.schedule();\n    return this.#closed.promise;",
       "    this.#finish();\n    return this.#closed.promise;",
     ],
-    [
-      "ref() does not hold a ring that looks again",
-      "    if (on) this.#immediate?.ref();\n",
-      "",
-    ],
   ]),
   ...mutantsOf("ring/queues.ts", CLOSING, [
     [

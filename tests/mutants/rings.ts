@@ -4,12 +4,14 @@ import { mutantsOf } from "./mutant.ts";
 
 const CHECKS = [
   "tests/command_test.ts",
+  "tests/fuzz/holes_test.ts",
   "tests/memory_test.ts",
   "tests/op_test.ts",
   "tests/raw_test.ts",
   "tests/restrict_test.ts",
   "tests/ring_test.ts",
   "tests/traps_test.ts",
+  "tests/uring_cmd_test.ts",
 ];
 
 export const rings = [
@@ -127,11 +129,6 @@ export const rings = [
   ]),
   ...mutantsOf("ring/ring.ts", CHECKS, [
     [
-      "a ring that was dropped is never closed",
-      "    dropped.register(this, this.#engine);\n",
-      "",
-    ],
-    [
       "a ring can be posted to a worker",
       "    bindToThread(this);\n",
       "",
@@ -192,11 +189,6 @@ export const rings = [
       "",
     ],
     [
-      "a restricted ring cannot be woken",
-      "    this.#engine.prepareToWait();\n",
-      "",
-    ],
-    [
       "a ring that is open can be restricted",
       '    if (this.#engine.state !== "disabled") {',
       '    if (this.#engine.state === "closed") {',
@@ -240,6 +232,18 @@ export const rings = [
       "a refusal of io_uring_register() is passed over",
       "    if (rc >= 0) return;\n",
       "    return;\n",
+    ],
+  ]),
+  ...mutantsOf("ring/ring.ts", ["tests/late_test.ts", "tests/wake_test.ts"], [
+    [
+      "a ring that was dropped is never closed",
+      "    dropped.register(this, this.#engine);\n",
+      "",
+    ],
+    [
+      "a restricted ring cannot be woken",
+      "    this.#engine.prepareToWait();\n",
+      "",
     ],
   ]),
   ...mutantsOf("ring/check.ts", [...CHECKS, "tests/fuzz_test.ts"], [
