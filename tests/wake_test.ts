@@ -16,7 +16,7 @@ import { give, take } from "../ring/pool.ts";
 import { enableRings, registerRestrictions } from "../ring/register.ts";
 import { type RingHandle, setup } from "../ring/setup.ts";
 import { Bell } from "../ring/wake.ts";
-import { EAGAIN, EMFILE, ENFILE, ENOMEM, EPERM } from "../sys/errno.ts";
+import { EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM, EPERM } from "../sys/errno.ts";
 import { close } from "../sys/file.ts";
 import * as uapi from "../sys/io_uring.ts";
 import { libc } from "../sys/libc.ts";
@@ -190,26 +190,107 @@ testUnless(
 );
 
 Deno.test("the clock looks soon, then less often, and soon again when something is new", async () => {
-  const gaps: number[] = [];
-  const real = setTimeout;
-  using _timers = stub(globalThis, "setTimeout", (look, gap, ...rest) => {
-    gaps.push(gap!);
-    return real(look, gap, ...rest);
-  });
   let wanted = 8;
   const clock: Clock = new Clock(() => {
     if (--wanted > 0) clock.arm();
   });
+  using set = timers();
   clock.hold(true);
   clock.arm();
   clock.arm();
-  while (wanted > 0) await new Promise((resolve) => real(resolve, 5));
-  assertEquals(gaps, [1, 2, 4, 8, 16, 20, 20, 20]);
+  while (wanted > 0) await turn();
+  assertEquals(set.delays, [1, 2, 4, 8, 16, 20, 20, 20]);
   wanted = 2;
   clock.arm();
-  assertEquals(gaps.at(-1), 1);
+  assertEquals(set.delays.at(-1), 1);
   clock.stop();
   assertEquals(clock.looks, 8);
+});
+
+/** The delays of timers that are set meanwhile. */
+function timers(): Disposable & { delays: number[] } {
+  const delays: number[] = [];
+  const real = setTimeout;
+  const timer = stub(globalThis, "setTimeout", (look, delay, ...rest) => {
+    delays.push(delay!);
+    return real(look, delay, ...rest);
+  });
+  return { delays, [Symbol.dispose]: () => timer.restore() };
+}
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+Deno.test("the clock has one timer, and none once it was stopped", async () => {
+  let wanted = 5;
+  const clock: Clock = new Clock(() => {
+    if (--wanted > 0) clock.arm();
+  });
+  clock.arm();
+  await until(() => wanted === 0);
+  wanted = 2;
+  clock.arm();
+  await until(() => wanted === 1); // The next look is some time away,
+  clock.arm(); // and sooner now.
+  await pause(60);
+  assertEquals(clock.looks, 7);
+  clock.arm();
+  clock.stop();
+  await pause(60);
+  assertEquals(clock.looks, 7);
+});
+
+Deno.test("a look that throws is over all the same", async () => {
+  using reported = reportedErrors();
+  using set = timers();
+  const clock = new Clock(() => {
+    throw new Error("a look");
+  });
+  for (let i = 1; i <= 3; i++) {
+    clock.arm();
+    while (reported.errors.length < i) await turn();
+  }
+  assertEquals(set.delays, [1, 1, 1]);
+});
+
+for (const held of [false, true]) {
+  Deno.test(`a clock that ${held ? "is let go" : "was never held"} lets the process go`, async () => {
+    const { code, stderr } = await runScript(
+      `
+      import { Clock } from "@uring/ring/clock.ts";
+      const clock = new Clock(() => clock.arm());
+      clock.hold(${held});
+      clock.arm();
+      if (clock.looks === 0 && ${held}) {
+        await new Promise((resolve) => setTimeout(resolve, 30));
+        clock.hold(false);
+      }
+    `,
+      undefined,
+      ["timeout", "20"],
+    );
+    assertEquals([code, stderr], [0, ""]);
+  });
+}
+
+Deno.test("a waker that is held up for a moment is not given up", async () => {
+  await using ring = Ring.open();
+  await ring.cmd(op.timeout(5));
+  const open = descriptors("io_uring");
+  const real = libc().symbols.enter;
+  for (const errno of [EINTR, EAGAIN]) {
+    let refused = false;
+    {
+      using _once = stub(libc().symbols, "enter", (...args) => {
+        // Only the waker queues two at a time here.
+        if (refused || args[2] !== 2) return real(...args);
+        refused = true;
+        libc().errno[0] = errno;
+        return -1;
+      });
+      await ring.cmd(op.timeout(10));
+    }
+    assertEquals([refused, descriptors("io_uring")], [true, open]);
+  }
 });
 
 // ---- Rings that refuse -----------------------------------------------------------
@@ -347,13 +428,113 @@ Deno.test("a ring whose turn throws keeps no other from its own", async () => {
   assertEquals(reported.errors.map(String), ["Error: the first"]);
 });
 
+/** Takes all blocks that were given back: each after these lies behind the last. */
+function drain() {
+  const blocks = Array.from({ length: 2000 }, () => take(8));
+  // Some are to come before the next arena begins.
+  while (blocks.at(-1)!.address % 65536 > 60_000) blocks.push(take(8));
+  const [last] = blocks.slice(-1);
+  return {
+    /** Which block after those is taken next: 1 is the first. */
+    get next(): number {
+      const block = take(8);
+      blocks.push(block);
+      return (block.address - last.address) / 64;
+    },
+    [Symbol.dispose]: () => blocks.forEach(give),
+  };
+}
+
+Deno.test("a bell that is armed already has its eventfd read once", () => {
+  const handle = setup({ entries: 4 });
+  const bell = new Bell(handle.fd, false, () => {});
+  bell.arm();
+  const real = libc().symbols.enter;
+  let enters = 0;
+  {
+    using _counted = stub(libc().symbols, "enter", (...args) => {
+      enters++;
+      return real(...args);
+    });
+    for (let i = 0; i < 3; i++) bell.arm();
+  }
+  bell.close();
+  handle.close();
+  assertEquals(enters, 0);
+});
+
+Deno.test("the block of a bell is used again once its read is over, and else by nobody", () => {
+  const handles: RingHandle[] = [];
+  const open = () =>
+    [1, 2].map(() => {
+      const handle = setup({ entries: 4 });
+      handles.push(handle);
+      return new Bell(handle.fd, false, () => {});
+    });
+  open().forEach((bell) => bell.close()); // What the waker takes is taken.
+  using blocks = drain();
+  for (let i = 0; i < 3; i++) {
+    const [bell, idle] = open();
+    bell.arm();
+    for (const each of [bell, idle]) each.close();
+  }
+  // One was 1, one 2, and the last that was given back is the next.
+  assertEquals([blocks.next, blocks.next].toSorted(), [1, 2]);
+  const [armed, other] = open();
+  armed.arm();
+  {
+    // The waker cannot go on, and knows of no completion any more.
+    using _refused = stub(libc().symbols, "enter", () => {
+      libc().errno[0] = ENOMEM;
+      return -1;
+    });
+    other.arm();
+  }
+  for (const bell of [armed, other]) bell.close();
+  assertEquals(blocks.next, 5);
+  for (const handle of handles) handle.close();
+});
+
+Deno.test("a ring whose eventfd was closed is looked at by the clock, and holds the process no longer", async () => {
+  const { code, stdout, stderr } = await runScript(
+    `
+    import { Ring } from "@uring/mod.ts";
+    import * as op from "@uring/ring/op.ts";
+    import { close } from "@uring/sys/file.ts";
+    import { turn } from "@uring/tests/kit.ts";
+    const rings = [Ring.open({ spin: false }), Ring.open()];
+    for (const ring of rings) await ring.cmd(op.timeout(5));
+    const eventfds = [...Deno.readDirSync("/proc/self/fd")]
+      .map(({ name }) => Number(name)).toSorted((a, b) => a - b)
+      .filter((fd) => {
+        try {
+          const name = Deno.readLinkSync("/proc/self/fd/" + fd);
+          return name === "anon_inode:[eventfd]";
+        } catch {
+          return false;
+        }
+      }).slice(-2);
+    const [first, second] = [30, 100].map((ms) => rings[0].cmd(op.timeout(ms)));
+    await turn();
+    close(eventfds[0]); // It is read already, and that goes on.
+    await first;
+    await second;
+    console.log("late");
+  `,
+    ["-A"],
+    ["timeout", "20"],
+  );
+  assertEquals([code, stdout, stderr], [0, "late\n", ""]);
+});
+
 // ---- The end of a waker ----------------------------------------------------------------
 
 Deno.test("a waker without rings closes, and the next ring opens another", async () => {
   async function late(): Promise<void> {
     await using ring = Ring.open();
-    await ring.cmd(op.timeout(5));
-    assertEquals(descriptors("io_uring").length, before + 2);
+    await using other = Ring.open();
+    for (const each of [ring, other]) await each.cmd(op.timeout(5));
+    assertEquals(descriptors("io_uring").length, before + 3);
   }
   const before = descriptors("io_uring").length;
   await late();

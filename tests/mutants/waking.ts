@@ -27,11 +27,6 @@ export const waking = [
       "    if (this.#closed) return false;\n",
     ],
     [
-      "a read that failed is a signal",
-      "    return res >= 0;\n",
-      "    return true;\n",
-    ],
-    [
       "a read that failed is made again for ever",
       "    if (res < 0) this.disconnect();\n",
       "",
@@ -87,7 +82,7 @@ export const waking = [
       "    throw error;",
     ],
   ]),
-  ...mutantsOf("ring/waker.ts", TESTS, [
+  ...mutantsOf("ring/waker.ts", [...TESTS, "tests/process_test.ts"], [
     [
       "each ring has a waker of its own",
       "    return Waker.#current ??= new Waker();",
@@ -129,11 +124,6 @@ export const waking = [
       "      flags: 0,\n",
     ],
     [
-      "the completion of a cancellation is awaited for nothing",
-      "    this.#enter(1, uapi.IORING_ENTER_GETEVENTS);\n    this.#take();",
-      "    this.#enter(0, 0);\n    this.#take();",
-    ],
-    [
       "a waker is interrupted for good",
       "      if (rc === 0 || rc === -EINTR) continue;\n",
       "      if (rc === 0) continue;\n",
@@ -156,11 +146,6 @@ export const waking = [
     [
       "what the waker has taken is not given back",
       "      cq.commit();\n",
-      "",
-    ],
-    [
-      "a write is taken for a read",
-      "      if (userDataHigh !== READ) continue; // Its read failed, and says so.\n",
       "",
     ],
     [
