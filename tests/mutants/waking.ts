@@ -206,11 +206,6 @@ export const waking = [
       "    if (!on) Deno",
     ],
     [
-      "a clock that is let go keeps the process",
-      "    else Deno.unrefTimer(this.#timer);\n",
-      "",
-    ],
-    [
       "a clock that was stopped looks",
       "    clearTimeout(this.#timer);\n",
       "",
