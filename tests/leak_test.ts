@@ -6,6 +6,9 @@ import { runScript } from "./kit.ts";
 /** Rings that are opened and closed. */
 const cycles = Number(Deno.env.get("CYCLES") ?? 100_000);
 
+/** Megabytes that a process may be larger than before. */
+const LARGER = 8;
+
 interface Measures {
   /** Rings, eventfds and pipes: Deno opens files and sockets of its own. */
   readonly descriptors: number;
@@ -65,11 +68,17 @@ async function measured(script: string, count: number): Promise<Measured> {
     }
     ${script}
     await run(${count / 2});
-    const before = await measure();
+    let before = await measure();
     const start = performance.now();
     await run(${count});
     const seconds = (performance.now() - start) / 1000;
-    const after = await measure();
+    let after = await measure();
+    if (after.resident >= before.resident + ${LARGER}) {
+      // V8 may have grown by itself: what leaks does so each time.
+      before = after;
+      await run(${count});
+      after = await measure();
+    }
     console.log(JSON.stringify({ before, after, seconds }));
     Deno.exit();
   `;
@@ -89,7 +98,7 @@ function assertFlat({ before, after, seconds }: Measured, what: string): void {
   const { descriptors, rings, pinned } = after;
   assertEquals({ ...before, descriptors, rings, pinned }, before);
   assertLess(after.mappings, before.mappings + 64); // V8's heap.
-  assertLess(after.resident, before.resident + 8);
+  assertLess(after.resident, before.resident + LARGER);
 }
 
 Deno.test(`${cycles} rings that were opened, used and closed leave nothing behind`, async () => {
