@@ -159,33 +159,32 @@ Deno.test("a command is asked to be cancelled once", async () => {
   assertEquals(told.all, ["first"]);
 });
 
-Deno.test({
-  name: "a ring that was closed does not wait to cancel once more",
-  sanitizeOps: true, // No timer is left.
-  async fn() {
-    await using kernel = new FakeKernel();
-    kernel.react = () => {};
-    const slot = kernel.start(numbered(1));
-    await kernel.pass();
-    kernel.engine.abort(slot, "reason");
-    await kernel.pass();
-    kernel.post(kernel.taken[1], -EALREADY);
-    await kernel.pass();
-    kernel.post(kernel.taken[0], 0);
-    await kernel.engine.close();
-  },
-});
-
-Deno.test("what is over before it is cancelled once more is not", async () => {
-  await using kernel = new FakeKernel();
+/** A kernel in which a command is over that could not be cancelled. */
+async function missed(): Promise<FakeKernel> {
+  const kernel = new FakeKernel();
   kernel.react = () => {};
   const slot = kernel.start(numbered(1));
   await kernel.pass();
   kernel.engine.abort(slot, "reason");
   await kernel.pass();
-  kernel.post(kernel.taken[1], -EALREADY);
+  const [target, cancel] = kernel.taken;
+  kernel.post(cancel, -EALREADY);
   await kernel.pass();
-  kernel.post(kernel.taken[0], 0);
+  kernel.post(target, 0);
+  return kernel;
+}
+
+Deno.test({
+  name: "a ring that was closed does not wait to cancel once more",
+  sanitizeOps: true, // No timer is left.
+  async fn() {
+    await using kernel = await missed();
+    await kernel.engine.close();
+  },
+});
+
+Deno.test("what is over before it is cancelled once more is not", async () => {
+  await using kernel = await missed();
   await kernel.pass();
   await new Promise((resolve) => setTimeout(resolve, 50));
   assertEquals(kernel.taken.length, 2);
