@@ -6,16 +6,13 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
-import { stub } from "@std/testing/mock";
 import { Ring, uringCmd, UringError } from "../mod.ts";
 import * as op from "../ring/op.ts";
 import * as raw from "../ring/raw.ts";
 import { operand } from "../ring/command.ts";
 import { IORING_OP_READV } from "../sys/io_uring.ts";
-import { ENOMEM } from "../sys/errno.ts";
-import { libc } from "../sys/libc.ts";
-import { addressOf, enterUse, leaveUse } from "../sys/memory.ts";
-import { abandon, give, take } from "../ring/pool.ts";
+import { addressOf } from "../sys/memory.ts";
+import { give, take } from "../ring/pool.ts";
 import { ADDR, collect, custom, devNull, pipe, tcpPair, turn } from "./kit.ts";
 import { writeSync } from "./kit.ts";
 import { Page } from "./late/pages.ts";
@@ -283,7 +280,7 @@ Deno.test("addresses of idle memory are taken back when they are many, and none 
   const address = addressOf(used.buffer)!;
   const read = ring.cmd(op.read(pair.left, used));
   await turn();
-  const idle = makeIdle(other);
+  const idle = Array.from({ length: 5000 }, () => other.alloc(1));
   const addresses = idle.map(({ buffer }) => addressOf(buffer)!);
   // Other memory fits where some of them were, and not where the kernel writes.
   const pages = addresses.map((at) => Page.at(at));
@@ -300,101 +297,6 @@ Deno.test("addresses of idle memory are taken back when they are many, and none 
   }
   assert(free.every(({ intact }) => intact));
   for (const page of free) page[Symbol.dispose]();
-});
-
-/** Whether an address is one of memory that the kernel is given. */
-function isShared(address: number): boolean {
-  return Deno.readTextFileSync("/proc/self/maps").split("\n").some((line) => {
-    const [, from, to, flags] = /^(\w+)-(\w+) (....)/.exec(line) ?? [];
-    const inside = parseInt(from, 16) <= address && address < parseInt(to, 16);
-    return inside && flags === "rw-s";
-  });
-}
-
-/** Gives addresses to so much memory that those of what is idle are taken back. */
-function makeIdle(ring: Ring): Uint8Array[] {
-  const idle = Array.from({ length: 5000 }, () => ring.alloc(1));
-  for (const { buffer } of idle) addressOf(buffer);
-  return idle;
-}
-
-Deno.test("an address that was given away stays, as do those of blocks while there is a ring", async () => {
-  await using last = Ring.open();
-  using pair = pipe();
-  const ring = Ring.open();
-  const given = raw.addressOf(ring.alloc(8));
-  const block = take(8);
-  const { address } = block;
-  const left = take(8192);
-  const kept = left.address;
-  abandon(left);
-  const [buffer] = ring.registerBuffers([ring.alloc(8)]);
-  makeIdle(last);
-  assertEquals([Page.at(given), Page.at(address)], [null, null]);
-  writeSync(pair.right, "as ever");
-  assertEquals(await ring.cmd(op.read(pair.left, buffer.bytes, { buffer })), 7);
-  assertEquals(text(buffer.bytes), "as ever\0");
-  await ring.close();
-  assertEquals([Page.at(given), Page.at(address)], [null, null]);
-  await last.close();
-  const all = [given, kept, address].map(isShared);
-  assertEquals(all, [true, true, false]);
-  give(block);
-});
-
-Deno.test("memory that is all in use is not looked through for each new one", () => {
-  let looks = 0;
-  const used = () => (looks++, []);
-  enterUse(used);
-  const all = Array.from({ length: 6000 }, () => raw.alloc(1));
-  for (const bytes of all) raw.addressOf(bytes);
-  leaveUse(used);
-  assertLess(looks, 4);
-});
-
-Deno.test("a ring that is closed takes back no address that another ring uses", async () => {
-  await using ring = Ring.open();
-  using pair = pipe();
-  const bytes = ring.alloc(8);
-  const address = addressOf(bytes.buffer)!;
-  const read = ring.cmd(op.read(pair.left, bytes));
-  await turn();
-  await Ring.open().close();
-  assertEquals(Page.at(address), null);
-  writeSync(pair.right, "it lives");
-  assertEquals([await read, text(bytes)], [8, "it lives"]);
-});
-
-Deno.test("memory that cannot have an address is refused, and has one when it can", async () => {
-  await using ring = Ring.open();
-  using file = devNull();
-  const bytes = ring.alloc(8);
-  const { submitted } = ring.stats();
-  const { symbols, errno } = libc();
-  const before = mappings();
-  {
-    using _full = stub(symbols, "map", () => {
-      errno[0] = ENOMEM;
-      return 2n ** 64n - 1n;
-    });
-    for (let i = 0; i < 100; i++) {
-      await assertRejects(
-        () => ring.cmd(op.write(file.fd, bytes)),
-        RangeError,
-        "cannot be mapped: ENOMEM",
-      );
-    }
-  }
-  {
-    using _full = stub(symbols, "mmap", () => {
-      errno[0] = ENOMEM;
-      return 2n ** 64n - 1n;
-    });
-    assertThrows(() => ring.alloc(8), RangeError, "cannot be mapped: ENOMEM");
-  }
-  assertEquals(ring.stats().submitted, submitted);
-  assertLess(mappings() - before, 50);
-  assertEquals(await ring.cmd(op.write(file.fd, bytes)), 8);
 });
 
 Deno.test("a command's first address stays while its second is looked for", async () => {

@@ -2,12 +2,21 @@
 
 import { mutantsOf } from "./mutant.ts";
 
-const TESTS = ["tests/memory_test.ts", "tests/raw_test.ts"];
+const TESTS = [
+  "tests/address_test.ts",
+  "tests/memory_test.ts",
+  "tests/raw_test.ts",
+];
 /** Those that need many rings, or many commands. */
 const LEAKING = [...TESTS, "tests/leak_test.ts"];
 
 export const memory = [
   ...mutantsOf("sys/memory.ts", TESTS, [
+    [
+      "bytes behind aliases that are gone are counted",
+      "    aliasedBytes -= this.byteLength;\n",
+      "",
+    ],
     [
       "the kernel is given the place that V8 unmaps",
       "    return this.#alias !== 0 ? this.#alias : this.#map();",
@@ -113,11 +122,6 @@ export const memory = [
     [
       "bytes behind aliases are not counted",
       "    aliasedBytes += this.byteLength;\n",
-      "",
-    ],
-    [
-      "bytes behind aliases that are gone are counted",
-      "    aliasedBytes -= this.byteLength;\n",
       "",
     ],
     [

@@ -3,6 +3,7 @@
 import { mutantsOf } from "./mutant.ts";
 
 const CHECKS = [
+  "tests/address_test.ts",
   "tests/command_test.ts",
   "tests/fuzz/holes_test.ts",
   "tests/memory_test.ts",
