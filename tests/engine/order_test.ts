@@ -7,6 +7,8 @@ import {
   assertThrows,
 } from "@std/assert";
 import type { Completion } from "../../ring/command.ts";
+import { Line } from "../../ring/line.ts";
+import { Slot } from "../../ring/pending.ts";
 import { UringError } from "../../ring/errors.ts";
 import {
   EAGAIN,
@@ -248,6 +250,22 @@ Deno.test("what waits is overtaken by no command, chain or batch", async () => {
   assertEquals(kernel.order, range(1, 11));
   kernel.engine.sync.runOne(numbered(12));
   assertEquals(kernel.order, range(1, 12));
+});
+
+Deno.test("a line has its order, whoever is alone in it", () => {
+  const line = new Line();
+  const slots = range(0, 3).map((i) => new Slot(i));
+  const all = () => {
+    const found: number[] = [];
+    for (; line.first !== null; line.shift()) found.push(line.first.index);
+    return found;
+  };
+  line.addFirst(slots[0]);
+  for (const slot of [slots[1], slots[2]]) line.add(slot);
+  line.addFirst(slots[3]);
+  assertEquals([line.length, all(), line.length], [4, [3, 0, 1, 2], 0]);
+  for (const slot of [slots[1], slots[0]]) line.add(slot);
+  assertEquals(all(), [1, 0]);
 });
 
 Deno.test("what waits goes in its order, as room is made in any other", async () => {

@@ -18,6 +18,8 @@ function liar(elsewhere: Uint8Array): Uint8Array {
     byteOffset: { value: elsewhere.byteOffset },
     byteLength: { value: elsewhere.byteLength },
     length: { value: elsewhere.byteLength },
+    set: { value: (from: Uint8Array) => elsewhere.set(from) },
+    subarray: { value: () => elsewhere },
   });
 }
 
