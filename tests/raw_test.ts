@@ -390,7 +390,7 @@ Deno.test({
     assertEquals([nop(3), sq.space], [false, 0]);
     raw.enter(ring, { toSubmit, flags: raw.IORING_ENTER_SQ_WAKEUP });
     await until(() => cq.ready === 2);
-    assertEquals([nop(3), sq.publish()], [true, 1]);
+    assertEquals(nop(3), true);
     ring.close();
   },
 });
