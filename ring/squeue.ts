@@ -221,7 +221,7 @@ export class SubmissionQueue {
    */
   publish(): number {
     if (this.words.length === 0) {
-      throw new TypeError("The memory of the SQEs was detached");
+      throw new TypeError("the memory of the SQEs was detached");
     }
     // The store releases: the plain stores to the SQEs are seen before it.
     Atomics.store(this.#ring, this.#tail, this.#next);

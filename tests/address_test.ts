@@ -14,14 +14,10 @@ import * as raw from "../ring/raw.ts";
 import { ENOMEM } from "../sys/errno.ts";
 import { libc } from "../sys/libc.ts";
 import { addressOf, enterUse, leaveUse } from "../sys/memory.ts";
-import { devNull, pipe, turn, writeSync } from "./kit.ts";
+import { devNull, mappingCount, pipe, turn, writeSync } from "./kit.ts";
 import { Page } from "./late/pages.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-
-function mappings(): number {
-  return Deno.readTextFileSync("/proc/self/maps").split("\n").length;
-}
 
 /** Where memory is that the kernel can be given, at its home or its alias. */
 function shared(): { from: number; to: number }[] {
@@ -94,12 +90,13 @@ Deno.test("memory that cannot have an address is refused, and has one when it ca
   const bytes = ring.alloc(8);
   const { submitted } = ring.stats();
   const { symbols, errno } = libc();
-  const before = mappings();
+  const before = mappingCount();
+  const fail = () => {
+    errno[0] = ENOMEM;
+    return 2n ** 64n - 1n;
+  };
   {
-    using _full = stub(symbols, "map", () => {
-      errno[0] = ENOMEM;
-      return 2n ** 64n - 1n;
-    });
+    using _full = stub(symbols, "map", fail);
     for (let i = 0; i < 100; i++) {
       await assertRejects(
         () => ring.cmd(op.write(file.fd, bytes)),
@@ -109,14 +106,11 @@ Deno.test("memory that cannot have an address is refused, and has one when it ca
     }
   }
   {
-    using _full = stub(symbols, "mmap", () => {
-      errno[0] = ENOMEM;
-      return 2n ** 64n - 1n;
-    });
+    using _full = stub(symbols, "mmap", fail);
     assertThrows(() => ring.alloc(8), RangeError, "cannot be mapped: ENOMEM");
   }
   assertEquals(ring.stats().submitted, submitted);
-  assertLess(mappings() - before, 50);
+  assertLess(mappingCount() - before, 50);
   assertEquals(await ring.cmd(op.write(file.fd, bytes)), 8);
 });
 

@@ -150,6 +150,24 @@ export function openFdCount(): number {
   return [...Deno.readDirSync("/proc/self/fd")].length;
 }
 
+/** The descriptors of this process that are a file of the kernel's own. */
+export function descriptors(kind: "eventfd" | "io_uring"): number[] {
+  return [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => Number(name))
+    .filter((fd) => {
+      try {
+        const name = Deno.readLinkSync(`/proc/self/fd/${fd}`);
+        return name === `anon_inode:[${kind}]`;
+      } catch {
+        return false; // The one that the directory was read by.
+      }
+    });
+}
+
+/** Lines of /proc/self/maps. */
+export function mappingCount(): number {
+  return Deno.readTextFileSync("/proc/self/maps").split("\n").length - 1;
+}
+
 /** `true` when this process may do what only root can. */
 export const isRoot: boolean = Deno.uid() === 0;
 

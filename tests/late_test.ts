@@ -208,16 +208,7 @@ Deno.test("a command completes on a ring that nobody refers to", async () => {
     import { Ring } from "@uring/mod.ts";
     import { read } from "@uring/ring/op.ts";
     import * as kit from "@uring/tests/kit.ts";
-    const { collect, pipe, turn, until, writeSync } = kit;
-    const rings = () => [...Deno.readDirSync("/proc/self/fd")]
-      .filter(({ name }) => {
-        try {
-          const link = Deno.readLinkSync("/proc/self/fd/" + name);
-          return link === "anon_inode:[io_uring]";
-        } catch {
-          return false; // What the directory was read by.
-        }
-      }).length;
+    const { collect, descriptors, pipe, turn, until, writeSync } = kit;
     const pair = pipe();
     const bytes = new Uint8Array(5);
     const read5 = (() => Ring.open().cmd(read(pair.left, bytes)))();
@@ -227,7 +218,8 @@ Deno.test("a command completes on a ring that nobody refers to", async () => {
     }
     writeSync(pair.right, "there");
     console.log(await read5, new TextDecoder().decode(bytes));
-    await until(() => rings() === 0); // Then it is closed, and the waker's, too.
+    // Then it is closed, and the waker's, too.
+    await until(() => descriptors("io_uring").length === 0);
   `,
     ["-A", "--v8-flags=--expose-gc"],
   );

@@ -14,7 +14,7 @@ import { IORING_OP_READV } from "../sys/io_uring.ts";
 import { addressOf } from "../sys/memory.ts";
 import { give, take } from "../ring/pool.ts";
 import { ADDR, collect, custom, devNull, pipe, tcpPair, turn } from "./kit.ts";
-import { writeSync } from "./kit.ts";
+import { mappingCount, writeSync } from "./kit.ts";
 import { Page } from "./late/pages.ts";
 
 Deno.test("memory of alloc() is zeroed, aligned, and the length that was asked for", async () => {
@@ -246,10 +246,6 @@ Deno.test("a file of many megabytes is read into an ordinary array", async () =>
 // ---- Addresses, which the kernel has of its own ----------------------------------
 
 /** How many mappings this process has. */
-function mappings(): number {
-  return Deno.readTextFileSync("/proc/self/maps").split("\n").length;
-}
-
 /** Reads into two memories. Their addresses are in memory of the command's own. */
 function readv(fd: number, first: Uint8Array, second: Uint8Array) {
   const iov = new Uint8Array(32); // Two of struct iovec: base, length.
@@ -328,10 +324,10 @@ Deno.test("memory that was collected is unmapped, its address as well", async ()
     }
   };
   await round();
-  const before = mappings();
+  const before = mappingCount();
   for (let i = 0; i < 3; i++) await round();
   // Each memory has two of them.
-  assertLess(mappings() - before, 100);
+  assertLess(mappingCount() - before, 100);
 });
 
 Deno.test("a bare ring closes although its queue was transferred, and leaves that to its owner", () => {

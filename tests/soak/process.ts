@@ -1,15 +1,10 @@
 /** What this process has, for finding what it does not give back. */
 
-import { collect, openFdCount, turn } from "../kit.ts";
+import { collect, mappingCount, openFdCount, turn } from "../kit.ts";
 
 /** Megabytes of memory that are in use. */
 export function residentMb(): number {
   return Deno.memoryUsage().rss / 2 ** 20;
-}
-
-/** Lines of /proc/self/maps. */
-export function mappingCount(): number {
-  return Deno.readTextFileSync("/proc/self/maps").split("\n").length - 1;
 }
 
 export interface Holdings {
