@@ -7,6 +7,8 @@ import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/memory.ts";
 import { AF_INET, AF_UNIX, SOCK_STREAM } from "../sys/socket.ts";
 import { Command, type CommandSpec } from "../ring/command.ts";
+import * as op from "../ring/op.ts";
+import type { Ring } from "../ring/ring.ts";
 import { decodeSockaddr, encodeSockaddr } from "../ring/sockaddr.ts";
 import { socketName } from "../sys/socket_calls.ts";
 import { type Run, run } from "./run.ts";
@@ -136,12 +138,24 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Waits until a condition holds, for at most ten seconds. */
+/** Waits until a condition holds, for at most thirty seconds. */
 export async function until(condition: () => boolean): Promise<void> {
   const start = performance.now();
   while (!condition()) {
-    if (performance.now() - start > 10_000) throw new Error("waited in vain");
+    if (performance.now() - start > 30_000) throw new Error("waited in vain");
     await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+/**
+ * Has a ring wait for a completion until it is woken for one, by the waker or by
+ * the clock. A slow machine finds what comes soon without that.
+ */
+export async function wake(ring: Ring): Promise<void> {
+  const { wakes } = ring.stats();
+  for (let ms = 5; ring.stats().wakes === wakes; ms *= 2) {
+    if (ms > 10_000) throw new Error("nothing wakes the ring");
+    await ring.cmd(op.timeout(ms));
   }
 }
 

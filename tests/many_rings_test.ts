@@ -9,6 +9,7 @@ import {
   pipe,
   runScript,
   testUnless,
+  wake,
   writeSync,
 } from "./kit.ts";
 import { LoopDevice, missing as loopMissing } from "./loop_device.ts";
@@ -17,7 +18,7 @@ import { LoopDevice, missing as loopMissing } from "./loop_device.ts";
 
 Deno.test("64 rings in one isolate get all their later completions", async () => {
   await using first = Ring.open();
-  await first.cmd(op.timeout(1)); // The waker is there.
+  await wake(first); // The waker is there.
   const before = openFdCount();
   const rings = Array.from({ length: 64 }, () => Ring.open({ entries: 4 }));
   await Promise.all(rings.map(async (ring, i) => {
@@ -39,7 +40,7 @@ Deno.test("300 rings are woken by one event, more than the waker has room for", 
     const all = rings.map((ring) =>
       ring.cmd(op.poll(ends.left, { events: POLLIN }))
     );
-    await rings[0].cmd(op.timeout(1)); // They wait, by now, for an event.
+    await wake(rings[0]); // They wait, by now, for an event.
     writeSync(ends.right, "x");
     for (const events of await Promise.all(all)) {
       assertEquals(events & POLLIN, POLLIN);
@@ -50,7 +51,7 @@ Deno.test("300 rings are woken by one event, more than the waker has room for", 
   const all = rings.map((ring) =>
     ring.cmd(op.poll(ends.left, { events: POLLIN })).catch(({ name }) => name)
   );
-  await rings[0].cmd(op.timeout(1));
+  await wake(rings[0]);
   await Promise.all(rings.map((ring) => ring.close()));
   assertEquals(await Promise.all(all), Array(300).fill("AbortError"));
 });
@@ -66,7 +67,7 @@ Deno.test("rings that are closed when they are woken leave the others awake", as
     closed.push(rings[(i + 1) % 32].close());
     return settled[0].status;
   });
-  await rings[0].cmd(op.timeout(1));
+  await wake(rings[0]);
   writeSync(ends.right, "x");
   assertEquals((await Promise.all(ended)).length, 32);
   await Promise.all(closed);

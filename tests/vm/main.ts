@@ -322,7 +322,11 @@ for (const name of names) {
   rows.push(row);
   const { release, seconds, passed, failed, skipped, trouble } = row;
   if (instead.length > 0) console.log(row.output);
-  if (trouble !== "") console.log(`\n${trouble}\n\nAll of it: ${logOf(name)}`);
+  // Indented, so that tests/tally.ts does not count it twice.
+  if (trouble !== "") {
+    console.log(`\n${trouble.replaceAll(/^/gm, "  ")}`);
+    console.log(`\nAll of it: ${logOf(name)}`);
+  }
   console.log(
     `${name.padEnd(12)} ${release.padEnd(22)} ${seconds.toFixed(0)} s, ` +
       `${passed} passed, ${failed} failed, ${skipped} skipped`,
