@@ -45,7 +45,7 @@ Deno.test("what loads while the first late completion is waited for begins no se
     console.log("closed");
   `,
     undefined,
-    ["timeout", "20"],
+    ["timeout", "60"],
   );
   assertEquals([stdout, code], ["closed\n", 0]);
 });
@@ -113,7 +113,7 @@ for (const on of [true, false]) {
       engine.referenced = ${on};
     `,
       ["-A"],
-      ["timeout", "20"],
+      ["timeout", "60"],
     );
     assertEquals([stdout, stderr], [on ? "told\n" : "", ""]);
   });
@@ -132,12 +132,12 @@ Deno.test("a command that cannot be cancelled holds no process after unref()", a
     engine.abort(slot, "reason");
     await turn();
     await turn();
-    console.log(cancelled);
+    console.log(cancelled > 0);
   `,
     ["-A"],
-    ["timeout", "20"],
+    ["timeout", "60"],
   );
-  assertEquals([code, stdout, stderr], [0, "1\n", ""]);
+  assertEquals([code, stdout, stderr], [0, "true\n", ""]);
 });
 
 Deno.test("a worker opens a ring of its own", async () => {
