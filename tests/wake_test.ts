@@ -116,7 +116,9 @@ Deno.test("a ring without descriptors is woken again once there are some", async
     } while (ring.stats().wakes > before);
     syscall("write", right, at, 1);
     await late;
-    console.log(looks > 3, before > looks, ring.stats().wakes - before);
+    // It tries again after 16 looks, and may have come to that just now.
+    const more = before - looks;
+    console.log(looks > 3, more >= 0 && more < 20, ring.stats().wakes - before);
   `,
     ["--allow-ffi"],
     LIMITED,
