@@ -42,6 +42,20 @@ Deno.test("an array that lies of itself is used as what it is", async () => {
   assert(elsewhere.every((byte) => byte === 0));
 });
 
+Deno.test("memory of the library that says it lies elsewhere is used where it is", async () => {
+  using pipe = kit.pipe();
+  await using ring = Ring.open();
+  const all = ring.alloc(128);
+  const [into, elsewhere] = [all.subarray(0, 64), all.subarray(64)];
+  const { byteOffset } = elsewhere;
+  Object.defineProperty(into, "byteOffset", { value: byteOffset });
+  kit.writeSync(pipe.right, new Uint8Array(128).fill(7));
+  assertEquals(await ring.cmd(read(pipe.left, into)), 64);
+  assertEquals(ring.cmdSync(read(pipe.left, into.subarray(0, 32))), 32);
+  assert(into.every((byte) => byte === 7));
+  assert(elsewhere.every((byte) => byte === 0));
+});
+
 Deno.test("an array that lies of itself is not pinned, and has no address", async () => {
   await using ring = Ring.open();
   const elsewhere = ring.alloc(4096);
