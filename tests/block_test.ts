@@ -26,6 +26,7 @@ import { EACCES } from "../sys/errno.ts";
 import { open } from "../sys/file.ts";
 import { libc, syscall } from "../sys/libc.ts";
 import { devNull, Fd, pipe, sqeBytes, testUnless, unixPair } from "./kit.ts";
+import { workerCount } from "./kit.ts";
 import { LoopDevice, type LoopOptions, missing, tool } from "./loop_device.ts";
 
 const KiB = 1024;
@@ -412,18 +413,6 @@ testDiscard("many discards run at once, each on its own range", async () => {
   assertEquals(map(await disk.read(0, 4 * MiB)), expected.join(""));
 });
 
-/** `true` when the kernel has started a worker for this process's rings. */
-function hasWorkers(): boolean {
-  return [...Deno.readDirSync("/proc/self/task")].some(({ name }) => {
-    try {
-      const comm = Deno.readTextFileSync(`/proc/self/task/${name}/comm`);
-      return comm.startsWith("iou-wrk");
-    } catch {
-      return false; // It has just ended.
-    }
-  });
-}
-
 /**
  * Reads the whole device through the page cache. The kernel discards what is
  * cached on a worker, since dropping it could block.
@@ -448,7 +437,7 @@ testDiscard(
       const range = { offset: i * 128 * KiB, length: 64 * KiB };
       assertEquals(await ring.cmd(discard(fd, range)), 0);
     }
-    assert(hasWorkers(), "no worker was started");
+    assert(workerCount() > 0, "no worker was started");
     assertGreater(ring.stats().wakes, wakes);
     const expected = ".".repeat(16) + "x".repeat(16);
     assertEquals(map(await disk.read(0, 4 * MiB)), expected.repeat(32));

@@ -177,6 +177,18 @@ export function descriptors(kind: "eventfd" | "io_uring"): number[] {
     });
 }
 
+/** How many workers the kernel has started for this process's rings. */
+export function workerCount(): number {
+  return [...Deno.readDirSync("/proc/self/task")].filter(({ name }) => {
+    try {
+      const comm = Deno.readTextFileSync(`/proc/self/task/${name}/comm`);
+      return comm.startsWith("iou-wrk");
+    } catch {
+      return false; // It has just ended.
+    }
+  }).length;
+}
+
 /** Lines of /proc/self/maps. */
 export function mappingCount(): number {
   return Deno.readTextFileSync("/proc/self/maps").split("\n").length - 1;

@@ -245,7 +245,6 @@ Deno.test("a file of many megabytes is read into an ordinary array", async () =>
 
 // ---- Addresses, which the kernel has of its own ----------------------------------
 
-/** How many mappings this process has. */
 /** Reads into two memories. Their addresses are in memory of the command's own. */
 function readv(fd: number, first: Uint8Array, second: Uint8Array) {
   const iov = new Uint8Array(32); // Two of struct iovec: base, length.
