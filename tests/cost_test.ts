@@ -176,18 +176,19 @@ for (const shape of SHAPES) {
     // It looks at no clock to find out whether it is worth looking again.
     await using ring = openShape(shape, { spin: false });
     using ends = pipe();
-    const rounds: Enters[] = [];
-    for (let i = 0; i < 5; i++) {
-      rounds.push(await entersOf(ring, () => readLater(ring, ends)));
-    }
-    // One to submit, and one to be given what is deferred. The other is the
-    // waker's, and has the event loop woken; now and then a signal that is late
-    // does so in vain.
+    // One to submit, and one to be given what is deferred. Linux 6.1 makes
+    // deferred completions in io_uring_register(), too.
     const most = deferred ? 2 : 1;
-    const [least] = rounds.sort((a, b) => a.called - b.called);
-    assertEquals(least.called, least.counted + 1);
-    // Linux 6.1 makes deferred completions in io_uring_register(), too.
-    assertLessOrEqual(least.counted, most);
+    // The other is the waker's, and has the event loop woken. A signal that is
+    // late does so in vain, for one more; where it comes when all is over, the
+    // waker still waits for the next round, which has one less.
+    const rounds: Enters[] = [];
+    const asItShould = ({ called, counted }: Enters) =>
+      counted <= most && called === counted + 1;
+    do {
+      rounds.push(await entersOf(ring, () => readLater(ring, ends)));
+    } while (!rounds.some(asItShould) && rounds.length < 8);
+    assert(rounds.some(asItShould), Deno.inspect(rounds));
   });
 }
 
