@@ -25,25 +25,27 @@
 export { Ring } from "./ring/ring.ts";
 export type { CommandOptions, Restrictions, RingStats } from "./ring/ring.ts";
 export type { RingOptions } from "./ring/options.ts";
-export { Completion, FixedBuffer, FixedFile } from "./ring/command.ts";
-export type { Command, File, Memory, Operand } from "./ring/command.ts";
+export { Completion } from "./ring/completion.ts";
+export { FixedBuffer, FixedFile } from "./ring/registered.ts";
+export type { Command, File } from "./ring/command.ts";
+export type { Memory, Operand } from "./ring/operand.ts";
 export { type Advice, UringError } from "./ring/errors.ts";
-export { defineCommand, unsafeAddress, uringCmd } from "./cmd/uring_cmd.ts";
+export { defineCommand } from "./cmd/define_command.ts";
+export { unsafeAddress, uringCmd } from "./cmd/uring_cmd.ts";
 export { UnsafeAddress } from "./cmd/uring_cmd.ts";
+export type { Address, UringCmdFields } from "./cmd/uring_cmd.ts";
 export type {
-  Address,
   CommandDefinition,
   Layout,
   Read,
-  UringCmdFields,
   Values,
-} from "./cmd/uring_cmd.ts";
+} from "./cmd/define_command.ts";
 export { bytes, pointer, s32, s64, u16, u32, u64, u8 } from "./sys/struct.ts";
 export { Field, type PointerField } from "./sys/struct.ts";
 export { probe } from "./cmd/probe.ts";
 export type { FamilyProbe, Probe } from "./cmd/probe.ts";
 
 if (import.meta.main) {
-  const { demo } = await import("./cmd/demo.ts");
+  const { demo } = await import("./cmd/cli/demo.ts");
   Deno.exitCode = await demo();
 }

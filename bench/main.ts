@@ -10,17 +10,17 @@
  */
 
 import { parseArgs } from "node:util";
-import { build } from "./baseline.ts";
-import { chart } from "./chart.ts";
-import { guest as measureGuest } from "./guest.ts";
-import { machine } from "./machine.ts";
-import { fullReport, readmeReport } from "./report.ts";
-import { type Guest, type Results, summarize } from "./results.ts";
-import { measureRound } from "./rounds.ts";
-import { Samples } from "./samples.ts";
-import { Scripts } from "./scripts.ts";
-import { targets } from "./targets.ts";
-import { run } from "../tests/run.ts";
+import { build } from "./c/baseline.ts";
+import { chart } from "./report/chart.ts";
+import { guest as measureGuest } from "./guest/guest.ts";
+import { machine } from "./report/machine.ts";
+import { fullReport, readmeReport } from "./report/report.ts";
+import { type Guest, type Results, summarize } from "./report/results.ts";
+import { measureRound } from "./programs/rounds.ts";
+import { Samples } from "./programs/samples.ts";
+import { Scripts } from "./programs/scripts.ts";
+import { targets } from "./report/targets.ts";
+import { run } from "../tests/kit/run.ts";
 
 const ROOT = new URL("../", import.meta.url);
 

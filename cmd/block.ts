@@ -7,9 +7,9 @@
 import {
   BLOCK_URING_CMD_DISCARD,
   BLOCK_URING_CMD_ZONE_RESET_ALL,
-} from "../sys/blkdev.ts";
-import * as E from "../sys/errno.ts";
-import { O_RDONLY } from "../sys/fcntl.ts";
+} from "../sys/uapi/blkdev.ts";
+import * as E from "../sys/uapi/errno.ts";
+import { O_RDONLY } from "../sys/uapi/fcntl.ts";
 import { type FileFacts, fileFacts } from "../sys/file.ts";
 import {
   BLKGETSIZE64,
@@ -22,10 +22,10 @@ import {
   S_IFIFO,
   S_IFREG,
   S_IFSOCK,
-} from "../sys/fs.ts";
-import { IORING_OP_URING_CMD } from "../sys/io_uring.ts";
+} from "../sys/uapi/fs.ts";
+import { IORING_OP_URING_CMD } from "../sys/uapi/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
-import { scratch } from "../sys/memory.ts";
+import { scratch } from "../sys/scratch.ts";
 import { checkFd, checkInteger, checkObject, checkU64 } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { uringCmdAdvice, UringError } from "../ring/errors.ts";

@@ -4,28 +4,33 @@
  * @module
  */
 
-import { bsg_uring_cmd } from "../sys/bsg.ts";
-import { EACCES, EINVAL, ENOTTY, EPERM } from "../sys/errno.ts";
+import { bsg_uring_cmd } from "../sys/uapi/bsg.ts";
+import { EACCES, EINVAL, ENOTTY, EPERM } from "../sys/uapi/errno.ts";
 import { errnoName } from "../sys/errno_names.ts";
-import { O_RDONLY, O_RDWR } from "../sys/fcntl.ts";
+import { O_RDONLY, O_RDWR } from "../sys/uapi/fcntl.ts";
 import { close, listDirectory, open, readText } from "../sys/file.ts";
-import * as uapi from "../sys/io_uring.ts";
+import * as uapi from "../sys/uapi/io_uring.ts";
 import {
   io_uring_query_hdr as hdr,
   io_uring_query_opcode as opcodes,
   IO_URING_QUERY_OPCODES,
-} from "../sys/io_uring_query.ts";
+} from "../sys/uapi/io_uring_query.ts";
 import { syscall } from "../sys/libc.ts";
-import { scratch } from "../sys/memory.ts";
-import { AF_INET, SO_TYPE, SOCK_DGRAM, SOL_SOCKET } from "../sys/socket.ts";
+import { scratch } from "../sys/scratch.ts";
+import {
+  AF_INET,
+  SO_TYPE,
+  SOCK_DGRAM,
+  SOL_SOCKET,
+} from "../sys/uapi/socket.ts";
 import { sizeof } from "../sys/struct.ts";
 import { release } from "../sys/uname.ts";
 import type { Command } from "../ring/command.ts";
 import { UringError } from "../ring/errors.ts";
-import { probeOpcodes } from "../ring/register.ts";
+import { probeOpcodes } from "../ring/bare/register.ts";
 import { Ring } from "../ring/ring.ts";
-import { setup, setupFlagNames } from "../ring/setup.ts";
-import * as sock from "./socket.ts";
+import { setup, setupFlagNames } from "../ring/bare/setup.ts";
+import * as sock from "./socket/mod.ts";
 import { uringCmd } from "./uring_cmd.ts";
 
 /** What a device family can do here. */

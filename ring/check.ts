@@ -1,5 +1,8 @@
 /** Checks of what a caller passes: bad input is refused before it is queued. */
 
+import { bufferOf, byteLengthOf, isDetached } from "./intrinsics.ts";
+import { isThere, isUint8Array } from "./intrinsics.ts";
+
 /**
  * A value as a message names it. It runs none of the caller's code, which could
  * throw: no `toString`, and no trap of a proxy.
@@ -144,71 +147,21 @@ export function checkName(
   throw new TypeError(`${name} must be one of ${names}, not ${shown(value)}`);
 }
 
-// What a typed array says of itself, it may say differently the next time: a
-// subclass or a property of its own can stand before each of these. What the
-// kernel is told is asked for in the way that reads the array itself.
-const { prototype } = Uint8Array;
-const typed: object = Object.getPrototypeOf(prototype);
-const tag = getter<string | undefined>(typed, Symbol.toStringTag);
-const byteLength = getter<number>(typed, "byteLength");
-const byteOffset = getter<number>(typed, "byteOffset");
-const buffer = getter<ArrayBufferLike>(typed, "buffer");
-const detached = getter<boolean>(ArrayBuffer.prototype, "detached");
-const { at, set } = prototype;
-
-function getter<T>(of: object, name: string | symbol): (this: unknown) => T {
-  return Object.getOwnPropertyDescriptor(of, name)!.get!;
-}
-
-/** How many bytes an array really has; 0 when they are gone. */
-export function byteLengthOf(bytes: Uint8Array): number {
-  return byteLength.call(bytes);
-}
-
-/** Where in its buffer an array really starts. */
-export function byteOffsetOf(bytes: Uint8Array): number {
-  return byteOffset.call(bytes);
-}
-
-/** The buffer that an array really lies in. */
-export function bufferOf(bytes: Uint8Array): ArrayBufferLike {
-  return buffer.call(bytes);
-}
-
-/** Copies bytes into an array, whatever its own `set` would do. */
-export function setBytes(into: Uint8Array, from: Uint8Array): void {
-  set.call(into, from);
-}
-
-/** A view of all that an array really has, without what its class adds. */
-export function viewOf(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(
-    bufferOf(bytes),
-    byteOffsetOf(bytes),
-    byteLengthOf(bytes),
-  );
-}
-
 /** An array whose bytes are there: not detached, not shrunk away. */
 export function checkBytes(name: string, value: Uint8Array): Uint8Array {
-  // The tag is the one thing that no object can pretend to have.
-  if (tag.call(value) !== "Uint8Array") {
+  if (!isUint8Array(value)) {
     throw new TypeError(`${name} must be a Uint8Array, not ${shown(value)}`);
   }
-  if (byteLength.call(value) === 0) checkThere(name, value);
+  if (byteLengthOf(value) === 0) checkThere(name, value);
   return value;
 }
 
-/** Tells an array that is empty from one whose bytes are gone. */
+/** Distinguishes an empty array from a detached or shrunk one. */
 function checkThere(name: string, value: Uint8Array): void {
-  try {
-    at.call(value, 0);
-  } catch {
-    const all = buffer.call(value);
-    throw new TypeError(
-      all instanceof ArrayBuffer && detached.call(all)
-        ? `${name} is detached: its memory was transferred elsewhere`
-        : `${name} is out of bounds: its buffer was made smaller`,
-    );
-  }
+  if (isThere(value)) return;
+  throw new TypeError(
+    isDetached(bufferOf(value))
+      ? `${name} is detached: its memory was transferred elsewhere`
+      : `${name} is out of bounds: its buffer was made smaller`,
+  );
 }

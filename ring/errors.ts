@@ -1,4 +1,4 @@
-import * as E from "../sys/errno.ts";
+import * as E from "../sys/uapi/errno.ts";
 import { errnoName } from "../sys/errno_names.ts";
 
 /** What usually causes an errno of a command for `fd`, and what to do. */

@@ -1,8 +1,8 @@
 /** What a ring can be asked for, and what that is to the kernel. */
 
-import * as uapi from "../sys/io_uring.ts";
+import * as uapi from "../sys/uapi/io_uring.ts";
 import { checkFd, checkInteger, checkObject, checkU32 } from "./check.ts";
-import { rereadsSqes, type SetupOptions } from "./setup.ts";
+import { rereadsSqes, type SetupOptions } from "./bare/setup.ts";
 
 /** What `Ring.open` is asked for. */
 export interface RingOptions {

@@ -22,22 +22,24 @@
  * @module
  */
 
-import { IORING_ENTER_GETEVENTS } from "../sys/io_uring.ts";
-import { lastingAddressOf } from "../sys/memory.ts";
+import { IORING_ENTER_GETEVENTS } from "../sys/uapi/io_uring.ts";
+import { lastingAddressOf } from "../sys/arena.ts";
 import { high, low } from "../sys/struct.ts";
-import { bufferOf, byteOffsetOf, checkBytes } from "./check.ts";
-import type { RingHandle } from "./setup.ts";
-import type { SubmissionQueue } from "./squeue.ts";
+import { bufferOf, byteOffsetOf } from "./intrinsics.ts";
+import { checkBytes } from "./check.ts";
+import type { RingHandle } from "./bare/setup.ts";
+import type { SubmissionQueue } from "./bare/squeue.ts";
 
-export { rereadsSqes, setup } from "./setup.ts";
-export type { RingHandle, SetupOptions } from "./setup.ts";
-export { SubmissionQueue } from "./squeue.ts";
-export type { SubmissionLayout } from "./squeue.ts";
+export { rereadsSqes, setup } from "./bare/setup.ts";
+export type { RingHandle, SetupOptions } from "./bare/setup.ts";
+export { SubmissionQueue } from "./bare/squeue.ts";
+export type { SubmissionLayout } from "./bare/squeue.ts";
 export { Command } from "./command.ts";
-export type { CommandSpec, File, Operand } from "./command.ts";
-export { alloc } from "./pool.ts";
-export { CompletionQueue } from "./cqueue.ts";
-export type { CompletionLayout } from "./cqueue.ts";
+export type { CommandSpec, File } from "./command.ts";
+export type { Operand } from "./operand.ts";
+export { alloc } from "./alloc.ts";
+export { CompletionQueue } from "./bare/cqueue.ts";
+export type { CompletionLayout } from "./bare/cqueue.ts";
 export {
   IORING_CQE_F_32,
   IORING_CQE_F_BUFFER,
@@ -80,7 +82,7 @@ export {
   IOSQE_IO_DRAIN,
   IOSQE_IO_HARDLINK,
   IOSQE_IO_LINK,
-} from "../sys/io_uring.ts";
+} from "../sys/uapi/io_uring.ts";
 
 /** The fields that {@linkcode prepRw} writes; those left out are 0. */
 export interface RawSqe {

@@ -4,12 +4,10 @@
  * @module
  */
 
-import * as uapi from "../sys/io_uring.ts";
-import { lastingAddressOf } from "../sys/memory.ts";
+import * as uapi from "../sys/uapi/io_uring.ts";
+import { lastingAddressOf } from "../sys/arena.ts";
+import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
 import {
-  bufferOf,
-  byteLengthOf,
-  byteOffsetOf,
   checkBytes,
   checkFd,
   checkInstance,
@@ -19,18 +17,19 @@ import {
   checkU8,
   shown,
 } from "./check.ts";
-import { Command, FixedBuffer, FixedFile } from "./command.ts";
-import { Engine } from "./engine.ts";
+import { Command } from "./command.ts";
+import { FixedBuffer, FixedFile } from "./registered.ts";
+import { Engine } from "./loop/engine.ts";
 import { registerAdvice, UringError } from "./errors.ts";
-import type { Receiver, Slot } from "./pending.ts";
-import type { Queues } from "./queues.ts";
+import type { Receiver, Slot } from "./flight/slot.ts";
+import type { Queues } from "./flight/queues.ts";
 import { type RingOptions, setupOptions } from "./options.ts";
-import { alloc } from "./pool.ts";
-import * as register from "./register.ts";
-import { AWAITED } from "./settle.ts";
-import { patiently, type RingHandle, setup } from "./setup.ts";
-import { setupFlagNames } from "./setup.ts";
-import { CommandStream } from "./stream.ts";
+import { alloc } from "./alloc.ts";
+import * as register from "./bare/register.ts";
+import { AWAITED } from "./flight/settle.ts";
+import { patiently, type RingHandle, setup } from "./bare/setup.ts";
+import { setupFlagNames } from "./bare/setup.ts";
+import { CommandStream } from "./flight/stream.ts";
 
 /** How to run a command. */
 export interface CommandOptions {

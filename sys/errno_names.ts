@@ -1,4 +1,4 @@
-import * as errno from "./errno.ts";
+import * as errno from "./uapi/errno.ts";
 
 const NAMES = new Map<number, string>(
   Object.entries(errno).map(([name, value]) => [value, name]),

@@ -1,10 +1,10 @@
 /** Files by their descriptors, for what is small and synchronous. */
 
-import { AT_EMPTY_PATH, AT_FDCWD, F_GETFL, O_ACCMODE } from "./fcntl.ts";
-import { O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "./fcntl.ts";
-import { S_IFBLK, S_IFCHR, S_IFMT, statx } from "./fs.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, F_GETFL, O_ACCMODE } from "./uapi/fcntl.ts";
+import { O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "./uapi/fcntl.ts";
+import { S_IFBLK, S_IFCHR, S_IFMT, statx } from "./uapi/fs.ts";
 import { syscall } from "./libc.ts";
-import { scratch } from "./memory.ts";
+import { scratch } from "./scratch.ts";
 
 /** Opens a path: the descriptor, or `-errno`. */
 export function open(path: string, flags: number = O_RDONLY): number {

@@ -12,7 +12,7 @@
  * @module
  */
 
-import { type SyscallNumbers, syscallNumbers } from "./unistd.ts";
+import { type SyscallNumbers, syscallNumbers } from "./uapi/unistd.ts";
 
 const SYMBOLS = {
   /**

@@ -1,8 +1,8 @@
 /** Sockets by plain system calls, for what is small and synchronous. */
 
 import { syscall } from "./libc.ts";
-import { scratch } from "./memory.ts";
-import { SO_GET_FILTER, SOL_SOCKET } from "./socket.ts";
+import { scratch } from "./scratch.ts";
+import { SO_GET_FILTER, SOL_SOCKET } from "./uapi/socket.ts";
 
 /** The largest `struct sockaddr`: `sizeof(struct sockaddr_storage)`. */
 export const SOCKADDR_MAX = 128;

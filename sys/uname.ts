@@ -1,4 +1,4 @@
-import { scratch } from "./memory.ts";
+import { scratch } from "./scratch.ts";
 import { syscall } from "./libc.ts";
 
 /** `struct new_utsname`: six strings of 65 bytes. */

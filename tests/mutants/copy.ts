@@ -3,7 +3,7 @@
 import { cp } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { Mutant } from "./mutant.ts";
-import { run } from "../run.ts";
+import { run } from "../kit/run.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 /** What a test needs of it. */

@@ -3,33 +3,33 @@
 import { mutantsOf } from "./mutant.ts";
 
 const FAKE = [
-  "tests/engine/failure_test.ts",
-  "tests/engine/order_test.ts",
-  "tests/engine/random_test.ts",
-  "tests/engine/stream_test.ts",
-  "tests/engine/turn_test.ts",
+  "tests/fake/failure_test.ts",
+  "tests/fake/order_test.ts",
+  "tests/fake/random_test.ts",
+  "tests/fake/stream_test.ts",
+  "tests/fake/turn_test.ts",
 ];
 const REAL = [
-  "tests/batch_test.ts",
-  "tests/command_test.ts",
-  "tests/memory_test.ts",
-  "tests/restrict_test.ts",
+  "tests/ring/batch_test.ts",
+  "tests/ring/command_test.ts",
+  "tests/ring/memory_test.ts",
+  "tests/ring/restrict_test.ts",
 ];
 const TESTS = [...FAKE, ...REAL];
 const ABORTING = [
-  "tests/model_test.ts",
-  "tests/restrict_test.ts",
-  "tests/storm_test.ts",
+  "tests/attack/model_test.ts",
+  "tests/ring/restrict_test.ts",
+  "tests/attack/storm_test.ts",
 ];
 const CLOSING = [
   ...FAKE,
-  "tests/close_test.ts",
-  "tests/many_rings_test.ts",
-  "tests/process_test.ts",
+  "tests/ring/close_test.ts",
+  "tests/attack/many_rings_test.ts",
+  "tests/ring/process_test.ts",
 ];
 
 export const engine = [
-  ...mutantsOf("ring/line.ts", TESTS, [
+  ...mutantsOf("ring/flight/waiting.ts", TESTS, [
     [
       "commands in line go out of it in another order",
       "    else this.#last.next = slot;\n    this.#last = slot;",
@@ -61,7 +61,7 @@ export const engine = [
       "slot !== null; slot = null) {\n    slot.marked",
     ],
   ]),
-  ...mutantsOf("ring/cancel.ts", [...CLOSING, ...ABORTING], [
+  ...mutantsOf("ring/flight/cancel.ts", [...CLOSING, ...ABORTING], [
     [
       "a cancellation that is over takes a spare place",
       "  value(): void {\n    this.#all.inFlight--;\n",
@@ -108,7 +108,7 @@ export const engine = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/queues.ts", TESTS, [
+  ...mutantsOf("ring/flight/queues.ts", TESTS, [
     [
       "a command that was queued counts as waiting",
       "      if (slot.waiting) markWaiting(slot, false);\n",
@@ -200,7 +200,7 @@ export const engine = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/engine.ts", TESTS, [
+  ...mutantsOf("ring/loop/engine.ts", TESTS, [
     [
       "a command that was aborted is aborted again",
       "if (slot.aborted || receiver === null || receiver === NOBODY) return;",
@@ -222,7 +222,7 @@ export const engine = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/sync.ts", TESTS, [
+  ...mutantsOf("ring/flight/sync.ts", TESTS, [
     [
       "a batch whose commands are all in line waits for ever",
       "        if (starved && this.#force(batch)) continue;\n",
@@ -249,7 +249,7 @@ export const engine = [
       "      batch.leave(place, slot);",
     ],
   ]),
-  ...mutantsOf("ring/engine.ts", [...TESTS, "tests/wake_test.ts"], [
+  ...mutantsOf("ring/loop/engine.ts", [...TESTS, "tests/ring/wake_test.ts"], [
     ["two turns are taken for one", "    if (this.#scheduled) return;\n", ""],
     ["only one turn is ever taken", "    this.#scheduled = false;\n", ""],
     [
@@ -269,7 +269,7 @@ export const engine = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/queues.ts", [...TESTS, "tests/wake_test.ts"], [
+  ...mutantsOf("ring/flight/queues.ts", [...TESTS, "tests/ring/wake_test.ts"], [
     [
       "a short submit is not gone on with",
       "      toSubmit = taken === toSubmit ? 0 : sq.publish();\n",
@@ -338,7 +338,7 @@ export const engine = [
       "    this.#limit +=",
     ],
   ]),
-  ...mutantsOf("ring/engine.ts", CLOSING, [
+  ...mutantsOf("ring/loop/engine.ts", CLOSING, [
     [
       "an idle ring keeps the process",
       "      this.#bell?.hold(false);\n      if (this.state",
@@ -380,7 +380,7 @@ export const engine = [
       "    this.#finish();\n    return this.#closed.promise;",
     ],
   ]),
-  ...mutantsOf("ring/queues.ts", CLOSING, [
+  ...mutantsOf("ring/flight/queues.ts", CLOSING, [
     [
       "a command of a ring that failed is told twice",
       "      slot.receiver = NOBODY;\n      receiver.error",
@@ -393,7 +393,7 @@ export const engine = [
     ],
     ["a ring that was closed stays open", "    this.#handle.close();\n", ""],
   ]),
-  ...mutantsOf("ring/queues.ts", TESTS, [
+  ...mutantsOf("ring/flight/queues.ts", TESTS, [
     [
       "a command overtakes those that wait",
       "    if (this.line.first === null && !slot.aborted && this.#push(slot)) {",
@@ -425,7 +425,7 @@ export const engine = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/sync.ts", TESTS, [
+  ...mutantsOf("ring/flight/sync.ts", TESTS, [
     [
       "a batch overtakes those that wait",
       "    return this.#queues.line.first === null && this.#queues.fits(1) &&",
@@ -442,7 +442,7 @@ export const engine = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/engine.ts", [...TESTS, ...CLOSING], [
+  ...mutantsOf("ring/loop/engine.ts", [...TESTS, ...CLOSING], [
     [
       "a turn begins in the middle of another",
       "    if (this.#turning || queues.reaping > 0 || queues.batch !== null) {",
@@ -464,7 +464,7 @@ export const engine = [
       "    if (this.queues.reaping > 99) {",
     ],
   ]),
-  ...mutantsOf("ring/queues.ts", ["tests/late_test.ts"], [
+  ...mutantsOf("ring/flight/queues.ts", ["tests/attack/late_test.ts"], [
     [
       "memory of a ring that failed loses its address",
       "    for (const arena of this.slots.arenas()) arena.held = true;\n",
@@ -476,28 +476,28 @@ export const engine = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/engine.ts", ["tests/late_test.ts"], [
+  ...mutantsOf("ring/loop/engine.ts", ["tests/attack/late_test.ts"], [
     [
       "a ring that nobody has any more stays open after its last command",
       "      else if (this.#dropped) void this.close();\n      return;",
       "      return;",
     ],
   ]),
-  ...mutantsOf("ring/queues.ts", ["tests/leak_test.ts"], [
+  ...mutantsOf("ring/flight/queues.ts", ["tests/attack/leak_test.ts"], [
     [
       "a ring that was closed is asked what it uses",
       "    leaveUse(this.#arenas);\n",
       "",
     ],
   ]),
-  ...mutantsOf("ring/queues.ts", ["tests/model_test.ts"], [
+  ...mutantsOf("ring/flight/queues.ts", ["tests/attack/model_test.ts"], [
     [
       "what a stream posts while its decoder runs is told before",
       "    if (slot.later !== null) {",
       "    if (slot.later === undefined) {",
     ],
   ]),
-  ...mutantsOf("ring/queues.ts", TESTS, [
+  ...mutantsOf("ring/flight/queues.ts", TESTS, [
     [
       "a stream that goes on while its decoder blocks has no end",
       "i < ROUNDS && later.length > 0; i++",
@@ -519,9 +519,9 @@ export const engine = [
       "    if (later.length > 0) this.#unread.push(slot);\n    slot",
     ],
   ]),
-  ...mutantsOf("ring/queues.ts", [
-    "tests/fuzz_test.ts",
-    "tests/fuzz/holes_test.ts",
+  ...mutantsOf("ring/flight/queues.ts", [
+    "tests/attack/fuzz_test.ts",
+    "tests/attack/fuzz/holes_test.ts",
   ], [
     [
       "a notification of nobody's is reported",

@@ -3,15 +3,15 @@
 import { mutantsOf } from "./mutant.ts";
 
 const TESTS = [
-  "tests/address_test.ts",
-  "tests/memory_test.ts",
-  "tests/raw_test.ts",
+  "tests/ring/address_test.ts",
+  "tests/ring/memory_test.ts",
+  "tests/ring/raw_test.ts",
 ];
 /** Those that need many rings, or many commands. */
-const LEAKING = [...TESTS, "tests/leak_test.ts"];
+const LEAKING = [...TESTS, "tests/attack/leak_test.ts"];
 
 export const memory = [
-  ...mutantsOf("sys/memory.ts", TESTS, [
+  ...mutantsOf("sys/arena.ts", TESTS, [
     [
       "bytes behind aliases that are gone are counted",
       "    aliasedBytes -= this.byteLength;\n",
@@ -118,7 +118,7 @@ export const memory = [
       "",
     ],
   ]),
-  ...mutantsOf("sys/memory.ts", LEAKING, [
+  ...mutantsOf("sys/arena.ts", LEAKING, [
     [
       "bytes behind aliases are not counted",
       "    aliasedBytes += this.byteLength;\n",
@@ -135,7 +135,7 @@ export const memory = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/pool.ts", TESTS, [
+  ...mutantsOf("ring/flight/pool.ts", TESTS, [
     [
       "a block is used by two commands",
       "return size.free.pop() ?? cut(size);",

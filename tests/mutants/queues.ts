@@ -3,12 +3,12 @@
 import { mutantsOf } from "./mutant.ts";
 
 export const queues = [
-  ...mutantsOf("ring/squeue.ts", [
-    "tests/squeue_test.ts",
-    "tests/command_test.ts",
-    "tests/engine/failure_test.ts",
-    "tests/engine/order_test.ts",
-    "tests/raw_test.ts",
+  ...mutantsOf("ring/bare/squeue.ts", [
+    "tests/ring/squeue_test.ts",
+    "tests/ring/command_test.ts",
+    "tests/fake/failure_test.ts",
+    "tests/fake/order_test.ts",
+    "tests/ring/raw_test.ts",
   ], [
     [
       "an SQE that the kernel has not taken is written over",
@@ -146,7 +146,7 @@ export const queues = [
       "const waiting = IORING_SQ_TASKRUN;",
     ],
   ]),
-  ...mutantsOf("ring/cqueue.ts", ["tests/cqueue_test.ts"], [
+  ...mutantsOf("ring/bare/cqueue.ts", ["tests/ring/cqueue_test.ts"], [
     [
       "the cursor steps beyond what was posted",
       "    if (head === this.#tail && this.ready === 0) return false;\n",

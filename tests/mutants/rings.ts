@@ -3,20 +3,23 @@
 import { mutantsOf } from "./mutant.ts";
 
 const CHECKS = [
-  "tests/address_test.ts",
-  "tests/command_test.ts",
-  "tests/fuzz/holes_test.ts",
-  "tests/memory_test.ts",
-  "tests/op_test.ts",
-  "tests/raw_test.ts",
-  "tests/restrict_test.ts",
-  "tests/ring_test.ts",
-  "tests/traps_test.ts",
-  "tests/uring_cmd_test.ts",
+  "tests/ring/address_test.ts",
+  "tests/ring/command_test.ts",
+  "tests/attack/fuzz/holes_test.ts",
+  "tests/ring/memory_test.ts",
+  "tests/cmd/op_test.ts",
+  "tests/ring/raw_test.ts",
+  "tests/ring/restrict_test.ts",
+  "tests/ring/ring_test.ts",
+  "tests/ring/traps_test.ts",
+  "tests/cmd/uring_cmd_test.ts",
 ];
 
 export const rings = [
-  ...mutantsOf("ring/setup.ts", ["tests/raw_test.ts", "tests/hold_test.ts"], [
+  ...mutantsOf("ring/bare/setup.ts", [
+    "tests/ring/raw_test.ts",
+    "tests/ring/hold_test.ts",
+  ], [
     [
       "a kernel that lacks an optional flag has no ring",
       "    optional &= ~next;\n",
@@ -78,9 +81,9 @@ export const rings = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/stream.ts", [
-    "tests/engine/stream_test.ts",
-    "tests/ring_test.ts",
+  ...mutantsOf("ring/flight/stream.ts", [
+    "tests/fake/stream_test.ts",
+    "tests/ring/ring_test.ts",
   ], [
     [
       "values that nobody waits for are lost",
@@ -235,7 +238,10 @@ export const rings = [
       "    return;\n",
     ],
   ]),
-  ...mutantsOf("ring/ring.ts", ["tests/late_test.ts", "tests/wake_test.ts"], [
+  ...mutantsOf("ring/ring.ts", [
+    "tests/attack/late_test.ts",
+    "tests/ring/wake_test.ts",
+  ], [
     [
       "a ring that was dropped is never closed",
       "    dropped.register(this, this.#engine);\n",
@@ -247,7 +253,7 @@ export const rings = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/check.ts", [...CHECKS, "tests/fuzz_test.ts"], [
+  ...mutantsOf("ring/check.ts", [...CHECKS, "tests/attack/fuzz_test.ts"], [
     [
       "an array's own length is believed",
       "  return byteLength.call(bytes);",

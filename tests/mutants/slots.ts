@@ -4,27 +4,27 @@ import { mutantsOf } from "./mutant.ts";
 
 /** Those that see what the kernel itself answers. */
 const WHOLE = [
-  "tests/engine/order_test.ts",
-  "tests/engine/stream_test.ts",
-  "tests/fuzz/holes_test.ts",
-  "tests/model_test.ts",
-  "tests/op_test.ts",
-  "tests/ring_test.ts",
-  "tests/uring_cmd_test.ts",
+  "tests/fake/order_test.ts",
+  "tests/fake/stream_test.ts",
+  "tests/attack/fuzz/holes_test.ts",
+  "tests/attack/model_test.ts",
+  "tests/cmd/op_test.ts",
+  "tests/ring/ring_test.ts",
+  "tests/cmd/uring_cmd_test.ts",
 ];
 const TESTS = [
-  "tests/memory_test.ts",
-  "tests/command_test.ts",
-  "tests/batch_test.ts",
-  "tests/engine/failure_test.ts",
-  "tests/engine/order_test.ts",
-  "tests/engine/slots_test.ts",
-  "tests/engine/stream_test.ts",
-  "tests/engine/turn_test.ts",
+  "tests/ring/memory_test.ts",
+  "tests/ring/command_test.ts",
+  "tests/ring/batch_test.ts",
+  "tests/fake/failure_test.ts",
+  "tests/fake/order_test.ts",
+  "tests/fake/slots_test.ts",
+  "tests/fake/stream_test.ts",
+  "tests/fake/turn_test.ts",
 ];
 
 export const slots = [
-  ...mutantsOf("ring/pending.ts", TESTS, [
+  ...mutantsOf("ring/flight/slot.ts", TESTS, [
     [
       "a late completion finds the command that came after",
       "    slot.generation = slot.generation + 1 | 0;\n",
@@ -181,7 +181,7 @@ export const slots = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/settle.ts", [...TESTS, ...WHOLE], [
+  ...mutantsOf("ring/flight/settle.ts", [...TESTS, ...WHOLE], [
     [
       "a command that was aborted and did its work is told as aborted",
       "slot.aborted && isCancelled(res)",
@@ -248,7 +248,7 @@ export const slots = [
       "const extra1 = 0n;",
     ],
   ]),
-  ...mutantsOf("ring/batch.ts", [...TESTS, ...WHOLE], [
+  ...mutantsOf("ring/flight/batch.ts", [...TESTS, ...WHOLE], [
     [
       "a command of a batch completes twice",
       "    this.commands[place] = undefined;\n    this.results[place] = value;",

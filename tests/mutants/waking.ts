@@ -2,10 +2,10 @@
 
 import { mutantsOf } from "./mutant.ts";
 
-const TESTS = ["tests/wake_test.ts", "tests/many_rings_test.ts"];
+const TESTS = ["tests/ring/wake_test.ts", "tests/attack/many_rings_test.ts"];
 
 export const waking = [
-  ...mutantsOf("ring/wake.ts", TESTS, [
+  ...mutantsOf("ring/loop/bell.ts", TESTS, [
     [
       "an eventfd is read twice at a time",
       "    if (this.#armed || this.#closed) return;\n",
@@ -82,7 +82,7 @@ export const waking = [
       "    throw error;",
     ],
   ]),
-  ...mutantsOf("ring/waker.ts", [...TESTS, "tests/process_test.ts"], [
+  ...mutantsOf("ring/loop/waker.ts", [...TESTS, "tests/ring/process_test.ts"], [
     [
       "each ring has a waker of its own",
       "    return Waker.#current ??= new Waker();",
@@ -169,7 +169,7 @@ export const waking = [
       "",
     ],
   ]),
-  ...mutantsOf("ring/clock.ts", ["tests/wake_test.ts"], [
+  ...mutantsOf("ring/loop/polling.ts", ["tests/ring/wake_test.ts"], [
     [
       "the clock looks as often for ever",
       "this.#delay = Math.min(2 * this.#delay, LATEST);",

@@ -1,0 +1,100 @@
+/**
+ * fio's side of the measurements in the guest.
+ *
+ * Its io_uring engine trims with BLOCK_URING_CMD_DISCARD, as this library does,
+ * since fio 3.38 and on Linux 6.12 or later; before, each was an ioctl that
+ * blocks, one at a time whatever the depth. Which of them it was shows in the
+ * depths that fio reports, and is checked.
+ */
+
+import { pathOf } from "../../tests/lab/nvme_drive.ts";
+import { run } from "../../tests/kit/run.ts";
+import { cpuTimeNs } from "./cpu_time.ts";
+import { BLOCK, DEPTH, type Workload } from "./plan.ts";
+
+const ARGUMENTS: Readonly<Record<Workload, () => string[]>> = {
+  ng: () => [
+    ...["--ioengine=io_uring_cmd", "--cmd_type=nvme", "--rw=randread"],
+    `--filename=${pathOf("large", "ng")}`,
+  ],
+  block: () => [
+    ...["--ioengine=io_uring", "--direct=1", "--rw=randread"],
+    `--filename=${pathOf("large", "nvme")}`,
+  ],
+  discard: () => [
+    ...["--ioengine=io_uring", "--direct=1", "--rw=randtrim"],
+    "--filename=/dev/nullb0",
+  ],
+};
+
+/**
+ * What spares fio work: it takes the time less often, keeps no map of what it
+ * has read, has no process of its own for the job, and asks for no statistics
+ * of disks.
+ */
+const LEAN = [
+  ...["--gtod_reduce=1", "--norandommap=1", "--thread=1", "--disk_util=0"],
+];
+
+/** Hand over as many at once as are in flight, and wait for all of them. */
+const IN_BATCHES = [
+  `--iodepth_batch_submit=${DEPTH}`,
+  `--iodepth_batch_complete_min=${DEPTH}`,
+];
+
+/** The part of fio's report that says what it did. */
+interface Report {
+  readonly jobs: readonly {
+    readonly error: number;
+    readonly iodepth_level: Readonly<Record<string, number>>;
+    readonly read: { readonly total_ios: number };
+    readonly trim: { readonly total_ios: number };
+  }[];
+}
+
+/**
+ * Operations of a short and of a long run. What the long one costs more is the
+ * cost of the operations that it has more, since both start and end alike.
+ */
+const SHORT = 1024;
+const LONG = SHORT + 8192;
+
+/** The processor time that fio spends on an operation. */
+export async function fioNs(
+  workload: Workload,
+  inBatches: boolean,
+): Promise<number> {
+  const short = await runFio(workload, inBatches, SHORT);
+  const long = await runFio(workload, inBatches, LONG);
+  return (long - short) / (LONG - SHORT);
+}
+
+/** The processor time of fio for a number of operations, with its start. */
+async function runFio(
+  workload: Workload,
+  inBatches: boolean,
+  operations: number,
+): Promise<number> {
+  const before = cpuTimeNs("children");
+  const { success, stdout, stderr } = await run("fio", [
+    ...["--name=guest", "--eta=never", "--output-format=json", ...LEAN],
+    ...[`--bs=${BLOCK}`, `--iodepth=${DEPTH}`],
+    ...[`--io_size=${operations * BLOCK}`, ...ARGUMENTS[workload]()],
+    ...inBatches ? IN_BATCHES : [],
+  ]);
+  const spent = cpuTimeNs("children") - before;
+  if (!success) throw new Error(`fio: ${stderr}${stdout}`);
+  check(JSON.parse(stdout), workload, operations);
+  return spent;
+}
+
+/** Sees to it that fio has done all, and not one after the other. */
+function check({ jobs: [job] }: Report, workload: Workload, count: number) {
+  const { total_ios } = workload === "discard" ? job.trim : job.read;
+  if (job.error !== 0 || total_ios !== count) {
+    throw new Error(`fio did ${total_ios} of ${count}, error ${job.error}`);
+  }
+  if (job.iodepth_level[DEPTH] < 90) {
+    throw new Error(`fio had fewer than ${DEPTH} in flight`);
+  }
+}

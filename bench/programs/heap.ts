@@ -1,0 +1,122 @@
+/**
+ * The bytes that a command takes on V8's heap, over a million commands.
+ *
+ * Run it with --expose-gc and a new space of 256 MiB: garbage is collected when
+ * this program says so, and between two collections the heap only grows, by
+ * what was allocated. An object of one property, whose layout is known (a
+ * header of three words, and the property), says whether that is so.
+ */
+
+import { CompletionQueue, SubmissionQueue } from "../../ring/raw.ts";
+import {
+  cmd,
+  cmdAllSync,
+  cmdSync,
+  command,
+  DEPTH,
+  type Loop,
+  objects,
+  promises,
+  raw,
+} from "../../tests/kit/hot_loops.ts";
+
+const COMMANDS = 1_000_000;
+/** Commands between two readings of the heap: a whole number of batches. */
+const CHUNK = 64 * DEPTH;
+/** Bytes after which to collect, well before V8 does it by itself. */
+const COLLECT = 64e6;
+
+const { gc } = globalThis as unknown as { gc?: () => void };
+if (!gc) throw new Error("run this with --v8-flags=--expose-gc");
+
+/**
+ * Bytes of one operation: the least of three passes, after a short one. V8's
+ * compiler allocates on the same heap, and is done when it is done.
+ */
+async function bytesOf(run: Loop): Promise<number> {
+  await pass(run, COMMANDS / 10);
+  const passes: number[] = [];
+  for (let i = 0; i < 3; i++) passes.push(await pass(run, COMMANDS));
+  const least = Math.min(...passes);
+  if (least === Infinity) throw new Error("V8 collects where it should not");
+  return least;
+}
+
+async function pass(run: Loop, count: number): Promise<number> {
+  let total = 0;
+  let since = COLLECT;
+  let operations = 0;
+  for (; operations < count; operations += CHUNK) {
+    if (since >= COLLECT) {
+      gc!();
+      since = 0;
+    }
+    const before = Deno.memoryUsage().heapUsed;
+    const running = run(CHUNK);
+    if (running !== undefined) await running;
+    const bytes = Deno.memoryUsage().heapUsed - before;
+    since += Math.max(0, bytes);
+    if (bytes < 0) return Infinity; // V8 has collected, and spoiled the pass.
+    total += bytes;
+  }
+  return total / operations;
+}
+
+// ---- Encoding and reaping, with queues that no kernel serves ---------------
+
+/** Word indices of heads and tails, in memory of our own. */
+const [SQ_HEAD, SQ_TAIL, CQ_HEAD, CQ_TAIL, ZERO, CQES] = [0, 1, 2, 3, 4, 16];
+const words = new Int32Array(CQES + 4 * DEPTH);
+const sq = new SubmissionQueue({
+  ring: words,
+  sqes: new Int32Array(16 * DEPTH),
+  head: SQ_HEAD,
+  tail: SQ_TAIL,
+  flags: ZERO,
+  array: -1,
+  entries: DEPTH,
+  sqeWords: 16,
+  mixed: false,
+  hold: false,
+});
+const cq = new CompletionQueue({
+  ring: words,
+  head: CQ_HEAD,
+  tail: CQ_TAIL,
+  flags: ZERO,
+  overflow: ZERO,
+  cqes: CQES,
+  entries: DEPTH,
+  cqeWords: 4,
+});
+
+function encodeAndReap(count: number): void {
+  for (let done = 0; done < count; done += DEPTH) {
+    for (let i = 0; i < DEPTH; i++) command.submit(sq, i, 1);
+    const published = sq.publish();
+    // What the kernel does: it takes all SQEs and posts as many CQEs.
+    words[SQ_HEAD] = words[SQ_TAIL];
+    words[CQ_TAIL] = words[CQ_TAIL] + published | 0;
+    while (cq.next()) if (cq.res !== 0) throw new Error(`${cq.res}`);
+    cq.commit();
+  }
+}
+
+const results: Record<string, number> = {};
+const runners = {
+  objects,
+  raw,
+  encodeAndReap,
+  cmdAllSync,
+  cmdSync,
+  promises,
+  cmd,
+};
+for (const [name, run] of Object.entries(runners)) {
+  results[name] = await bytesOf(run);
+}
+const known = 4 * 8;
+if (Math.abs(results.objects - known) > 1) {
+  throw new Error(`an object takes ${known} bytes, not ${results.objects}`);
+}
+console.log(JSON.stringify(results));

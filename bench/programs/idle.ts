@@ -1,0 +1,20 @@
+/** The CPU time of a process that awaits a command which does not come. */
+
+import process from "node:process";
+import { Ring } from "../../mod.ts";
+import { read } from "../../cmd/op.ts";
+import { pipe } from "../../tests/kit/fds.ts";
+
+const SECONDS = 3;
+
+const ring = Ring.open();
+const nothing = ring.cmd(read(pipe().left, ring.alloc(1)));
+nothing.catch(() => {}); // The exit ends it.
+// What the start has left to do is not what waiting takes.
+await new Promise((resolve) => setTimeout(resolve, 200));
+const before = process.cpuUsage();
+await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000));
+const { user, system } = process.cpuUsage(before);
+const cpuPercent = (user + system) / 1e6 / SECONDS * 100;
+console.log(JSON.stringify({ cpuPercent }));
+Deno.exit(0);

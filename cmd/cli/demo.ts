@@ -1,0 +1,173 @@
+/**
+ * What `deno run --allow-ffi mod.ts` shows: what is there, then real commands.
+ *
+ * @module
+ */
+
+import { O_RDWR } from "../../sys/uapi/fcntl.ts";
+import {
+  AF_INET,
+  AF_UNIX,
+  IPPROTO_TCP,
+  SO_RCVBUF,
+} from "../../sys/uapi/socket.ts";
+import { SOCK_STREAM, SOL_SOCKET, TCP_NODELAY } from "../../sys/uapi/socket.ts";
+import type { Command } from "../../ring/command.ts";
+import { UringError } from "../../ring/errors.ts";
+import * as op from "../op.ts";
+import { Ring } from "../../ring/ring.ts";
+import { socketName } from "../../sys/socket_calls.ts";
+import { decodeSockaddr } from "../sockaddr.ts";
+import { syscall } from "../../sys/libc.ts";
+import { scratch } from "../../sys/scratch.ts";
+import { type Probe, probe } from "../probe.ts";
+import * as sock from "../socket/mod.ts";
+import { uringCmd } from "../uring_cmd.ts";
+
+/** Prints it all. Returns the exit code: 0, or 1 when there is no io_uring. */
+export async function demo(): Promise<number> {
+  let found: Probe;
+  try {
+    found = probe();
+  } catch (error) {
+    // Without the permission, or on another system.
+    console.error(error instanceof Error ? error.message : error);
+    return 1;
+  }
+  printProbe(found);
+  if (found.refused) {
+    console.error(`\nio_uring is refused. ${found.refused.message}`);
+    return 1;
+  }
+  await using ring = Ring.open();
+  console.log(`\nA ring with ${ring.flags.join(", ")}:`);
+  return await run(ring, found) ? 0 : 1;
+}
+
+function printProbe(found: Probe): void {
+  console.log(`Linux ${found.kernel} on ${found.arch}`);
+  if (found.refused) return;
+  console.log(`setup flags: ${wrap(found.setupFlags)}`);
+  console.log(`features: ${wrap(found.features)}`);
+  console.log(`opcodes: ${wrap(found.opcodes)}`);
+  console.log("commands:");
+  for (const [name, family] of Object.entries(found.families)) {
+    const { available, reason } = family;
+    console.log(`  ${name.padEnd(20)} ${available.padEnd(8)} ${reason}`);
+  }
+}
+
+function wrap(names: readonly string[]): string {
+  if (names.length === 0) return "none";
+  return `${names.length}\n  ${
+    names.join(" ").replace(/(.{60,76}) /g, "$1\n  ")
+  }`;
+}
+
+/** Runs the commands; `false` when one failed that this kernel should run. */
+async function run(ring: Ring, found: Probe): Promise<boolean> {
+  let good = true;
+  async function show<T>(
+    what: string,
+    command: Command<T>,
+    text: (value: T) => string = String,
+  ): Promise<void> {
+    const start = performance.now();
+    let outcome: string;
+    try {
+      outcome = text(await ring.cmd(command));
+    } catch (error) {
+      if (!(error instanceof UringError)) throw error;
+      outcome = error.message;
+      // What the probe has found missing is not amiss here.
+      const family = Object.keys(found.families).find((f) => what.includes(f));
+      if (!family || found.families[family].available === "yes") good = false;
+    }
+    const micros = ((performance.now() - start) * 1000).toFixed(0);
+    console.log(`  ${what.padEnd(30)} ${micros.padStart(6)} us  ${outcome}`);
+  }
+
+  const data = new TextEncoder().encode(
+    "forty-two bytes, sent through the ring..!\n",
+  );
+  // What is timed is the kernel and the ring, not the compiling of their code.
+  for (let i = 0; i < 500; i++) await ring.cmd(op.nop());
+  const [client, server] = await connectedPair(ring);
+  await ring.cmd(op.send(client, data));
+  await ring.cmd(op.poll(server, { events: op.POLLIN }));
+  const bytes = (n: number) => `${n} bytes`;
+  await show("socket SIOCINQ", sock.siocinq(server), bytes);
+  const buffer = ring.alloc(4096);
+  await show("RECV", op.recv(server, buffer), bytes);
+  await show("socket SIOCINQ", sock.siocinq(server), bytes);
+  await show("socket SIOCOUTQ", sock.siocoutq(client), bytes);
+  const query = { level: SOL_SOCKET, optname: SO_RCVBUF, length: 4 };
+  const int = (value: Uint8Array) => String(new Int32Array(value.buffer)[0]);
+  await show(
+    "socket GETSOCKOPT SO_RCVBUF",
+    sock.getsockopt(server, query),
+    int,
+  );
+  const option = { level: IPPROTO_TCP, optname: TCP_NODELAY, value: 1 };
+  await show("socket SETSOCKOPT TCP_NODELAY", sock.setsockopt(client, option));
+  const json = (value: unknown) => JSON.stringify(value);
+  await show("socket GETSOCKNAME", sock.getsockname(server), json);
+
+  const [left, right] = unixPair();
+  const other = { level: SOL_SOCKET, optname: sock.SO_TYPE, length: 4 };
+  await show(
+    "Unix socket GETSOCKOPT SO_TYPE",
+    sock.getsockopt(left, other),
+    int,
+  );
+
+  const fd = await ring.cmd(op.openat("/dev/null", { flags: O_RDWR }));
+  await show("/dev/null, whatever cmd_op", uringCmd({ fd, cmd_op: 42 }));
+
+  const known = found.families["socket SIOCINQ"].available === "yes";
+  const command = known ? sock.siocinq(server) : uringCmd({ fd, cmd_op: 42 });
+  const count = 10_000;
+  const start = performance.now();
+  for (let i = 0; i < count; i += 100) {
+    await Promise.all(Array.from({ length: 100 }, () => ring.cmd(command)));
+  }
+  const each = (performance.now() - start) * 1e6 / count;
+  console.log(
+    `  ${count} ${known ? "SIOCINQ" : "on /dev/null"}, 100 in flight: ` +
+      `${each.toFixed(0)} ns each`,
+  );
+
+  for (const fd of [client, server, left, right]) await ring.cmd(op.close(fd));
+  await ring.cmd(op.close(fd));
+  return good;
+}
+
+/** Two ends of a TCP connection on the loopback. */
+async function connectedPair(ring: Ring): Promise<[number, number]> {
+  const kind = { domain: AF_INET, type: SOCK_STREAM };
+  const listener = await ring.cmd(op.socket(kind));
+  // Listening without an address lets the kernel choose a port; Linux has
+  // io_uring operations for it since 6.11 only.
+  const rc = syscall("listen", listener, 1);
+  if (rc < 0) throw new UringError("listen", listener, -rc);
+  const name = socketName(listener, "getsockname");
+  if (typeof name === "number") {
+    throw new UringError("getsockname", listener, -name);
+  }
+  const address = decodeSockaddr(name);
+  const port = "port" in address ? address.port : 0;
+  const client = await ring.cmd(op.socket(kind));
+  const [, server] = await Promise.all([
+    ring.cmd(op.connect(client, { hostname: "127.0.0.1", port })),
+    ring.cmd(op.accept(listener)),
+  ]);
+  await ring.cmd(op.close(listener));
+  return [client, server];
+}
+
+function unixPair(): [number, number] {
+  const { view, at } = scratch();
+  const rc = syscall("socketpair", AF_UNIX, SOCK_STREAM, 0, at);
+  if (rc < 0) throw new UringError("socketpair", -1, -rc);
+  return [view.getInt32(0, true), view.getInt32(4, true)];
+}

@@ -1,0 +1,320 @@
+/**
+ * What a SCSI device says when it has not done what it was asked, or has more to
+ * tell than that it did.
+ *
+ * @module
+ */
+
+import {
+  checkBytes,
+  checkInteger,
+  checkObject,
+  checkString,
+  checkU32,
+  checkU8,
+} from "../../ring/check.ts";
+import { viewOf } from "../../ring/intrinsics.ts";
+import { hex, hostStatusName, senseKeyName } from "./names.ts";
+import { senseText, statusName } from "./names.ts";
+
+/** Statuses, of the many that there are, which this library tells apart. */
+const GOOD = 0x00;
+const CHECK_CONDITION = 0x02;
+const CONDITION_MET = 0x04;
+const BUSY = 0x08;
+const RESERVATION_CONFLICT = 0x18;
+const TASK_SET_FULL = 0x28;
+/** Host statuses, as the kernel calls them. */
+const DID_OK = 0;
+const DID_NO_CONNECT = 1;
+const DID_TIME_OUT = 3;
+/** Sense keys. */
+const NO_SENSE = 0;
+const RECOVERED_ERROR = 1;
+const NOT_READY = 2;
+const ILLEGAL_REQUEST = 5;
+const UNIT_ATTENTION = 6;
+
+/** The place of what an `Illegal Request` was about. */
+export interface SenseField {
+  /** Where it is: in the CDB, or in the data that went out with it. */
+  readonly in: "cdb" | "data";
+  /** The byte at fault, or the first of them. */
+  readonly byte: number;
+  /** The bit at fault, the highest of them; `undefined`: the whole byte. */
+  readonly bit: number | undefined;
+}
+
+/** Sense data: what a device has to say about a command. */
+export interface ScsiSense {
+  /** What kind of thing it is, from 0 to 15: 3 is a medium error. */
+  readonly key: number;
+  /** The key by name, such as `"Medium Error"`. */
+  readonly keyName: string;
+  /** Additional sense code, such as 0x11. */
+  readonly asc: number;
+  /** Its qualifier. */
+  readonly ascq: number;
+  /** What the two mean, such as `"Unrecovered read error"`; may be empty. */
+  readonly text: string;
+  /** It is about an earlier command, and the one that told it has not run. */
+  readonly deferred: boolean;
+  /** What the command defines; of a medium error, the LBA of the block. */
+  readonly information: bigint | undefined;
+  /** The field that an `Illegal Request` was about. */
+  readonly field: SenseField | undefined;
+  /** How much is done of what keeps a device from being ready, from 0 to 1. */
+  readonly progress: number | undefined;
+  /** All of it, as it came. */
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * Reads sense data of either format, fixed or of descriptors; `null` for what is
+ * neither. {@linkcode ScsiError} has it read already: this is for the answer to
+ * a REQUEST SENSE.
+ *
+ * @example
+ * ```ts
+ * import { decodeSense } from "@uring/cmd/scsi";
+ *
+ * const bytes = new Uint8Array(18);
+ * bytes.set([0x70, 0, 3, 0, 0, 0, 0, 10], 0); // Fixed format, sense key 3.
+ * bytes.set([0x11, 0], 12);
+ * console.log(decodeSense(bytes)?.text); // Unrecovered read error
+ * ```
+ */
+export function decodeSense(bytes: Uint8Array): ScsiSense | null {
+  return decode(viewOf(checkBytes("bytes", bytes)));
+}
+
+function decode(bytes: Uint8Array): ScsiSense | null {
+  const code = bytes[0] & 0x7f;
+  if (!(code >= 0x70 && code <= 0x73)) return null;
+  // Byte 7 says where it ends. What is not there, of what could be, is zeros.
+  const end = Math.min(bytes.length, 8 + (bytes[7] ?? 0));
+  const whole = new Uint8Array(8 + 255);
+  whole.set(bytes.subarray(0, end));
+  const view = new DataView(whole.buffer);
+  const parts = code >= 0x72 ? descriptors(view, end) : fixed(view);
+  const { key, asc, ascq, information, specific } = parts;
+  const [flags, high, low] = specific;
+  const valid = (flags & 0x80) !== 0;
+  const number = high << 8 | low;
+  return {
+    key,
+    keyName: senseKeyName(key),
+    asc,
+    ascq,
+    text: senseText(asc, ascq),
+    deferred: (code & 1) === 1,
+    information,
+    field: valid && key === ILLEGAL_REQUEST
+      ? {
+        in: flags & 0x40 ? "cdb" : "data",
+        byte: number,
+        bit: flags & 0x08 ? flags & 0x07 : undefined,
+      }
+      : undefined,
+    progress: valid && (key === NOT_READY || key === NO_SENSE)
+      ? number / 0x1_0000
+      : undefined,
+    bytes,
+  };
+}
+
+/** The parts of sense data that both formats have. */
+interface Parts {
+  readonly key: number;
+  readonly asc: number;
+  readonly ascq: number;
+  information: bigint | undefined;
+  /** Three bytes which mean what the key says. */
+  specific: readonly number[];
+}
+
+function fixed(view: DataView): Parts {
+  const valid = view.getUint8(0) & 0x80;
+  return {
+    key: view.getUint8(2) & 0x0f,
+    asc: view.getUint8(12),
+    ascq: view.getUint8(13),
+    information: valid ? BigInt(view.getUint32(3)) : undefined,
+    specific: [view.getUint8(15), view.getUint8(16), view.getUint8(17)],
+  };
+}
+
+function descriptors(view: DataView, end: number): Parts {
+  const parts: Parts = {
+    key: view.getUint8(1) & 0x0f,
+    asc: view.getUint8(2),
+    ascq: view.getUint8(3),
+    information: undefined,
+    specific: [0, 0, 0],
+  };
+  // Each has a type, and the number of bytes that follow.
+  for (let at = 8; at + 2 <= end; at += 2 + view.getUint8(at + 1)) {
+    const type = view.getUint8(at);
+    if (type === 0x00 && at + 12 <= end && view.getUint8(at + 2) & 0x80) {
+      parts.information = view.getBigUint64(at + 4);
+    } else if (type === 0x02 && at + 8 <= end) {
+      parts.specific = [4, 5, 6].map((i) => view.getUint8(at + i));
+    }
+  }
+  return parts;
+}
+
+/** How a command ended, as the CQE and the sense buffer say it. */
+export interface ScsiOutcome {
+  /** SCSI status, of the device. */
+  readonly status: number;
+  /** Host status, of the kernel's driver for what the device is behind. */
+  readonly hostStatus: number;
+  /** Bytes that were to be transferred and were not. */
+  readonly residual: number;
+  /** What the device told; `null` when it told nothing. */
+  readonly sense: ScsiSense | null;
+}
+
+/** `true` for a command that has done what it was asked. */
+export function succeeded({ status, hostStatus, sense }: ScsiOutcome): boolean {
+  if (hostStatus !== DID_OK) return false;
+  if (status === GOOD || status === CONDITION_MET) return true;
+  // With these two keys a device has done what it was asked, unless it speaks of
+  // an earlier command: it has not run the later one then.
+  return status === CHECK_CONDITION && sense !== null && !sense.deferred &&
+    (sense.key === NO_SENSE || sense.key === RECOVERED_ERROR);
+}
+
+/**
+ * A SCSI device, or the way to it, failed a command. It is the device's own word
+ * and no errno: what the kernel refuses is a `UringError`.
+ *
+ * @example
+ * ```ts ignore
+ * import { read, ScsiError } from "@uring/cmd/scsi";
+ *
+ * try {
+ *   await ring.cmd(read(fd, data, { lba: 4660, blockSize: 512 }));
+ * } catch (error) {
+ *   if (!(error instanceof ScsiError)) throw error;
+ *   console.log(error.senseKeyName, error.text); // Medium Error Unrecovered ...
+ *   console.log(error.sense?.information); // 4660n, the block that is bad
+ * }
+ * ```
+ */
+export class ScsiError extends Error {
+  /** `"ScsiError"`. */
+  override readonly name = "ScsiError";
+  /** SCSI status, such as 2; 0 when the command did not come to have one. */
+  readonly status: number;
+  /** The status by name, such as `"CHECK CONDITION"`. */
+  readonly statusName: string;
+  /** What the kernel's host driver says; 0 when it has nothing to complain of. */
+  readonly hostStatus: number;
+  /** The host status by name, such as `"DID_TIME_OUT"`. */
+  readonly hostStatusName: string;
+  /** Sense key, such as 3; `undefined` without sense data. */
+  readonly senseKey: number | undefined;
+  /** The key by name, such as `"Medium Error"`. */
+  readonly senseKeyName: string | undefined;
+  /** Additional sense code, such as 0x11. */
+  readonly asc: number | undefined;
+  /** Its qualifier. */
+  readonly ascq: number | undefined;
+  /** What the two mean, such as `"Unrecovered read error"`; may be empty. */
+  readonly text: string | undefined;
+  /** All that the device told; `null` when it told nothing. */
+  readonly sense: ScsiSense | null;
+  /** Bytes that were to be transferred, and were not, as the driver counts. */
+  readonly residual: number;
+  /** What was asked for, such as `"SCSI READ(10)"`. */
+  readonly op: string;
+  /** The descriptor it was asked of. */
+  readonly fd: number;
+
+  /** Makes the error of an outcome that is no success. */
+  constructor(op: string, fd: number, outcome: ScsiOutcome) {
+    const { status, hostStatus, sense, residual } = checkObject(
+      "outcome",
+      outcome,
+    );
+    checkString("op", op);
+    checkInteger("fd", fd, -0x8000_0000, 0x7fff_ffff);
+    checkU8("status", status);
+    checkU8("hostStatus", hostStatus);
+    checkU32("residual", residual);
+    if (sense !== null) {
+      checkU8("sense.key", checkObject("sense", sense).key);
+      checkU8("sense.asc", sense.asc);
+      checkU8("sense.ascq", sense.ascq);
+    }
+    super(
+      `${op} on fd ${fd}: ${explain({ status, hostStatus, sense, residual })}`,
+    );
+    this.status = status;
+    this.statusName = statusName(status);
+    this.hostStatus = hostStatus;
+    this.hostStatusName = hostStatusName(hostStatus);
+    this.senseKey = sense?.key;
+    this.senseKeyName = sense?.keyName;
+    this.asc = sense?.asc;
+    this.ascq = sense?.ascq;
+    this.text = sense?.text;
+    this.sense = sense;
+    this.residual = residual;
+    this.op = op;
+    this.fd = fd;
+  }
+}
+
+function explain({ status, hostStatus, sense }: ScsiOutcome): string {
+  const said: string[] = [];
+  if (hostStatus !== DID_OK) said.push(hostStatusName(hostStatus));
+  if (status !== GOOD) said.push(statusName(status));
+  if (sense !== null) said.push(...senseWords(sense));
+  else if (status === CHECK_CONDITION) said.push("but no sense data");
+  const advice = HOST_ADVICE.get(hostStatus) ?? STATUS_ADVICE.get(status) ??
+    KEY_ADVICE.get(sense?.key ?? NO_SENSE);
+  return said.join(", ") + (advice ? `. ${advice}` : "");
+}
+
+/** Sense data in words, each a part of the sentence. */
+function senseWords(sense: ScsiSense): string[] {
+  const { key, keyName, asc, ascq, text, information, field, progress } = sense;
+  const words = [`${keyName} (${key})`];
+  if (sense.deferred) words[0] += " of an earlier command";
+  words.push(`${text || "additional sense"} (${hex(asc)}/${hex(ascq)})`);
+  if (information !== undefined) words.push(`information ${information}`);
+  if (field !== undefined) {
+    const bit = field.bit === undefined ? "" : ` bit ${field.bit} of`;
+    const place = field.in === "cdb" ? "the CDB" : "the data";
+    words.push(`at${bit} byte ${field.byte} of ${place}`);
+  }
+  if (progress !== undefined) {
+    words.push(`${Math.floor(progress * 100)} % done`);
+  }
+  return words;
+}
+
+const HOST_ADVICE = new Map([
+  [DID_NO_CONNECT, "The device is gone, or was taken offline."],
+  [
+    DID_TIME_OUT,
+    "The device did not answer in time, and the kernel aborted the command: " +
+    "timeoutMs gives it longer.",
+  ],
+]);
+
+const STATUS_ADVICE = new Map([
+  [BUSY, "The device cannot take the command now: send it again later."],
+  [TASK_SET_FULL, "The device has enough commands: send it again later."],
+  [RESERVATION_CONFLICT, "Another host has reserved the device."],
+]);
+
+const KEY_ADVICE = new Map([
+  [
+    UNIT_ATTENTION,
+    "The device tells this once, and has not run the command: send it again.",
+  ],
+]);

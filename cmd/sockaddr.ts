@@ -1,0 +1,146 @@
+/** Socket addresses as the kernel has them. */
+
+import { AF_INET, AF_INET6, AF_UNIX, sockaddr_in } from "../sys/uapi/socket.ts";
+import { sockaddr_in6, sockaddr_un } from "../sys/uapi/socket.ts";
+import { sizeof } from "../sys/struct.ts";
+import { checkInteger } from "../ring/check.ts";
+
+/** An address of an internet socket. `Deno.NetAddr` is one. */
+export interface IpAddress {
+  /** IPv4 or IPv6 in numbers: names are not looked up. */
+  hostname: string;
+  /** 0 to 65535. */
+  port: number;
+}
+
+/** An address of a Unix socket. `Deno.UnixAddr` is one. */
+export interface UnixAddress {
+  /** A path; one that starts with `"\0"` is abstract; `null`: unnamed. */
+  path: string | null;
+}
+
+/** Where a socket is. */
+export type SocketAddress = IpAddress | UnixAddress;
+
+/** The `struct sockaddr` of an address. */
+export function encodeSockaddr(address: SocketAddress): Uint8Array {
+  if ("path" in address) {
+    const name = checkString("path", address.path ?? "");
+    if (name.includes("\0") && !name.startsWith("\0")) {
+      throw new TypeError(
+        "path has a zero byte in it, which only the name of an abstract " +
+          "Unix socket may have",
+      );
+    }
+    const path = new TextEncoder().encode(name);
+    if (path.length > 107) {
+      throw new RangeError(
+        `a path of a Unix socket has at most 107 bytes, not ${path.length}`,
+      );
+    }
+    // An abstract name ends where the address ends, a path with a zero.
+    const zero = path.length > 0 && path[0] !== 0 ? 1 : 0;
+    const { view, bytes } = make(2 + path.length + zero);
+    sockaddr_un.sun_family.set(view, 0, AF_UNIX);
+    bytes.set(path, sockaddr_un.sun_path.offset);
+    return bytes;
+  }
+  const port = checkInteger("port", address.port, 0, 65535);
+  const network = Uint8Array.of(port >> 8, port & 0xff);
+  const hostname = checkString("hostname", address.hostname);
+  const v4 = parseIpv4(hostname);
+  if (v4 !== null) {
+    const { view, bytes } = make(sizeof(sockaddr_in));
+    sockaddr_in.sin_family.set(view, 0, AF_INET);
+    sockaddr_in.sin_port.set(view, 0, network);
+    sockaddr_in.sin_addr.set(view, 0, v4);
+    return bytes;
+  }
+  const { view, bytes } = make(sizeof(sockaddr_in6));
+  sockaddr_in6.sin6_family.set(view, 0, AF_INET6);
+  sockaddr_in6.sin6_port.set(view, 0, network);
+  sockaddr_in6.sin6_addr.set(view, 0, parseIpv6(hostname));
+  return bytes;
+}
+
+/** The address in a `struct sockaddr` of `bytes.length` bytes. */
+export function decodeSockaddr(bytes: Uint8Array): SocketAddress {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const family = bytes.length >= 2 ? sockaddr_un.sun_family.get(view, 0) : -1;
+  switch (family) {
+    case AF_UNIX: {
+      const path = bytes.subarray(sockaddr_un.sun_path.offset);
+      if (path.length === 0) return { path: null };
+      const end = path[0] === 0 ? -1 : path.indexOf(0);
+      const name = end < 0 ? path : path.subarray(0, end);
+      // A path may start with what elsewhere is a byte order mark.
+      const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+      return { path: decoder.decode(name.slice()) };
+    }
+    case AF_INET: {
+      checkLength(bytes, sizeof(sockaddr_in));
+      const port = view.getUint16(sockaddr_in.sin_port.offset);
+      const hostname = sockaddr_in.sin_addr.get(view, 0).join(".");
+      return { hostname, port };
+    }
+    case AF_INET6: {
+      checkLength(bytes, sizeof(sockaddr_in6));
+      const port = view.getUint16(sockaddr_in6.sin6_port.offset);
+      const at = sockaddr_in6.sin6_addr.offset;
+      const groups = Array.from(
+        { length: 8 },
+        (_, i) => view.getUint16(at + 2 * i).toString(16),
+      );
+      // A URL writes an IPv6 address in its canonical, short form.
+      const { hostname } = new URL(`http://[${groups.join(":")}]`);
+      return { hostname: hostname.slice(1, -1), port };
+    }
+    default:
+      throw new TypeError(`sockets of family ${family} have no address here`);
+  }
+}
+
+function checkString(name: string, value: string): string {
+  if (typeof value === "string") return value;
+  throw new TypeError(`${name} must be a string, not ${typeof value}`);
+}
+
+function checkLength({ length }: Uint8Array, least: number): void {
+  if (length >= least) return;
+  throw new TypeError(`the address has ${least} bytes, and ${length} are here`);
+}
+
+function make(byteLength: number): { view: DataView; bytes: Uint8Array } {
+  const bytes = new Uint8Array(byteLength);
+  return { view: new DataView(bytes.buffer), bytes };
+}
+
+function parseIpv4(text: string): Uint8Array | null {
+  const parts = text.split(".");
+  // A leading zero is refused: to some it means an octal number.
+  const valid = parts.length === 4 &&
+    parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && +part <= 255);
+  return valid ? Uint8Array.from(parts, Number) : null;
+}
+
+function parseIpv6(text: string): Uint8Array {
+  const refused = new TypeError(
+    `hostname must be an IP address in numbers, not ${JSON.stringify(text)}`,
+  );
+  let short: string;
+  try {
+    // A URL checks the address, and turns an IPv4 tail into groups. It must
+    // not see what would end the address, or what it passes over.
+    if (!/^[\da-f:.]*:[\da-f:.]*$/i.test(text)) throw refused;
+    short = new URL(`http://[${text}]`).hostname.slice(1, -1);
+  } catch {
+    throw refused;
+  }
+  const [head, tail] = short.split("::").map((half) =>
+    half === "" ? [] : half.split(":")
+  );
+  const rest = tail ?? [];
+  const zeros = new Array(8 - head.length - rest.length).fill("0");
+  const groups = [...head, ...zeros, ...rest].map((part) => parseInt(part, 16));
+  return Uint8Array.from(groups.flatMap((group) => [group >> 8, group & 0xff]));
+}

@@ -1,0 +1,302 @@
+import {
+  IORING_OP_NOP,
+  IORING_OP_NOP128,
+  IORING_OP_URING_CMD128,
+  IORING_SQ_CQ_OVERFLOW,
+  IORING_SQ_NEED_WAKEUP,
+  IORING_SQ_TASKRUN,
+  IOSQE_CQE_SKIP_SUCCESS,
+  IOSQE_IO_HARDLINK,
+  IOSQE_IO_LINK,
+} from "../../sys/uapi/io_uring.ts";
+
+/** Where a submission queue is, in 32-bit words of its mappings. */
+export interface SubmissionLayout {
+  /** The mapping with the words that kernel and program share. */
+  readonly ring: Int32Array;
+  /** The SQEs. */
+  readonly sqes: Int32Array;
+  /** Index of the head, which the kernel moves. */
+  readonly head: number;
+  /** Index of the tail, which the program moves. */
+  readonly tail: number;
+  /** Index of the flags, which the kernel sets. */
+  readonly flags: number;
+  /** Index of the array of SQE numbers; -1 with IORING_SETUP_NO_SQARRAY. */
+  readonly array: number;
+  /** SQEs in the ring: a power of two. */
+  readonly entries: number;
+  /** 16 words in an SQE, or 32 with IORING_SETUP_SQE128. */
+  readonly sqeWords: 16 | 32;
+  /** `true` where SQEs of both sizes may stand in the ring. */
+  readonly mixed: boolean;
+  /** `true` where the kernel may read an SQE again after io_uring_enter(). */
+  readonly hold: boolean;
+}
+
+/** Flags of an SQE that link the next one to it, in its first word. */
+const LINKED = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8;
+
+/**
+ * The submission queue: which SQE is next, and how the kernel is told.
+ *
+ * The program owns the SQEs from the kernel's head to its own tail. Filling one
+ * takes plain stores; only the tail that publishes them is atomic.
+ */
+export class SubmissionQueue {
+  /** The SQEs as 32-bit words. */
+  readonly words: Int32Array;
+  /** The SQEs as bytes. */
+  readonly view: DataView;
+  /** The SQEs as doubles, to zero two words with one store. */
+  readonly #doubles: Float64Array;
+  /** SQEs in the ring. */
+  readonly entries: number = 0;
+  /** Words in an SQE: 16 or 32. */
+  readonly sqeWords: 16 | 32 = 16;
+  /** `true` where an SQE of either size may be queued, and none is held. */
+  readonly mixed: boolean;
+  /** `true` where an SQE stays taken until {@linkcode release}. */
+  readonly hold: boolean;
+
+  readonly #ring: Int32Array;
+  readonly #head: number = 0;
+  readonly #tail: number = 0;
+  readonly #flags: number = 0;
+  readonly #array: number = 0;
+  /** Whether the next SQE is not just the one after the last. */
+  readonly #special: boolean;
+  readonly #mask: number = 0;
+  /** How far the number of an SQE is shifted to be the index of its words. */
+  readonly #shift: number = 4;
+  /** The tail of what is filled, ahead of the published one. */
+  #next = 0;
+  /** The tail that the kernel was shown last. */
+  #published = 0;
+  /** The kernel's head when it was last known: it can only have moved on. */
+  #seen = 0;
+  /** What the last publish() returned, until the kernel has taken it all. */
+  #offered = -1;
+  /** Tail at the first SQE of the chain that the next one would belong to. */
+  #chain = 0;
+  /** Word index of the SQE before the next one; -1 when that was published. */
+  #last = -1;
+  /** SQEs that are free, where they are held: the last is taken first. */
+  readonly #free: number[] = [];
+
+  /** Takes over a queue that the kernel has laid out. */
+  constructor(layout: SubmissionLayout) {
+    this.words = layout.sqes;
+    const { buffer, byteOffset, byteLength } = layout.sqes;
+    this.view = new DataView(buffer, byteOffset, byteLength);
+    this.#doubles = new Float64Array(buffer, byteOffset, byteLength >> 3);
+    this.entries = layout.entries;
+    this.sqeWords = layout.sqeWords;
+    this.mixed = layout.mixed && !layout.hold;
+    this.hold = layout.hold;
+    this.#special = this.mixed || this.hold;
+    this.#ring = layout.ring;
+    this.#head = layout.head;
+    this.#tail = layout.tail;
+    this.#flags = layout.flags;
+    this.#array = layout.array;
+    this.#mask = layout.entries - 1;
+    this.#shift = layout.sqeWords === 32 ? 5 : 4;
+    this.#next = layout.ring[layout.tail];
+    this.#seen = layout.ring[layout.head];
+    // The array is an indirection that only `hold` has a use for. Otherwise
+    // SQE i always stands at place i, and the array is filled once.
+    for (let i = 0; i < layout.entries; i++) {
+      if (layout.hold) this.#free.push(layout.entries - 1 - i);
+      else if (layout.array >= 0) layout.ring[layout.array + i] = i;
+    }
+  }
+
+  /**
+   * The next free SQE as an index into {@linkcode words}, or -1 when the queue
+   * is full. It is not zeroed: every word of it has to be set.
+   *
+   * `wide` asks for a 128-byte SQE in a mixed ring. It takes two places, which
+   * may not straddle the end of the ring: a no-op that posts no CQE fills the
+   * place where that would happen. Between two SQEs of a chain it would end the
+   * chain: it goes before the chain instead, and those that were filled since
+   * the last {@linkcode publish} move up by one place.
+   *
+   * Matches io_uring_get_sqe() and io_uring_get_sqe128() in liburing.
+   */
+  next(wide = false): number {
+    if (this.#special) return this.#nextSpecial(wide);
+    const next = this.#next;
+    if ((next - this.#seen | 0) >= this.entries && !this.has(1)) return -1;
+    this.#next = next + 1 | 0;
+    return (next & this.#mask) << this.#shift;
+  }
+
+  #nextSpecial(wide: boolean): number {
+    return this.hold ? this.#nextHeld() : this.#nextMixed(wide);
+  }
+
+  /**
+   * Zeroes the 64 bytes of an SQE, by its word index. With what a command sets
+   * afterwards it is fewer stores than setting each word.
+   */
+  zero(word: number): void {
+    const doubles = this.#doubles;
+    const at = word >> 1;
+    doubles[at] = 0;
+    doubles[at + 1] = 0;
+    doubles[at + 2] = 0;
+    doubles[at + 3] = 0;
+    doubles[at + 4] = 0;
+    doubles[at + 5] = 0;
+    doubles[at + 6] = 0;
+    doubles[at + 7] = 0;
+  }
+
+  #nextMixed(wide: boolean): number {
+    const fill = wide && (this.#next & this.#mask) === this.#mask;
+    const places = (wide ? 2 : 1) + (fill ? 1 : 0);
+    if (!this.has(places)) return -1;
+    const linked = this.#last >= 0 && (this.words[this.#last] & LINKED) !== 0;
+    if (!linked) this.#chain = this.#next;
+    if (fill) this.#pad((this.#chain & this.#mask) * 16);
+    this.#next = this.#next + places | 0;
+    this.#last = (this.#next - (wide ? 2 : 1) & this.#mask) * 16;
+    this.words[this.#last] = 0; // Links nothing, until the caller says so.
+    return this.#last;
+  }
+
+  #nextHeld(): number {
+    if (!this.has(1)) return -1;
+    const sqe = this.#free.pop()!;
+    this.#ring[this.#array + (this.#next & this.#mask)] = sqe;
+    this.#next = this.#next + 1 | 0;
+    return sqe * this.sqeWords;
+  }
+
+  /**
+   * `true` when `count` places are free. The kernel's head is read only when
+   * the last reading of it is not enough.
+   */
+  has(count: number): boolean {
+    if (this.hold && this.#free.length < count) return false;
+    const { entries } = this;
+    if ((this.#next - this.#seen | 0) + count <= entries) return true;
+    this.#seen = Atomics.load(this.#ring, this.#head);
+    return (this.#next - this.#seen | 0) + count <= entries;
+  }
+
+  /** Gives back an SQE of a queue that holds them, by its word index. */
+  release(word: number): void {
+    this.#free.push(word / this.sqeWords);
+  }
+
+  /** Puts a no-op at `word`; what is there, up to the last place, moves up. */
+  #pad(word: number): void {
+    this.words.copyWithin(word + 16, word, this.#mask * 16);
+    this.words.fill(0, word, word + 16);
+    this.words[word] = IORING_OP_NOP | IOSQE_CQE_SKIP_SUCCESS << 8;
+  }
+
+  /**
+   * Free SQEs: places, of which a 128-byte SQE in a mixed ring takes two.
+   *
+   * Matches io_uring_sq_space_left() in liburing.
+   */
+  get space(): number {
+    const used = this.#next - Atomics.load(this.#ring, this.#head) | 0;
+    const left = this.entries - used;
+    return this.hold ? Math.min(left, this.#free.length) : left;
+  }
+
+  /**
+   * Shows the kernel what was filled, and returns how much of it the kernel has
+   * not taken yet: what io_uring_enter() is to submit. It counts from the
+   * kernel's head, so that after a short submit the rest is submitted once.
+   *
+   * Matches io_uring_flush_sq() in liburing.
+   *
+   * @throws {TypeError} when the memory of the SQEs was detached: what was
+   * stored to it since went nowhere, and the kernel would run what was there.
+   */
+  publish(): number {
+    if (this.words.length === 0) {
+      throw new TypeError("the memory of the SQEs was detached");
+    }
+    // The store releases: the plain stores to the SQEs are seen before it.
+    Atomics.store(this.#ring, this.#tail, this.#next);
+    this.#last = -1;
+    if (this.#offered !== 0) this.#seen = Atomics.load(this.#ring, this.#head);
+    this.#published = this.#next;
+    this.#offered = this.#next - this.#seen | 0;
+    return this.#offered;
+  }
+
+  /**
+   * io_uring_enter() has answered that it took `count` SQEs. When that is all
+   * that was published, its head need not be read to know where it is.
+   */
+  taken(count: number): void {
+    if (count !== this.#offered) return;
+    this.#seen = this.#published;
+    this.#offered = 0;
+  }
+
+  /**
+   * After a short submit: the SQEs of a chain of which the kernel has taken the
+   * beginning alone. It ends a chain where a submission ends, so that the rest
+   * would run as if nothing were before it: they are made no-ops. Returns the
+   * indices of their first words, with `user_data` as it was.
+   */
+  cutOff(): number[] {
+    const { words } = this;
+    const head = Atomics.load(this.#ring, this.#head);
+    const cut: number[] = [];
+    let linked = false;
+    for (
+      let at = this.#published - this.#offered | 0;
+      at !== this.#published;
+    ) {
+      const taken = (at - head | 0) < 0;
+      if (!taken && !linked) break;
+      const word = this.#wordOf(at);
+      linked = (words[word] & LINKED) !== 0;
+      const large = this.mixed &&
+        (words[word] & 0xff) === IORING_OP_URING_CMD128;
+      if (!taken) {
+        const link = linked ? IOSQE_IO_LINK << 8 : 0;
+        words[word] = (large ? IORING_OP_NOP128 : IORING_OP_NOP) | link;
+        words.fill(0, word + 1, word + 8);
+        words.fill(0, word + 10, word + 16);
+        cut.push(word);
+      }
+      at = at + (large ? 2 : 1) | 0;
+    }
+    return cut;
+  }
+
+  /** Index of the first word of the SQE at a place. */
+  #wordOf(at: number): number {
+    const place = at & this.#mask;
+    const sqe = this.hold ? this.#ring[this.#array + place] : place;
+    return sqe << this.#shift;
+  }
+
+  /** `true` when the kernel's submission thread sleeps and has to be woken. */
+  get needsWakeup(): boolean {
+    return (Atomics.load(this.#ring, this.#flags) & IORING_SQ_NEED_WAKEUP) !==
+      0;
+  }
+
+  /** `true` when io_uring_enter() would post completions that wait for it. */
+  get needsEnter(): boolean {
+    const waiting = IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN;
+    return (Atomics.load(this.#ring, this.#flags) & waiting) !== 0;
+  }
+
+  /** `true` when the kernel keeps completions that the CQ had no room for. */
+  get overflowed(): boolean {
+    return (Atomics.load(this.#ring, this.#flags) & IORING_SQ_CQ_OVERFLOW) !==
+      0;
+  }
+}

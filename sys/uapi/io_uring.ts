@@ -1,0 +1,461 @@
+// <linux/io_uring.h>, Linux 7.2.
+
+import { bytes, s32, struct, u16, u32, u64, u8 } from "../struct.ts";
+
+/** What one submission asks for. The second half exists with SQE128 only. */
+export const io_uring_sqe = struct(64, {
+  opcode: u8(0),
+  flags: u8(1),
+  ioprio: u16(2),
+  fd: s32(4),
+  off: u64(8),
+  addr2: u64(8),
+  cmd_op: u32(8),
+  __pad1: u32(12),
+  addr: u64(16),
+  splice_off_in: u64(16),
+  level: u32(16),
+  optname: u32(20),
+  len: u32(24),
+  rw_flags: u32(28),
+  fsync_flags: u32(28),
+  poll_events: u16(28),
+  poll32_events: u32(28),
+  sync_range_flags: u32(28),
+  msg_flags: u32(28),
+  timeout_flags: u32(28),
+  accept_flags: u32(28),
+  cancel_flags: u32(28),
+  open_flags: u32(28),
+  statx_flags: u32(28),
+  fadvise_advice: u32(28),
+  splice_flags: u32(28),
+  rename_flags: u32(28),
+  unlink_flags: u32(28),
+  hardlink_flags: u32(28),
+  xattr_flags: u32(28),
+  msg_ring_flags: u32(28),
+  uring_cmd_flags: u32(28),
+  waitid_flags: u32(28),
+  futex_flags: u32(28),
+  install_fd_flags: u32(28),
+  nop_flags: u32(28),
+  pipe_flags: u32(28),
+  user_data: u64(32),
+  buf_index: u16(40),
+  buf_group: u16(40),
+  personality: u16(42),
+  splice_fd_in: s32(44),
+  file_index: u32(44),
+  zcrx_ifq_idx: u32(44),
+  optlen: u32(44),
+  addr_len: u16(44),
+  __pad3: bytes(46, 2),
+  write_stream: u8(44),
+  __pad4: bytes(45, 3),
+  addr3: u64(48),
+  __pad2: bytes(56, 8),
+  attr_ptr: u64(48),
+  attr_type_mask: u64(56),
+  optval: u64(48),
+  cmd: bytes(48, 0),
+});
+
+export const IORING_FILE_INDEX_ALLOC = 0xffffffff;
+
+/** `fd` is a place in the table of files. Linux 5.1. */
+export const IOSQE_FIXED_FILE = 1 << 0;
+/** Start when all before it have completed. Linux 5.2. */
+export const IOSQE_IO_DRAIN = 1 << 1;
+/** The next SQE starts when this one has succeeded. Linux 5.3. */
+export const IOSQE_IO_LINK = 1 << 2;
+/** As IOSQE_IO_LINK, also when it fails. Linux 5.5. */
+export const IOSQE_IO_HARDLINK = 1 << 3;
+/** Run on a worker at once. Linux 5.6. */
+export const IOSQE_ASYNC = 1 << 4;
+export const IOSQE_BUFFER_SELECT = 1 << 5;
+/** Post no completion on success. Linux 5.17. */
+export const IOSQE_CQE_SKIP_SUCCESS = 1 << 6;
+
+/** Poll devices for completions. Linux 5.1. */
+export const IORING_SETUP_IOPOLL = 1 << 0;
+/** A kernel thread submits. Linux 5.1. */
+export const IORING_SETUP_SQPOLL = 1 << 1;
+/** Bind the submission thread to a processor. Linux 5.1. */
+export const IORING_SETUP_SQ_AFF = 1 << 2;
+export const IORING_SETUP_CQSIZE = 1 << 3;
+/** Make the queues smaller rather than refuse. Linux 5.6. */
+export const IORING_SETUP_CLAMP = 1 << 4;
+export const IORING_SETUP_ATTACH_WQ = 1 << 5;
+/** Start disabled. Linux 5.10. */
+export const IORING_SETUP_R_DISABLED = 1 << 6;
+/** Go on submitting behind a bad SQE. Linux 5.18. */
+export const IORING_SETUP_SUBMIT_ALL = 1 << 7;
+/** Do not interrupt the program to complete. Linux 5.19. */
+export const IORING_SETUP_COOP_TASKRUN = 1 << 8;
+/** Say when completions wait to be asked for. Linux 5.19. */
+export const IORING_SETUP_TASKRUN_FLAG = 1 << 9;
+/** SQEs are 128 bytes. Linux 5.19. */
+export const IORING_SETUP_SQE128 = 1 << 10;
+/** CQEs are 32 bytes. Linux 5.19. */
+export const IORING_SETUP_CQE32 = 1 << 11;
+/** One thread submits. Linux 6.0. */
+export const IORING_SETUP_SINGLE_ISSUER = 1 << 12;
+/** Complete only when asked to. Linux 6.1. */
+export const IORING_SETUP_DEFER_TASKRUN = 1 << 13;
+export const IORING_SETUP_NO_MMAP = 1 << 14;
+export const IORING_SETUP_REGISTERED_FD_ONLY = 1 << 15;
+/** Without the array of SQE numbers. Linux 6.6. */
+export const IORING_SETUP_NO_SQARRAY = 1 << 16;
+/** Sleep before polling. Linux 6.13. */
+export const IORING_SETUP_HYBRID_IOPOLL = 1 << 17;
+/** CQEs are 16 or 32 bytes. Linux 6.18. */
+export const IORING_SETUP_CQE_MIXED = 1 << 18;
+/** SQEs are 64 or 128 bytes. Linux 6.19. */
+export const IORING_SETUP_SQE_MIXED = 1 << 19;
+export const IORING_SETUP_SQ_REWIND = 1 << 20;
+
+/** Does nothing. Linux 5.1. */
+export const IORING_OP_NOP = 0;
+export const IORING_OP_READV = 1;
+export const IORING_OP_WRITEV = 2;
+export const IORING_OP_FSYNC = 3;
+/** Reads into a registered buffer. Linux 5.1. */
+export const IORING_OP_READ_FIXED = 4;
+/** Writes from a registered buffer. Linux 5.1. */
+export const IORING_OP_WRITE_FIXED = 5;
+/** Waits until a file is ready. Linux 5.1. */
+export const IORING_OP_POLL_ADD = 6;
+export const IORING_OP_POLL_REMOVE = 7;
+export const IORING_OP_SYNC_FILE_RANGE = 8;
+export const IORING_OP_SENDMSG = 9;
+export const IORING_OP_RECVMSG = 10;
+/** Waits for a time. Linux 5.4. */
+export const IORING_OP_TIMEOUT = 11;
+export const IORING_OP_TIMEOUT_REMOVE = 12;
+export const IORING_OP_ACCEPT = 13;
+/** Cancels commands. Linux 5.5. */
+export const IORING_OP_ASYNC_CANCEL = 14;
+export const IORING_OP_LINK_TIMEOUT = 15;
+export const IORING_OP_CONNECT = 16;
+export const IORING_OP_FALLOCATE = 17;
+export const IORING_OP_OPENAT = 18;
+export const IORING_OP_CLOSE = 19;
+export const IORING_OP_FILES_UPDATE = 20;
+export const IORING_OP_STATX = 21;
+/** read(2). Linux 5.6. */
+export const IORING_OP_READ = 22;
+/** write(2). Linux 5.6. */
+export const IORING_OP_WRITE = 23;
+export const IORING_OP_FADVISE = 24;
+export const IORING_OP_MADVISE = 25;
+export const IORING_OP_SEND = 26;
+export const IORING_OP_RECV = 27;
+export const IORING_OP_OPENAT2 = 28;
+export const IORING_OP_EPOLL_CTL = 29;
+export const IORING_OP_SPLICE = 30;
+export const IORING_OP_PROVIDE_BUFFERS = 31;
+export const IORING_OP_REMOVE_BUFFERS = 32;
+export const IORING_OP_TEE = 33;
+export const IORING_OP_SHUTDOWN = 34;
+export const IORING_OP_RENAMEAT = 35;
+export const IORING_OP_UNLINKAT = 36;
+export const IORING_OP_MKDIRAT = 37;
+export const IORING_OP_SYMLINKAT = 38;
+export const IORING_OP_LINKAT = 39;
+export const IORING_OP_MSG_RING = 40;
+export const IORING_OP_FSETXATTR = 41;
+export const IORING_OP_SETXATTR = 42;
+export const IORING_OP_FGETXATTR = 43;
+export const IORING_OP_GETXATTR = 44;
+export const IORING_OP_SOCKET = 45;
+/** A command that only the file understands. Linux 5.19. */
+export const IORING_OP_URING_CMD = 46;
+export const IORING_OP_SEND_ZC = 47;
+export const IORING_OP_SENDMSG_ZC = 48;
+export const IORING_OP_READ_MULTISHOT = 49;
+export const IORING_OP_WAITID = 50;
+export const IORING_OP_FUTEX_WAIT = 51;
+export const IORING_OP_FUTEX_WAKE = 52;
+export const IORING_OP_FUTEX_WAITV = 53;
+export const IORING_OP_FIXED_FD_INSTALL = 54;
+export const IORING_OP_FTRUNCATE = 55;
+export const IORING_OP_BIND = 56;
+export const IORING_OP_LISTEN = 57;
+export const IORING_OP_RECV_ZC = 58;
+export const IORING_OP_EPOLL_WAIT = 59;
+export const IORING_OP_READV_FIXED = 60;
+export const IORING_OP_WRITEV_FIXED = 61;
+export const IORING_OP_PIPE = 62;
+export const IORING_OP_NOP128 = 63;
+/** The same with an SQE of 128 bytes in a mixed ring. Linux 6.19. */
+export const IORING_OP_URING_CMD128 = 64;
+
+/** Use the registered buffer `buf_index`. Linux 6.1. */
+export const IORING_URING_CMD_FIXED = 1 << 0;
+/** Complete many times, into provided buffers. Linux 6.18. */
+export const IORING_URING_CMD_MULTISHOT = 1 << 1;
+export const IORING_URING_CMD_MASK = 3;
+
+export const IORING_FSYNC_DATASYNC = 1 << 0;
+export const IORING_TIMEOUT_ABS = 1 << 0;
+export const IORING_TIMEOUT_UPDATE = 1 << 1;
+export const IORING_TIMEOUT_BOOTTIME = 1 << 2;
+export const IORING_TIMEOUT_REALTIME = 1 << 3;
+export const IORING_LINK_TIMEOUT_UPDATE = 1 << 4;
+export const IORING_TIMEOUT_ETIME_SUCCESS = 1 << 5;
+export const IORING_TIMEOUT_MULTISHOT = 1 << 6;
+export const IORING_TIMEOUT_IMMEDIATE_ARG = 1 << 7;
+export const IORING_TIMEOUT_CLOCK_MASK = 12;
+export const IORING_TIMEOUT_UPDATE_MASK = 18;
+
+export const IORING_POLL_ADD_MULTI = 1 << 0;
+export const IORING_POLL_UPDATE_EVENTS = 1 << 1;
+export const IORING_POLL_UPDATE_USER_DATA = 1 << 2;
+export const IORING_POLL_ADD_LEVEL = 1 << 3;
+
+export const IORING_ASYNC_CANCEL_ALL = 1 << 0;
+export const IORING_ASYNC_CANCEL_FD = 1 << 1;
+export const IORING_ASYNC_CANCEL_ANY = 1 << 2;
+export const IORING_ASYNC_CANCEL_FD_FIXED = 1 << 3;
+export const IORING_ASYNC_CANCEL_USERDATA = 1 << 4;
+export const IORING_ASYNC_CANCEL_OP = 1 << 5;
+
+export const IORING_RECVSEND_POLL_FIRST = 1 << 0;
+export const IORING_RECV_MULTISHOT = 1 << 1;
+export const IORING_RECVSEND_FIXED_BUF = 1 << 2;
+export const IORING_SEND_ZC_REPORT_USAGE = 1 << 3;
+export const IORING_RECVSEND_BUNDLE = 1 << 4;
+export const IORING_SEND_VECTORIZED = 1 << 5;
+
+export const IORING_NOTIF_USAGE_ZC_COPIED = 0x8000_0000;
+
+export const IORING_ACCEPT_MULTISHOT = 1 << 0;
+export const IORING_ACCEPT_DONTWAIT = 1 << 1;
+export const IORING_ACCEPT_POLL_FIRST = 1 << 2;
+
+export const IORING_NOP_INJECT_RESULT = 1 << 0;
+export const IORING_NOP_FILE = 1 << 1;
+export const IORING_NOP_FIXED_FILE = 1 << 2;
+export const IORING_NOP_FIXED_BUFFER = 1 << 3;
+export const IORING_NOP_TW = 1 << 4;
+export const IORING_NOP_CQE32 = 1 << 5;
+
+/** What one completion says. `big_cqe` exists in a 32-byte CQE only. */
+export const io_uring_cqe = struct(16, {
+  user_data: u64(0),
+  res: s32(8),
+  flags: u32(12),
+  big_cqe: bytes(16, 0),
+});
+
+/** The upper 16 bits are the id of a provided buffer. Linux 5.7. */
+export const IORING_CQE_F_BUFFER = 1 << 0;
+/** More completions of the same command follow. Linux 5.13. */
+export const IORING_CQE_F_MORE = 1 << 1;
+export const IORING_CQE_F_SOCK_NONEMPTY = 1 << 2;
+/** A notification that zero-copy memory is free again. Linux 6.0. */
+export const IORING_CQE_F_NOTIF = 1 << 3;
+export const IORING_CQE_F_BUF_MORE = 1 << 4;
+export const IORING_CQE_F_SKIP = 1 << 5;
+/** A completion of 32 bytes in a mixed ring. Linux 6.18. */
+export const IORING_CQE_F_32 = 1 << 15;
+export const IORING_CQE_BUFFER_SHIFT = 16;
+
+export const IORING_OFF_SQ_RING = 0;
+export const IORING_OFF_CQ_RING = 0x8000000;
+export const IORING_OFF_SQES = 0x10000000;
+export const IORING_OFF_PBUF_RING = 0x80000000;
+export const IORING_OFF_PBUF_SHIFT = 16;
+export const IORING_OFF_MMAP_MASK = 0xf8000000;
+
+/** Where the words of the SQ ring are in its mapping. */
+export const io_sqring_offsets = struct(40, {
+  head: u32(0),
+  tail: u32(4),
+  ring_mask: u32(8),
+  ring_entries: u32(12),
+  flags: u32(16),
+  dropped: u32(20),
+  array: u32(24),
+  resv1: u32(28),
+  user_addr: u64(32),
+});
+
+export const IORING_SQ_NEED_WAKEUP = 1 << 0;
+export const IORING_SQ_CQ_OVERFLOW = 1 << 1;
+export const IORING_SQ_TASKRUN = 1 << 2;
+
+/** Where the words of the CQ ring are in its mapping. */
+export const io_cqring_offsets = struct(40, {
+  head: u32(0),
+  tail: u32(4),
+  ring_mask: u32(8),
+  ring_entries: u32(12),
+  overflow: u32(16),
+  cqes: u32(20),
+  flags: u32(24),
+  resv1: u32(28),
+  user_addr: u64(32),
+});
+
+export const IORING_CQ_EVENTFD_DISABLED = 1 << 0;
+
+/** Wait for completions, and post those that are due. */
+export const IORING_ENTER_GETEVENTS = 1 << 0;
+/** Wake the submission thread. */
+export const IORING_ENTER_SQ_WAKEUP = 1 << 1;
+/** Wait for room in a queue with a submission thread. Linux 5.10. */
+export const IORING_ENTER_SQ_WAIT = 1 << 2;
+/** The argument is a `struct io_uring_getevents_arg`. Linux 5.11. */
+export const IORING_ENTER_EXT_ARG = 1 << 3;
+export const IORING_ENTER_REGISTERED_RING = 1 << 4;
+export const IORING_ENTER_ABS_TIMER = 1 << 5;
+export const IORING_ENTER_EXT_ARG_REG = 1 << 6;
+export const IORING_ENTER_NO_IOWAIT = 1 << 7;
+
+/** Passed to io_uring_setup() and filled in by it. */
+export const io_uring_params = struct(120, {
+  sq_entries: u32(0),
+  cq_entries: u32(4),
+  flags: u32(8),
+  sq_thread_cpu: u32(12),
+  sq_thread_idle: u32(16),
+  features: u32(20),
+  wq_fd: u32(24),
+  resv: bytes(28, 12),
+  sq_off: bytes(40, 40),
+  cq_off: bytes(80, 40),
+});
+
+export const IORING_FEAT_SINGLE_MMAP = 1 << 0;
+export const IORING_FEAT_NODROP = 1 << 1;
+export const IORING_FEAT_SUBMIT_STABLE = 1 << 2;
+export const IORING_FEAT_RW_CUR_POS = 1 << 3;
+export const IORING_FEAT_CUR_PERSONALITY = 1 << 4;
+export const IORING_FEAT_FAST_POLL = 1 << 5;
+export const IORING_FEAT_POLL_32BITS = 1 << 6;
+export const IORING_FEAT_SQPOLL_NONFIXED = 1 << 7;
+export const IORING_FEAT_EXT_ARG = 1 << 8;
+export const IORING_FEAT_NATIVE_WORKERS = 1 << 9;
+export const IORING_FEAT_RSRC_TAGS = 1 << 10;
+export const IORING_FEAT_CQE_SKIP = 1 << 11;
+export const IORING_FEAT_LINKED_FILE = 1 << 12;
+export const IORING_FEAT_REG_REG_RING = 1 << 13;
+export const IORING_FEAT_RECVSEND_BUNDLE = 1 << 14;
+export const IORING_FEAT_MIN_TIMEOUT = 1 << 15;
+export const IORING_FEAT_RW_ATTR = 1 << 16;
+export const IORING_FEAT_NO_IOWAIT = 1 << 17;
+
+export const IORING_REGISTER_BUFFERS = 0;
+export const IORING_UNREGISTER_BUFFERS = 1;
+export const IORING_REGISTER_FILES = 2;
+export const IORING_UNREGISTER_FILES = 3;
+export const IORING_REGISTER_EVENTFD = 4;
+export const IORING_UNREGISTER_EVENTFD = 5;
+export const IORING_REGISTER_FILES_UPDATE = 6;
+export const IORING_REGISTER_EVENTFD_ASYNC = 7;
+export const IORING_REGISTER_PROBE = 8;
+export const IORING_REGISTER_PERSONALITY = 9;
+export const IORING_UNREGISTER_PERSONALITY = 10;
+export const IORING_REGISTER_RESTRICTIONS = 11;
+export const IORING_REGISTER_ENABLE_RINGS = 12;
+export const IORING_REGISTER_FILES2 = 13;
+export const IORING_REGISTER_FILES_UPDATE2 = 14;
+export const IORING_REGISTER_BUFFERS2 = 15;
+export const IORING_REGISTER_BUFFERS_UPDATE = 16;
+export const IORING_REGISTER_IOWQ_AFF = 17;
+export const IORING_UNREGISTER_IOWQ_AFF = 18;
+export const IORING_REGISTER_IOWQ_MAX_WORKERS = 19;
+export const IORING_REGISTER_RING_FDS = 20;
+export const IORING_UNREGISTER_RING_FDS = 21;
+export const IORING_REGISTER_PBUF_RING = 22;
+export const IORING_UNREGISTER_PBUF_RING = 23;
+export const IORING_REGISTER_SYNC_CANCEL = 24;
+export const IORING_REGISTER_FILE_ALLOC_RANGE = 25;
+export const IORING_REGISTER_PBUF_STATUS = 26;
+export const IORING_REGISTER_NAPI = 27;
+export const IORING_UNREGISTER_NAPI = 28;
+export const IORING_REGISTER_CLOCK = 29;
+export const IORING_REGISTER_CLONE_BUFFERS = 30;
+export const IORING_REGISTER_SEND_MSG_RING = 31;
+export const IORING_REGISTER_ZCRX_IFQ = 32;
+export const IORING_REGISTER_RESIZE_RINGS = 33;
+export const IORING_REGISTER_MEM_REGION = 34;
+export const IORING_REGISTER_QUERY = 35;
+export const IORING_REGISTER_ZCRX_CTRL = 36;
+export const IORING_REGISTER_BPF_FILTER = 37;
+export const IORING_REGISTER_USE_REGISTERED_RING = 0x8000_0000;
+
+export const IORING_RSRC_REGISTER_SPARSE = 1 << 0;
+
+export const io_uring_rsrc_register = struct(32, {
+  nr: u32(0),
+  flags: u32(4),
+  resv2: u64(8),
+  data: u64(16),
+  tags: u64(24),
+});
+
+export const io_uring_rsrc_update2 = struct(32, {
+  offset: u32(0),
+  resv: u32(4),
+  data: u64(8),
+  tags: u64(16),
+  nr: u32(24),
+  resv2: u32(28),
+});
+
+export const IO_URING_OP_SUPPORTED = 1 << 0;
+
+export const io_uring_probe_op = struct(8, {
+  op: u8(0),
+  resv: u8(1),
+  flags: u16(2),
+  resv2: u32(4),
+});
+
+export const io_uring_probe = struct(16, {
+  last_op: u8(0),
+  ops_len: u8(1),
+  resv: u16(2),
+  resv2: bytes(4, 12),
+  ops: bytes(16, 0),
+});
+
+export const io_uring_restriction = struct(16, {
+  opcode: u16(0),
+  register_op: u8(2),
+  sqe_op: u8(2),
+  sqe_flags: u8(2),
+  resv: u8(3),
+  resv2: bytes(4, 12),
+});
+
+export const IORING_RESTRICTION_REGISTER_OP = 0;
+export const IORING_RESTRICTION_SQE_OP = 1;
+export const IORING_RESTRICTION_SQE_FLAGS_ALLOWED = 2;
+export const IORING_RESTRICTION_SQE_FLAGS_REQUIRED = 3;
+
+export const io_uring_getevents_arg = struct(24, {
+  sigmask: u64(0),
+  sigmask_sz: u32(8),
+  min_wait_usec: u32(12),
+  ts: u64(16),
+});
+
+export const SOCKET_URING_OP_SIOCINQ = 0;
+export const SOCKET_URING_OP_SIOCOUTQ = 1;
+export const SOCKET_URING_OP_GETSOCKOPT = 2;
+export const SOCKET_URING_OP_SETSOCKOPT = 3;
+export const SOCKET_URING_OP_TX_TIMESTAMP = 4;
+export const SOCKET_URING_OP_GETSOCKNAME = 5;
+
+export const IORING_TIMESTAMP_HW_SHIFT = 16;
+export const IORING_TIMESTAMP_TYPE_SHIFT = 17;
+export const IORING_CQE_F_TSTAMP_HW = 1 << 16;
+
+export const io_timespec = struct(16, {
+  tv_sec: u64(0),
+  tv_nsec: u64(8),
+});

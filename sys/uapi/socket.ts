@@ -1,0 +1,153 @@
+// <sys/socket.h>, <linux/sockios.h>, <linux/in.h>, <linux/in6.h>, <linux/un.h>, <linux/tcp.h>, <linux/net_tstamp.h>, Linux 7.2.
+
+import { bytes, struct, u16, u32 } from "../struct.ts";
+
+/** Unix sockets. */
+export const AF_UNIX = 1;
+/** IPv4. */
+export const AF_INET = 2;
+/** IPv6. */
+export const AF_INET6 = 10;
+
+/** A stream of bytes. */
+export const SOCK_STREAM = 1;
+/** Datagrams. */
+export const SOCK_DGRAM = 2;
+/** Datagrams in order over a connection. */
+export const SOCK_SEQPACKET = 5;
+/** Operations do not block. */
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
+
+/** Level of the options that all sockets have. */
+export const SOL_SOCKET = 1;
+
+/** Bind to an address that was just in use. */
+export const SO_REUSEADDR = 2;
+/** The type, such as SOCK_STREAM: read only. */
+export const SO_TYPE = 3;
+/** The pending error, which reading clears. */
+export const SO_ERROR = 4;
+export const SO_BROADCAST = 6;
+/** Bytes of the send buffer. */
+export const SO_SNDBUF = 7;
+/** Bytes of the receive buffer. */
+export const SO_RCVBUF = 8;
+/** Send keep-alive messages. */
+export const SO_KEEPALIVE = 9;
+/** The priority of packets. */
+export const SO_PRIORITY = 12;
+/** What closing does with unsent data: `struct linger`. */
+export const SO_LINGER = 13;
+/** Share an address with other sockets. */
+export const SO_REUSEPORT = 15;
+/** Credentials of a Unix socket's peer: `struct ucred`, read only. */
+export const SO_PEERCRED = 17;
+/** Bytes that make a socket readable. */
+export const SO_RCVLOWAT = 18;
+export const SO_GET_FILTER = 26;
+export const SO_ACCEPTCONN = 30;
+/** The mark of packets; wants CAP_NET_ADMIN. */
+export const SO_MARK = 36;
+/** Report times of packets: `SOF_TIMESTAMPING_` bits. */
+export const SO_TIMESTAMPING = 37;
+/** The protocol: read only. */
+export const SO_PROTOCOL = 38;
+/** The address family: read only. */
+export const SO_DOMAIN = 39;
+/** Microseconds to poll a device for, before sleeping. */
+export const SO_BUSY_POLL = 46;
+/** The processor that packets arrive on. */
+export const SO_INCOMING_CPU = 49;
+/** A number that only this socket has: 8 bytes, read only. */
+export const SO_COOKIE = 57;
+/** Allow MSG_ZEROCOPY. */
+export const SO_ZEROCOPY = 60;
+
+/** Leave the data in the queue. */
+export const MSG_PEEK = 0x2;
+/** The result is the real length of a datagram. */
+export const MSG_TRUNC = 0x20;
+/** Fail with EAGAIN rather than wait. */
+export const MSG_DONTWAIT = 0x40;
+/** Wait for as many bytes as there is room for. */
+export const MSG_WAITALL = 0x100;
+export const MSG_NOSIGNAL = 0x4000;
+/** More data follows. */
+export const MSG_MORE = 0x8000;
+
+export const SHUT_RD = 0;
+export const SHUT_WR = 1;
+export const SHUT_RDWR = 2;
+
+export const SIOCINQ = 0x541b;
+export const SIOCOUTQ = 0x5411;
+
+/** Level of IPv4 options. */
+export const IPPROTO_IP = 0;
+/** Level of TCP options. */
+export const IPPROTO_TCP = 6;
+/** Level of UDP options. */
+export const IPPROTO_UDP = 17;
+/** Level of IPv6 options. */
+export const IPPROTO_IPV6 = 41;
+
+export const sockaddr_in = struct(16, {
+  sin_family: u16(0),
+  sin_port: bytes(2, 2),
+  sin_addr: bytes(4, 4),
+  __pad: bytes(8, 8),
+});
+
+export const sockaddr_in6 = struct(28, {
+  sin6_family: u16(0),
+  sin6_port: bytes(2, 2),
+  sin6_flowinfo: bytes(4, 4),
+  sin6_addr: bytes(8, 16),
+  sin6_scope_id: u32(24),
+});
+
+export const sockaddr_un = struct(110, {
+  sun_family: u16(0),
+  sun_path: bytes(2, 108),
+});
+
+/** Send small packets at once. */
+export const TCP_NODELAY = 1;
+/** Bytes of the largest segment. */
+export const TCP_MAXSEG = 2;
+/** Send only full packets. */
+export const TCP_CORK = 3;
+/** Seconds of silence until the first keep-alive. */
+export const TCP_KEEPIDLE = 4;
+/** Seconds between keep-alives. */
+export const TCP_KEEPINTVL = 5;
+/** Unanswered keep-alives until the connection is dropped. */
+export const TCP_KEEPCNT = 6;
+/** Acknowledge at once. */
+export const TCP_QUICKACK = 12;
+/** The congestion control algorithm, by name. */
+export const TCP_CONGESTION = 13;
+/** Milliseconds that data may stay unacknowledged. */
+export const TCP_USER_TIMEOUT = 18;
+
+/** Take the time in the device, when a packet leaves. */
+export const SOF_TIMESTAMPING_TX_HARDWARE = 1 << 0;
+/** Take the time when a packet is handed to the device. */
+export const SOF_TIMESTAMPING_TX_SOFTWARE = 1 << 1;
+export const SOF_TIMESTAMPING_RX_HARDWARE = 1 << 2;
+export const SOF_TIMESTAMPING_RX_SOFTWARE = 1 << 3;
+/** Report times that the kernel took. */
+export const SOF_TIMESTAMPING_SOFTWARE = 1 << 4;
+/** Report times that the device took. */
+export const SOF_TIMESTAMPING_RAW_HARDWARE = 1 << 6;
+/** Number the packets, in `key`. */
+export const SOF_TIMESTAMPING_OPT_ID = 1 << 7;
+/** Take the time before the queueing layer. */
+export const SOF_TIMESTAMPING_TX_SCHED = 1 << 8;
+/** Take the time when the peer has acknowledged. */
+export const SOF_TIMESTAMPING_TX_ACK = 1 << 9;
+/** Report the time without the packet. */
+export const SOF_TIMESTAMPING_OPT_TSONLY = 1 << 11;
+/** Number a stream's bytes from what was written. Linux 6.2. */
+export const SOF_TIMESTAMPING_OPT_ID_TCP = 1 << 16;

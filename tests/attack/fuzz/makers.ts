@@ -1,0 +1,408 @@
+/** Every function that makes a command, with what it wants to be given. */
+
+import fc from "fast-check";
+import * as block from "../../../cmd/block.ts";
+import * as btrfs from "../../../cmd/btrfs/mod.ts";
+import * as nvme from "../../../cmd/nvme/mod.ts";
+import * as scsi from "../../../cmd/scsi/mod.ts";
+import * as socket from "../../../cmd/socket/mod.ts";
+import * as root from "../../../mod.ts";
+import * as op from "../../../cmd/op.ts";
+import {
+  anything,
+  bytesOf,
+  flag,
+  list,
+  object,
+  oneOf,
+  Recipe,
+  type Recipes,
+  text,
+  upTo,
+  wide,
+} from "./values.ts";
+
+/** A function, and its parameters as they should be. */
+export interface Maker {
+  readonly name: string;
+  readonly make: (...args: never[]) => unknown;
+  readonly parameters: readonly Recipes[];
+}
+
+/** A descriptor that is never open: nothing is run with it. */
+const fd = oneOf(0x7fff_fff0);
+const u8 = upTo(0xff);
+const u16 = upTo(0xffff);
+const u32 = upTo(0xffff_ffff);
+const bytes = bytesOf(512);
+const few = fc.oneof(bytes, bytesOf(0), bytesOf(1), bytesOf(17));
+const timeoutMs = upTo(0x7fff_ffff);
+const delayMs = fc.oneof(u32, upTo(1e12));
+
+const made = (label: string, make: () => unknown): Recipes =>
+  fc.constant(new Recipe(label, make));
+const either = (...all: Recipes[]): Recipes => fc.oneof(...all);
+
+const kernel = oneOf("reads", "writes", "both");
+const memory = either(
+  object({ bytes, kernel }),
+  made("unsafeAddress(0)", () => root.unsafeAddress(0)),
+);
+const address = either(
+  object({ hostname: oneOf("127.0.0.1", "::1", "::ffff:1.2.3.4"), port: u16 }),
+  object({ path: either(text, oneOf(null, "\0x")) }),
+);
+const buffer = anything;
+
+/** What is known of a namespace with blocks of 512 bytes. */
+const namespace = object({
+  file: fd,
+  nsid: oneOf(1),
+  blockSize: oneOf(512),
+  metadataSize: oneOf(0, 8, 16),
+  metadataInline: oneOf(false, true),
+  protectionType: oneOf(0, 1, 2),
+  blocks: oneOf(2048n),
+  maxTransferBytes: oneOf(1 << 20, Infinity),
+  writable: oneOf(true, false),
+});
+const device = object({
+  file: fd,
+  writable: oneOf(true),
+  logicalBlockSize: oneOf(512),
+  physicalBlockSize: oneOf(4096),
+  byteLength: oneOf(1n << 40n),
+  readOnly: oneOf(false),
+});
+const protection = object({
+  action: flag,
+  checkGuard: flag,
+  checkApplicationTag: flag,
+  checkReferenceTag: flag,
+  referenceTag: u32,
+  applicationTag: u16,
+  applicationTagMask: u16,
+});
+const blockOptions = {
+  protection,
+  forceUnitAccess: flag,
+  limitedRetry: flag,
+  timeoutMs,
+};
+const transfer = object({
+  ...blockOptions,
+  lba: wide,
+  data: either(bytes, list(bytes)),
+  metadata: bytesOf(16),
+});
+const range = object({ ...blockOptions, lba: wide, blocks: upTo(65536) });
+const ranges = list(object({ lba: wide, blocks: u32, attributes: u32 }));
+const scsiOptions = object({ timeoutMs });
+
+const tables: Record<string, Record<string, readonly Recipes[]>> = {
+  op: {
+    nop: [],
+    openat: [text, object({ flags: u32, mode: upTo(0o7777), dirFd: fd })],
+    close: [fd],
+    read: [fd, few, object({ offset: wide, buffer })],
+    write: [fd, few, object({ offset: wide, buffer })],
+    fsync: [fd, object({ dataOnly: flag })],
+    socket: [object({ domain: u32, type: u32, protocol: u32 })],
+    bind: [fd, address],
+    connect: [fd, address],
+    listen: [fd, object({ backlog: u32 })],
+    accept: [fd],
+    send: [fd, few, object({ flags: u32 })],
+    recv: [fd, few, object({ flags: u32 })],
+    sendZc: [fd, few, object({ flags: u32, buffer })],
+    poll: [fd, object({ events: u32 })],
+    timeout: [delayMs],
+    linkTimeout: [delayMs],
+  },
+  socket: {
+    siocinq: [fd],
+    siocoutq: [fd],
+    getsockopt: [
+      fd,
+      object({ level: u32, optname: u32, length: upTo(65536) }),
+    ],
+    getsockoptSync: [
+      fd,
+      object({ level: u32, optname: u32, length: upTo(32768) }),
+    ],
+    setsockopt: [
+      fd,
+      object({ level: u32, optname: u32, value: either(u32, few) }),
+    ],
+    getsockname: [fd],
+    getpeername: [fd],
+    txTimestamps: [fd],
+    socketFd: [
+      either(
+        object({
+          localAddr: object({
+            transport: oneOf("tcp", "udp", "unix", "vsock"),
+            hostname: oneOf("127.0.0.1", "::1%lo"),
+            port: u16,
+          }),
+          remoteAddr: object({ transport: oneOf("unix"), path: text }),
+        }),
+        object({
+          localAddress: oneOf("127.0.0.1"),
+          localPort: u16,
+          remoteAddress: oneOf("::1"),
+          remotePort: u16,
+        }),
+      ),
+    ],
+  },
+  block: {
+    blockDevice: [fd],
+    blockSize: [fd],
+    discard: [either(fd, device), object({ offset: wide, length: wide })],
+    zoneResetAll: [either(fd, device)],
+  },
+  nvme: {
+    nvmeNamespace: [fd],
+    nvmeStatusName: [upTo(7), u8],
+    passthru: [
+      either(fd, namespace),
+      object({
+        opcode: either(u8, oneOf(0x02, 0x01, 0x06)),
+        nsid: oneOf(1, undefined),
+        cdw2: u32,
+        cdw3: u32,
+        cdw10: u32,
+        cdw11: u32,
+        cdw12: oneOf(0, 0, 1),
+        cdw13: u32,
+        cdw14: u32,
+        cdw15: u32,
+        data: either(bytes, list(bytes)),
+        metadata: bytesOf(8),
+        timeoutMs,
+        name: text,
+      }),
+    ],
+    identifyController: [fd],
+    identifyNamespace: [fd, object({ nsid: u32 })],
+    activeNamespaces: [fd, object({ after: u32 })],
+    smartLog: [fd, object({ nsid: u32 })],
+    errorLog: [fd, object({ maxEntries: upTo(256) })],
+    firmwareLog: [fd],
+    getFeatures: [
+      fd,
+      object({
+        feature: u8,
+        select: oneOf("current", "default", "saved", "supported"),
+        nsid: u32,
+        cdw11: u32,
+      }),
+    ],
+    setFeatures: [
+      fd,
+      object({
+        feature: u8,
+        value: u32,
+        nsid: u32,
+        save: flag,
+        cdw12: u32,
+        data: few,
+      }),
+    ],
+    read: [namespace, transfer],
+    write: [namespace, transfer],
+    compare: [namespace, transfer],
+    zoneAppend: [namespace, transfer],
+    verify: [namespace, range],
+    writeZeroes: [namespace, range],
+    flush: [namespace],
+    datasetManagement: [
+      namespace,
+      object({
+        ranges,
+        deallocate: flag,
+        integralRead: flag,
+        integralWrite: flag,
+      }),
+    ],
+    zoneManagementReceive: [
+      namespace,
+      object({ lba: wide, maxZones: upTo(65535) }),
+    ],
+    zoneManagementSend: [
+      namespace,
+      object({
+        lba: either(wide, oneOf("all")),
+        action: oneOf("close", "finish", "open", "reset", "offline"),
+      }),
+    ],
+  },
+  btrfs: {
+    encodedRead: [fd, object({ offset: wide, data: few })],
+    encodedWrite: [
+      fd,
+      object({
+        offset: wide,
+        data: few,
+        compression: oneOf("zlib", "zstd", "lzo4k", "none"),
+        unencodedLength: upTo(131072),
+        unencodedOffset: oneOf(0, undefined, 4096),
+        byteLength: oneOf(undefined, 1, 2),
+      }),
+    ],
+  },
+  scsi: {
+    scsi: [
+      fd,
+      object({
+        cdb: either(bytesOf(6), bytesOf(10), bytesOf(16), bytesOf(32)),
+        dataIn: either(bytes, oneOf(undefined)),
+        dataOut: either(bytes, oneOf(undefined)),
+        timeoutMs,
+      }),
+    ],
+    testUnitReady: [fd, scsiOptions],
+    inquiry: [fd, scsiOptions],
+    vpdPage: [fd, object({ timeoutMs, page: u8, byteLength: u16 })],
+    readCapacity: [fd, scsiOptions],
+    readCapacity10: [fd, scsiOptions],
+    ...Object.fromEntries(["read", "write"].map((name) => [name, [
+      fd,
+      bytes,
+      object({
+        timeoutMs,
+        lba: wide,
+        blockSize: oneOf(512, 1, 256),
+        forceUnitAccess: flag,
+        cdbLength: oneOf(10, 16, undefined),
+      }),
+    ]])),
+    synchronizeCache: [fd, scsiOptions],
+    unmap: [fd, ranges, scsiOptions],
+    decodeSense: [few],
+  },
+  root: {
+    unsafeAddress: [wide],
+    uringCmd: [object({
+      fd,
+      cmd_op: u32,
+      len: u32,
+      name: text,
+      ioprio: u16,
+      sqe_flags: oneOf(0, 16),
+      personality: u16,
+      cqe32: flag,
+      decode: made("decode", () => () => 0),
+    })],
+    defineCommand: [object({
+      name: text,
+      cmdOp: u32,
+      inline: object({ a: made("u8", () => root.u8(0)) }),
+      indirect: object({
+        b: made("u64", () => root.u64(8)),
+        c: made("bytes", () => root.bytes(16, 8)),
+        d: made("pointer", () => root.pointer(0)),
+      }),
+      len: u32,
+      cqe32: flag,
+      decode: made("decode", () => () => 0),
+    })],
+    ...Object.fromEntries(
+      ["u8", "u16", "u32", "s32", "u64", "s64", "pointer"].map((name) => [
+        name,
+        [upTo(4096)],
+      ]),
+    ),
+    bytes: [upTo(4096), upTo(4096)],
+  },
+};
+
+const modules: Record<string, Record<string, unknown>> = {
+  op,
+  socket,
+  block,
+  nvme,
+  btrfs,
+  scsi,
+  root,
+};
+
+/** Fields of the SQE that exclude each other, in commands of their own. */
+const uringCmds: Recipes[] = [
+  object({ fd, cmd_op: u32, addr: memory, addr3: memory, len: u32 }),
+  object({ fd, cmd_op: u32, level: u32, optname: u32, optval: memory }),
+  object({ fd, cmd_op: u32, optval: memory, optlen: oneOf(0, 511, 512, 513) }),
+  object({ fd, cmd_op: u32, payload: either(few, bytesOf(80)) }),
+  object({ fd, cmd_op: u32, buf_index: either(u16, buffer), file_index: u32 }),
+];
+
+const define = root.defineCommand({
+  name: "FUZZ",
+  cmdOp: 1,
+  inline: { a: root.u16(0), b: root.pointer(8), c: root.bytes(16, 8) },
+  indirect: { d: root.s64(0), e: root.pointer(8), f: root.s32(16) },
+});
+const values = object({
+  a: u16,
+  b: memory,
+  c: bytesOf(8),
+  d: wide,
+  e: memory,
+  f: u16,
+});
+
+/** What is made with `new`. */
+const classes: Record<string, readonly Recipes[]> = {
+  "nvme.NvmeError": [text, fd, u16, wide],
+  "scsi.ScsiError": [
+    text,
+    fd,
+    object({
+      status: u8,
+      hostStatus: u8,
+      residual: u32,
+      sense: made("sense", () => scsi.decodeSense(Uint8Array.of(0x70))),
+    }),
+  ],
+  "root.Completion": [u32, u32],
+  "root.FixedBuffer": [anything, u16, bytes],
+  "root.FixedFile": [anything, u16],
+  "root.UnsafeAddress": [wide],
+};
+
+const constructors = Object.entries(classes).map(
+  ([name, parameters]): Maker => {
+    const [module, of] = name.split(".");
+    const Class = modules[module][of] as new (...args: unknown[]) => unknown;
+    return { name, make: (...args) => new Class(...args), parameters };
+  },
+);
+
+export const makers: readonly Maker[] = [
+  ...constructors,
+  ...Object.entries(tables).flatMap(([module, functions]) =>
+    Object.entries(functions).map(([name, parameters]): Maker => ({
+      name: `${module}.${name}`,
+      make: modules[module][name] as Maker["make"],
+      parameters,
+    }))
+  ),
+  ...uringCmds.map((fields): Maker => ({
+    name: "root.uringCmd",
+    make: root.uringCmd,
+    parameters: [fields],
+  })),
+  { name: "a defined command", make: define, parameters: [fd, values] },
+];
+
+/** Functions that are exported, and not among the makers. */
+export function missing(): string[] {
+  const known = new Set(makers.map(({ name }) => name));
+  return Object.entries(modules).flatMap(([module, exports]) =>
+    Object.entries(exports)
+      .filter(([, value]) => typeof value === "function")
+      .map(([name]) => `${module}.${name}`)
+      .filter((name) => !known.has(name))
+  );
+}

@@ -1,0 +1,192 @@
+/**
+ * Whatever a caller passes, and whatever a kernel answers: an error that was
+ * meant, or a result. A property that fails prints its seed; `FUZZ_SEED` has it
+ * again, and `FUZZ_FACTOR` has more of all of them.
+ */
+
+import { assertEquals, assertMatch } from "@std/assert";
+import fc from "fast-check";
+import { probe, Ring } from "../../mod.ts";
+import { nop, read, sendZc } from "../../cmd/op.ts";
+import {
+  Command,
+  IORING_SETUP_CQE32,
+  IORING_SETUP_DEFER_TASKRUN,
+  IORING_SETUP_SINGLE_ISSUER,
+  IORING_SETUP_SQE128,
+  setup,
+} from "../../ring/raw.ts";
+import { setupFlagNames } from "../../ring/bare/setup.ts";
+import { CommandStream } from "../../ring/flight/stream.ts";
+import { answer, decodeRandom, forge, forged } from "./fuzz/cqes.ts";
+import { checkCommand } from "./fuzz/invariants.ts";
+import { attempt, runs, settled } from "./fuzz/judge.ts";
+import { makers, missing } from "./fuzz/makers.ts";
+import { methods, oddOptions } from "./fuzz/rings.ts";
+import { Files, judgeSqes, sqe } from "./fuzz/sqes.ts";
+import { most, Recipe } from "./fuzz/values.ts";
+import { reportedErrors } from "../kit/process.ts";
+import { tcpPair } from "../kit/fds.ts";
+import { testUnless } from "../kit/skip.ts";
+
+const { setupFlags, opcodes } = probe();
+
+Deno.test("every function that is exported is tried", () => {
+  // The last takes nothing, and rings have properties of their own below.
+  assertEquals(missing(), [
+    "root.Field",
+    "root.Ring",
+    "root.UringError",
+    "root.probe",
+  ]);
+});
+
+for (const { name, make, parameters } of makers) {
+  Deno.test(`${name} takes what it should, and refuses the rest by name`, () => {
+    const passed = fc.tuple(...parameters.map((good) => most(good)));
+    fc.assert(
+      fc.property(passed, fc.nat({ max: 6 }), (recipes, left) => {
+        const args = recipes.map((recipe) => recipe.make());
+        if (left < 1) args.pop();
+        const result = attempt(() => Reflect.apply(make, undefined, args));
+        if (Command.is(result)) checkCommand(result);
+      }),
+      runs(150),
+    );
+  });
+}
+
+/** What one call came to, in any of its ways to say it. */
+async function outcome(result: unknown): Promise<void> {
+  if (Array.isArray(result)) {
+    await Promise.all(result.map(settled));
+  } else if (result instanceof CommandStream) {
+    await settled(result.return());
+  } else {
+    await settled(result);
+  }
+}
+
+for (const [name, parameters] of Object.entries(methods)) {
+  Deno.test(`ring.${name} takes what it should, and the ring goes on`, async () => {
+    const passed = fc.tuple(...parameters.map((good) => most(good)));
+    const disabled = name === "restrict";
+    await fc.assert(
+      fc.asyncProperty(passed, async (recipes) => {
+        const ring = Ring.open({ entries: 16, disabled });
+        const method = ring[name as keyof Ring] as () => unknown;
+        const args = attempt(() => recipes.map((recipe) => recipe.make()));
+        if (args !== undefined) {
+          await outcome(attempt(() => Reflect.apply(method, ring, args)));
+          if (!disabled) assertEquals(await settled(ring.cmd(nop())), 0);
+        }
+        await settled(ring.close());
+        assertEquals(ring.stats().inFlight, 0);
+      }),
+      runs(120),
+    );
+  });
+}
+
+Deno.test("Ring.open opens a ring, or says why not", async () => {
+  await fc.assert(
+    fc.asyncProperty(oddOptions, async (recipe) => {
+      const options = recipe.make();
+      const open = () => Reflect.apply(Ring.open, Ring, [options]);
+      const ring: Ring | undefined = attempt(open);
+      if (ring === undefined) return;
+      await settled(ring.cmd(nop()));
+      await ring.close();
+    }),
+    runs(120),
+  );
+});
+
+const KINDS = {
+  "an ordinary ring": 0,
+  "a ring of large SQEs and CQEs": IORING_SETUP_SQE128 | IORING_SETUP_CQE32,
+  "a ring that defers its work": IORING_SETUP_DEFER_TASKRUN |
+    IORING_SETUP_SINGLE_ISSUER,
+};
+
+for (const [kind, flags] of Object.entries(KINDS)) {
+  const missing = setupFlagNames(flags).filter((name) =>
+    !setupFlags.includes(name)
+  );
+  testUnless(
+    missing.join(),
+    `random SQEs of ${kind} all complete, and write nothing beside`,
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(sqe, { minLength: 1, maxLength: 24 }),
+          async (randoms) => {
+            using files = new Files();
+            const ring = setup({ entries: 32, flags });
+            try {
+              await judgeSqes(ring, randoms, files.fds);
+            } finally {
+              ring.close();
+            }
+          },
+        ),
+        runs(200),
+      );
+    },
+  );
+}
+
+Deno.test("decoders make a result of anything that a kernel answers, or an error", () => {
+  const commands = fc.constantFrom(...makers).chain(({ make, parameters }) =>
+    fc.tuple(...parameters).map((recipes) => {
+      const args = () => recipes.map((recipe) => recipe.make());
+      return new Recipe(
+        `${make.name}(${recipes.map(({ label }) => label)})`,
+        () => attempt(() => Reflect.apply(make, undefined, args())),
+      );
+    })
+  );
+  fc.assert(
+    fc.property(commands, answer, (recipe, answer) => {
+      const command = recipe.make();
+      if (Command.is(command)) decodeRandom(command, answer);
+    }),
+    runs(1500),
+  );
+});
+
+Deno.test("completions that no command has asked for do a ring no harm", async () => {
+  using reported = reportedErrors();
+  await using sender = Ring.open();
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(forged, { maxLength: 12 }),
+      fc.nat({ max: 2 }),
+      (all, waitMs) => forge(sender, all, waitMs),
+    ),
+    runs(150),
+  );
+  for (const error of reported.errors) {
+    assertMatch(String(error), /io_uring: res -?\d+ for no command/);
+  }
+});
+
+const noSendZc = opcodes.includes("SEND_ZC") ? "" : "SEND_ZC (Linux 6.0)";
+
+testUnless(
+  noSendZc,
+  "a zero-copy send that its chain cancels settles, and reports nothing",
+  async () => {
+    using reported = reportedErrors();
+    using pair = tcpPair();
+    await using ring = Ring.open();
+    const bytes = new Uint8Array(4);
+    const closed = 0x7fff_fff0;
+    // The kernel completes it once more, and did not say that it would.
+    const chain = [read(closed, bytes), sendZc(pair.left, bytes)] as const;
+    const [failed, cancelled] = await Promise.allSettled(ring.link([...chain]));
+    assertEquals([failed.status, cancelled.status], ["rejected", "rejected"]);
+    assertEquals(await ring.cmd(nop()), 0);
+    assertEquals(reported.errors, []);
+  },
+);

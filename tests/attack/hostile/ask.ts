@@ -1,0 +1,25 @@
+/** Asks a script about its surroundings, in a process of its own. */
+
+import { assertEquals } from "@std/assert";
+import { runScript } from "../../kit/process.ts";
+
+const IMPORTS = `
+import { Ring } from "@uring/mod.ts";
+import * as op from "@uring/cmd/op.ts";
+import { openDescriptors } from "@uring/sys/file.ts";
+import { __NR_x86_64 as NR } from "@uring/sys/uapi/unistd.ts"; // io_uring's are everywhere the same.
+import { custom } from "@uring/tests/kit/commands.ts";
+import { pipe, writeSync } from "@uring/tests/kit/fds.ts";
+import * as hostile from "@uring/tests/attack/hostile/surroundings.ts";
+const { objection } = hostile;
+const tell = (answers) => console.log(JSON.stringify(answers));
+`;
+
+/** Runs a script to its end, which has to be a good one: what it has told. */
+export async function ask<T>(script: string): Promise<T> {
+  // What the tests share looks at who runs them.
+  const flags = ["--allow-ffi", "--allow-sys=uid"];
+  const { code, stdout, stderr } = await runScript(IMPORTS + script, flags);
+  assertEquals([code, stderr], [0, ""]);
+  return JSON.parse(stdout);
+}

@@ -1,0 +1,62 @@
+/** Memory all around the memory of a command, which nobody may write to. */
+
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { type Block, give, take } from "../../../ring/flight/pool.ts";
+import { addressOf, PAGE } from "../../../sys/arena.ts";
+import { Page, PAGE_SIZE } from "./pages.ts";
+
+/** What it is filled with. */
+export const CANARY = 0x5c;
+
+export class Canaries implements Disposable {
+  readonly #arrays: Uint8Array[] = [];
+  readonly #fences: Page[] = [];
+  readonly #blocks: Block[];
+  /** The block that the next command gets whose memory is copied. */
+  readonly #used: Block;
+
+  /** For commands of `byteLength` bytes, in the pool's memory. */
+  constructor(byteLength: number) {
+    const blocks = Array.from({ length: 9 }, () => take(byteLength));
+    blocks.sort((a, b) => a.address - b.address);
+    [this.#used] = blocks.splice(4, 1);
+    this.#blocks = blocks;
+    this.#arrays.push(...blocks.map(({ bytes }) => bytes.fill(CANARY)));
+    give(this.#used);
+  }
+
+  /** Arrays of some size, which lie where arrays lie. */
+  surround(byteLength: number): void {
+    for (let i = 0; i < 16; i++) {
+      this.#arrays.push(new Uint8Array(byteLength).fill(CANARY));
+    }
+  }
+
+  /** Pages before and behind an arena, where there is nothing yet. */
+  fence(arena: ArrayBufferLike): void {
+    const at = addressOf(arena)!;
+    const end = at + Math.ceil(arena.byteLength / PAGE) * PAGE;
+    for (const place of [at - PAGE_SIZE, end]) {
+      const page = Page.at(place, CANARY);
+      if (page !== null) this.#fences.push(page);
+    }
+  }
+
+  /** Nobody has written to any of it, and the block is back, once. */
+  check(): void {
+    for (const bytes of this.#arrays) {
+      assert(bytes.every((byte) => byte === CANARY), "a canary is dead");
+    }
+    assert(this.#fences.every((page) => page.intact), "a fence is broken");
+    const [first, second] = [0, 1].map(() => take(this.#used.bytes.length));
+    assertStrictEquals(first, this.#used);
+    assertEquals(first === second, false);
+    give(second);
+    give(first);
+  }
+
+  [Symbol.dispose](): void {
+    for (const block of this.#blocks) give(block);
+    for (const page of this.#fences) page[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,15 @@
+import type { Command } from "../../../ring/command.ts";
+import { operand } from "../../../ring/operand.ts";
+import { ADDR, custom } from "../../kit/commands.ts";
+
+/** A command that fills `bytes`, with `IOSQE_` bits, which `./op` has not. */
+export function filling(
+  opcode: number,
+  file: number,
+  bytes: Uint8Array,
+  flags: number,
+): Command<number> {
+  const target = operand(ADDR, { bytes, kernel: "writes" }, { counted: true });
+  const len = bytes.length;
+  return custom({ name: "FILL", opcode, file, flags, len, operands: [target] });
+}

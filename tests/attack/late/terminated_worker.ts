@@ -1,0 +1,45 @@
+/** A worker that has commands in flight and leaves it at that. */
+
+import { Ring } from "../../../mod.ts";
+import { nop } from "../../../cmd/op.ts";
+import { give, take } from "../../../ring/flight/pool.ts";
+import { IORING_OP_RECV } from "../../../sys/uapi/io_uring.ts";
+import { addressOf } from "../../../sys/arena.ts";
+import { placeOf } from "./pages.ts";
+import { LENGTH, type Order, type Target } from "./terminate.ts";
+import { filling } from "./filling.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+function inPlace(ring: Ring): [bytes: Bytes, target: Target] {
+  const bytes = ring.alloc(LENGTH) as Bytes;
+  return [bytes, {
+    script: placeOf(bytes),
+    kernel: addressOf(bytes.buffer)! + bytes.byteOffset,
+  }];
+}
+
+/** The block that is given back last is the one that a command gets. */
+function copied(): [bytes: Bytes, target: Target] {
+  const block = take(LENGTH);
+  give(block);
+  return [new Uint8Array(LENGTH), {
+    script: placeOf(block.bytes as Bytes),
+    kernel: block.address,
+  }];
+}
+
+addEventListener("message", async (event) => {
+  const { fds, sqpoll, flags } = (event as MessageEvent<Order>).data;
+  const ring = Ring.open({ sqpoll });
+  const targets = fds.map((file, i) => {
+    const [bytes, target] = i % 2 ? copied() : inPlace(ring);
+    const recv = filling(IORING_OP_RECV, file, bytes, flags);
+    // Nobody will be there to be told how it ended.
+    ring.cmd(recv);
+    return target;
+  });
+  // What was queued before this has been started when this has completed.
+  await ring.cmd(nop());
+  (self as unknown as Pick<Worker, "postMessage">).postMessage(targets);
+});

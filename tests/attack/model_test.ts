@@ -1,0 +1,97 @@
+/**
+ * The life of a command, against a model of it: whatever a program does, each
+ * command settles once, and as it may.
+ *
+ * A sequence may block its process for good, so that each run is a child of this
+ * one, which looks after it. SEQUENCES says how many there are.
+ */
+
+import { assert, assertLess } from "@std/assert";
+import type { Sequence } from "./model/sequence.ts";
+import { shrink } from "./model/shrink.ts";
+import { run } from "../kit/run.ts";
+
+const SEQUENCES = Number(Deno.env.get("SEQUENCES") ?? 2000);
+/** After so long, a slow machine has done enough, or too little. */
+const LIMIT_MS = SEQUENCES > 2000 ? 600_000 : 20_000;
+/** A sequence takes milliseconds: one that takes this long has blocked. */
+const BLOCKED_MS = 60_000;
+const SHRINK_MS = 60_000;
+
+/** What a child came to. */
+interface Outcome {
+  /** The sequence that blocked it. */
+  readonly blocked: Sequence | null;
+  readonly success: boolean;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs sequences in a child, which may block for so long. */
+async function runChild(
+  folder: string,
+  setting: Record<string, unknown>,
+  blockedMs: number,
+): Promise<Outcome> {
+  const current = `${folder}/current`;
+  await Deno.writeTextFile(current, "");
+  const main = new URL("./model/main.ts", import.meta.url).href;
+  const args = [current, `${folder}/fifo`, JSON.stringify(setting)];
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--v8-flags=--expose-gc", main, ...args],
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  }).spawn();
+  let blocked: Sequence | null = null;
+  let seen = "";
+  let since = performance.now();
+  const watch = setInterval(() => {
+    const text = Deno.readTextFileSync(current);
+    const now = performance.now();
+    if (text !== seen) [seen, since] = [text, now];
+    else if (now - since > blockedMs && seen !== "") {
+      blocked = JSON.parse(seen);
+      child.kill("SIGKILL");
+    }
+  }, 200);
+  const { success, stdout, stderr } = await child.output();
+  clearInterval(watch);
+  const decoder = new TextDecoder();
+  return {
+    blocked,
+    success,
+    stdout: decoder.decode(stdout),
+    stderr: decoder.decode(stderr),
+  };
+}
+
+async function makeFifo(path: string): Promise<void> {
+  const { success, stderr } = await run("mkfifo", [path]);
+  assert(success, stderr);
+}
+
+Deno.test("in random sequences each command settles once, and as the model allows", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await makeFifo(`${folder}/fifo`);
+    const setting = { runs: SEQUENCES, limitMs: LIMIT_MS };
+    const ran = await runChild(folder, setting, BLOCKED_MS);
+    if (ran.blocked !== null) {
+      const start = performance.now();
+      const blocks = async (sequence: Sequence) =>
+        (await runChild(folder, { sequence }, 10_000)).blocked !== null;
+      const over = () => performance.now() - start > SHRINK_MS;
+      const least = await shrink(ran.blocked, blocks, over);
+      throw new Error(`this sequence blocks: ${JSON.stringify(least)}`);
+    }
+    assert(ran.success, ran.stderr);
+    const { done, leaked, ms } = JSON.parse(ran.stdout);
+    // Some are opened once, by the runtime.
+    assertLess(leaked, 8, "descriptors");
+    assert(done >= Math.min(SEQUENCES, 300), `only ${done} sequences`);
+    if (SEQUENCES > 2000) console.log(`${done} sequences in ${ms} ms`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

@@ -1,0 +1,1306 @@
+/** NVMe commands without a drive: their bytes, their answers, what is refused. */
+
+import {
+  assert,
+  assertEquals,
+  assertLessOrEqual,
+  assertStrictEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { concat, equals } from "@std/bytes";
+import { type Command, Completion, FixedBuffer, FixedFile } from "../../mod.ts";
+import * as nvme from "../../cmd/nvme/mod.ts";
+import {
+  NvmeError,
+  type NvmeFields,
+  type NvmeNamespace,
+} from "../../cmd/nvme/mod.ts";
+import { alloc } from "../../ring/alloc.ts";
+import { O_RDONLY, O_RDWR } from "../../sys/uapi/fcntl.ts";
+import { open } from "../../sys/file.ts";
+import { Fd } from "../kit/fds.ts";
+import { random } from "../kit/random.ts";
+import { sqeBytes } from "../kit/commands.ts";
+
+/** The descriptor of a controller; nothing is open there. */
+const FD = 5;
+const ALL = 0xffff_ffff;
+
+const PLAIN: NvmeNamespace = {
+  file: 6,
+  nsid: 7,
+  blockSize: 512,
+  metadataSize: 0,
+  metadataInline: false,
+  protectionType: 0,
+  blocks: 1n << 60n,
+  maxTransferBytes: 1 << 20,
+  writable: true,
+};
+/** The same, with protection information apart from the data. */
+const APART: NvmeNamespace = {
+  ...PLAIN,
+  metadataSize: 8,
+  protectionType: 1,
+};
+/** The same, with metadata that are the host's own. */
+const FREE: NvmeNamespace = { ...APART, protectionType: 0 };
+/** The same, with protection information behind the data of each block. */
+const INLINE: NvmeNamespace = { ...APART, metadataInline: true };
+/** The same, with more metadata than protection information needs. */
+const SPACIOUS: NvmeNamespace = { ...INLINE, metadataSize: 64 };
+
+const memory = (byteLength: number) => new Uint8Array(byteLength);
+const zeros = (count: number): number[] => new Array(count).fill(0);
+
+function detached(): Uint8Array {
+  const bytes = memory(512);
+  bytes.buffer.transfer();
+  return bytes;
+}
+
+function sqe(command: Command<unknown>): number[] {
+  return [...sqeBytes(command, true)];
+}
+
+/** What the words of the SQE of 128 bytes are called; no name must be 0. */
+const WORDS: readonly string[] = [
+  ...["op", "fd", "cmd_op", "", "", "", "", "uring_cmd_flags"],
+  ...["", "", "buf_index", "", "opcode", "nsid", "cdw2", "cdw3"],
+  ...["", "", "", "", "metadata_len", "data_len", "cdw10", "cdw11"],
+  ...["cdw12", "cdw13", "cdw14", "cdw15", "timeout_ms", "", "", ""],
+];
+
+/** All words of an SQE that are not 0, by name. */
+function words(command: Command<unknown>): Record<string, number> {
+  const found: Record<string, number> = {};
+  new Int32Array(sqeBytes(command, true).buffer).forEach((word, i) => {
+    if (word !== 0) found[WORDS[i] || `word ${i}`] = word >>> 0;
+  });
+  return found;
+}
+
+const ADDR = 48 + 24;
+const METADATA = 48 + 16;
+
+/** Where a command's addresses go, and what is behind them. */
+function addresses(command: Command<unknown>): unknown[] {
+  return command.operands.map(({ at, byteLength, reads, writes, inside }) => [
+    at,
+    byteLength,
+    reads ? writes ? "both" : "reads" : "writes",
+    ...(inside < 0 ? [] : [`inside ${inside}`]),
+  ]);
+}
+
+/** A structure with a few bytes set, in front of which others lie. */
+function structure(
+  byteLength: number,
+  parts: Record<number, readonly number[] | string>,
+): Uint8Array {
+  const bytes = memory(byteLength + 64).fill(0xff, 0, 64).subarray(64);
+  for (const [at, part] of Object.entries(parts)) {
+    const text = typeof part === "string";
+    bytes.set(text ? new TextEncoder().encode(part) : part, Number(at));
+  }
+  return bytes;
+}
+
+/** What a command makes of the memory that a drive has written. */
+function decode<T>(command: Command<T>, bytes: Uint8Array, extra1 = 0n): T {
+  return command.decode!(new Completion(0, 0, [bytes], extra1));
+}
+
+// ---- Submissions -----------------------------------------------------------
+
+Deno.test("NVMe: the SQE of a read is what it is meant to be", () => {
+  const data = memory(0x1200);
+  const command = nvme.read(PLAIN, { lba: 0x1f_f2f3_f4f5_f6f7, data });
+  assertEquals(sqe(command), [
+    ...[0x2e, 0, 0, 0], // opcode: IORING_OP_URING_CMD, flags, ioprio
+    ...[6, 0, 0, 0], // fd
+    ...[0x80, 0x4e, 0x48, 0xc0], // cmd_op: NVME_URING_CMD_IO
+    ...[0, 0, 0, 0], // __pad1
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // addr
+    ...[0, 0, 0, 0], // len
+    ...[0, 0, 0, 0], // uring_cmd_flags
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // user_data
+    ...[0, 0, 0, 0], // buf_index, personality
+    ...[0, 0, 0, 0], // file_index
+    ...[0x02, 0, 0, 0], // opcode: Read, flags, rsvd1
+    ...[7, 0, 0, 0], // nsid
+    ...[0, 0, 0, 0], // cdw2
+    ...[0, 0, 0, 0], // cdw3
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // metadata
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // addr: the address of the data
+    ...[0, 0, 0, 0], // metadata_len
+    ...[0x00, 0x12, 0, 0], // data_len
+    ...[0xf7, 0xf6, 0xf5, 0xf4], // cdw10: the low half of the LBA
+    ...[0xf3, 0xf2, 0x1f, 0], // cdw11: the high half
+    ...[8, 0, 0, 0], // cdw12: nine blocks
+    ...[0, 0, 0, 0], // cdw13
+    ...[0, 0, 0, 0], // cdw14
+    ...[0, 0, 0, 0], // cdw15
+    ...[0, 0, 0, 0], // timeout_ms
+    ...[0, 0, 0, 0], // rsvd2
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // What is no more of the command's.
+  ]);
+  assertEquals(addresses(command), [[ADDR, 0x1200, "writes"]]);
+  assertStrictEquals(command.operands[0].bytes, data);
+  const { name, sqe128, cqe32, multishot } = command;
+  assertEquals([sqe128, cqe32, multishot], [true, true, false]);
+  assertEquals(name, "URING_CMD NVME READ");
+  assertEquals(command.decode!(new Completion(0)), 0x1200);
+});
+
+Deno.test("NVMe: the SQE of a write with all options is what it is meant to be", () => {
+  const data = memory(2 * 512);
+  const metadata = memory(2 * 8);
+  const command = nvme.write(APART, {
+    lba: 0xf1f2_f3f4_f5f6_f7f8n,
+    data,
+    metadata,
+    protection: {
+      checkGuard: true,
+      checkApplicationTag: true,
+      checkReferenceTag: true,
+      referenceTag: 0xe1e2e3e4,
+      applicationTag: 0xd1d2,
+      applicationTagMask: 0xd3d4,
+    },
+    forceUnitAccess: true,
+    limitedRetry: true,
+    timeoutMs: 0x0102_0304,
+  });
+  assertEquals(sqe(command), [
+    ...[0x2e, 0, 0, 0, 6, 0, 0, 0], // opcode, fd
+    ...[0x80, 0x4e, 0x48, 0xc0], // cmd_op: NVME_URING_CMD_IO
+    ...zeros(36), // __pad1 to file_index
+    ...[0x01, 0, 0, 0], // opcode: Write, flags, rsvd1
+    ...[7, 0, 0, 0], // nsid
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // cdw2, cdw3
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // metadata: the address of the metadata
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // addr: the address of the data
+    ...[16, 0, 0, 0], // metadata_len
+    ...[0x00, 0x04, 0, 0], // data_len
+    ...[0xf8, 0xf7, 0xf6, 0xf5], // cdw10: the low half of the LBA
+    ...[0xf4, 0xf3, 0xf2, 0xf1], // cdw11: the high half
+    ...[1, 0], // cdw12: two blocks
+    ...[0, 0xc0 | 0x1c], // LR, FUA; check guard, application, reference tag
+    ...[0, 0, 0, 0], // cdw13
+    ...[0xe4, 0xe3, 0xe2, 0xe1], // cdw14: the reference tag
+    ...[0xd2, 0xd1], // cdw15: the application tag
+    ...[0xd4, 0xd3], // and its mask
+    ...[0x04, 0x03, 0x02, 0x01], // timeout_ms
+    ...zeros(12), // rsvd2, and what is no more of the command's
+  ]);
+  assertEquals(addresses(command), [
+    [ADDR, 1024, "reads"],
+    [METADATA, 16, "reads"],
+  ]);
+  assertStrictEquals(command.operands[1].bytes, metadata);
+});
+
+/** Every field that a passthru can have, and the bytes they become. */
+const EVERYTHING: NvmeFields = {
+  opcode: 0xc1,
+  cdw2: 0x0201_0002,
+  cdw3: 0x0301_0003,
+  cdw10: 0xa001_000a,
+  cdw11: 0xb001_000b,
+  cdw12: 0xc001_000c,
+  cdw13: 0xd001_000d,
+  cdw14: 0xe001_000e,
+  cdw15: 0xf001_000f,
+  data: memory(0x0102),
+  metadata: memory(0x0304),
+  timeoutMs: ALL,
+};
+const everythingBytes = (nsid: number[]): number[] => [
+  ...[0xc1, 0, 0, 0], // opcode, flags, rsvd1
+  ...nsid,
+  ...[0x02, 0, 0x01, 0x02], // cdw2
+  ...[0x03, 0, 0x01, 0x03], // cdw3
+  ...zeros(16), // metadata, addr
+  ...[0x04, 0x03, 0, 0], // metadata_len
+  ...[0x02, 0x01, 0, 0], // data_len
+  ...[0x0a, 0, 0x01, 0xa0], // cdw10
+  ...[0x0b, 0, 0x01, 0xb0], // cdw11
+  ...[0x0c, 0, 0x01, 0xc0], // cdw12
+  ...[0x0d, 0, 0x01, 0xd0], // cdw13
+  ...[0x0e, 0, 0x01, 0xe0], // cdw14
+  ...[0x0f, 0, 0x01, 0xf0], // cdw15
+  ...[0xff, 0xff, 0xff, 0xff], // timeout_ms
+  ...zeros(12), // rsvd2, and what is no more of the command's
+];
+
+Deno.test("NVMe: the SQE of a passthru to a namespace has every field", () => {
+  const file = new FixedFile({}, 0x0102);
+  const command = nvme.passthru({ ...PLAIN, file }, EVERYTHING);
+  assertEquals(sqe(command), [
+    ...[0x2e, 1, 0, 0], // opcode, flags: IOSQE_FIXED_FILE, ioprio
+    ...[0x02, 0x01, 0, 0], // fd: the place in the table
+    ...[0x80, 0x4e, 0x48, 0xc0], // cmd_op: NVME_URING_CMD_IO
+    ...zeros(36), // __pad1 to file_index
+    ...everythingBytes([7, 0, 0, 0]), // The namespace says its number.
+  ]);
+  assertEquals(command.name, "URING_CMD NVME 0xc1");
+  assertEquals(addresses(command), [
+    [ADDR, 0x0102, "reads"],
+    [METADATA, 0x0304, "reads"],
+  ]);
+  assertEquals(
+    command.decode!(new Completion(0, 0, [], 2n ** 64n - 1n)),
+    2n ** 64n - 1n,
+  );
+});
+
+Deno.test("NVMe: the SQE of an admin passthru has every field", () => {
+  const nsid = 0xf1f2_f3f4;
+  const command = nvme.passthru(FD, { ...EVERYTHING, nsid });
+  assertEquals(sqe(command), [
+    ...[0x2e, 0, 0, 0, FD, 0, 0, 0], // opcode, fd
+    ...[0x82, 0x4e, 0x48, 0xc0], // cmd_op: NVME_URING_CMD_ADMIN
+    ...zeros(36), // __pad1 to file_index
+    ...everythingBytes([0xf4, 0xf3, 0xf2, 0xf1]), // The command says it.
+  ]);
+  assertEquals(command.name, "URING_CMD NVME ADMIN 0xc1");
+  const named = nvme.passthru(FD, { opcode: 2 ** 7, nsid: 0, name: "FORMAT" });
+  assertEquals(named.name, "URING_CMD NVME FORMAT");
+});
+
+Deno.test("NVMe: the SQE of several pieces in a registered buffer is right", () => {
+  const all = alloc(4096);
+  const data = [all.subarray(0, 512), all.subarray(1024, 2560)];
+  const buffer = new FixedBuffer({}, 0x0506, all);
+  const command = nvme.read(PLAIN, { lba: 3, data, buffer });
+  assertEquals(sqe(command), [
+    ...[0x2e, 0, 0, 0, 6, 0, 0, 0], // opcode, fd
+    ...[0x81, 0x4e, 0x48, 0xc0], // cmd_op: NVME_URING_CMD_IO_VEC
+    ...zeros(16), // __pad1, addr, len
+    ...[1, 0, 0, 0], // uring_cmd_flags: IORING_URING_CMD_FIXED
+    ...zeros(8), // user_data
+    ...[0x06, 0x05, 0, 0], // buf_index, personality
+    ...zeros(4), // file_index
+    ...[0x02, 0, 0, 0, 7, 0, 0, 0], // opcode: Read, nsid
+    ...zeros(24), // cdw2, cdw3, metadata, addr: the array of pieces
+    ...[0, 0, 0, 0], // metadata_len
+    ...[2, 0, 0, 0], // data_len: the number of pieces
+    ...[3, 0, 0, 0, 0, 0, 0, 0], // cdw10, cdw11: the LBA
+    ...[3, 0, 0, 0], // cdw12: four blocks
+    ...zeros(28), // All that is left.
+  ]);
+  assertStrictEquals(command.fixedBuffer, buffer);
+  assertEquals(command.decode!(new Completion(0)), 2048);
+  // The kernel reads the array, and writes what it points at.
+  assertEquals(addresses(command), [
+    [ADDR, 32, "reads"],
+    [0, 512, "writes", "inside 0"],
+    [16, 1536, "writes", "inside 0"],
+  ]);
+  assertEquals([...command.operands[0].bytes!], [
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // iov_base, which the ring writes
+    ...[0x00, 0x02, 0, 0, 0, 0, 0, 0], // iov_len
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // iov_base
+    ...[0x00, 0x06, 0, 0, 0, 0, 0, 0], // iov_len
+  ]);
+  assertStrictEquals(command.operands[2].bytes, data[1]);
+});
+
+/** The words of a command to a namespace that is in `opcode` of them. */
+const io = (opcode: number, more: Record<string, number> = {}) => ({
+  ...{ op: 0x2e, fd: 6, cmd_op: 0xc048_4e80, nsid: 7, opcode, ...more },
+});
+/** The same of a command to a controller. */
+const admin = (opcode: number, more: Record<string, number> = {}) => ({
+  ...{ op: 0x2e, fd: FD, cmd_op: 0xc048_4e82, opcode, ...more },
+});
+
+/** A command's name, all words of its SQE, and its data if there are any. */
+function assertSqe(
+  command: Command<unknown>,
+  name: string,
+  expected: Record<string, number>,
+): void {
+  assertEquals(command.name, `URING_CMD NVME ${name}`);
+  const set = Object.entries(expected).filter(([, word]) => word !== 0);
+  assertEquals(words(command), Object.fromEntries(set), name);
+  const { opcode, data_len } = expected;
+  const way = opcode % 2 === 1 ? "reads" : "writes";
+  const data = data_len ? [[ADDR, data_len, way]] : [];
+  assertEquals(addresses(command), data, name);
+  assert(command.cqe32 && command.sqe128);
+}
+
+const block = memory(512);
+const far = 0x0102_0304_0506_0708n;
+const atFar = { cdw10: 0x0506_0708, cdw11: 0x0102_0304 };
+
+Deno.test("NVMe: the SQEs of commands on blocks are what they are meant to be", () => {
+  const data = block;
+  const data_len = 512;
+  // An odd operation code: the drive reads what it compares with.
+  const compare = nvme.compare(PLAIN, { lba: far, data });
+  assertSqe(compare, "COMPARE", io(0x05, { data_len, ...atFar }));
+  const range = { lba: far, blocks: 65536, timeoutMs: 9 };
+  const fields = { ...atFar, timeout_ms: 9 };
+  const verify = nvme.verify(PLAIN, { ...range, limitedRetry: true });
+  const lr = 0x8000_ffff; // The number of blocks is one less, as in all.
+  assertSqe(verify, "VERIFY", io(0x0c, { ...fields, cdw12: lr }));
+  const zero = nvme.writeZeroes(PLAIN, { ...range, deallocate: true });
+  const deac = 0x0200_ffff;
+  assertSqe(zero, "WRITE ZEROES", io(0x08, { ...fields, cdw12: deac }));
+  assertSqe(nvme.flush(PLAIN), "FLUSH", io(0x00));
+
+  // Metadata that are behind the data are counted with them.
+  const inline = nvme.read(INLINE, { lba: 0, data: memory(2 * 520) });
+  assertSqe(inline, "READ", io(0x02, { data_len: 1040, cdw12: 1 }));
+  // PRACT: protection information is not transferred, where it is all.
+  const cdw12 = 0x2000_0000;
+  const action = { lba: 0, protection: { action: true } };
+  const made = nvme.write(APART, { ...action, data });
+  assertSqe(made, "WRITE", io(0x01, { data_len, cdw12 }));
+  const taken = nvme.read(INLINE, { ...action, data });
+  assertSqe(taken, "READ", io(0x02, { data_len, cdw12 }));
+  const rest = nvme.read(SPACIOUS, { ...action, data: memory(576) });
+  assertSqe(rest, "READ", io(0x02, { data_len: 576, cdw12 }));
+
+  const buffer = new FixedBuffer({}, 0x0506, alloc(512));
+  const fixed = nvme.write(PLAIN, { lba: 0, data: buffer.bytes, buffer });
+  const register = { uring_cmd_flags: 1, buf_index: 0x0506 };
+  assertSqe(fixed, "WRITE", io(0x01, { data_len, ...register }));
+  // One piece in an array is no vectored command.
+  const one = nvme.write(PLAIN, { lba: 0, data: [data] });
+  assertSqe(one, "WRITE", io(0x01, { data_len }));
+});
+
+Deno.test("NVMe: the SQEs of commands on zones are what they are meant to be", () => {
+  const append = nvme.zoneAppend(PLAIN, { lba: far, data: block });
+  assertSqe(append, "ZONE APPEND", io(0x7d, { data_len: 512, ...atFar }));
+  (["close", "finish", "open", "reset", "offline"] as const).forEach(
+    (action, i) => {
+      const name = `ZONE MANAGEMENT SEND ${action}`;
+      const one = nvme.zoneManagementSend(PLAIN, { lba: far, action });
+      assertSqe(one, name, io(0x79, { ...atFar, cdw13: 1 + i }));
+      const all = nvme.zoneManagementSend(PLAIN, { lba: "all", action });
+      assertSqe(all, name, io(0x79, { cdw13: 0x101 + i })); // Select All
+    },
+  );
+  // cdw12 counts dwords, less one: 64 bytes for the head and for each zone.
+  assertSqe(
+    nvme.zoneManagementReceive(PLAIN, { lba: far, maxZones: 3 }),
+    "ZONE MANAGEMENT RECEIVE",
+    io(0x7a, { data_len: 256, ...atFar, cdw12: 63 }),
+  );
+});
+
+Deno.test("NVMe: the SQEs of admin commands are what they are meant to be", () => {
+  // cdw10 is what to identify: a controller, a namespace, the active ones.
+  const identify = { data_len: 4096 };
+  assertSqe(
+    nvme.identifyController(FD),
+    "IDENTIFY CONTROLLER",
+    admin(0x06, { ...identify, cdw10: 1 }),
+  );
+  assertSqe(
+    nvme.identifyNamespace(FD, { nsid: 9 }),
+    "IDENTIFY NAMESPACE",
+    admin(0x06, { ...identify, nsid: 9, cdw10: 0 }),
+  );
+  assertSqe(
+    nvme.activeNamespaces(FD, { after: 0x0102_0304 }),
+    "IDENTIFY ACTIVE NAMESPACES",
+    admin(0x06, { ...identify, nsid: 0x0102_0304, cdw10: 2 }),
+  );
+
+  // cdw10: the number of dwords, less one, and the log page.
+  const log = { nsid: ALL, data_len: 512 };
+  const smart = admin(0x02, { ...log, cdw10: 0x007f_0002 });
+  assertSqe(nvme.smartLog(FD), "SMART LOG", smart);
+  assertSqe(nvme.smartLog(FD, { nsid: 1 }), "SMART LOG", { ...smart, nsid: 1 });
+  const firmware = admin(0x02, { ...log, cdw10: 0x007f_0003 });
+  assertSqe(nvme.firmwareLog(FD), "FIRMWARE LOG", firmware);
+  const errors = { nsid: ALL, data_len: 256 * 64, cdw10: 0x0fff_0001 };
+  const most = nvme.errorLog(FD, { maxEntries: 256 });
+  assertSqe(most, "ERROR LOG", admin(0x02, errors));
+
+  const feature = 0x84;
+  (["current", "default", "saved", "supported"] as const).forEach(
+    (select, i) => {
+      const get = nvme.getFeatures(FD, { feature, select, nsid: 1, cdw11: 3 });
+      const dwords = { cdw10: i << 8 | 0x84, cdw11: 3 };
+      const fields = { nsid: 1, data_len: 4096, ...dwords };
+      assertSqe(get, "GET FEATURES 0x84", admin(0x0a, fields));
+    },
+  );
+  assertSqe(
+    nvme.setFeatures(FD, { feature: 6, value: ALL }),
+    "SET FEATURES 0x6",
+    admin(0x09, { cdw10: 6, cdw11: ALL }),
+  );
+  const data = memory(8).fill(1);
+  const more = { nsid: 1, save: true, cdw12: 3, data };
+  const save = nvme.setFeatures(FD, { feature, value: 2, ...more });
+  const dwords = { cdw10: 0x8000_0084, cdw11: 2, cdw12: 3 }; // Save
+  const fields = { nsid: 1, data_len: 4096, ...dwords };
+  assertSqe(save, "SET FEATURES 0x84", admin(0x09, fields));
+  data.fill(2); // A copy is sent, and zeros behind it.
+  const sent = concat([memory(8).fill(1), memory(4088)]);
+  assert(equals(save.operands[0].bytes!, sent));
+
+  const pieces = { opcode: 0x82, nsid: 0, data: [block, block] };
+  const vectored = nvme.passthru(FD, pieces);
+  const { cmd_op, data_len } = words(vectored);
+  assertEquals([cmd_op, data_len], [0xc048_4e83, 2]); // ADMIN_VEC
+  assertEquals(vectored.operands.map(({ at }) => at), [ADDR, 0, 16]);
+});
+
+Deno.test("NVMe: an operation code says which way memory goes", () => {
+  const data = [memory(512), memory(4096)];
+  for (let opcode = 0; opcode < 256; opcode++) {
+    // Whatever it is: an admin command, or one to a namespace.
+    for (const target of [FD, PLAIN]) {
+      const nsid = target === FD ? 0 : 7;
+      const fields = { opcode, nsid, data, metadata: block };
+      const { operands } = nvme.passthru(target, fields);
+      const which = operands.map(({ reads, writes }) => `${reads} ${writes}`);
+      const way = opcode === 0x7f // Fabrics commands are either.
+        ? "true true"
+        : opcode % 2 === 1
+        ? "true false"
+        : "false true";
+      assertEquals(which, ["true false", way, way, way], `opcode ${opcode}`);
+    }
+  }
+});
+
+Deno.test("NVMe: the ranges of Dataset Management are what they are meant to be", () => {
+  const command = nvme.datasetManagement(PLAIN, {
+    ranges: [
+      { lba: far, blocks: 0xf1f2_f3f4, attributes: 0xe1e2_e3e4 },
+      { lba: 9, blocks: 1 },
+    ],
+    deallocate: true,
+  });
+  assertEquals(words(command), {
+    ...io(0x09, { data_len: 4096 }),
+    ...{ cdw10: 1, cdw11: 4 }, // Two ranges; AD
+  });
+  // Some drives read the whole table, whatever there is of it.
+  assertEquals(addresses(command), [[ADDR, 4096, "reads"]]);
+  assertEquals([...command.operands[0].bytes!.subarray(0, 48)], [
+    ...[0xe4, 0xe3, 0xe2, 0xe1], // context attributes
+    ...[0xf4, 0xf3, 0xf2, 0xf1], // logical blocks
+    ...[0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01], // first block
+    ...[0, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0], // The second range.
+    ...zeros(16), // There is no third.
+  ]);
+  const ranges = new Array(256).fill({ lba: 0, blocks: 1 });
+  for (const [i, name] of ["integralRead", "integralWrite"].entries()) {
+    const hint = nvme.datasetManagement(PLAIN, { ranges, [name]: true });
+    const { cdw10, cdw11 } = words(hint);
+    assertEquals([cdw10, cdw11], [255, 1 << i], name);
+  }
+});
+
+Deno.test("NVMe: the addresses of a command go where the kernel reads them", () => {
+  const transfer = { lba: 0, data: block, metadata: memory(8) };
+  const command = nvme.read(APART, transfer);
+  const words = new Int32Array(sqeBytes(command, true).buffer);
+  command.encodeAddress(words, 0, 0, 0x1234_5678_9abc);
+  command.encodeAddress(words, 0, 1, 0x0fed_cba9_8765);
+  const view = new DataView(words.buffer);
+  assertEquals(view.getBigUint64(ADDR, true), 0x1234_5678_9abcn);
+  assertEquals(view.getBigUint64(METADATA, true), 0x0fed_cba9_8765n);
+});
+
+Deno.test("NVMe: any block address and any number of blocks is what the drive gets", () => {
+  const below = random(1);
+  for (let i = 0; i < 2000; i++) {
+    const size = 1 + below(64);
+    const lba = BigInt.asUintN(
+      size,
+      BigInt(below(2 ** 32)) << 32n | BigInt(below(2 ** 32)),
+    );
+    const blocks = 1 + below(65536);
+    const asNumber = lba < 2n ** 53n && below(2) === 0;
+    const range = { lba: asNumber ? Number(lba) : lba, blocks };
+    const { cdw10 = 0, cdw11 = 0, cdw12 = 0 } = words(
+      nvme.verify(PLAIN, range),
+    );
+    assertEquals(BigInt(cdw11) << 32n | BigInt(cdw10), lba);
+    assertEquals(cdw12 + 1, blocks);
+  }
+});
+
+// ---- Answers ---------------------------------------------------------------
+
+/** 2 ** 64 + 1 and the like, as 16 bytes. */
+const above64 = (
+  low: number,
+) => [low, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+
+/** A field: where it is, what is there, what it is called and what it says. */
+type Row = readonly [number, readonly number[] | string, string, unknown];
+
+/** Feeds a decoder fields, and compares all that it makes of them. */
+function assertDecoded(
+  command: Command<object>,
+  rows: readonly Row[],
+): Uint8Array {
+  const parts = rows.map(([at, part]) => [at, part]);
+  const { byteLength } = command.operands[0];
+  const memory = structure(byteLength, Object.fromEntries(parts));
+  const copy = memory.slice();
+  const found = { bytes: copy, ...decode(command, memory) };
+  memory.fill(0); // It is another command's soon: what is kept is a copy.
+  const expected = rows.map(([, , name, value]) => [name, value]);
+  assertEquals(found, { bytes: copy, ...Object.fromEntries(expected) });
+  return found.bytes;
+}
+
+Deno.test("NVMe: the structure of a controller is read field by field", () => {
+  const nqn = "nqn.2014-08.org.nvmexpress:uuid:1";
+  const command = nvme.identifyController(FD);
+  const bytes = assertDecoded(command, [
+    [0, [0x02, 0x01], "vendorId", 0x0102],
+    [2, [0x04, 0x03], "subsystemVendorId", 0x0304],
+    [4, "SERIAL  42\0\0\0\0\0     ", "serialNumber", "SERIAL  42"],
+    [24, "A model of mine".padEnd(40), "modelNumber", "A model of mine"],
+    [64, "REV-0042", "firmwareRevision", "REV-0042"],
+    [72, [3], "arbitrationBurst", 3],
+    [73, [0x56, 0x34, 0x12], "ieeeOui", "123456"],
+    [76, [0x0a], "multipath", 0x0a],
+    [77, [5], "maxTransferExponent", 5],
+    [78, [0xcd, 0xab], "controllerId", 0xabcd],
+    [80, [3, 0, 2, 0], "version", "2.0.3"],
+    [84, [1, 0, 0, 0x80], "resumeMicros", 0x8000_0001],
+    [88, [2, 0, 0, 0x80], "pauseMicros", 0x8000_0002],
+    [92, [0, 3, 0, 0x80], "asyncEvents", 0x8000_0300],
+    [96, [0x10, 0, 0, 0x80], "attributes", 0x8000_0010],
+    [111, [1], "controllerType", 1],
+    [256, [0x2a, 0x81], "optionalAdminCommands", 0x812a],
+    [258, [255], "abortLimit", 256],
+    [259, [7], "asyncEventLimit", 8],
+    [260, [0x16], "firmwareUpdates", 0x16],
+    [261, [0x0f], "logPageAttributes", 0x0f],
+    [262, [63], "errorLogEntries", 64],
+    [263, [4], "powerStates", 5],
+    [266, [0x57, 0x01], "warningTemperatureKelvin", 0x157],
+    [268, [0x5c, 0x01], "criticalTemperatureKelvin", 0x15c],
+    [272, [1, 0, 0, 0xf0], "hostMemoryPreferred", 0xf000_0001],
+    [276, [2, 0, 0, 0xf0], "hostMemoryMinimum", 0xf000_0002],
+    [280, zeros(16).fill(0xff), "totalCapacityBytes", 2n ** 128n - 1n],
+    [296, above64(5), "unallocatedCapacityBytes", 2n ** 64n + 5n],
+    [320, [10, 0x80], "keepAliveGranularity", 0x800a],
+    [328, [3, 0, 0, 0xa0], "sanitizeCapabilities", 0xa000_0003],
+    [514, [0, 4], "maxOutstandingCommands", 1024],
+    [516, [0, 1, 0, 0x80], "namespaceCount", 0x8000_0100],
+    [520, [0x5f, 1], "optionalNvmCommands", 0x015f],
+    [522, [2, 3], "fusedOperations", 0x0302],
+    [524, [4], "formatAttributes", 4],
+    [525, [7], "volatileWriteCache", true],
+    [526, [0xff, 0xff], "atomicWriteBlocks", 65536],
+    [528, [0, 0], "atomicWritePowerFailBlocks", 1],
+    [536, [1, 0, 0, 0xf0], "sglSupport", 0xf000_0001],
+    [768, nqn, "subsystemNqn", nqn],
+  ]);
+  assertEquals(bytes.length, 4096);
+  // All of it being zeros, there is no text and no number.
+  const { serialNumber, version, volatileWriteCache, powerStates } = decode(
+    command,
+    memory(4096),
+  );
+  assertEquals([serialNumber, version], ["", "0.0.0"]);
+  assertEquals([volatileWriteCache, powerStates], [false, 1]);
+});
+
+Deno.test("NVMe: the structure of a namespace is read field by field", () => {
+  const uuid = [...Array(16).keys()];
+  assertDecoded(nvme.identifyNamespace(FD, { nsid: 1 }), [
+    [0, zeros(8).fill(0xff), "sizeBlocks", 2n ** 64n - 1n],
+    [8, [0, 0, 0, 0, 1], "capacityBlocks", 2n ** 32n],
+    [16, [5], "usedBlocks", 5n],
+    [24, [0x1f], "features", 0x1f],
+    // NLBAF and FLBAS: of two formats bit 5 is no part of the second's number.
+    [25, [1, 0x31], "format", 1],
+    [26, [0x31], "metadataInline", true],
+    [27, [3], "metadataCapabilities", 3],
+    [28, [0x1f], "protectionCapabilities", 0x1f],
+    [29, [0x0b], "protectionType", 3],
+    [30, [3], "shared", true],
+    [31, [0xff], "reservationCapabilities", 0xff],
+    [33, [9], "deallocateFeatures", 9],
+    [46, [0, 2], "optimalBoundaryBlocks", 512],
+    [48, above64(7), "capacityBytes", 2n ** 64n + 7n],
+    [99, [1], "writeProtected", true],
+    [104, uuid, "nguid", "000102030405060708090a0b0c0d0e0f"],
+    [120, [0xf0, 1, 2, 3, 4, 5, 6, 0x0f], "eui64", "f00102030405060f"],
+    [128, [0, 0, 9, 0xfe, 8, 1, 12, 1], "formats", [
+      { dataBytes: 512, metadataBytes: 0, performance: 2 },
+      { dataBytes: 4096, metadataBytes: 264, performance: 1 },
+    ]],
+  ]);
+});
+
+Deno.test("NVMe: a namespace can have the last of 64 formats, and no more", () => {
+  const command = nvme.identifyNamespace(FD, { nsid: 1 });
+  for (
+    const [nlbaf, flbas, count, format] of [
+      [15, 0x6f, 16, 15], // Bits 5 and 6 count above 16 formats only.
+      [16, 0x20, 17, 16],
+      [63, 0x6f, 64, 63],
+      [255, 0x41, 64, 33], // There is no room for more than 64.
+    ]
+  ) {
+    const bytes = structure(4096, {
+      25: [nlbaf, flbas],
+      [128 + 63 * 4]: [1, 0, 12, 0], // The last format.
+    });
+    const found = decode(command, bytes);
+    assertEquals([found.formats.length, found.format], [count, format]);
+    assertEquals(found.metadataInline, false);
+    assertEquals(found.formats[0].dataBytes, 0); // There is no such format.
+    if (count < 64) continue;
+    const last = { dataBytes: 4096, metadataBytes: 1, performance: 0 };
+    assertEquals(found.formats[63], last);
+  }
+});
+
+Deno.test("NVMe: the list of active namespaces ends at the first 0, or is full", () => {
+  const command = nvme.activeNamespaces(FD);
+  const some = structure(4096, { 0: [1, 0, 0, 0, 0, 0, 0, 0x80], 12: [9] });
+  assertEquals(decode(command, some), [1, 0x8000_0000]);
+  assertEquals(decode(command, memory(4096)), []);
+  const full = new Uint32Array(1024).map((_, i) => i + 1);
+  const bytes = new Uint8Array(full.buffer);
+  assertEquals(decode(command, bytes), [...full]);
+});
+
+Deno.test("NVMe: the SMART log is read field by field", () => {
+  const sensors = [0, 1, 0x35, 1, 2, 1, 3, 1, 4, 1, 5, 1, 6, 1, 7, 0x80];
+  const kelvin = [256, 0x135, 258, 259, 260, 261, 262, 0x8007];
+  assertDecoded(nvme.smartLog(FD), [
+    [0, [0x1f], "criticalWarning", 0x1f],
+    [1, [0x35, 0x01], "temperatureKelvin", 0x135],
+    [3, [100], "availableSparePercent", 100],
+    [4, [10], "spareThresholdPercent", 10],
+    [5, [255], "percentUsed", 255],
+    [6, [0x0d], "enduranceGroupWarnings", 0x0d],
+    [32, zeros(16).fill(0xff), "dataUnitsRead", 2n ** 128n - 1n],
+    [48, above64(1), "dataUnitsWritten", 2n ** 64n + 1n],
+    [64, above64(2), "hostReadCommands", 2n ** 64n + 2n],
+    [80, above64(3), "hostWriteCommands", 2n ** 64n + 3n],
+    [96, above64(4), "controllerBusyMinutes", 2n ** 64n + 4n],
+    [112, above64(5), "powerCycles", 2n ** 64n + 5n],
+    [128, above64(6), "powerOnHours", 2n ** 64n + 6n],
+    [144, above64(7), "unsafeShutdowns", 2n ** 64n + 7n],
+    [160, above64(8), "mediaErrors", 2n ** 64n + 8n],
+    [176, above64(9), "errorLogEntryCount", 2n ** 64n + 9n],
+    [192, [1, 0, 0, 0x80], "warningTemperatureMinutes", 0x8000_0001],
+    [196, [2, 0, 0, 0x80], "criticalTemperatureMinutes", 0x8000_0002],
+    [200, sensors, "temperatureSensorsKelvin", kelvin],
+    [216, [3, 0, 0, 0x80], "thermalThrottle1Count", 0x8000_0003],
+    [220, [4, 0, 0, 0x80], "thermalThrottle2Count", 0x8000_0004],
+    [224, [5, 0, 0, 0x80], "thermalThrottle1Seconds", 0x8000_0005],
+    [228, [6, 0, 0, 0x80], "thermalThrottle2Seconds", 0x8000_0006],
+  ]);
+});
+
+Deno.test("NVMe: the error log is read without the entries that are empty", () => {
+  const bytes = structure(3 * 64, {
+    0: [2, 0, 0, 0, 0, 0, 0, 0x80, 1, 0], // error count, SQID
+    10: [0xcd, 0xab], // CMDID
+    12: [0x01, 0xc1], // status: phase, 0x80 of type 0, do not retry
+    14: [0x28, 0x05], // the location of the parameter: bit 5 of byte 40
+    16: [8, 7, 6, 5, 4, 3, 2, 1], // LBA
+    24: [9, 0, 0, 0, 0xee], // NSID, vendor specific
+    32: [1, 0, 0, 0, 0, 0, 0, 0xf0], // command specific
+    [2 * 64]: [1, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
+    [2 * 64 + 12]: [0x0b, 0x45, 0xff, 0xff], // status 0x85 of type 2
+  });
+  // The phase bit is no part of the status.
+  const rest = { parameterByte: 255, parameterBit: 7, lba: 0n, nsid: 0 };
+  assertEquals(decode(nvme.errorLog(FD, { maxEntries: 3 }), bytes), [
+    {
+      errorCount: 0x8000_0000_0000_0002n,
+      submissionQueueId: 1,
+      commandId: 0xabcd,
+      statusCodeType: 0,
+      statusCode: 0x80,
+      statusName: "LBA Out of Range",
+      parameterByte: 40,
+      parameterBit: 5,
+      lba: far,
+      nsid: 9,
+      vendorSpecific: 0xee,
+      commandSpecific: 0xf000_0000_0000_0001n,
+    },
+    {
+      errorCount: 1n,
+      submissionQueueId: 0xffff,
+      commandId: 0xffff,
+      statusCodeType: 2,
+      statusCode: 0x85,
+      statusName: "Compare Failure",
+      ...{ ...rest, vendorSpecific: 0, commandSpecific: 0n },
+    },
+  ]);
+});
+
+Deno.test("NVMe: the firmware log says what runs, and what each slot holds", () => {
+  const bytes = structure(512, {
+    0: [0x7a], // AFI: slot 2 runs, slot 7 is next; bits 3 and 7 are reserved
+    16: "1.0     ", // Slot 2
+    56: "REV-0042", // Slot 7
+  });
+  assertEquals(decode(nvme.firmwareLog(FD), bytes), {
+    activeSlot: 2,
+    nextSlot: 7,
+    revisions: ["", "1.0", "", "", "", "", "REV-0042"],
+  });
+});
+
+Deno.test("NVMe: a zone report has as many zones as there was room for", () => {
+  const bytes = structure(4 * 64, {
+    0: zeros(8).fill(0xff), // More zones than any memory has room for.
+    64: [2, 0x2f, 0xe1], // Sequential write required, implicitly open
+    72: [0, 0, 0, 0, 1, 0, 0, 0], // ZCAP
+    80: zeros(8).fill(0xff), // ZSLBA
+    88: [3], // WP
+    129: [0x60], // A state without a name
+    193: [0xf0],
+  });
+  const command = nvme.zoneManagementReceive(PLAIN, { lba: 0, maxZones: 3 });
+  const none = { lba: 0n, capacity: 0n, writePointer: 0n };
+  const many = decode(command, bytes);
+  assertEquals(many, {
+    zoneCount: 2n ** 64n - 1n,
+    zones: [
+      {
+        lba: 2n ** 64n - 1n,
+        capacity: 2n ** 32n,
+        writePointer: 3n,
+        state: "implicitly open",
+        type: 2,
+        attributes: 0xe1,
+      },
+      { ...none, state: 6, type: 0, attributes: 0 },
+      { ...none, state: "offline", type: 0, attributes: 0 },
+    ],
+  });
+  bytes.fill(0, 0, 8);
+  bytes[0] = 2;
+  const { zoneCount, zones } = decode(command, bytes);
+  assertEquals([zoneCount, zones], [2n, many.zones.slice(0, 2)]);
+  for (
+    const [state, name] of [
+      ...[[1, "empty"], [2, "implicitly open"], [3, "explicitly open"]],
+      ...[[4, "closed"], [0xd, "read only"], [0xe, "full"], [0xf, "offline"]],
+    ] as const
+  ) {
+    bytes[65] = Number(state) << 4;
+    assertEquals(decode(command, bytes).zones[0].state, name);
+  }
+});
+
+Deno.test("NVMe: the small answers are what the drive says", () => {
+  const result = 0xe1e2_e3e4_f1f2_f3f4n;
+  const bytes = structure(4096, { 4095: [7] });
+  const { value, data } = decode(
+    nvme.getFeatures(FD, { feature: 4 }),
+    bytes,
+    result,
+  );
+  assertEquals(value, 0xf1f2_f3f4);
+  bytes.fill(0); // The data were copied.
+  assertEquals([data.length, data[4095]], [4096, 7]);
+  const set = nvme.setFeatures(FD, { feature: 4, value: 0 });
+  assertEquals(decode(set, bytes, result), 0xf1f2_f3f4);
+  const append = nvme.zoneAppend(PLAIN, { lba: 0, data: block });
+  assertEquals(decode(append, block, result), result);
+  const ranges = [{ lba: 0, blocks: 1 }];
+  for (
+    const command of [
+      nvme.flush(PLAIN),
+      nvme.verify(PLAIN, ranges[0]),
+      nvme.writeZeroes(PLAIN, ranges[0]),
+      nvme.datasetManagement(PLAIN, { ranges }),
+      nvme.zoneManagementSend(PLAIN, { lba: "all", action: "open" }),
+    ]
+  ) assertEquals(decode(command, block, result), 0, command.name);
+});
+
+/** Every command whose answer is a structure. */
+const DECODERS: readonly Command<unknown>[] = [
+  nvme.identifyController(FD),
+  nvme.identifyNamespace(FD, { nsid: 1 }),
+  nvme.activeNamespaces(FD),
+  nvme.smartLog(FD),
+  nvme.errorLog(FD),
+  nvme.firmwareLog(FD),
+  nvme.zoneManagementReceive(PLAIN, { lba: 0 }),
+  nvme.getFeatures(FD, { feature: 1 }),
+];
+
+Deno.test("NVMe: whatever a drive writes is read, and nothing around it", () => {
+  const below = random(2);
+  for (let round = 0; round < 300; round++) {
+    // Few zeros, many zeros, or nothing but ones.
+    const dense = [256, 2, 0][round % 3];
+    for (const command of DECODERS) {
+      const { byteLength } = command.operands[0];
+      const bytes = memory(byteLength).map(() =>
+        dense === 0 ? 0xff : below(dense) === 0 ? 0 : below(256)
+      );
+      const alone = decode(command, bytes);
+      // No list is longer than the memory that it was read from.
+      for (const list of Object.values(Object(alone))) {
+        if (Array.isArray(list)) assertLessOrEqual(list.length, 64);
+      }
+      // The same, in the midst of other memory, as in the ring's.
+      const around = memory(byteLength + 128).fill(below(256));
+      const inside = around.subarray(64, 64 + byteLength);
+      inside.set(bytes);
+      const found = decode(command, inside);
+      around.fill(0);
+      if (round < 30) assertEquals(found, alone, command.name);
+    }
+  }
+});
+
+// ---- Statuses --------------------------------------------------------------
+
+Deno.test("NVMe: a status has its name by type and code", () => {
+  for (
+    const [status, name] of [
+      [0x001, "Invalid Command Opcode"],
+      [0x00b, "Invalid Namespace or Format"],
+      [0x080, "LBA Out of Range"],
+      [0x089, "Key Exists"],
+      [0x100, "Completion Queue Invalid"],
+      [0x109, "Invalid Log Page"],
+      [0x1b8, "Zone Boundary Error"],
+      [0x1bf, "Invalid Zone State Transition"],
+      [0x281, "Unrecovered Read Error"],
+      [0x285, "Compare Failure"],
+      [0x300, "Internal Path Error"],
+      [0x371, "Command Aborted By Host"],
+      [0x701, "Vendor Specific 0x01"],
+      [0x7ff, "Vendor Specific 0xff"],
+      [0x017, "Unknown Status 0x17 of Type 0"],
+      [0x104, "Unknown Status 0x04 of Type 1"],
+      [0x285 | 0x100, "Unknown Status 0x85 of Type 3"],
+      [0x4c0, "Unknown Status 0xc0 of Type 4"],
+    ] as const
+  ) {
+    const [type, code] = [status >> 8, status & 0xff];
+    assertEquals(nvme.nvmeStatusName(type, code), name);
+    const error = new NvmeError("OP", 3, status);
+    const { statusCodeType, statusCode, statusName } = error;
+    assertEquals([statusCodeType, statusCode, statusName], [type, code, name]);
+    assertStringIncludes(
+      error.message,
+      `OP on fd 3: ${name} (status code type`,
+    );
+  }
+});
+
+Deno.test("NVMe: an error says what was asked, of what, and what came of it", () => {
+  const command = nvme.read(PLAIN, { lba: 0, data: block });
+  const completion = new Completion(0x4080, 0, [block], 0xf1n);
+  const error = assertThrows(() => command.decode!(completion), NvmeError);
+  assertEquals(
+    error.message,
+    "URING_CMD NVME READ on fd 6: LBA Out of Range (status code type 0, code " +
+      "0x80, do not retry). The blocks end behind the last one of the " +
+      "namespace.",
+  );
+  const { name, op, fd, result } = error;
+  assertEquals([name, op, fd], ["NvmeError", "URING_CMD NVME READ", 6]);
+  assertEquals(result, 0xf1n);
+  assert(error instanceof Error);
+  for (
+    const [status, doNotRetry, more] of [
+      [0x0002, false, false],
+      [0x2002, false, true],
+      [0x4002, true, false],
+      [0x7802, true, true], // With a delay for the next try, which no one uses.
+    ] as const
+  ) {
+    const error = new NvmeError("OP", 3, status);
+    assertEquals([error.doNotRetry, error.more], [doNotRetry, more]);
+    assertEquals([error.statusCodeType, error.statusCode], [0, 2]);
+    assertEquals(/, do not retry\)/.test(error.message), doNotRetry);
+  }
+  const vendor = new NvmeError("OP", 3, 0x7c0).message;
+  const text = "Vendor Specific 0xc0 (status code type 7, code 0xc0)";
+  assertEquals(vendor, `OP on fd 3: ${text}`);
+});
+
+Deno.test("NVMe: no status is a result, whatever the command", () => {
+  for (const command of DECODERS) {
+    const { byteLength } = command.operands[0];
+    for (const status of [1, 0x285, 0x4002, 0x7fff]) {
+      const completion = new Completion(status, 0, [memory(byteLength)]);
+      const error = assertThrows(() => command.decode!(completion), NvmeError);
+      assertEquals(error.op, command.name);
+    }
+  }
+});
+
+// ---- What is refused before it is queued -----------------------------------
+
+/** A number or a length that cannot be: what the message has to say of it. */
+function range(message: string, make: () => unknown): void {
+  assertThrows(make, RangeError, message);
+}
+
+/** The same of something that is of the wrong kind. */
+function type(message: string, make: () => unknown): void {
+  assertThrows(make, TypeError, message);
+}
+
+type Transfer = typeof nvme.read | typeof nvme.zoneAppend;
+const TRANSFERS: readonly Transfer[] = [
+  ...[nvme.read, nvme.write, nvme.compare, nvme.zoneAppend],
+];
+
+Deno.test("NVMe: a block address that is none is refused by name", () => {
+  for (
+    const make of [
+      (lba: number) => nvme.read(PLAIN, { lba, data: block }),
+      (lba: number) => nvme.zoneAppend(PLAIN, { lba, data: block }),
+      (lba: number) => nvme.verify(PLAIN, { lba, blocks: 1 }),
+      (lba: number) =>
+        nvme.datasetManagement(PLAIN, { ranges: [{ lba, blocks: 1 }] }),
+      (lba: number) => nvme.zoneManagementReceive(PLAIN, { lba }),
+      (lba: number) => nvme.zoneManagementSend(PLAIN, { lba, action: "open" }),
+    ]
+  ) {
+    for (const lba of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
+      const text = `lba must be an integer from 0 to 9007199254740991, not`;
+      range(`${text} ${lba}`, () => make(lba));
+    }
+    for (const lba of [-1n, 2n ** 64n]) {
+      const text = `lba must fit 64 bits unsigned, not ${lba}n`;
+      range(text, () => make(lba as never));
+    }
+    for (const lba of ["0", undefined, null]) {
+      type("lba must be a number, not", () => make(lba as never));
+    }
+    make(2n ** 64n - 1n as never);
+  }
+});
+
+Deno.test("NVMe: numbers that do not fit are refused by name", () => {
+  const lba = 0;
+  const one = { lba, blocks: 1 };
+  const blocks = "blocks must be an integer from 1 to 65536, not";
+  range(`${blocks} 0`, () => nvme.verify(PLAIN, { lba, blocks: 0 }));
+  range(`${blocks} 65537`, () => nvme.verify(PLAIN, { lba, blocks: 65537 }));
+  range(`${blocks} 0.5`, () => nvme.writeZeroes(PLAIN, { lba, blocks: 0.5 }));
+  const tiny = { ...PLAIN, blockSize: 1 };
+  range(`${blocks} 65537`, () => nvme.read(tiny, { lba, data: memory(65537) }));
+
+  const trim = (count: number, blocks = 1) => {
+    const ranges = new Array(count).fill({ lba, blocks });
+    return nvme.datasetManagement(PLAIN, { ranges });
+  };
+  const count = "number of ranges must be an integer from 1 to 256, not";
+  range(`${count} 0`, () => trim(0));
+  range(`${count} 257`, () => trim(257));
+  const u32 = "blocks must be an integer from 1 to 4294967295, not";
+  range(`${u32} 0`, () => trim(1, 0));
+  range(`${u32} 4294967296`, () => trim(1, 2 ** 32));
+
+  const protect = (protection: nvme.Protection) => () =>
+    nvme.verify(PLAIN, { ...one, protection });
+  range("applicationTag must be", protect({ applicationTag: 0x1_0000 }));
+  range("applicationTagMask must be", protect({ applicationTagMask: -1 }));
+  range("referenceTag must be", protect({ referenceTag: 2 ** 32 }));
+  range("timeoutMs must", () => nvme.verify(PLAIN, { ...one, timeoutMs: -1 }));
+
+  const opcode = "opcode must be an integer from 0 to 255, not";
+  range(`${opcode} 256`, () => nvme.passthru(PLAIN, { opcode: 256 }));
+  range(`${opcode} -1`, () => nvme.passthru(FD, { opcode: -1, nsid: 0 }));
+  for (const i of [2, 3, 10, 11, 12, 13, 14, 15]) {
+    const fields = { opcode: 0xc0, [`cdw${i}`]: 2 ** 32 };
+    const text =
+      `cdw${i} must be an integer from 0 to 4294967295, not 42949672`;
+    range(text, () => nvme.passthru(PLAIN, fields));
+  }
+
+  const nsid = 2 ** 32;
+  range("nsid must be", () => nvme.identifyNamespace(FD, { nsid }));
+  range("nsid must be", () => nvme.smartLog(FD, { nsid }));
+  range("after must be", () => nvme.activeNamespaces(FD, { after: -1 }));
+  for (const maxEntries of [0, 257]) {
+    const text = `from 1 to 256, not ${maxEntries}`;
+    range(text, () => nvme.errorLog(FD, { maxEntries }));
+  }
+  for (const maxZones of [0, 65536]) {
+    const text = `maxZones must be an integer from 1 to 65535, not ${maxZones}`;
+    range(text, () => nvme.zoneManagementReceive(PLAIN, { lba, maxZones }));
+  }
+  range("feature must be", () => nvme.getFeatures(FD, { feature: 256 }));
+  const set = { feature: 1, value: 0 };
+  range("value must be", () => nvme.setFeatures(FD, { ...set, value: -1 }));
+  for (const data of [memory(0), memory(4097)]) {
+    const text =
+      `length of data must be an integer from 1 to 4096, not ${data.length}`;
+    range(text, () => nvme.setFeatures(FD, { ...set, data }));
+  }
+});
+
+Deno.test("NVMe: words that are none are refused with those that are", () => {
+  const select = "next" as nvme.FeatureSelect;
+  const selects = 'one of current, default, saved, supported, not "next"';
+  type(
+    `select must be ${selects}`,
+    () => nvme.getFeatures(FD, { feature: 1, select }),
+  );
+  const action = "toString" as nvme.ZoneAction;
+  const actions = 'one of close, finish, open, reset, offline, not "toString"';
+  type(
+    `action must be ${actions}`,
+    () => nvme.zoneManagementSend(PLAIN, { lba: 0, action }),
+  );
+});
+
+Deno.test("NVMe: data that are no whole blocks, or more than a drive takes, are refused", () => {
+  const small = { ...PLAIN, maxTransferBytes: 1024 };
+  const most = "bytes of data, and the drive takes at most 1024 in one " +
+    "command: split it up";
+  for (const command of TRANSFERS) {
+    const make = (data: unknown, namespace = PLAIN) => () =>
+      command(namespace, { lba: 0, data: data as Uint8Array });
+    const whole = "data must be whole blocks of 512 bytes, not";
+    range(`${whole} 511 bytes`, make(memory(511)));
+    range(`${whole} 513 bytes`, make([block, memory(1)]));
+    range(`${whole} 0 bytes`, make(memory(0)));
+    range(`${whole} 0 bytes`, make([]));
+    range("whole blocks of 520 bytes, not 512 bytes", make(block, INLINE));
+    range(`has 1536 ${most}`, make(memory(1536), small));
+    type("data is detached", make(detached()));
+    type("data is detached", make([block, detached()]));
+    type("data must be a Uint8Array, not 5", make([block, 5]));
+    for (const none of ["text", null, {}, new ArrayBuffer(512)]) {
+      type("data must be a Uint8Array, not", make(none));
+    }
+    make([block, memory(512)], small)();
+  }
+  const data = memory(1025);
+  range(
+    `0xc1 has 1025 ${most}`,
+    () => nvme.passthru(small, { opcode: 0xc1, data }),
+  );
+  range(
+    `RECEIVE has 4096 ${most}`,
+    () => nvme.zoneManagementReceive(small, { lba: 0 }),
+  );
+});
+
+Deno.test("NVMe: metadata that are missing or too few are refused", () => {
+  const data = memory(1024);
+  for (const command of TRANSFERS) {
+    const make = (metadata?: unknown) => () =>
+      command(APART, { lba: 0, data, metadata: metadata as Uint8Array });
+    const text = "transfers 16 bytes of metadata, and there is memory for";
+    range(`${text} 0`, make());
+    range(`${text} 15`, make(memory(15)));
+    type("metadata is detached", make(detached()));
+    type("metadata must be a Uint8Array", make("0123456789abcdef"));
+    make(memory(16))();
+  }
+});
+
+Deno.test("NVMe: a passthru with less memory than it transfers is refused", () => {
+  const data = memory(4095);
+  const enough = [memory(4000), memory(96)];
+  const nsid = 0;
+  // What the drive transfers: 4096 bytes in all cases.
+  for (
+    const [target, fields] of [
+      [PLAIN, { opcode: 0x01, cdw12: 7 }],
+      [PLAIN, { opcode: 0x02, cdw12: 0xc000_0007 }], // 16 bits are the blocks.
+      [PLAIN, { opcode: 0x05, cdw12: 7 }],
+      [PLAIN, { opcode: 0x7d, cdw12: 7 }],
+      [PLAIN, { opcode: 0x7a, cdw12: 1023 }], // Zone Management Receive
+      [PLAIN, { opcode: 0x09, cdw10: 0xffff_ffff }], // Dataset Management
+      [PLAIN, { opcode: 0x19, cdw12: 127 }], // Copy
+      [PLAIN, { opcode: 0x0e, cdw10: 1023 }], // Reservation Report
+      [PLAIN, { opcode: 0x12, cdw11: 1023 }], // I/O Management Receive
+      [FD, { opcode: 0x06, nsid, cdw10: 0x1d }], // Identify
+      [FD, { opcode: 0x11, nsid, cdw10: 1023 }], // Firmware Download
+      [FD, { opcode: 0x1a, nsid, cdw10: 1023 }], // Directive Receive
+      [FD, { opcode: 0x86, nsid, cdw12: 1023 }], // Get LBA Status
+      [FD, { opcode: 0x02, nsid, cdw10: 0x03ff_0002 }], // Get Log Page
+    ] as const
+  ) {
+    const name = `${target === FD ? "ADMIN " : ""}0x${
+      fields.opcode.toString(16)
+    }`;
+    const text =
+      `NVME ${name} transfers 4096 bytes of data, and there is memory for`;
+    range(`${text} 4095`, () => nvme.passthru(target, { ...fields, data }));
+    range(`${text} 0`, () => nvme.passthru(target, fields));
+    nvme.passthru(target, { ...fields, data: enough });
+  }
+  const make = (target: number | NvmeNamespace, fields: NvmeFields) => () =>
+    nvme.passthru(target, { ...fields, data });
+  range("4160 bytes of data", make(INLINE, { opcode: 2, cdw12: 7 }));
+  const metadata = memory(55);
+  range("56 bytes of metadata", make(APART, { opcode: 2, cdw12: 6, metadata }));
+  range("17179869184 bytes", make(PLAIN, { opcode: 0x7a, cdw12: ALL }));
+  // The number of dwords goes on in the low half of cdw11.
+  const log = { opcode: 0x02, nsid, cdw10: 2 };
+  range("262148 bytes", make(FD, { ...log, cdw11: 0xffff_0001 }));
+  range("17179869184 bytes", make(FD, { ...log, cdw10: ALL, cdw11: ALL }));
+});
+
+Deno.test("NVMe: no fields make a drive transfer more than there is memory for", () => {
+  const below = random(3);
+  for (let i = 0; i < 3000; i++) {
+    const namespace = [PLAIN, APART, FREE, INLINE, SPACIOUS][below(5)];
+    const cdw12 = (below(16) | below(0x1_0000) << 16) >>> 0;
+    const data = memory(below(16 * 600));
+    const metadata = memory(below(160));
+    const opcode = [0x01, 0x02, 0x05, 0x7d][below(4)];
+    const blocks = (cdw12 & 0xffff) + 1;
+    const { metadataSize, protectionType } = namespace;
+    const own = (cdw12 & 2 ** 29) !== 0 && metadataSize === 8 &&
+      protectionType !== 0;
+    const size = own ? 0 : metadataSize;
+    const enough = namespace.metadataInline
+      ? data.length >= blocks * (512 + size)
+      : data.length >= blocks * 512 && metadata.length >= blocks * size;
+    const make = () =>
+      nvme.passthru(namespace, { opcode, cdw12, data, metadata });
+    if (enough) make();
+    else range("and there is memory for", make);
+  }
+});
+
+Deno.test("NVMe: PRACT spares memory only where there is protection information", () => {
+  const transfer = { lba: 0, data: block, protection: { action: true } };
+  nvme.read(APART, transfer);
+  range("8 bytes of metadata", () => nvme.read(FREE, transfer));
+});
+
+Deno.test("NVMe: an admin command to a namespace is refused, since it would be another one", () => {
+  // As from JavaScript, which knows no types.
+  const namespace = PLAIN as unknown as number;
+  const feature = { feature: 4, value: 0, nsid: 7 };
+  for (
+    const make of [
+      () => nvme.setFeatures(namespace, feature),
+      () => nvme.getFeatures(namespace, feature),
+      () => nvme.smartLog(namespace),
+      () => nvme.identifyController(namespace),
+    ]
+  ) type("goes to the node of a controller", make);
+});
+
+Deno.test("NVMe: more than 1024 pieces of memory are refused", () => {
+  const most = new Array(1024).fill(block);
+  const data = [...most, block];
+  const text = "a command takes at most 1024 pieces of memory, not 1025";
+  range(text, () => nvme.passthru(FD, { opcode: 0xc0, nsid: 0, data }));
+  range(text, () => nvme.read(PLAIN, { lba: 0, data }));
+  const { operands } = nvme.read(PLAIN, { lba: 0, data: most });
+  assertEquals([operands.length, operands[0].byteLength], [1025, 16 * 1024]);
+  assertEquals(operands[1024].at, 16 * 1023);
+});
+
+Deno.test("NVMe: the namespace of a command is never guessed", () => {
+  const opcode = 0xc0;
+  type(
+    "NVME ADMIN 0xc0 needs nsid: the number of a namespace, or 0 for none",
+    () => nvme.passthru(FD, { opcode }),
+  );
+  range("nsid must be", () => nvme.passthru(FD, { opcode, nsid: -1 }));
+  for (const nsid of [0, 8]) {
+    const text = `nsid is ${nsid}, and the node is that of namespace 7`;
+    range(text, () => nvme.passthru(PLAIN, { opcode, nsid }));
+  }
+  assertEquals(words(nvme.passthru(PLAIN, { opcode, nsid: 7 })).nsid, 7);
+});
+
+Deno.test("NVMe: what may change a drive needs a descriptor that can write", () => {
+  const data = block;
+  const lba = 0;
+  const one = { lba, blocks: 1 };
+  const readOnly = { ...PLAIN, writable: false };
+  const text = (name: string) =>
+    `NVME ${name} may change what the drive holds, and the descriptor is open ` +
+    "for reading only: open the node with O_RDWR";
+  for (
+    const [name, make] of [
+      ["WRITE", (to) => nvme.write(to, { lba, data })],
+      ["ZONE APPEND", (to) => nvme.zoneAppend(to, { lba, data })],
+      ["WRITE ZEROES", (to) => nvme.writeZeroes(to, one)],
+      [
+        "DATASET MANAGEMENT",
+        (to) => nvme.datasetManagement(to, { ranges: [one] }),
+      ],
+      [
+        "ZONE MANAGEMENT SEND open",
+        (to) => nvme.zoneManagementSend(to, { lba, action: "open" }),
+      ],
+      ["0xc0", (to) => nvme.passthru(to, { opcode: 0xc0 })],
+      ["0x4", (to) => nvme.passthru(to, { opcode: 0x04 })], // Even, and writes.
+    ] as [string, (to: NvmeNamespace) => unknown][]
+  ) {
+    type(text(name), () => make(readOnly));
+    make(PLAIN);
+  }
+  nvme.read(readOnly, { lba, data });
+  nvme.compare(readOnly, { lba, data });
+  nvme.verify(readOnly, one);
+  nvme.flush(readOnly);
+  nvme.zoneManagementReceive(readOnly, { lba });
+
+  // A controller's descriptor is asked when the command is queued.
+  using reading = new Fd(open("/dev/null", O_RDONLY));
+  using writing = new Fd(open("/dev/null", O_RDWR));
+  const set = { feature: 6, value: 0 };
+  type(text("SET FEATURES 0x6"), nvme.setFeatures(reading.fd, set).precheck!);
+  nvme.setFeatures(writing.fd, set).precheck!();
+  nvme.setFeatures(new FixedFile({}, 0), set).precheck!();
+  assertEquals(nvme.getFeatures(reading.fd, { feature: 6 }).precheck, null);
+  assertEquals(nvme.smartLog(reading.fd).precheck, null);
+  assertEquals(nvme.identifyController(reading.fd).precheck, null);
+});
+
+Deno.test("NVMe: bytes outside of the registered buffer are refused", () => {
+  const all = alloc(4096);
+  const buffer = new FixedBuffer({}, 0, all.subarray(512, 2048));
+  const make = (data: nvme.NvmeData) => () =>
+    nvme.read(PLAIN, { lba: 0, data, buffer });
+  const text = "the bytes do not lie inside the registered buffer";
+  const inside = all.subarray(512, 1024);
+  range(text, make(all.subarray(0, 512)));
+  range(text, make(all.subarray(1792, 2304)));
+  range(text, make([inside, all.subarray(2048, 2560)]));
+  range(text, make(block));
+  const fields = { opcode: 0xc0, nsid: 0, data: block, buffer };
+  range(text, () => nvme.passthru(FD, fields));
+  make([inside, all.subarray(1536, 2048)])();
+  // Without data there is nothing that could be in it.
+  const none = nvme.passthru(PLAIN, { opcode: 0xc0, buffer });
+  assertEquals(words(none).uring_cmd_flags, undefined);
+});
+
+Deno.test("NVMe: what is no descriptor is refused", () => {
+  for (const none of ["5", null, undefined, {}]) {
+    const fd = none as number;
+    const text = "fd must be a number";
+    type(text, () => nvme.identifyController(fd));
+    type(text, () => nvme.smartLog(fd));
+    type(text, () => nvme.nvmeNamespace(fd));
+    type(text, () => nvme.passthru(fd, { opcode: 0xc0, nsid: 0 }));
+  }
+  range("fd must be", () => nvme.firmwareLog(-1));
+});

@@ -1,0 +1,247 @@
+/** What a SCSI device says of a command, and how it is said to a person. */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { equals } from "@std/bytes";
+import { decodeSense, ScsiError } from "../../cmd/scsi/mod.ts";
+import { random } from "../kit/random.ts";
+
+// ---- Sense data ------------------------------------------------------------------
+
+/** Sense data of the fixed format, made of its bytes by their places. */
+function fixedSense(bytes: Record<number, number>): Uint8Array {
+  return Object.assign(new Uint8Array(18), { 0: 0x70, 7: 10 }, bytes);
+}
+
+Deno.test("SCSI sense data of the fixed format is read", () => {
+  const bytes = Uint8Array.of(
+    ...[0xf0, 0, 0x03], // valid, response code; obsolete; sense key
+    ...[0, 0, 0x12, 0x34], // information
+    10, // additional sense length
+    ...[0, 0, 0, 0], // command-specific information
+    ...[0x11, 0x04], // additional sense code, qualifier
+    0, // field replaceable unit code
+    ...[0x80, 0x00, 0x0a], // specific to the sense key: retries
+  );
+  assertEquals(decodeSense(bytes), {
+    key: 3,
+    keyName: "Medium Error",
+    asc: 0x11,
+    ascq: 0x04,
+    text: "Unrecovered read error - auto reallocate failed",
+    deferred: false,
+    information: 0x1234n,
+    field: undefined,
+    progress: undefined,
+    bytes,
+  });
+});
+
+Deno.test("SCSI sense data of descriptors is read", () => {
+  const bytes = Uint8Array.of(
+    ...[0x72, 0x05, 0x24, 0x00], // response code, sense key, asc, ascq
+    ...[0, 0, 0, 24], // reserved, additional sense length
+    ...[0x80, 2, 0xff, 0xff], // a descriptor of the vendor's
+    ...[0x02, 6, 0, 0, 0xcd, 0x01, 0x02, 0], // specific to the sense key
+    ...[0x00, 10, 0x80, 0], // information: valid
+    ...[0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08],
+  );
+  assertEquals(decodeSense(bytes), {
+    key: 5,
+    keyName: "Illegal Request",
+    asc: 0x24,
+    ascq: 0,
+    text: "Invalid field in CDB",
+    deferred: false,
+    information: 0x0102_0304_0506_0708n,
+    field: { in: "cdb", byte: 0x0102, bit: 5 },
+    progress: undefined,
+    bytes,
+  });
+});
+
+Deno.test("SCSI sense data of an earlier command is told apart", () => {
+  assertEquals(decodeSense(fixedSense({ 0: 0x70 }))!.deferred, false);
+  assertEquals(decodeSense(fixedSense({ 0: 0x71 }))!.deferred, true);
+  assertEquals(decodeSense(fixedSense({ 0: 0x72 }))!.deferred, false);
+  assertEquals(decodeSense(fixedSense({ 0: 0x73 }))!.deferred, true);
+});
+
+Deno.test("what SCSI sense data says of the key alone is read", () => {
+  const field = (flags: number) =>
+    decodeSense(fixedSense({ 2: 5, 15: flags, 16: 1, 17: 2 }))!.field;
+  assertEquals(field(0x4d), undefined); // Not valid.
+  assertEquals(field(0xcb), { in: "cdb", byte: 0x102, bit: 3 });
+  assertEquals(field(0xc3), { in: "cdb", byte: 0x102, bit: undefined });
+  assertEquals(field(0x80), { in: "data", byte: 0x102, bit: undefined });
+  for (const [key, progress] of [[2, 0.25], [0, 0.25], [3, undefined]]) {
+    const bytes = fixedSense({ 2: key!, 15: 0x80, 16: 0x40, 17: 0 });
+    const sense = decodeSense(bytes)!;
+    assertEquals([sense.progress, sense.field], [progress, undefined]);
+  }
+});
+
+Deno.test("SCSI sense data that is cut off reads as zeros from there on", () => {
+  const whole = fixedSense({
+    0: 0xf0,
+    2: 3,
+    5: 0x12,
+    6: 0x34,
+    12: 0x11,
+    13: 1,
+  });
+  const { asc, ascq, information, key } = decodeSense(whole.slice(0, 13))!;
+  assertEquals([key, asc, ascq, information], [3, 0x11, 0, 0x1234n]);
+  // The device says where it ends: what lies behind it is not its own.
+  whole[7] = 5;
+  assertEquals(decodeSense(whole)!.ascq, 0);
+  assertEquals(decodeSense(whole)!.asc, 0x11);
+  assertEquals(decodeSense(Uint8Array.of(0x72, 3))!.key, 3);
+  const information72 = (length: number, additional: number) => {
+    const bytes = new Uint8Array(20);
+    bytes.set([0x72, 3, 0x11, 0, 0, 0, 0, additional, 0, 10, 0x80, 0], 0);
+    bytes[19] = 9;
+    return decodeSense(bytes.slice(0, length))!.information;
+  };
+  assertEquals(information72(20, 12), 9n);
+  assertEquals(information72(20, 11), undefined);
+  assertEquals(information72(19, 12), undefined);
+});
+
+Deno.test("what is no SCSI sense data is none", () => {
+  for (
+    const bytes of [
+      [],
+      [0],
+      [0x00, 0, 3, 0, 0, 0, 0, 10],
+      [0x6f, 0, 3],
+      [0x74, 0, 3],
+      [0x7f, 0, 3], // The vendor's own format.
+      [0xff, 0, 3],
+    ]
+  ) {
+    assertEquals(decodeSense(Uint8Array.from(bytes)), null);
+  }
+});
+
+Deno.test("no SCSI sense data, however wrong, breaks its reader", () => {
+  const next = random(71);
+  for (let i = 0; i < 5_000; i++) {
+    const bytes = Uint8Array.from({ length: next(64) }, () => next(256));
+    if (bytes.length > 0 && i % 2 === 0) bytes[0] = 0x70 + next(4);
+    // Zeros are descriptors without a length, which must not be read for ever.
+    if (i % 3 === 0) bytes.fill(0, 8);
+    const before = bytes.slice();
+    const sense = decodeSense(bytes);
+    assert(equals(bytes, before));
+    const outcome = { status: 2, hostStatus: next(256), residual: 0, sense };
+    const { message } = new ScsiError("SCSI READ(10)", 5, outcome);
+    assert(!message.includes("undefined"), message);
+    assert(!message.includes("NaN"), message);
+  }
+});
+
+// ---- Errors ----------------------------------------------------------------------
+
+/** How a command ended. */
+interface Told {
+  status?: number;
+  hostStatus?: number;
+  residual?: number;
+  /** Sense data. */
+  bytes?: Uint8Array;
+}
+
+/** The error that a SCSI read makes of it. */
+function errorOf(
+  { status = 0, hostStatus = 0, residual = 0, bytes }: Told,
+): ScsiError {
+  const sense = bytes ? decodeSense(bytes) : null;
+  const outcome = { status, hostStatus, residual, sense };
+  return new ScsiError("SCSI READ(10)", 5, outcome);
+}
+
+Deno.test("a SCSI error says all that is known", () => {
+  const sense = fixedSense({ 0: 0xf0, 2: 3, 5: 0x12, 6: 0x34, 12: 0x11 });
+  const error = errorOf({ status: 2, residual: 96, bytes: sense });
+  assertEquals(
+    error.message,
+    "SCSI READ(10) on fd 5: CHECK CONDITION, Medium Error (3), " +
+      "Unrecovered read error (11h/00h), information 4660",
+  );
+  assertEquals(error.name, "ScsiError");
+  assertEquals([error.op, error.fd], ["SCSI READ(10)", 5]);
+  assertEquals([error.status, error.statusName], [2, "CHECK CONDITION"]);
+  assertEquals([error.hostStatus, error.hostStatusName], [0, "DID_OK"]);
+  assertEquals([error.senseKey, error.senseKeyName], [3, "Medium Error"]);
+  assertEquals([error.asc, error.ascq], [0x11, 0]);
+  assertEquals(error.text, "Unrecovered read error");
+  assertEquals(error.residual, 96);
+  assertEquals(error.sense?.information, 0x1234n);
+  assertEquals(error.sense?.bytes, sense);
+});
+
+Deno.test("the message of a SCSI error is for a person", () => {
+  const said = (told: Told) =>
+    errorOf(told).message.replace("SCSI READ(10) on fd 5: ", "");
+  const sense = (bytes: Record<number, number>) => ({
+    status: 2,
+    bytes: fixedSense(bytes),
+  });
+  assertEquals(
+    said(sense({ 2: 5, 12: 0x24, 15: 0xc9, 17: 1 })),
+    "CHECK CONDITION, Illegal Request (5), Invalid field in CDB (24h/00h), " +
+      "at bit 1 of byte 1 of the CDB",
+  );
+  assertEquals(
+    said(sense({ 2: 5, 12: 0x26, 15: 0x80, 17: 8 })),
+    "CHECK CONDITION, Illegal Request (5), Invalid field in parameter list " +
+      "(26h/00h), at byte 8 of the data",
+  );
+  assertEquals(
+    said(sense({ 2: 2, 12: 0x04, 13: 0x04, 15: 0x80, 16: 0x40 })),
+    "CHECK CONDITION, Not Ready (2), Logical unit not ready, format in " +
+      "progress (04h/04h), 25 % done",
+  );
+  assertEquals(
+    said(sense({ 2: 6, 12: 0x29, 13: 1 })),
+    "CHECK CONDITION, Unit Attention (6), Power on occurred (29h/01h). The " +
+      "device tells this once, and has not run the command: send it again.",
+  );
+  assertEquals(
+    said(sense({ 0: 0x71, 2: 4, 12: 0x44 })),
+    "CHECK CONDITION, Hardware Error (4) of an earlier command, Internal " +
+      "target failure (44h/00h)",
+  );
+  assertEquals(
+    said(sense({ 2: 4, 12: 0x7e, 13: 0x7d })),
+    "CHECK CONDITION, Hardware Error (4), additional sense (7Eh/7Dh)",
+  );
+  assertEquals(
+    said(sense({ 2: 9, 12: 0x80, 13: 1 })),
+    "CHECK CONDITION, Vendor Specific (9), Vendor specific (80h/01h)",
+  );
+  assertEquals(
+    said(sense({ 2: 4, 12: 0x40, 13: 0x81 })),
+    "CHECK CONDITION, Hardware Error (4), Diagnostic failure on component " +
+      "81h (40h/81h)",
+  );
+  assertEquals(said({ status: 2 }), "CHECK CONDITION, but no sense data");
+  assertEquals(
+    said({ status: 0x18 }),
+    "RESERVATION CONFLICT. Another host has reserved the device.",
+  );
+  assertEquals(said({ status: 0x7a }), "status 7Ah");
+  assertEquals(
+    said({ hostStatus: 3 }),
+    "DID_TIME_OUT. The device did not answer in time, and the kernel aborted " +
+      "the command: timeoutMs gives it longer.",
+  );
+  assertEquals(said({ hostStatus: 7 }), "DID_ERROR");
+  assertEquals(said({ hostStatus: 0xee }), "host status EEh");
+  assertStringIncludes(
+    said({ hostStatus: 1 }),
+    "DID_NO_CONNECT. The device is",
+  );
+  assertStringIncludes(said({ status: 8 }), "BUSY. ");
+  assertStringIncludes(said({ status: 0x28 }), "TASK SET FULL. ");
+});

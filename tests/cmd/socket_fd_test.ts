@@ -1,0 +1,598 @@
+/** The descriptors behind the sockets of Deno and Node, on the real kernel. */
+
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertNotEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
+import * as net from "node:net";
+import * as dgram from "node:dgram";
+import { probe, Ring } from "../../mod.ts";
+import {
+  setsockopt,
+  siocinq,
+  SO_COOKIE,
+  SO_LINGER,
+  SO_PRIORITY,
+  SO_TYPE,
+  socketFd,
+  type SocketLike,
+  SOL_SOCKET,
+} from "../../cmd/socket/mod.ts";
+import { decodeSockaddr } from "../../cmd/sockaddr.ts";
+import { EMFILE } from "../../sys/uapi/errno.ts";
+import { close } from "../../sys/file.ts";
+import { syscall } from "../../sys/libc.ts";
+import { scratch } from "../../sys/scratch.ts";
+import { SIOCINQ, SOCK_DGRAM, SOCK_STREAM } from "../../sys/uapi/socket.ts";
+import { socketName, socketOption } from "../../sys/socket_calls.ts";
+import { canListen, Fd, unixPair } from "../kit/fds.ts";
+import { until } from "../kit/wait.ts";
+
+const IPV4 = "127.0.0.1";
+const IPV6 = "::1";
+
+/** What the name of a test that needs such an address ends with. */
+const lack = (hostname: string) =>
+  canListen(hostname) ? "" : ` (needs ${hostname})`;
+
+const noIpv6 = lack(IPV6);
+
+const ends = (fd: number) =>
+  (["getsockname", "getpeername"] as const).map((call) => {
+    const name = socketName(fd, call);
+    return typeof name === "number" ? null : decodeSockaddr(name);
+  });
+
+const number = (fd: number, optname: number) =>
+  (socketOption(fd, SOL_SOCKET, optname, 4) as Uint8Array)[0];
+
+/** What only this socket has. */
+const cookie = (fd: number) =>
+  String(socketOption(fd, SOL_SOCKET, SO_COOKIE, 8));
+
+const endpoint = ({ hostname, port }: Deno.NetAddr) => ({ hostname, port });
+
+/** Bytes that wait in a socket, by plain ioctl(2). */
+function unread(fd: number): number {
+  const { view, at } = scratch();
+  const rc = syscall("ioctl", fd, SIOCINQ, at);
+  return rc < 0 ? rc : view.getInt32(0, true);
+}
+
+/** A path that nothing is at, and that is removed afterwards. */
+class Path implements Disposable {
+  readonly path: string = `${Deno.makeTempDirSync()}/socket`;
+
+  [Symbol.dispose](): void {
+    const folder = this.path.replace(/\/socket$/, "");
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+/** A connection that Deno made to `listener`. */
+async function connect(
+  listener: Deno.TcpListener,
+  hostname = endpoint(listener.addr).hostname,
+): Promise<[client: Deno.TcpConn, server: Deno.TcpConn]> {
+  const { port } = listener.addr;
+  return await Promise.all([
+    Deno.connect({ hostname, port }),
+    listener.accept(),
+  ]);
+}
+
+/** A socket of Node's that is connected to `server`, and its other end. */
+async function connectNode(
+  server: net.Server,
+  hostname: string,
+): Promise<[client: net.Socket, server: net.Socket]> {
+  const { port } = server.address() as net.AddressInfo;
+  const client = net.connect(port, hostname);
+  const [[accepted]] = await Promise.all([
+    once(server, "connection"),
+    once(client, "connect"),
+  ]);
+  return [client, accepted];
+}
+
+async function listenNode(hostname: string): Promise<net.Server> {
+  const server = net.createServer();
+  server.listen(0, hostname);
+  await once(server, "listening");
+  return server;
+}
+
+for (const hostname of [IPV4, IPV6, "localhost"]) {
+  const needs = lack(hostname);
+  Deno.test({
+    name: `both ends of a Deno.TcpConn to ${hostname} are found${needs}`,
+    ignore: needs !== "",
+    async fn() {
+      using listener = Deno.listen({ hostname, port: 0 });
+      const [client, server] = await connect(listener, hostname);
+      using _client = client;
+      using _server = server;
+      const fds = [client, server, listener].map((each) => socketFd(each));
+      assertEquals(new Set(fds).size, 3);
+      const [clientFd, serverFd, listenerFd] = fds;
+      const { localAddr, remoteAddr } = client;
+      const both = [endpoint(localAddr), endpoint(remoteAddr)];
+      assertEquals(ends(clientFd), both);
+      assertEquals(ends(serverFd), both.toReversed());
+      assertEquals(ends(listenerFd), [endpoint(listener.addr), null]);
+      // It is this connection: what is written to one end waits in the other.
+      await client.write(new Uint8Array(5));
+      await until(() => unread(serverFd) === 5);
+      await server.write(new Uint8Array(7));
+      await until(() => unread(clientFd) === 7);
+    },
+  });
+}
+
+Deno.test("many connections between the same hosts are told apart", async () => {
+  using listener = Deno.listen({ hostname: IPV4, port: 0 });
+  using stack = new DisposableStack();
+  const found: number[] = [];
+  for (let i = 1; i <= 20; i++) {
+    const [client, server] = await connect(listener);
+    stack.use(client);
+    stack.use(server);
+    await client.write(new Uint8Array(i));
+    const fd = socketFd(server);
+    await until(() => unread(fd) === i);
+    found.push(fd, socketFd(client));
+  }
+  assertEquals(new Set(found).size, 40);
+});
+
+Deno.test({
+  name: `an IPv4 connection to an IPv6 socket is found at both ends${noIpv6}`,
+  ignore: noIpv6 !== "",
+  async fn() {
+    using listener = Deno.listen({ hostname: "::", port: 0 });
+    for (const hostname of [IPV4, "::ffff:127.0.0.1", IPV6]) {
+      const [client, server] = await connect(listener, hostname);
+      using _client = client;
+      using _server = server;
+      const [clientFd, serverFd] = [socketFd(client), socketFd(server)];
+      assertNotEquals(clientFd, serverFd);
+      await client.write(new Uint8Array(5));
+      await until(() => unread(serverFd) === 5);
+      assertEquals(unread(clientFd), 0);
+    }
+    assertEquals(number(socketFd(listener), SO_TYPE), SOCK_STREAM);
+  },
+});
+
+Deno.test("listeners are found, also one for all addresses", () => {
+  for (const hostname of [IPV4, "0.0.0.0", "localhost"]) {
+    using listener = Deno.listen({ hostname, port: 0 });
+    const [own] = ends(socketFd(listener));
+    assertEquals(own, endpoint(listener.addr));
+  }
+});
+
+Deno.test("the listener of Deno.serve is found", async () => {
+  const onListen = () => {};
+  const server = Deno.serve(
+    { hostname: IPV4, port: 0, onListen },
+    () => new Response(),
+  );
+  assertEquals(ends(socketFd(server))[0], endpoint(server.addr));
+  await server.shutdown();
+});
+
+Deno.test("a UDP socket is found, and not taken for a TCP one of its port", () => {
+  const [udp, tcp] = listenTwice();
+  const addr = udp.addr as Deno.NetAddr;
+  assertEquals(number(socketFd(udp), SO_TYPE), SOCK_DGRAM);
+  assertEquals(number(socketFd(tcp), SO_TYPE), SOCK_STREAM);
+  assertEquals(ends(socketFd(udp)), [endpoint(addr), null]);
+  assertEquals(ends(socketFd(tcp)), [endpoint(addr), null]);
+  udp.close();
+  tcp.close();
+});
+
+/** A UDP and a TCP socket of one address. */
+function listenTwice(): [Deno.DatagramConn, Deno.TcpListener] {
+  for (let tries = 10;; tries--) {
+    const transport = "udp";
+    const udp = Deno.listenDatagram({ transport, hostname: IPV4, port: 0 });
+    const { port } = udp.addr as Deno.NetAddr;
+    try {
+      // The ports of TCP are others: this one is likely to be free.
+      return [udp, Deno.listen({ hostname: IPV4, port })];
+    } catch (error) {
+      udp.close();
+      if (tries === 0) throw error;
+    }
+  }
+}
+
+Deno.test("both ends of a Deno.UnixConn are found, and its listener", async () => {
+  using place = new Path();
+  const abstract = `\0${place.path}`;
+  for (const path of [place.path, abstract]) {
+    using listener = Deno.listen({ transport: "unix", path });
+    using client = await Deno.connect({ transport: "unix", path });
+    using server = await listener.accept();
+    const fds = [client, server, listener].map((each) => socketFd(each));
+    assertEquals(new Set(fds).size, 3);
+    const unnamed = { path: null };
+    assertEquals(ends(fds[0]), [unnamed, { path }]);
+    assertEquals(ends(fds[1]), [{ path }, unnamed]);
+    assertEquals(ends(fds[2]), [{ path }, null]);
+    await client.write(new Uint8Array(5));
+    await until(() => unread(fds[1]) === 5);
+  }
+});
+
+Deno.test("a Unix datagram socket is found", () => {
+  using place = new Path();
+  const { path } = place;
+  const socket = Deno.listenDatagram({ transport: "unixpacket", path });
+  const fd = socketFd(socket);
+  assertEquals(ends(fd), [{ path }, null]);
+  assertEquals(number(fd, SO_TYPE), SOCK_DGRAM);
+  socket.close();
+  assertThrows(() => socketFd(socket), Error, "no open socket is unix");
+});
+
+Deno.test("a Deno.TlsConn is found by the connection under it", async () => {
+  using listener = Deno.listen({ hostname: IPV4, port: 0 });
+  const { port } = listener.addr;
+  // Nobody answers the handshake, which does not begin before it is needed.
+  using conn = await Deno.connectTls({ hostname: IPV4, port });
+  using peer = await listener.accept();
+  const { localAddr, remoteAddr } = conn;
+  const both = [endpoint(localAddr), endpoint(remoteAddr)];
+  assertEquals(ends(socketFd(conn)), both);
+  assertEquals(ends(socketFd(peer)), both.toReversed());
+});
+
+for (const hostname of [IPV4, IPV6]) {
+  const needs = lack(hostname);
+  Deno.test({
+    name: `both ends of a node:net socket to ${hostname} are found${needs}`,
+    ignore: needs !== "",
+    async fn() {
+      const listener = await listenNode(hostname);
+      const [client, server] = await connectNode(listener, hostname);
+      const [clientFd, serverFd] = [socketFd(client), socketFd(server)];
+      assertNotEquals(clientFd, serverFd);
+      const { localPort, remotePort } = client;
+      const both = [
+        { hostname, port: localPort! },
+        { hostname, port: remotePort! },
+      ];
+      assertEquals(ends(clientFd), both);
+      assertEquals(ends(serverFd), both.toReversed());
+      client.destroy();
+      server.destroy();
+      listener.close();
+      await once(listener, "close");
+    },
+  });
+}
+
+Deno.test({
+  name: `an IPv4 connection to an IPv6 server of node:net is found${noIpv6}`,
+  ignore: noIpv6 !== "",
+  async fn() {
+    const listener = await listenNode("::");
+    for (const hostname of [IPV4, "::ffff:127.0.0.1"]) {
+      const [client, server] = await connectNode(listener, hostname);
+      assertEquals(server.remoteAddress, "::ffff:127.0.0.1");
+      assertNotEquals(socketFd(client), socketFd(server));
+      client.destroy();
+      server.destroy();
+    }
+    listener.close();
+    await once(listener, "close");
+  },
+});
+
+Deno.test("the connection of a request to node:http is found", async () => {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  const server = createHttpServer((request, response) => {
+    resolve(socketFd(request.socket));
+    response.end();
+  });
+  server.listen(0, IPV4);
+  await once(server, "listening");
+  const { port } = server.address() as net.AddressInfo;
+  await (await fetch(`http://${IPV4}:${port}`)).text();
+  assert(await promise >= 0);
+  server.close();
+});
+
+Deno.test("what does not tell its addresses itself can be found by them", async () => {
+  const listener = await listenNode(IPV4);
+  const { port } = listener.address() as net.AddressInfo;
+  const addr = { transport: "tcp", hostname: IPV4, port } as const;
+  assertEquals(ends(socketFd({ addr })), [{ hostname: IPV4, port }, null]);
+  listener.close();
+  await once(listener, "close");
+  const socket = dgram.createSocket("udp4");
+  socket.bind(0, IPV4);
+  await once(socket, "listening");
+  const own = { hostname: IPV4, port: socket.address().port };
+  const udp = { transport: "udp", ...own } as const;
+  assertEquals(ends(socketFd({ addr: udp })), [own, null]);
+  socket.close();
+});
+
+const { available } = probe().families["socket SETSOCKOPT"] ?? {};
+const noCommands = available === "yes" ? "" : " (needs socket SETSOCKOPT)";
+
+Deno.test({
+  name: `commands run on what was found${noCommands}`,
+  ignore: noCommands !== "",
+  async fn() {
+    await using ring = Ring.open();
+    using listener = Deno.listen({ hostname: IPV4, port: 0 });
+    const [client, server] = await connect(listener);
+    using _client = client;
+    using _server = server;
+    await client.write(new Uint8Array(9));
+    await until(() => unread(socketFd(server)) === 9);
+    assertEquals(await ring.cmd(siocinq(socketFd(server))), 9);
+
+    const node = await listenNode(IPV4);
+    const [left, right] = await connectNode(node, IPV4);
+    right.pause();
+    const level = SOL_SOCKET;
+    const optname = SO_PRIORITY;
+    for (const each of [left, right, client, server]) {
+      const fd = socketFd(each);
+      await ring.cmd(setsockopt(fd, { level, optname, value: 4 }));
+      assertEquals(number(fd, SO_PRIORITY), 4);
+    }
+    left.destroy();
+    right.destroy();
+    node.close();
+    await once(node, "close");
+  },
+});
+
+Deno.test("several connections to one Unix path cannot be told apart", async () => {
+  using place = new Path();
+  const { path } = place;
+  using listener = Deno.listen({ transport: "unix", path });
+  using stack = new DisposableStack();
+  const conns: [Deno.UnixConn[], Deno.UnixConn[]] = [[], []];
+  const fds: number[][] = [[], []];
+  for (let i = 0; i < 3; i++) {
+    const before = descriptors();
+    const client = stack.use(await Deno.connect({ transport: "unix", path }));
+    const middle = descriptors();
+    const server = stack.use(await listener.accept());
+    const after = descriptors();
+    conns[0].push(client);
+    conns[1].push(server);
+    fds[0].push(...middle.difference(before));
+    fds[1].push(...after.difference(middle));
+  }
+  const name = `unix ${JSON.stringify(path)}`;
+  const unnamed = "an unnamed Unix socket";
+  for (
+    const [i, text] of [`${unnamed} to ${name}`, `${name} to ${unnamed}`]
+      .entries()
+  ) {
+    assertEquals(fds[i].length, 3);
+    for (const conn of conns[i]) {
+      const { message } = assertThrows(() => socketFd(conn), Error);
+      const list = fds[i].toSorted((a, b) => a - b).join(", ");
+      assertStringIncludes(message, `the sockets ${list} are all ${text}`);
+      assertStringIncludes(message, "./op");
+    }
+  }
+  // The listener is not one of them.
+  assertEquals(ends(socketFd(listener)), [{ path }, null]);
+  // When only one is left, it is that one.
+  for (const conn of conns[0].slice(1)) conn.close();
+  assertEquals(socketFd(conns[0][0]), fds[0][0]);
+  assertThrows(() => socketFd(conns[1][0]), Error, "are all");
+});
+
+/** The descriptors of this process. */
+function descriptors(): Set<number> {
+  const entries = [...Deno.readDirSync("/proc/self/fd")];
+  const open = entries.map(({ name }) => Number(name));
+  // Reading the folder needs a descriptor too, which by now is closed.
+  const isOpen = (fd: number) => syscall("fcntl", fd, 3) >= 0; // F_GETFL
+  return new Set(open.filter(isOpen));
+}
+
+Deno.test("listeners that share a port cannot be told apart", () => {
+  const hostname = IPV4;
+  using one = Deno.listen({ hostname, port: 0, reusePort: true });
+  const { port } = one.addr;
+  {
+    using two = Deno.listen({ hostname, port, reusePort: true });
+    for (const listener of [one, two]) {
+      assertThrows(
+        () => socketFd(listener),
+        Error,
+        `are all 127.0.0.1 port ${port}, and nothing tells them apart`,
+      );
+    }
+  }
+  assertEquals(ends(socketFd(one)), [{ hostname, port }, null]);
+});
+
+Deno.test("what Deno tells of a connection is what is found", async () => {
+  using listener = Deno.listen({ hostname: IPV4, port: 0 });
+  const [client, server] = await connect(listener);
+  using _client = client;
+  using _server = server;
+  for (const conn of [client, server]) {
+    const symbol = Object.getOwnPropertySymbols(conn)
+      .find(({ description }) => description === "Deno.internal.fd");
+    const told = symbol && Object.getOwnPropertyDescriptor(conn, symbol)?.value;
+    if (typeof told === "number") assertEquals(socketFd(conn), told);
+  }
+});
+
+Deno.test("a duplicated descriptor is the same socket", async () => {
+  using listener = Deno.listen({ hostname: IPV4, port: 0 });
+  const [client, server] = await connect(listener);
+  using _client = client;
+  using _server = server;
+  const fd = socketFd(client);
+  const F_DUPFD = 0;
+  using copy = new Fd(syscall("fcntl", fd, F_DUPFD, 500));
+  assertEquals(socketFd(client), fd);
+  assertEquals(cookie(copy.fd), cookie(fd));
+  using place = new Path();
+  const { path } = place;
+  using unix = Deno.listen({ transport: "unix", path });
+  const unixFd = socketFd(unix);
+  using unixCopy = new Fd(syscall("fcntl", unixFd, F_DUPFD, 500));
+  assertEquals(socketFd(unix), unixFd);
+  assertNotEquals(unixCopy.fd, unixFd);
+});
+
+Deno.test("a closed socket is an error that says so", async () => {
+  const listener = Deno.listen({ hostname: IPV4, port: 0 });
+  const [client, server] = await connect(listener);
+  const { port } = client.localAddr;
+  const remote = client.remoteAddr.port;
+  client.close();
+  assertEquals(
+    assertThrows(() => socketFd(client), Error).message,
+    `no open socket is ${IPV4} port ${port} to ${IPV4} port ${remote}: ` +
+      "was it closed, or did its peer reset it?",
+  );
+  // Its other end is open still.
+  assert(socketFd(server) >= 0);
+  server.close();
+  assertThrows(() => socketFd(server), Error, "was it closed");
+  listener.close();
+  assertThrows(() => socketFd(listener), Error, "was it closed");
+
+  const node = await listenNode(IPV4);
+  const [left, right] = await connectNode(node, IPV4);
+  const { localAddress, localPort, remoteAddress, remotePort } = left;
+  const looks = { localAddress, localPort, remoteAddress, remotePort };
+  assert(socketFd(looks) >= 0);
+  left.destroy();
+  right.destroy();
+  await Promise.all([once(left, "close"), once(right, "close")]);
+  assertThrows(() => socketFd(left), TypeError, "it is not connected");
+  assertThrows(() => socketFd(looks), Error, "was it closed");
+  node.close();
+  await once(node, "close");
+});
+
+Deno.test("a connection that its peer reset is an error that says so", async () => {
+  using listener = Deno.listen({ hostname: IPV4, port: 0 });
+  const [client, server] = await connect(listener);
+  using _client = client;
+  const fd = socketFd(client);
+  // A linger of no time at all: closing resets.
+  const { bytes, at } = scratch();
+  bytes.set([1, 0, 0, 0, 0, 0, 0, 0]);
+  const serverFd = socketFd(server);
+  const rc = syscall("setsockopt", serverFd, SOL_SOCKET, SO_LINGER, at, 8);
+  assertEquals(rc, 0);
+  server.close();
+  await until(() => ends(fd)[1] === null);
+  assertThrows(() => socketFd(client), Error, "did its peer reset it?");
+});
+
+Deno.test("a socket is found among thousands of descriptors", () => {
+  using listener = Deno.listen({ hostname: IPV4, port: 0 });
+  const fds: number[] = [];
+  // More than one read of the folder tells of, where so many can be open.
+  while (fds.length < 4000) {
+    const fd = syscall("eventfd2", 0, 0);
+    if (fd < 0) {
+      assertEquals(fd, -EMFILE);
+      for (const spare of fds.splice(-20)) close(spare);
+      break;
+    }
+    fds.push(fd);
+  }
+  using last = Deno.listen({ hostname: IPV4, port: 0 });
+  assertEquals(ends(socketFd(last))[0], endpoint(last.addr));
+  assertEquals(ends(socketFd(listener))[0], endpoint(listener.addr));
+  for (const fd of fds) close(fd);
+});
+
+Deno.test("looking for a descriptor leaves none open", async () => {
+  using listener = Deno.listen({ hostname: IPV4, port: 0 });
+  const before = descriptors();
+  for (let i = 0; i < 100; i++) socketFd(listener);
+  const addr = { transport: "tcp", hostname: "192.0.2.1", port: 1 } as const;
+  assertThrows(() => socketFd({ addr }), Error, "no open socket");
+  await until(() => descriptors().difference(before).size === 0);
+});
+
+Deno.test("unnamed sockets that are not Deno's do not confuse it", async () => {
+  using place = new Path();
+  const { path } = place;
+  using _pair = unixPair();
+  using listener = Deno.listen({ transport: "unix", path });
+  using client = await Deno.connect({ transport: "unix", path });
+  using server = await listener.accept();
+  assertEquals(ends(socketFd(client)), [{ path: null }, { path }]);
+  assertEquals(ends(socketFd(server)), [{ path }, { path: null }]);
+});
+
+Deno.test("what is no socket is refused with a TypeError", () => {
+  const wrong = (value: unknown) => value as SocketLike;
+  const tcp = { transport: "tcp", hostname: IPV4, port: 1 };
+  for (
+    const [value, message] of [
+      [undefined, "conn must be an object, not undefined"],
+      [null, "conn must be an object, not null"],
+      [0, "conn must be an object, not 0"],
+      ["127.0.0.1:80", 'conn must be an object, not "127.0.0.1:80"'],
+      [Symbol("x"), "conn must be an object, not Symbol(x)"],
+      [() => 1, "conn must be an object, not a function"],
+      [{}, "the object tells no addresses"],
+      [[], "the object tells no addresses"],
+      [new Date(), "the object tells no addresses"],
+      [net.createServer(), "Of a node:net server"],
+      [new net.Socket(), "it is not connected"],
+      [{ localAddress: IPV4 }, "the object tells no addresses"],
+      [{ addr: null }, "must be an object, not null"],
+      [{ addr: "127.0.0.1" }, 'addr must be an object, not "127.0.0.1"'],
+      [{ addr: {} }, "sockets of undefined are not found here"],
+      [{ addr: { ...tcp, hostname: "localhost" } }, "IP address in numbers"],
+      [{ addr: { ...tcp, hostname: undefined } }, "hostname must be a string"],
+      [{ addr: { ...tcp, port: "1" } }, "port must be a number"],
+      [
+        { addr: { transport: "vsock", cid: 1, port: 1 } },
+        'sockets of "vsock" are not found here',
+      ],
+      [{ localAddr: tcp }, "must be an object, not undefined"],
+      [{ localAddr: null, remoteAddr: tcp }, "must be an object, not null"],
+      [{ localAddress: "x", remoteAddress: "y" }, "IP address in numbers"],
+      [{ localAddress: 1, remoteAddress: 2 }, "hostname must be a string"],
+    ] as const
+  ) {
+    assertThrows(() => socketFd(wrong(value)), TypeError, message);
+  }
+  const addr = { ...tcp, port: 65536 };
+  assertThrows(() => socketFd(wrong({ addr })), RangeError, "port must be");
+});
+
+Deno.test("an address of no socket names it as the kernel would", () => {
+  const text = (addr: Deno.Addr) =>
+    assertThrows(() => socketFd({ addr }), Error).message;
+  const hostname = "2001:DB8:0:0::1";
+  const ipv6 = { transport: "tcp", hostname, port: 7 } as const;
+  assertStringIncludes(text(ipv6), "is 2001:db8::1 port 7:");
+  const scoped = { ...ipv6, hostname: "fe80::1%eth0" };
+  assertStringIncludes(text(scoped), "is fe80::1 port 7:");
+  const unix = { transport: "unix", path: "\0none" } as const;
+  assertMatch(text(unix), /is unix "\\u0000none":/);
+});

@@ -1,0 +1,1318 @@
+/** The generic command, on files whose handlers are known. */
+
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import {
+  bytes,
+  defineCommand,
+  Field,
+  FixedBuffer,
+  FixedFile,
+  pointer,
+  probe,
+  Ring,
+  s32,
+  s64,
+  u16,
+  u32,
+  u64,
+  u8,
+  UnsafeAddress,
+  unsafeAddress,
+  uringCmd,
+  type UringCmdFields,
+  UringError,
+} from "../../mod.ts";
+import * as op from "../../cmd/op.ts";
+import { addressOf, alloc, Command } from "../../ring/raw.ts";
+import { setup } from "../../ring/bare/setup.ts";
+import { O_DIRECTORY } from "../../sys/uapi/fcntl.ts";
+import { open } from "../../sys/file.ts";
+import {
+  IORING_NOP_CQE32,
+  IORING_OP_NOP,
+  IORING_OP_READ,
+  IORING_OP_READV,
+  IORING_OP_URING_CMD,
+  IORING_OP_WRITE,
+  IORING_OP_WRITEV,
+  IORING_SETUP_SQE128,
+  IORING_URING_CMD_FIXED,
+  IORING_URING_CMD_MULTISHOT,
+  IOSQE_ASYNC,
+  IOSQE_CQE_SKIP_SUCCESS,
+  IOSQE_FIXED_FILE,
+  IOSQE_IO_DRAIN,
+  IOSQE_IO_LINK,
+  SOCKET_URING_OP_GETSOCKNAME,
+  SOCKET_URING_OP_GETSOCKOPT,
+  SOCKET_URING_OP_SETSOCKOPT,
+} from "../../sys/uapi/io_uring.ts";
+import {
+  SO_KEEPALIVE,
+  SO_LINGER,
+  SO_RCVBUF,
+  SO_SNDBUF,
+  SO_TYPE,
+  SOL_SOCKET,
+} from "../../sys/uapi/socket.ts";
+import { socketOption } from "../../sys/socket_calls.ts";
+import { devNull, Fd, pipe, portOf, tcpPair } from "../kit/fds.ts";
+import { sqeBytes } from "../kit/commands.ts";
+import { testUnless } from "../kit/skip.ts";
+
+const { families, setupFlags } = probe();
+
+/** A test that is skipped, visibly, where a command of sockets is missing. */
+function testSocket(
+  command: string,
+  name: string,
+  fn: () => Promise<void>,
+): void {
+  const ignore = families[`socket ${command}`].available !== "yes";
+  Deno.test({
+    name: ignore ? `${name} (no ${command} here)` : name,
+    ignore,
+    fn,
+  });
+}
+
+const filled = (length: number, value: number) =>
+  new Uint8Array(length).fill(value);
+
+const upTo = (length: number) => Uint8Array.from({ length }, (_, i) => i + 1);
+
+// ---- uringCmd ------------------------------------------------------------------
+
+Deno.test("/dev/null answers 0 to every command, on every kind of ring", async () => {
+  using file = devNull();
+  for (
+    const options of [
+      {},
+      { sqe128: true },
+      { cqe32: true },
+      { sqe128: true, cqe32: true },
+      { mixed: true },
+      { deferTaskrun: setupFlags.includes("DEFER_TASKRUN") },
+    ]
+  ) {
+    await using ring = Ring.open(options);
+    for (const cmd_op of [0, 1, 0xffff_ffff]) {
+      const command = uringCmd({ fd: file.fd, cmd_op });
+      assertEquals(await ring.cmd(command), 0);
+      assertEquals(ring.cmdSync(command), 0);
+    }
+    const many = Array(200).fill(uringCmd({ fd: file.fd, cmd_op: 7 }));
+    assertEquals(ring.cmdAllSync(many), Array(200).fill(0));
+    assertEquals(ring.stats().wakes, 0);
+  }
+});
+
+Deno.test("every field of a command is where its driver looks for it", () => {
+  const command = uringCmd({
+    fd: 0x0102_0304,
+    cmd_op: 0xf1f2_f3f4,
+    addr: unsafeAddress(0xe1e2_e3e4_e5e6_e7e8n),
+    len: 0xd1d2_d3d4,
+    uring_cmd_flags: 0xc1c2_c3c5,
+    buf_index: 0xb1b2,
+    personality: 0xa1a2,
+    optlen: 0x9192_9394,
+    addr3: unsafeAddress(0x1f_8283_8485_8687),
+    sqe_flags: IOSQE_ASYNC | IOSQE_IO_LINK,
+    ioprio: 0x7172,
+  });
+  assertEquals([...sqeBytes(command)], [
+    ...[0x2e], // opcode: IORING_OP_URING_CMD
+    ...[0x14], // flags: IOSQE_ASYNC, IOSQE_IO_LINK
+    ...[0x72, 0x71], // ioprio
+    ...[0x04, 0x03, 0x02, 0x01], // fd
+    ...[0xf4, 0xf3, 0xf2, 0xf1], // cmd_op
+    ...[0, 0, 0, 0], // __pad1
+    ...[0xe8, 0xe7, 0xe6, 0xe5, 0xe4, 0xe3, 0xe2, 0xe1], // addr
+    ...[0xd4, 0xd3, 0xd2, 0xd1], // len
+    ...[0xc5, 0xc3, 0xc2, 0xc1], // uring_cmd_flags
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // user_data
+    ...[0xb2, 0xb1], // buf_index
+    ...[0xa2, 0xa1], // personality
+    ...[0x94, 0x93, 0x92, 0x91], // optlen
+    ...[0x87, 0x86, 0x85, 0x84, 0x83, 0x82, 0x1f, 0], // addr3
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // cmd[8..15]
+  ]);
+  assertEquals(command.name, "URING_CMD 0xf1f2f3f4");
+  assertEquals(command.operands.length, 0);
+});
+
+Deno.test("the fields of a socket option are where the socket looks for them", () => {
+  const optval = { bytes: upTo(4), kernel: "writes" } as const;
+  const command = uringCmd({
+    fd: 5,
+    cmd_op: 2,
+    level: 0xf1f2_f3f4,
+    optname: 0xe1e2_e3e4,
+    optlen: 4,
+    optval,
+  });
+  const sqe = sqeBytes(command);
+  assertEquals([...sqe.subarray(16, 24)], [
+    ...[0xf4, 0xf3, 0xf2, 0xf1], // level
+    ...[0xe4, 0xe3, 0xe2, 0xe1], // optname
+  ]);
+  assertEquals([...sqe.subarray(44, 48)], [4, 0, 0, 0]); // optlen
+  // The ring writes the address, when it has the memory.
+  assertEquals([...sqe.subarray(48, 56)], [0, 0, 0, 0, 0, 0, 0, 0]);
+  const [{ at, bytes, reads, writes }] = command.operands;
+  assertEquals([at, bytes, reads, writes], [48, optval.bytes, false, true]);
+  // Each of the two has its own place, also without the other.
+  const level = sqeBytes(uringCmd({ fd: 5, cmd_op: 2, level: 1 }));
+  const optname = sqeBytes(uringCmd({ fd: 5, cmd_op: 2, optname: 1 }));
+  assertEquals([level[16], level[20]], [1, 0]);
+  assertEquals([optname[16], optname[20]], [0, 1]);
+});
+
+Deno.test("file_index is at byte 44, a payload from byte 48 on", () => {
+  const command = uringCmd({
+    fd: 5,
+    cmd_op: 0,
+    file_index: 0xf1f2_f3f4,
+    payload: upTo(16),
+  });
+  const sqe = sqeBytes(command);
+  assertEquals([...sqe.subarray(44, 64)], [
+    ...[0xf4, 0xf3, 0xf2, 0xf1], // file_index
+    ...upTo(16), // cmd
+  ]);
+});
+
+Deno.test("addresses of memory are operands, in the order of the SQE", () => {
+  const first = { bytes: upTo(3), kernel: "both" } as const;
+  const second = { bytes: upTo(5), kernel: "reads" } as const;
+  const { operands } = uringCmd({
+    fd: 5,
+    cmd_op: 0,
+    addr3: second,
+    addr: first,
+  });
+  assertEquals(
+    operands.map((
+      { at, bytes, reads, writes, inside, counted },
+    ) => [at, bytes, reads, writes, inside, counted]),
+    [
+      [16, first.bytes, true, true, -1, false],
+      [48, second.bytes, true, false, -1, false],
+    ],
+  );
+});
+
+Deno.test("two names of the same bytes exclude each other", () => {
+  const memory = { bytes: upTo(1), kernel: "reads" } as const;
+  const payload = upTo(1);
+  for (
+    const fields of [
+      { addr: memory, level: 1 },
+      { addr: unsafeAddress(0), optname: 0 },
+      { optlen: 0, file_index: 0 },
+      { addr3: memory, optval: memory },
+      { payload, addr3: memory },
+      { payload, optval: unsafeAddress(1) },
+    ]
+  ) {
+    const make = () => uringCmd({ fd: 5, cmd_op: 0, ...fields });
+    const error = assertThrows(make, TypeError, "the same bytes of the SQE");
+    for (const name of Object.keys(fields)) {
+      assertStringIncludes(error.message, name);
+    }
+  }
+});
+
+Deno.test("a bare number is no address, and the message says what is", () => {
+  for (const name of ["addr", "addr3", "optval"]) {
+    for (const value of [0, 4096, 5n, "0x10", true]) {
+      const fields = { fd: 5, cmd_op: 0, [name]: value };
+      const make = () => uringCmd(fields as unknown as UringCmdFields);
+      const error = assertThrows(make, TypeError, "unsafeAddress()");
+      assertStringIncludes(error.message, `${name} is an address`);
+    }
+    // Memory has to come with what the kernel does with it.
+    for (
+      const value of [
+        upTo(4),
+        { bytes: upTo(4) },
+        { bytes: upTo(4), kernel: "read" },
+      ]
+    ) {
+      const fields = { fd: 5, cmd_op: 0, [name]: value };
+      const make = () => uringCmd(fields as unknown as UringCmdFields);
+      assertThrows(make, TypeError, `${name}.kernel must be "reads"`);
+    }
+    for (const bytes of [[1, 2], new Uint16Array(2), new ArrayBuffer(4)]) {
+      const value = { bytes, kernel: "both" };
+      const fields = { fd: 5, cmd_op: 0, [name]: value };
+      const make = () => uringCmd(fields as unknown as UringCmdFields);
+      assertThrows(make, TypeError, `${name}.bytes must be a Uint8Array`);
+    }
+  }
+});
+
+Deno.test("numbers that a field cannot hold are refused by the field's name", () => {
+  for (
+    const [name, values] of [
+      ["cmd_op", [-1, 2 ** 32, 0.5, NaN]],
+      ["level", [-1, 2 ** 32]],
+      ["optname", [-1, 2 ** 32]],
+      ["len", [-1, 2 ** 32, NaN]],
+      ["uring_cmd_flags", [-1, 2 ** 32]],
+      ["buf_index", [-1, 65536]],
+      ["personality", [-1, 65536]],
+      ["optlen", [-1, 2 ** 32]],
+      ["file_index", [-1, 2 ** 32]],
+      ["sqe_flags", [-1, 256]],
+      ["ioprio", [-1, 65536]],
+      ["fd", [-1, 2 ** 31, NaN]],
+    ] as const
+  ) {
+    for (const value of values) {
+      const make = () => uringCmd({ fd: 5, cmd_op: 0, [name]: value });
+      assertThrows(make, RangeError, `${name} must be an integer`);
+    }
+    for (const value of ["1", {}, 1n]) {
+      const fields = { fd: 5, cmd_op: 0, [name]: value };
+      const make = () => uringCmd(fields as unknown as UringCmdFields);
+      assertThrows(make, TypeError, `${name} must be a number`);
+    }
+  }
+  for (const value of [-1, -1n, 2n ** 64n, 2 ** 53, 0.5, NaN]) {
+    assertThrows(() => unsafeAddress(value), RangeError, "address must");
+  }
+  assertThrows(() => unsafeAddress("1" as unknown as number), TypeError);
+  assertEquals(unsafeAddress(2n ** 64n - 1n).value, 2n ** 64n - 1n);
+});
+
+Deno.test("flags that would break the promise are refused", () => {
+  const make = (sqe_flags: number) => uringCmd({ fd: 5, cmd_op: 0, sqe_flags });
+  assertThrows(() => make(IOSQE_CQE_SKIP_SUCCESS), TypeError, "completion");
+  assertThrows(() => make(IOSQE_FIXED_FILE), TypeError, "registerFiles()");
+  assertEquals(sqeBytes(make(IOSQE_ASYNC | IOSQE_IO_DRAIN))[1], 0x12);
+});
+
+Deno.test("a registered buffer sets its flag, and contradicts no other", async () => {
+  const flags = (fields: Partial<UringCmdFields>) =>
+    sqeBytes(uringCmd({ fd: 5, cmd_op: 0, ...fields }))[28];
+  assertEquals(flags({}), 0);
+  assertEquals(flags({ buf_index: 0 }), IORING_URING_CMD_FIXED);
+  const multishot = { uring_cmd_flags: IORING_URING_CMD_MULTISHOT };
+  assertEquals(flags({ buf_index: 3, ...multishot }), 2);
+  const none = { buf_index: 0, uring_cmd_flags: 0 };
+  assertThrows(() => flags(none), TypeError, "buf_index needs");
+
+  await using ring = Ring.open();
+  await using other = Ring.open();
+  using file = devNull();
+  const [buf_index] = ring.registerBuffers([ring.alloc(4096)]);
+  assertInstanceOf(buf_index, FixedBuffer);
+  const command = uringCmd({ fd: file.fd, cmd_op: 0, buf_index });
+  assertEquals(await ring.cmd(command), 0);
+  await assertRejects(() => other.cmd(command), TypeError, "names a buffer");
+});
+
+Deno.test("a multishot command is for a stream", async () => {
+  await using ring = Ring.open();
+  using file = devNull();
+  const uring_cmd_flags = IORING_URING_CMD_MULTISHOT;
+  const command = uringCmd({ fd: file.fd, cmd_op: 0, uring_cmd_flags });
+  assertEquals(command.multishot, true);
+  await assertRejects(() => ring.cmd(command), TypeError, "ring.stream()");
+  assertThrows(() => ring.cmdSync(command), TypeError, "ring.stream()");
+});
+
+Deno.test("what the kernel does not take is EINVAL, and explained", async () => {
+  await using ring = Ring.open();
+  using file = devNull();
+  for (
+    const fields of [
+      { ioprio: 1 },
+      { personality: 0xfffe },
+      { uring_cmd_flags: 1 << 20 },
+    ]
+  ) {
+    const command = uringCmd({ fd: file.fd, cmd_op: 0x12, ...fields });
+    const error = await assertRejects(() => ring.cmd(command), UringError);
+    assertEquals([error.code, error.errno, error.fd], ["EINVAL", 22, file.fd]);
+    assertStringIncludes(error.message, "URING_CMD 0x12 on fd");
+    assertStringIncludes(error.message, "does not take these arguments");
+  }
+});
+
+Deno.test("a file without a handler answers EOPNOTSUPP, and it is explained", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  using zero = new Fd(open("/dev/zero"));
+  using folder = new Fd(open("/proc", O_DIRECTORY));
+  using text = new Fd(open("/proc/self/maps"));
+  for (const fd of [pair.left, pair.right, zero.fd, folder.fd, text.fd]) {
+    const command = uringCmd({ fd, cmd_op: 0, name: "ASK" });
+    const error = await assertRejects(() => ring.cmd(command), UringError);
+    assertEquals(error.code, "EOPNOTSUPP");
+    assertEquals([error.op, error.fd], ["URING_CMD ASK", fd]);
+    assertStringIncludes(error.message, "no handler for uring commands");
+  }
+});
+
+/** What is missing for a file on ext4, or another of the usual file systems. */
+async function ordinaryFile(): Promise<{ path: string; missing: string }> {
+  const path = await Deno.makeTempFile();
+  const types = new Map([
+    [0xef53, "ext4"],
+    [0x58465342, "xfs"],
+    [0x01021994, "tmpfs"],
+  ]);
+  const stat = await new Deno.Command("stat", {
+    args: ["-f", "-c", "%t", path],
+  }).output().catch(() => null);
+  const type = parseInt(new TextDecoder().decode(stat?.stdout), 16);
+  const missing = types.has(type) ? "" : " (no ext4, xfs or tmpfs here)";
+  await Deno.remove(path);
+  return { path, missing };
+}
+const { path, missing } = await ordinaryFile();
+
+Deno.test({
+  name: `an ordinary file has no handler${missing}`,
+  ignore: missing !== "",
+  async fn() {
+    await using ring = Ring.open();
+    const flags = op.O_CREAT | op.O_RDWR;
+    using file = new Fd(await ring.cmd(op.openat(path, { flags })));
+    await Deno.remove(path);
+    const command = uringCmd({ fd: file.fd, cmd_op: 0 });
+    const error = await assertRejects(() => ring.cmd(command), UringError);
+    assertEquals(error.code, "EOPNOTSUPP");
+    assertStringIncludes(error.message, "a regular file on ext4");
+  },
+});
+
+Deno.test("a descriptor that is not open is EBADF", async () => {
+  await using ring = Ring.open();
+  const file = devNull();
+  const command = uringCmd({ fd: file.fd, cmd_op: 0 });
+  file.close();
+  const error = await assertRejects(() => ring.cmd(command), UringError);
+  assertEquals(error.code, "EBADF");
+});
+
+Deno.test("a registered file takes commands, and is named when it is gone", async () => {
+  await using ring = Ring.open();
+  const file = devNull();
+  const [fd] = ring.registerFiles([file.fd]);
+  file.close();
+  const command = uringCmd({ fd, cmd_op: 0 });
+  assertEquals(await ring.cmd(command), 0);
+  ring.unregisterFiles();
+  await assertRejects(() => ring.cmd(command), TypeError, "names a file");
+  const foreign = uringCmd({ fd: new FixedFile(ring, 0), cmd_op: 0 });
+  await assertRejects(() => ring.cmd(foreign), TypeError, "names a file");
+});
+
+Deno.test("a command that is forced to a worker completes in every way", async () => {
+  await using ring = Ring.open();
+  using file = devNull();
+  const sqe_flags = IOSQE_ASYNC;
+  const command = uringCmd({ fd: file.fd, cmd_op: 0, sqe_flags });
+  for (let i = 0; i < 50; i++) assertEquals(await ring.cmd(command), 0);
+  assertEquals(ring.cmdAllSync(Array(50).fill(command)), Array(50).fill(0));
+});
+
+Deno.test("commands may be linked and drained by their flags", async () => {
+  await using ring = Ring.open();
+  using file = devNull();
+  using pair = pipe();
+  const fails = uringCmd({
+    fd: pair.left,
+    cmd_op: 0,
+    sqe_flags: IOSQE_IO_LINK,
+  });
+  const follows = uringCmd({ fd: file.fd, cmd_op: 0 });
+  const [first, second] = await Promise.allSettled([
+    ring.cmd(fails),
+    ring.cmd(follows),
+  ]);
+  const code = ({ reason }: { reason?: UringError }) => reason?.code;
+  assertEquals([code(first as PromiseRejectedResult)], ["EOPNOTSUPP"]);
+  assertEquals([code(second as PromiseRejectedResult)], ["ECANCELED"]);
+  const drain = uringCmd({
+    fd: file.fd,
+    cmd_op: 0,
+    sqe_flags: IOSQE_IO_DRAIN,
+  });
+  const order: string[] = [];
+  await Promise.all([
+    ring.cmd(op.timeout(5)).then(() => order.push("before")),
+    ring.cmd(drain).then(() => order.push("drained")),
+  ]);
+  assertEquals(order, ["before", "drained"]);
+});
+
+Deno.test("16 bytes of payload fit every ring, 17 want a larger SQE", async () => {
+  using file = devNull();
+  const command = (length: number) =>
+    uringCmd({ fd: file.fd, cmd_op: 0, payload: upTo(length) });
+  await using small = Ring.open();
+  for (const length of [0, 1, 16]) {
+    assertEquals(await small.cmd(command(length)), 0);
+  }
+  for (const length of [17, 80]) {
+    const { submitted } = small.stats();
+    await assertRejects(
+      () => small.cmd(command(length)),
+      RangeError,
+      "more than 16 bytes of payload, which needs a ring with SQEs of 128 " +
+        "bytes: Ring.open({ sqe128: true })",
+    );
+    assertThrows(() => small.cmdSync(command(length)), RangeError, "sqe128");
+    assertEquals(small.stats().submitted, submitted);
+  }
+  await using large = Ring.open({ sqe128: true });
+  for (const length of [0, 16, 17, 80]) {
+    assertEquals(await large.cmd(command(length)), 0);
+  }
+});
+
+Deno.test("81 bytes of payload are refused, and the message says what to do", () => {
+  const payload = new Uint8Array(81);
+  const error = assertThrows(
+    () => uringCmd({ fd: 5, cmd_op: 0, payload }),
+    RangeError,
+    "at most 80 bytes, not 81",
+  );
+  assertStringIncludes(error.message, "ring.alloc()");
+  assertStringIncludes(error.message, 'addr: { bytes, kernel: "reads" }');
+  const text = "payload" as unknown as Uint8Array;
+  const make = () => uringCmd({ fd: 5, cmd_op: 0, payload: text });
+  assertThrows(make, TypeError, "payload must be a Uint8Array");
+});
+
+Deno.test("nothing of an earlier payload is left in a large SQE", () => {
+  using file = devNull();
+  const handle = setup({ entries: 1, flags: IORING_SETUP_SQE128 });
+  try {
+    const { sq, cq } = handle;
+    const run = (command: Command<number>) => {
+      assertEquals(command.submit(sq, 1, 0), 0);
+      const words = sq.words.slice(0, 32);
+      assertEquals(handle.enter(sq.publish(), 1, 1), 1);
+      assert(cq.next());
+      cq.commit();
+      assertEquals(cq.res, 0);
+      return [...new Uint8Array(words.buffer, 48)];
+    };
+    const { fd } = file;
+    const full = uringCmd({ fd, cmd_op: 0, payload: upTo(80) });
+    assertEquals(run(full), [...upTo(80)]);
+    const part = uringCmd({ fd, cmd_op: 0, payload: upTo(20) });
+    assertEquals(run(part), [...upTo(20), ...new Array(60).fill(0)]);
+    run(full);
+    const none = uringCmd({ fd, cmd_op: 0 });
+    assertEquals(run(none), new Array(80).fill(0));
+  } finally {
+    handle.close();
+  }
+});
+
+Deno.test("a command that is answered with 32 bytes wants a ring for that", async () => {
+  using file = devNull();
+  const command = uringCmd({
+    fd: file.fd,
+    cmd_op: 0,
+    cqe32: true,
+    decode: ({ res, extra1, extra2 }) => [res, typeof extra1, typeof extra2],
+  });
+  await using small = Ring.open();
+  await assertRejects(
+    () => small.cmd(command),
+    RangeError,
+    "needs a ring with CQEs of 32 bytes: Ring.open({ cqe32: true })",
+  );
+  assertEquals(small.stats().submitted, 0);
+  await using large = Ring.open({ cqe32: true });
+  assertEquals(await large.cmd(command), [0, "bigint", "bigint"]);
+});
+
+testUnless(
+  setupFlags.includes("CQE_MIXED") ? "" : "IORING_NOP_CQE32",
+  "a decoder has all 32 bytes of a completion",
+  async () => {
+    await using ring = Ring.open({ cqe32: true });
+    const command = new Command({
+      name: "NOP",
+      opcode: IORING_OP_NOP,
+      opFlags: IORING_NOP_CQE32,
+      off: 2n ** 64n - 5n,
+      addr: 6,
+      decode: ({ res, extra1, extra2 }) => [res, extra1, extra2],
+    });
+    assertEquals(await ring.cmd(command), [0, 2n ** 64n - 5n, 6n]);
+  },
+);
+
+Deno.test("a decoder makes the result, and its error is the command's", async () => {
+  await using ring = Ring.open();
+  using file = devNull();
+  const { fd } = file;
+  const word = uringCmd({ fd, cmd_op: 0, decode: ({ res }) => `res ${res}` });
+  const text: string = await ring.cmd(word);
+  assertEquals(text, "res 0");
+  const failing = uringCmd({
+    fd,
+    cmd_op: 0,
+    decode: (): number => {
+      throw new SyntaxError("no such answer");
+    },
+  });
+  await assertRejects(() => ring.cmd(failing), SyntaxError, "no such answer");
+});
+
+// ---- What the kernel reads and writes ----------------------------------------------
+
+/** A socket option by getsockopt(2). */
+function optionOf(fd: number, optname: number, length = 4): number[] {
+  const value = socketOption(fd, SOL_SOCKET, optname, length);
+  assertInstanceOf(value, Uint8Array);
+  return [...value];
+}
+
+const getsockopt = (
+  fd: number,
+  optname: number,
+  optlen: number,
+  optval: UringCmdFields["optval"],
+) =>
+  uringCmd({
+    fd,
+    cmd_op: SOCKET_URING_OP_GETSOCKOPT,
+    level: SOL_SOCKET,
+    optname,
+    optlen,
+    optval,
+    name: "GETSOCKOPT",
+  });
+
+const setsockopt = (
+  fd: number,
+  optname: number,
+  optlen: number,
+  optval: UringCmdFields["optval"],
+) =>
+  uringCmd({
+    fd,
+    cmd_op: SOCKET_URING_OP_SETSOCKOPT,
+    level: SOL_SOCKET,
+    optname,
+    optlen,
+    optval,
+    name: "SETSOCKOPT",
+  });
+
+/** Memory of every kind, `length` bytes of which are to be used. */
+const KINDS: readonly [string, (ring: Ring, length: number) => Uint8Array][] = [
+  ["memory of alloc", (ring, length) => ring.alloc(length)],
+  ["part of it", (ring, length) => ring.alloc(9999).subarray(33, 33 + length)],
+  ["an ordinary array", (_, length) => new Uint8Array(length)],
+  ["part of one", (_, length) => new Uint8Array(length + 9).subarray(5, -4)],
+];
+
+for (const [kind, make] of KINDS) {
+  testSocket(
+    "GETSOCKOPT",
+    `the kernel writes into ${kind}, and no byte beside it`,
+    async () => {
+      await using ring = Ring.open();
+      using pair = tcpPair();
+      for (const kernel of ["writes", "both"] as const) {
+        for (const [optname, length] of [[SO_RCVBUF, 4], [SO_LINGER, 8]]) {
+          const bytes = make(ring, 12).fill(0xee);
+          const around = new Uint8Array(bytes.buffer).slice();
+          const option = { bytes, kernel };
+          const command = getsockopt(pair.left, optname, length, option);
+          assertEquals(await ring.cmd(command), length);
+          const value = optionOf(pair.left, optname, length);
+          around.set(value, bytes.byteOffset);
+          assertEquals(new Uint8Array(bytes.buffer), around);
+        }
+      }
+    },
+  );
+
+  testSocket(
+    "SETSOCKOPT",
+    `the kernel reads ${kind}, and leaves it as it was`,
+    async () => {
+      await using ring = Ring.open();
+      using pair = tcpPair();
+      const bytes = make(ring, 8);
+      const view = new DataView(bytes.buffer, bytes.byteOffset);
+      for (const size of [5000, 6000]) {
+        view.setInt32(0, size, true);
+        view.setInt32(4, -1, true);
+        const before = new Uint8Array(bytes.buffer).slice();
+        const option = { bytes, kernel: "reads" } as const;
+        const command = setsockopt(pair.left, SO_SNDBUF, 4, option);
+        assertEquals(await ring.cmd(command), 0);
+        const doubled = new Uint8Array(Int32Array.of(2 * size).buffer);
+        assertEquals(optionOf(pair.left, SO_SNDBUF), [...doubled]);
+        assertEquals(new Uint8Array(bytes.buffer), before);
+      }
+    },
+  );
+}
+
+testSocket(
+  "GETSOCKOPT",
+  "what the kernel only reads is not copied back",
+  async () => {
+    await using ring = Ring.open();
+    using pair = tcpPair();
+    const bytes = filled(4, 0xee);
+    // It is a lie: the kernel writes here. The array is safe from it.
+    const lie = { bytes, kernel: "reads" } as const;
+    const command = getsockopt(pair.left, SO_TYPE, 4, lie);
+    assertEquals(await ring.cmd(command), 4);
+    assertEquals([...bytes], [0xee, 0xee, 0xee, 0xee]);
+  },
+);
+
+testSocket(
+  "SETSOCKOPT",
+  "an array is read when the command is queued, alloc later",
+  async () => {
+    await using ring = Ring.open();
+    using pair = tcpPair();
+    for (
+      const [bytes, expected] of [
+        [new Uint8Array(4), 1],
+        [ring.alloc(4), 0],
+      ] as const
+    ) {
+      bytes[0] = 1;
+      const option = { bytes, kernel: "reads" } as const;
+      const done = ring.cmd(setsockopt(pair.left, SO_KEEPALIVE, 4, option));
+      bytes[0] = 0; // After the call, before the kernel was told.
+      assertEquals(await done, 0);
+      assertEquals(optionOf(pair.left, SO_KEEPALIVE)[0], expected);
+    }
+  },
+);
+
+testSocket("GETSOCKOPT", "an unsafe address is used as it is", async () => {
+  await using ring = Ring.open();
+  using pair = tcpPair();
+  const memory = alloc(16);
+  for (
+    const address of [
+      addressOf(memory) + 4,
+      BigInt(addressOf(memory)) + 4n,
+    ]
+  ) {
+    memory.fill(0xee);
+    const optval = unsafeAddress(address);
+    assertInstanceOf(optval, UnsafeAddress);
+    const command = getsockopt(pair.left, SO_TYPE, 4, optval);
+    assertEquals(await ring.cmd(command), 4);
+    const around = [0xee, 0xee, 0xee, 0xee];
+    const type = [op.SOCK_STREAM, 0, 0, 0];
+    assertEquals([...memory.subarray(0, 12)], [...around, ...type, ...around]);
+  }
+});
+
+testSocket(
+  "GETSOCKOPT",
+  "an address that is not mapped is EFAULT, and no more",
+  async () => {
+    await using ring = Ring.open();
+    using pair = tcpPair();
+    for (const address of [0, 1, 4095, 2n ** 63n, 2n ** 64n - 1n]) {
+      const command = getsockopt(pair.left, SO_TYPE, 4, unsafeAddress(address));
+      const error = await assertRejects(() => ring.cmd(command), UringError);
+      assertEquals(error.code, "EFAULT");
+      assertStringIncludes(error.message, "could not use an address");
+    }
+  },
+);
+
+testSocket("GETSOCKOPT", "a decoder sees what the kernel wrote", async () => {
+  await using ring = Ring.open();
+  using pair = tcpPair();
+  const optval = { bytes: new Uint8Array(8), kernel: "writes" } as const;
+  const command = uringCmd({
+    fd: pair.left,
+    cmd_op: SOCKET_URING_OP_GETSOCKOPT,
+    level: SOL_SOCKET,
+    optname: SO_LINGER,
+    optlen: 8,
+    optval,
+    decode: (done) => [...done.memory().subarray(0, done.res)],
+  });
+  assertEquals(await ring.cmd(command), optionOf(pair.left, SO_LINGER, 8));
+});
+
+testSocket(
+  "GETSOCKOPT",
+  "many commands at once have each its own memory",
+  async () => {
+    await using ring = Ring.open({ entries: 8 });
+    using first = tcpPair();
+    using second = tcpPair();
+    const sockets = [first.left, first.right, second.left, second.right];
+    sockets.forEach((fd, i) => {
+      const bytes = new Uint8Array(Int32Array.of(10_000 + i * 1000).buffer);
+      const command = setsockopt(fd, SO_SNDBUF, 4, { bytes, kernel: "reads" });
+      ring.cmdSync(command);
+    });
+    const found = await Promise.all(
+      Array.from({ length: 200 }, async (_, i) => {
+        const bytes = new Uint8Array(4);
+        const option = { bytes, kernel: "writes" } as const;
+        await ring.cmd(getsockopt(sockets[i % 4], SO_SNDBUF, 4, option));
+        return new Int32Array(bytes.buffer)[0];
+      }),
+    );
+    const expected = found.map((_, i) => 20_000 + i % 4 * 2000);
+    assertEquals(found, expected);
+  },
+);
+
+// ---- defineCommand -------------------------------------------------------------------
+
+Deno.test("an inline struct is encoded into the payload", () => {
+  const define = defineCommand({
+    name: "INLINE",
+    cmdOp: 0xf1f2_f3f4,
+    len: 0xd1d2_d3d4,
+    inline: {
+      a: u8(0),
+      b: u8(1),
+      c: u16(2),
+      d: u32(4),
+      e: s32(8),
+      f: bytes(12, 4),
+    },
+  });
+  const command = define(5, {
+    a: 0xf1,
+    b: 0xf2,
+    c: 0xe1e2,
+    d: 0xd1d2_d3d4,
+    e: -2,
+    f: upTo(3),
+  });
+  assertEquals([...sqeBytes(command)], [
+    ...[0x2e, 0, 0, 0], // opcode, flags, ioprio
+    ...[5, 0, 0, 0], // fd
+    ...[0xf4, 0xf3, 0xf2, 0xf1], // cmd_op
+    ...[0, 0, 0, 0], // __pad1
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // addr
+    ...[0xd4, 0xd3, 0xd2, 0xd1], // len
+    ...[0, 0, 0, 0], // uring_cmd_flags
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // user_data
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // buf_index, personality, optlen
+    ...[0xf1, 0xf2, 0xe2, 0xe1, 0xd4, 0xd3, 0xd2, 0xd1], // cmd[0..7]
+    ...[0xfe, 0xff, 0xff, 0xff, 1, 2, 3, 0], // cmd[8..15]
+  ]);
+  assertEquals(command.name, "URING_CMD INLINE");
+  // What is left out is 0.
+  assertEquals([...sqeBytes(define(5)).subarray(48)], new Array(16).fill(0));
+  assertEquals([...sqeBytes(define(5, { b: 1 })).subarray(48, 51)], [0, 1, 0]);
+});
+
+Deno.test("an inline struct of more than 16 bytes wants a larger SQE", async () => {
+  using file = devNull();
+  await using small = Ring.open();
+  await using large = Ring.open({ sqe128: true });
+  const sixteen = defineCommand({ name: "A", cmdOp: 1, inline: { a: u64(8) } });
+  assertEquals(await small.cmd(sixteen(file.fd, { a: 1 })), 0);
+  for (const inline of [{ a: u8(16) }, { a: u64(72) }]) {
+    const command = defineCommand({ name: "B", cmdOp: 1, inline })(file.fd);
+    await assertRejects(() => small.cmd(command), RangeError, "sqe128: true");
+    assertEquals(await large.cmd(command), 0);
+  }
+  const define = () =>
+    defineCommand({ name: "C", cmdOp: 1, inline: { a: u8(80) } });
+  assertThrows(define, RangeError, "at most 80 bytes, not 81");
+  // It is the layout that counts, however far its end may be.
+  const far = () =>
+    defineCommand({ name: "D", cmdOp: 1, inline: { a: u8(2 ** 40) } });
+  assertThrows(far, RangeError, "at most 80 bytes");
+});
+
+Deno.test("64-bit fields take numbers and bigints", () => {
+  const inline = { a: u64(0), b: s64(8) };
+  const define = defineCommand({ name: "WIDE", cmdOp: 1, inline });
+  const payload = (values: Parameters<typeof define>[1]) => {
+    const { buffer } = sqeBytes(define(5, values)).slice(48);
+    return [new BigUint64Array(buffer)[0], new BigInt64Array(buffer)[1]];
+  };
+  for (const value of [0, 2 ** 32, 2 ** 53 - 1]) {
+    const big = BigInt(value);
+    assertEquals(payload({ a: value, b: value }), [big, big]);
+    assertEquals(payload({ a: big, b: -value }), [big, -big]);
+  }
+  const most = { a: 2n ** 64n - 1n, b: 2n ** 63n - 1n };
+  assertEquals(payload(most), [most.a, most.b]);
+  assertEquals(payload({ b: -(2n ** 63n) })[1], -(2n ** 63n));
+});
+
+Deno.test("values that a field cannot hold are refused by the field's name", () => {
+  const inline = {
+    byte: u8(0),
+    half: u16(2),
+    word: u32(4),
+    signed: s32(8),
+    wide: u64(16),
+    long: s64(24),
+    text: bytes(32, 4),
+  };
+  const define = defineCommand({ name: "BAD", cmdOp: 1, inline });
+  type Given = Parameters<typeof define>[1];
+  for (
+    const [name, values] of [
+      ["byte", [-1, 256, 0.5, NaN, Infinity]],
+      ["half", [-1, 65536, NaN]],
+      ["word", [-1, 2 ** 32, NaN]],
+      ["signed", [-(2 ** 31) - 1, 2 ** 31, 0.5, NaN]],
+      ["wide", [-1, -1n, 2 ** 53, 2n ** 64n, NaN]],
+      ["long", [2 ** 53, -(2 ** 53), 2n ** 63n, -(2n ** 63n) - 1n, NaN]],
+      ["text", [new Uint8Array(5)]],
+    ] as const
+  ) {
+    for (const value of values) {
+      const make = () => define(5, { [name]: value } as Given);
+      const error = assertThrows(make, RangeError, name, `${name}: ${value}`);
+      assertInstanceOf(error, RangeError);
+    }
+  }
+  for (
+    const [name, value] of [
+      ["byte", "1"],
+      ["byte", 1n],
+      ["word", null],
+      ["word", true],
+      ["word", upTo(4)],
+      ["half", {}],
+      ["wide", "1"],
+      ["wide", upTo(8)],
+      ["long", upTo(8)],
+      ["text", 5],
+      ["text", "abc"],
+      ["text", [1, 2]],
+    ] as const
+  ) {
+    const make = () => define(5, { [name]: value } as unknown as Given);
+    assertThrows(make, TypeError, name, `${name}: ${value}`);
+  }
+});
+
+Deno.test("names that no layout has are refused, and names that both have", () => {
+  const inline = { a: u32(0) };
+  const indirect = { b: u32(0) };
+  const define = defineCommand({ name: "NAMES", cmdOp: 1, inline, indirect });
+  type Given = Parameters<typeof define>[1];
+  for (const name of ["c", "toString", "constructor", "hasOwnProperty"]) {
+    const make = () => define(5, { a: 1, [name]: 1 } as Given);
+    assertThrows(make, TypeError, `NAMES has no field called ${name}`);
+  }
+  assertThrows(
+    () => defineCommand({ name: "TWICE", cmdOp: 1, inline, indirect: inline }),
+    TypeError,
+    "both layouts have a field called a",
+  );
+  // These are names like any other.
+  const odd = { toString: u32(0), constructor: u32(4), valueOf: u32(8) };
+  const fine = defineCommand({ name: "ODD", cmdOp: 1, inline: odd, indirect });
+  const seven = { constructor: 7 } as unknown as Parameters<typeof fine>[1];
+  const sqe = sqeBytes(fine(5, seven));
+  assertEquals([...sqe.subarray(48, 60)], [0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+});
+
+Deno.test("bad numbers of a definition are refused", () => {
+  for (
+    const numbers of [{ cmdOp: -1 }, { cmdOp: 2 ** 32 }, { cmdOp: 1, len: NaN }]
+  ) {
+    const define = () => defineCommand({ name: "NUMBERS", ...numbers });
+    assertThrows(define, RangeError, "must be an integer");
+  }
+});
+
+Deno.test("a pointer takes memory, or an address that is vouched for", () => {
+  const inline = { at: pointer(0), also: pointer(8) };
+  const define = defineCommand({ name: "POINT", cmdOp: 1, inline });
+  const memory = { bytes: upTo(3), kernel: "both" } as const;
+  const command = define(5, { at: unsafeAddress(0xf1f2), also: memory });
+  const sqe = sqeBytes(command);
+  assertEquals([...sqe.subarray(48, 52)], [0xf2, 0xf1, 0, 0]);
+  const [only, ...others] = command.operands;
+  assertEquals([only.at, only.bytes, only.inside], [56, memory.bytes, -1]);
+  assertEquals(others, []);
+  type Given = Parameters<typeof define>[1];
+  for (const value of [5, 5n, null, "a"]) {
+    const make = () => define(5, { at: value } as unknown as Given);
+    assertThrows(make, TypeError, "at is an address");
+  }
+  const half = () => define(5, { at: { bytes: upTo(1) } } as unknown as Given);
+  assertThrows(half, TypeError, "at.kernel must be");
+});
+
+Deno.test("a pointer stands where the ring can write it", () => {
+  for (const offset of [1, 2, 3, 6]) {
+    const inline = { at: pointer(offset) };
+    assertThrows(
+      () => defineCommand({ name: "ODD", cmdOp: 1, inline }),
+      RangeError,
+      `at is a pointer at byte ${offset}`,
+    );
+  }
+  const inline = { at: pointer(4) };
+  const define = defineCommand({ name: "EVEN", cmdOp: 1, inline });
+  const at = { bytes: upTo(1), kernel: "reads" } as const;
+  assertEquals(define(5, { at }).operands[0].at, 52);
+});
+
+testSocket(
+  "GETSOCKOPT",
+  "the kernel follows a pointer in the payload",
+  async () => {
+    await using ring = Ring.open();
+    using pair = tcpPair();
+    const define = defineCommand({
+      name: "POINT",
+      cmdOp: SOCKET_URING_OP_GETSOCKOPT,
+      inline: { optval: pointer(0) },
+    });
+    const optval = { bytes: new Uint8Array(4), kernel: "writes" } as const;
+    // The fields of an option before the payload are not defineCommand's to set.
+    const option = uringCmd({
+      fd: pair.left,
+      cmd_op: SOCKET_URING_OP_GETSOCKOPT,
+      level: SOL_SOCKET,
+      optname: SO_RCVBUF,
+      optlen: 4,
+    });
+    const { operands } = define(pair.left, { optval });
+    const words = new DataView(sqeBytes(option).buffer);
+    const command = new Command({
+      name: "GETSOCKOPT",
+      opcode: IORING_OP_URING_CMD,
+      file: pair.left,
+      off: SOCKET_URING_OP_GETSOCKOPT,
+      addr: words.getBigUint64(16, true),
+      fileIndex: 4,
+      operands,
+    });
+    assertEquals(await ring.cmd(command), 4);
+    assertEquals([...optval.bytes], optionOf(pair.left, SO_RCVBUF));
+  },
+);
+
+/** Two `struct iovec`: what readv(2) and writev(2) find at an address. */
+const iovecs = defineCommand({
+  name: "IOVECS",
+  cmdOp: 1,
+  indirect: {
+    base0: pointer(0),
+    len0: u64(8),
+    base1: pointer(16),
+    len1: u64(24),
+  },
+});
+
+/** A file that is deleted when it goes out of scope. */
+async function scratchFile(ring: Ring, content: Uint8Array): Promise<Fd> {
+  const path = await Deno.makeTempFile();
+  await Deno.writeFile(path, content);
+  const fd = await ring.cmd(op.openat(path, { flags: op.O_RDWR }));
+  await Deno.remove(path);
+  return new Fd(fd);
+}
+
+Deno.test("the kernel follows pointers in the indirect struct", async () => {
+  await using ring = Ring.open();
+  using file = await scratchFile(ring, upTo(20));
+  const ordinary = filled(8, 0xee);
+  const placed = ring.alloc(100).subarray(10, 20);
+  const values = {
+    base0: { bytes: ordinary, kernel: "writes" },
+    len0: 6,
+    base1: { bytes: placed, kernel: "writes" },
+    len1: 9n,
+  } as const;
+  const { operands } = iovecs(file.fd, values);
+  assertEquals(
+    operands.map((
+      { at, inside, reads, writes },
+    ) => [at, inside, reads, writes]),
+    [
+      [16, -1, true, false],
+      [0, 0, false, true],
+      [16, 0, false, true],
+    ],
+  );
+  // The driver at hand is that of the file itself, under another opcode.
+  const vectored = (opcode: number) =>
+    new Command({
+      name: "VECTORED",
+      opcode,
+      file: file.fd,
+      off: 2,
+      len: 2,
+      operands,
+    });
+  for (let run = 0; run < 3; run++) {
+    ordinary.fill(0xee);
+    placed.fill(0xdd);
+    assertEquals(await ring.cmd(vectored(IORING_OP_READV)), 15);
+    assertEquals([...ordinary], [3, 4, 5, 6, 7, 8, 0xee, 0xee]);
+    assertEquals([...placed], [9, 10, 11, 12, 13, 14, 15, 16, 17, 0xdd]);
+    // The struct itself stays what it was: no address of the ring's is in it.
+    assertEquals(operands[0].bytes!.subarray(0, 8), new Uint8Array(8));
+  }
+  const { operands: reading } = iovecs(file.fd, {
+    base0: { bytes: filled(6, 1), kernel: "reads" },
+    len0: 6,
+    base1: unsafeAddress(addressOf(placed)),
+    len1: 9,
+  });
+  placed.fill(2);
+  const write = new Command({
+    name: "VECTORED",
+    opcode: IORING_OP_WRITEV,
+    file: file.fd,
+    off: 0,
+    len: 2,
+    operands: reading,
+  });
+  assertEquals(await ring.cmd(write), 15);
+  const found = new Uint8Array(20);
+  await ring.cmd(op.read(file.fd, found, { offset: 0 }));
+  const expected = [...filled(6, 1), ...filled(9, 2), 16, 17, 18, 19, 20];
+  assertEquals([...found], expected);
+});
+
+Deno.test("what the kernel wrote to the struct is read back, field by field", async () => {
+  await using ring = Ring.open();
+  const define = defineCommand({
+    name: "STRUCT",
+    cmdOp: 1,
+    indirect: {
+      byte: u8(1),
+      half: u16(2),
+      word: u32(4),
+      signed: s32(8),
+      text: bytes(12, 4),
+      wide: u64(16),
+      long: s64(24),
+      at: pointer(32),
+    },
+    decode: (done, indirect) => ({ res: done.res, indirect }),
+  });
+  const content = new Uint8Array(40);
+  const view = new DataView(content.buffer);
+  view.setUint8(1, 0xf1);
+  view.setUint16(2, 0xf2f3, true);
+  view.setUint32(4, 0xf4f5_f6f7, true);
+  view.setInt32(8, -9, true);
+  content.set(upTo(4), 12);
+  view.setBigUint64(16, 2n ** 64n - 2n, true);
+  view.setBigInt64(24, -3n, true);
+  view.setBigUint64(32, 0x7fff_ffff_ffffn, true);
+  using file = await scratchFile(ring, content);
+  const defined = define(file.fd, { word: 5, text: upTo(2), wide: 6n });
+  const { operands, decode } = defined;
+  // A driver that writes the struct: read(2), under its own opcode.
+  const read = new Command({
+    name: "STRUCT",
+    opcode: IORING_OP_READ,
+    file: file.fd,
+    len: 40,
+    operands,
+    decode: (done) => decode!(done),
+  });
+  const write = new Command({
+    name: "STRUCT",
+    opcode: IORING_OP_WRITE,
+    file: file.fd,
+    off: 100,
+    len: 40,
+    operands,
+  });
+  for (let run = 0; run < 2; run++) {
+    const { res, indirect } = await ring.cmd(read);
+    assertEquals(res, 40);
+    assertEquals(indirect, {
+      byte: 0xf1,
+      half: 0xf2f3,
+      word: 0xf4f5_f6f7,
+      signed: -9,
+      text: upTo(4),
+      wide: 2n ** 64n - 2n,
+      long: -3n,
+      at: 0x7fff_ffff_ffffn,
+    });
+    // The next run starts with the values that the command was made with.
+    assertEquals(await ring.cmd(write), 40);
+    const written = new Uint8Array(40);
+    await ring.cmd(op.read(file.fd, written, { offset: 100 }));
+    const expected = new Uint8Array(40);
+    expected.set([5], 4);
+    expected.set([1, 2], 12);
+    expected.set([6], 16);
+    assertEquals(written, expected);
+  }
+});
+
+Deno.test("both structs go to one command, on a driver that takes all", async () => {
+  await using ring = Ring.open({ sqe128: true });
+  using file = devNull();
+  const define = defineCommand({
+    name: "BOTH",
+    cmdOp: 0x4000_1234,
+    inline: { id: u16(0), data: pointer(24), more: pointer(72) },
+    indirect: { size: u32(0), where: pointer(8), flags: u8(16) },
+    decode: ({ res }, { size, where, flags }) => [res, size, where > 0n, flags],
+  });
+  const memory = (length: number) =>
+    ({ bytes: upTo(length), kernel: "both" }) as const;
+  const command = define(file.fd, {
+    id: 9,
+    data: memory(5),
+    more: memory(6),
+    size: 7,
+    where: memory(3),
+    flags: 255,
+  });
+  assertEquals(command.sqe128, true);
+  assertEquals(
+    command.operands.map((
+      { at, inside, byteLength },
+    ) => [at, inside, byteLength]),
+    [[16, -1, 17], [8, 0, 3], [72, -1, 5], [120, -1, 6]],
+  );
+  assertEquals(await ring.cmd(command), [0, 7, true, 255]);
+  assertEquals(await Promise.all([1, 2, 3].map(() => ring.cmd(command))), [
+    [0, 7, true, 255],
+    [0, 7, true, 255],
+    [0, 7, true, 255],
+  ]);
+});
+
+Deno.test("a defined command names itself in its errors", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  const define = defineCommand({ name: "FETCH", cmdOp: 1, cqe32: true });
+  const refused = () => ring.cmd(define(pair.left));
+  await assertRejects(refused, RangeError, "URING_CMD FETCH is answered with");
+  const plain = defineCommand({ name: "FETCH", cmdOp: 1 });
+  const error = await assertRejects(
+    () => ring.cmd(plain(pair.left)),
+    UringError,
+    "no handler for uring commands",
+  );
+  assertEquals([error.op, error.fd], ["URING_CMD FETCH", pair.left]);
+});
+
+testSocket(
+  "GETSOCKNAME",
+  "a driver fills in the indirect struct of a definition",
+  async () => {
+    await using ring = Ring.open();
+    using pair = tcpPair();
+    const getsockname = defineCommand({
+      name: "GETSOCKNAME",
+      cmdOp: SOCKET_URING_OP_GETSOCKNAME,
+      inline: { length: pointer(0) },
+      indirect: {
+        family: u16(0),
+        port: bytes(2, 2),
+        address: bytes(4, 4),
+        rest: bytes(8, 8),
+      },
+      decode: (_, { family, port, address }) => ({ family, port, address }),
+    });
+    const room = new Uint8Array(Int32Array.of(16).buffer);
+    const length = { bytes: room, kernel: "both" } as const;
+    const command = getsockname(pair.left, { length });
+    for (let run = 0; run < 2; run++) {
+      const { family, port, address } = await ring.cmd(command);
+      assertEquals(family, op.AF_INET);
+      assertEquals(port[0] << 8 | port[1], portOf(pair.left));
+      assertEquals([...address], [127, 0, 0, 1]);
+      assertEquals([...room], [16, 0, 0, 0]);
+    }
+  },
+);
+
+Deno.test("a wrong field or type does not compile", () => {
+  const define = defineCommand({
+    name: "TYPES",
+    cmdOp: 1,
+    inline: { word: u32(0), at: pointer(8) },
+    indirect: { wide: u64(0), text: bytes(8, 4) },
+    decode: (_, { wide, text }) => {
+      const big: bigint = wide;
+      const array: Uint8Array = text;
+      // @ts-expect-error A 64-bit field is read as a bigint.
+      const number: number = wide;
+      // @ts-expect-error The inline struct is not read back.
+      const { word }: { word: number } = { wide };
+      return { big, array, number, word };
+    },
+  });
+  const made: Command<
+    { big: bigint; array: Uint8Array; number: number; word: number }
+  > = define(5, { word: 1, wide: 2n, text: upTo(4) });
+  assertEquals(made.name, "URING_CMD TYPES");
+  // @ts-expect-error The result is what `decode` returns.
+  const other: Command<number> = define(5);
+  assertInstanceOf(other, Command);
+
+  // @ts-expect-error There is no such field.
+  assertThrows(() => define(5, { words: 1 }), TypeError);
+  // @ts-expect-error A 32-bit field takes no bigint.
+  assertThrows(() => define(5, { word: 1n }), TypeError);
+  // @ts-expect-error Nor a text.
+  assertThrows(() => define(5, { word: "1" }), TypeError);
+  // @ts-expect-error A field of bytes takes no number.
+  assertThrows(() => define(5, { text: 1 }), TypeError);
+  // @ts-expect-error A pointer takes no number,
+  assertThrows(() => define(5, { at: 4096 }), TypeError);
+  // @ts-expect-error and no memory without saying what it is for.
+  assertThrows(() => define(5, { at: { bytes: upTo(1) } }), TypeError);
+  // @ts-expect-error A file is a number, or registered.
+  assertThrows(() => define("5"), TypeError);
+  // @ts-expect-error A uring command has a number.
+  assertThrows(() => uringCmd({ fd: 5 }), TypeError);
+  // @ts-expect-error An address is no number.
+  assertThrows(() => uringCmd({ fd: 5, cmd_op: 0, addr: 4096 }), TypeError);
+  const inline = { word: 4 };
+  // @ts-expect-error A layout is made of fields.
+  assertThrows(() => defineCommand({ name: "X", cmdOp: 1, inline })(5));
+
+  const plain = defineCommand({ name: "PLAIN", cmdOp: 1 });
+  const result: Command<number> = plain(5);
+  // @ts-expect-error It has no fields at all.
+  assertThrows(() => plain(5, { word: 1 }), TypeError, "no field called word");
+  assertInstanceOf(result, Command);
+  assertInstanceOf(inline, Object);
+  assertInstanceOf(u32(0), Field);
+});
+
+Deno.test("an option longer than its memory is refused before it is queued", () => {
+  const optval = { bytes: new Uint8Array(8), kernel: "writes" } as const;
+  const fields = { fd: 0, cmd_op: 2, level: 1, optname: 3, optval };
+  assertThrows(() => uringCmd({ ...fields, optlen: 9 }), RangeError, "8 bytes");
+  uringCmd({ ...fields, optlen: 8 });
+  uringCmd({ ...fields, optlen: 9, optval: unsafeAddress(0) });
+});

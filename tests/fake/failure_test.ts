@@ -1,0 +1,380 @@
+/** A ring that fails: wherever it enters the kernel, each command is told once. */
+
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertThrows,
+} from "@std/assert";
+import { scratchOperand } from "../../ring/operand.ts";
+import { UringError } from "../../ring/errors.ts";
+import { take } from "../../ring/flight/pool.ts";
+import {
+  EAGAIN,
+  EBADF,
+  EBADR,
+  EBUSY,
+  EINTR,
+  ENOMEM,
+  ENXIO,
+} from "../../sys/uapi/errno.ts";
+import * as uapi from "../../sys/uapi/io_uring.ts";
+import { ADDR } from "../kit/commands.ts";
+import { reportedErrors } from "../kit/process.ts";
+import { turn } from "../kit/wait.ts";
+import { type Call, FakeKernel, numbered, type Shape, Told } from "./fake.ts";
+
+const { IORING_ENTER_GETEVENTS: GETEVENTS } = uapi;
+
+/** Numbers from `first` to `last`. */
+const range = (first: number, last: number) =>
+  Array.from({ length: last - first + 1 }, (_, i) => first + i);
+
+/** A place where the engine enters the kernel, and what is under way there. */
+interface Place {
+  readonly name: string;
+  readonly shape?: Shape;
+  /** The call that is meant. */
+  readonly call: (call: Call) => boolean;
+  /** Commands that never complete are those above 100. */
+  readonly run: (kernel: FakeKernel) => Promise<Told[]> | Told[];
+}
+
+/** Runs a batch, and says how it ended as a command is told. */
+function batch(kernel: FakeKernel, numbers: number[], slots = false): Told {
+  const told = new Told();
+  try {
+    const commands = numbers.map((fd) => numbered(fd));
+    told.all.push(kernel.batch(commands, slots).length);
+  } catch (error) {
+    told.all.push(error);
+  }
+  return told;
+}
+
+const submits = ({ toSubmit }: Call) => toSubmit > 0;
+const waits = ({ minComplete }: Call) => minComplete > 0;
+const asks = ({ toSubmit, minComplete, flags }: Call) =>
+  toSubmit === 0 && minComplete === 0 && flags === GETEVENTS;
+
+const PLACES: readonly Place[] = [
+  {
+    name: "the submission of a turn",
+    call: submits,
+    async run(kernel) {
+      const all = range(1, 3).map((fd) => kernel.run(numbered(fd)));
+      await kernel.pass();
+      return all;
+    },
+  },
+  {
+    name: "the submission of a full queue",
+    call: submits,
+    run: (kernel) =>
+      range(1, 6).flatMap((fd) =>
+        // A ring that has failed is asked for nothing more.
+        kernel.engine.queues.failure ? [] : [kernel.run(numbered(fd))]
+      ),
+  },
+  {
+    name: "the submission for a chain",
+    call: submits,
+    run(kernel) {
+      const all = range(1, 2).map((fd) => kernel.run(numbered(fd)));
+      return [...all, ...kernel.link(range(3, 5).map((fd) => numbered(fd)))];
+    },
+  },
+  {
+    name: "the submission of a batch",
+    call: submits,
+    run: (kernel) => [batch(kernel, range(1, 3))],
+  },
+  {
+    name: "the submission of a batch that is longer than the queue",
+    call: submits,
+    run: (kernel) => [batch(kernel, range(1, 20))],
+  },
+  {
+    name: "the submission of a batch with slots",
+    call: submits,
+    run: (kernel) => [batch(kernel, range(1, 20), true)],
+  },
+  {
+    name: "the wait for a batch",
+    shape: { flags: uapi.IORING_SETUP_DEFER_TASKRUN },
+    call: waits,
+    run(kernel) {
+      const { react } = kernel;
+      kernel.react = kernel.keep;
+      kernel.wait = () => kernel.finish(Math.min(...kernel.kept.keys()));
+      const told = batch(kernel, range(1, 6));
+      kernel.react = react;
+      return [told];
+    },
+  },
+  {
+    name: "a look for what the CQ has no room for",
+    shape: { cqEntries: 8 },
+    call: asks,
+    async run(kernel) {
+      class End extends Told {
+        override value(): void {}
+      }
+      const many = numbered(1, { multishot: true });
+      const all = [kernel.run(many, new End())];
+      kernel.react = kernel.keep;
+      await kernel.pass();
+      const more = uapi.IORING_CQE_F_MORE;
+      for (let i = 0; i < 12; i++) kernel.finish(1, 7, more);
+      kernel.finish(1, 7);
+      await kernel.pass();
+      return all;
+    },
+  },
+  {
+    name: "the look of a ring that polls",
+    shape: { flags: uapi.IORING_SETUP_IOPOLL },
+    call: asks,
+    async run(kernel) {
+      kernel.react = kernel.keep;
+      const all = [kernel.run(numbered(1))];
+      await kernel.pass();
+      for (let i = 0; i < 4; i++) await turn();
+      if (kernel.kept.size > 0) kernel.finish(1);
+      return all;
+    },
+  },
+  {
+    name: "the waking of a submission thread",
+    shape: { flags: uapi.IORING_SETUP_SQPOLL },
+    call: ({ flags }) => (flags & uapi.IORING_ENTER_SQ_WAKEUP) !== 0,
+    async run(kernel) {
+      kernel.sleep();
+      const all = range(1, 3).map((fd) => kernel.run(numbered(fd)));
+      await kernel.pass();
+      return all;
+    },
+  },
+  {
+    name: "the waking of a submission thread for a batch",
+    shape: { flags: uapi.IORING_SETUP_SQPOLL },
+    call: ({ flags }) => (flags & uapi.IORING_ENTER_SQ_WAKEUP) !== 0,
+    run(kernel) {
+      kernel.sleep();
+      return [batch(kernel, range(1, 3))];
+    },
+  },
+];
+
+/** Errors that pass by themselves. */
+for (const place of PLACES) {
+  for (
+    const [name, errno] of Object.entries({ EINTR, EAGAIN, EBUSY })
+  ) {
+    Deno.test(`${name} at ${place.name}: nothing is lost, and nothing comes twice`, async () => {
+      await using kernel = new FakeKernel(place.shape);
+      using strays = reportedErrors();
+      let refused = 0;
+      kernel.answer = (call) => {
+        if (!place.call(call) || refused === 3) return undefined;
+        refused++;
+        return -errno;
+      };
+      const all = await place.run(kernel);
+      for (let i = 0; i < 5; i++) await kernel.pass();
+      assertEquals(refused, 3, "it does not enter there");
+      all.forEach(({ all }) => assertEquals(all.length, 1));
+      all.forEach(({ all }) => assert(!(all[0] instanceof Error)));
+      assertEquals(kernel.order, range(1, kernel.order.length));
+      assertEquals(strays.errors, []);
+      const { inFlight, line: { length: waiting } } = kernel.engine.queues;
+      assertEquals([inFlight, waiting, kernel.posted], [0, 0, 0]);
+    });
+  }
+
+  for (const [name, errno] of Object.entries({ ENOMEM, EBADR, EBADF, ENXIO })) {
+    Deno.test(`${name} at ${place.name}: each command is told once, and close() ends`, async () => {
+      await using kernel = new FakeKernel(place.shape);
+      using strays = reportedErrors();
+      const react = kernel.react;
+      kernel.react = (sqe) => sqe.fd > 100 ? kernel.keep(sqe) : react(sqe);
+      let met = false;
+      kernel.answer = (call) => {
+        if (!met && !place.call(call)) return undefined;
+        met = true;
+        return -errno;
+      };
+      const held = kernel.run(numbered(101));
+      const all = [held, ...await place.run(kernel)];
+      await kernel.pass();
+      assert(met, "it does not enter there");
+      for (const told of all) {
+        assertEquals(told.all.length, 1);
+        assertEquals(told.all[0], kernel.engine.queues.failure);
+      }
+      assertInstanceOf(kernel.engine.queues.failure, UringError);
+      assertEquals(kernel.engine.queues.failure.code, name);
+      assertEquals(kernel.engine.state, "failed");
+      await kernel.engine.close();
+      assert(kernel.closed);
+      assertEquals(strays.errors, []);
+      all.forEach(({ all }) => assertEquals(all.length, 1));
+    });
+  }
+}
+
+Deno.test("a failed ring reads no completion any more, and its memory stays", async () => {
+  await using kernel = new FakeKernel();
+  using strays = reportedErrors();
+  kernel.react = kernel.keep;
+  const operands = [scratchOperand(ADDR, 64)];
+  const all = range(1, 3).map((fd) => kernel.run(numbered(fd, { operands })));
+  all.push(...range(4, 9).map((fd) => kernel.run(numbered(fd))));
+  await kernel.pass();
+  const addresses = kernel.taken.slice(0, 3).map(({ addr }) => Number(addr));
+  const { low, high } = kernel.taken[3];
+  const { completions } = kernel.engine.queues;
+  kernel.answer = () => {
+    for (const fd of range(1, 4)) kernel.finish(fd, fd);
+    return -ENOMEM;
+  };
+  kernel.engine.abort([...kernel.engine.queues.slots.busy()][0], "reason");
+  const { inFlight } = kernel.engine.queues;
+  await kernel.pass();
+  kernel.post({ low, high: high + 1 }, 0);
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  all.forEach(({ all }) => assertEquals(all, [kernel.engine.queues.failure]));
+  assertEquals([kernel.posted, kernel.engine.queues.completions], [
+    5,
+    completions,
+  ]);
+  assertEquals(kernel.engine.queues.inFlight, inFlight);
+  const reused = range(1, 1000).map(() => take(64).address);
+  assertEquals(addresses.some((each) => reused.includes(each)), false);
+  assertEquals(strays.errors, []);
+});
+
+Deno.test("a ring whose kernel says that completions were lost fails", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = kernel.keep;
+  const told = kernel.run(numbered(1));
+  await kernel.pass();
+  kernel.lost = 1;
+  await kernel.pass();
+  assertEquals(kernel.engine.queues.failure?.code, "EBADR");
+  assertEquals(told.all, [kernel.engine.queues.failure]);
+});
+
+Deno.test("a batch that its ring fails throws the error that its first commands had", async () => {
+  await using kernel = new FakeKernel({ entries: 8 });
+  kernel.react = (sqe) => {
+    if (sqe.fd === 3) kernel.keep(sqe);
+    else kernel.post(sqe, sqe.fd === 2 ? -5 : 0);
+  };
+  kernel.answer = ({ minComplete }) => minComplete > 0 ? -ENOMEM : undefined;
+  const [error] = batch(kernel, range(1, 3)).all;
+  assertInstanceOf(error, UringError);
+  assertEquals([error.code, error.op], ["EIO", "number 2"]);
+  assertEquals(kernel.engine.queues.failure?.code, "ENOMEM");
+});
+
+Deno.test("what was aborted while it waited is not told that its ring failed, too", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = kernel.keep;
+  for (const fd of range(1, 6)) kernel.run(numbered(fd));
+  await kernel.pass();
+  const told = new Told();
+  const slot = kernel.start(numbered(7), told);
+  assert(slot.waiting);
+  kernel.engine.abort(slot, "reason");
+  kernel.engine.queues.fail(ENOMEM);
+  assertEquals([told.all, kernel.engine.state], [["reason"], "failed"]);
+});
+
+Deno.test("a ring that fails in a decoder tells all commands but that one, once", async () => {
+  await using kernel = new FakeKernel();
+  using strays = reportedErrors();
+  kernel.react = kernel.keep;
+  const failing = numbered(1, {
+    decode: () => {
+      kernel.answer = () => -ENOMEM;
+      const error = assertThrows(() => kernel.engine.sync.runOne(numbered(5)));
+      assertEquals(error, kernel.engine.queues.failure);
+      return 1;
+    },
+  });
+  const all = [failing, numbered(2), numbered(3)]
+    .map((each) => kernel.run(each));
+  await kernel.pass();
+  for (const fd of range(1, 3)) kernel.finish(fd, fd);
+  await kernel.pass();
+  const { failure } = kernel.engine.queues;
+  assertEquals(all.map(({ all }) => all.length), [1, 1, 1]);
+  assertEquals(all[1].all, [failure]);
+  // What follows is not read.
+  assertEquals([all[2].all, strays.errors], [[failure], []]);
+  assertEquals(kernel.engine.queues.completions, 1);
+  await kernel.engine.close();
+});
+
+for (const waiting of [false, true]) {
+  Deno.test(`a ring that fails while it closes${waiting ? ", with cancellations in line," : ""} has closed`, async () => {
+    await using kernel = new FakeKernel({ cqEntries: 64 });
+    kernel.react = kernel.keep;
+    const all = range(1, 9).map((fd) => kernel.run(numbered(fd)));
+    await kernel.pass();
+    if (waiting) kernel.answer = () => -EAGAIN;
+    const closed = kernel.engine.close();
+    kernel.answer = () => -EBADF;
+    await closed;
+    await turn();
+    assert(kernel.closed);
+    for (const { all: [error, ...rest] } of all) {
+      assertEquals([error, rest], [kernel.engine.queues.failure, []]);
+    }
+  });
+}
+
+Deno.test("a ring that fails among completions that are in the way is entered no more", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = kernel.keep;
+  const failing = numbered(1, {
+    decode: () => {
+      kernel.answer = () => -ENOMEM;
+      kernel.engine.sync.runOne(numbered(3));
+    },
+  });
+  kernel.run(failing);
+  await kernel.pass();
+  const told = kernel.run(numbered(2));
+  kernel.answer = () => {
+    kernel.finish(1);
+    return -EBUSY;
+  };
+  const before = kernel.calls.length;
+  await kernel.pass();
+  assertEquals(kernel.calls.length - before, 2);
+  assertEquals(told.all, [kernel.engine.queues.failure]);
+});
+
+Deno.test("a decoder that closes a ring, which fails at it, has its queues until it returns", async () => {
+  await using kernel = new FakeKernel({ cqEntries: 32 });
+  kernel.react = kernel.keep;
+  let closed: Promise<void> | undefined;
+  let early = false;
+  const closing = numbered(1, {
+    decode: () => {
+      // The queue is full, and the first cancellation submits it.
+      for (const fd of range(2, 5)) kernel.run(numbered(fd));
+      kernel.answer = () => -ENOMEM;
+      closed = kernel.engine.close();
+      early = kernel.closed;
+    },
+  });
+  const told = kernel.run(closing);
+  await kernel.pass();
+  kernel.finish(1);
+  await kernel.pass();
+  await closed;
+  assertEquals([early, kernel.closed, told.all.length], [false, true, 1]);
+});

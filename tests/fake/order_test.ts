@@ -1,0 +1,708 @@
+/** Orders of events that a real kernel gives at random only. */
+
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertThrows,
+} from "@std/assert";
+import type { Completion } from "../../ring/completion.ts";
+import { Line } from "../../ring/flight/waiting.ts";
+import { Slot } from "../../ring/flight/slot.ts";
+import { UringError } from "../../ring/errors.ts";
+import {
+  EAGAIN,
+  EALREADY,
+  ECANCELED,
+  EINVAL,
+  EIO,
+  ENOENT,
+} from "../../sys/uapi/errno.ts";
+import * as uapi from "../../sys/uapi/io_uring.ts";
+import { reportedErrors } from "../kit/process.ts";
+import { FakeKernel, numbered, type Sqe, Told } from "./fake.ts";
+
+const { IORING_CQE_F_MORE: MORE, IORING_CQE_F_NOTIF: NOTIF } = uapi;
+const CANCEL = uapi.IORING_OP_ASYNC_CANCEL;
+
+/** Commands in flight that a fake with 8 CQEs has room for. */
+const ROOM = 6;
+
+/** A kernel whose commands complete when the test says so. */
+function patient(shape = {}): FakeKernel {
+  const kernel = new FakeKernel(shape);
+  kernel.react = kernel.keep;
+  return kernel;
+}
+
+/** Numbers from `first` to `last`. */
+const range = (first: number, last: number) =>
+  Array.from({ length: last - first + 1 }, (_, i) => first + i);
+
+// ---- More than one completion ------------------------------------------------
+
+for (
+  const [what, res, expected] of [
+    ["result", 7, [7, MORE, 42]],
+    ["error", -5, "EIO"],
+  ] as const
+) {
+  Deno.test(`a notification settles a command, with the ${what} before it`, async () => {
+    await using kernel = patient();
+    const decode = ({ res, flags, notification }: Completion) => [
+      res,
+      flags,
+      notification,
+    ];
+    const told = kernel.run(numbered(1, { completions: 2, decode }));
+    const other = kernel.run(numbered(2));
+    await kernel.pass();
+    kernel.finish(1, res, MORE);
+    kernel.finish(2, 9);
+    await kernel.pass();
+    // Its memory is the kernel's until the notification.
+    assertEquals([told.all, other.all], [[], [9]]);
+    assertEquals(kernel.engine.queues.inFlight, 1);
+    kernel.finish(1, 42, NOTIF);
+    await kernel.pass();
+    const [end] = told.all;
+    assertEquals(end instanceof UringError ? end.code : end, expected);
+    assertEquals([told.all.length, kernel.engine.queues.inFlight], [1, 0]);
+  });
+}
+
+Deno.test("a command takes the room of all that it may post, until the last", async () => {
+  await using kernel = patient();
+  for (const fd of range(1, 3)) kernel.run(numbered(fd, { completions: 2 }));
+  kernel.run(numbered(4));
+  await kernel.pass();
+  assertEquals(kernel.order, [1, 2, 3]);
+  kernel.finish(1, 0, MORE);
+  await kernel.pass();
+  assertEquals(kernel.order, [1, 2, 3]);
+  kernel.finish(1, 0, NOTIF);
+  await kernel.pass();
+  assertEquals(kernel.order, [1, 2, 3, 4]);
+  for (const fd of range(2, 4)) kernel.finish(fd);
+  // Nothing of the room is lost: as many go as before.
+  for (const fd of range(5, 11)) kernel.run(numbered(fd));
+  await kernel.pass();
+  assertEquals(kernel.order, range(1, 10));
+});
+
+Deno.test("a command that may post more than there is room for goes alone", async () => {
+  await using kernel = patient();
+  kernel.run(numbered(1));
+  kernel.run(numbered(2, { completions: 20 }));
+  kernel.run(numbered(3));
+  await kernel.pass();
+  assertEquals(kernel.order, [1]);
+  for (const fd of [1, 2]) {
+    kernel.finish(fd);
+    await kernel.pass();
+    assertEquals(kernel.order, range(1, fd + 1));
+  }
+});
+
+// ---- Cancelling --------------------------------------------------------------
+
+for (
+  const [what, answers, expected] of [
+    ["before its target", [["cancel", 0], ["target", -ECANCELED]], "reason"],
+    ["after its target", [["target", -ECANCELED], ["cancel", 0]], "reason"],
+    ["too late", [["target", 3], ["cancel", -ENOENT]], 3],
+    ["in vain", [["cancel", -EALREADY], ["target", 3]], 3],
+    ["and the target fails", [["cancel", 0], ["target", -5]], "EIO"],
+  ] as const
+) {
+  Deno.test(`a cancellation is answered ${what}: the command is told once`, async () => {
+    await using kernel = new FakeKernel();
+    using strays = reportedErrors();
+    kernel.react = () => {};
+    const told = new Told();
+    const slot = kernel.start(numbered(1), told);
+    await kernel.pass();
+    kernel.engine.abort(slot, "reason");
+    await kernel.pass();
+    const [target, cancel] = kernel.taken;
+    assertEquals(cancel.opcode, CANCEL);
+    assertEquals(
+      [cancel.addr & 0xffff_ffffn, cancel.addr >> 32n],
+      [BigInt(target.low), BigInt(target.high)],
+    );
+    let over = false;
+    for (const [who, res] of answers) {
+      kernel.post(who === "target" ? target : cancel, res);
+      await kernel.pass();
+      over ||= who === "target";
+      // It is told by its own completion only.
+      assertEquals(told.all.length, over ? 1 : 0);
+    }
+    const [end] = told.all;
+    assertEquals(end instanceof UringError ? end.code : end, expected);
+    assertEquals([told.all.length, kernel.engine.queues.inFlight], [1, 0]);
+    assertEquals(strays.errors, []);
+  });
+}
+
+Deno.test("a command is asked to be cancelled once", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = () => {};
+  const told = new Told();
+  const slot = kernel.start(numbered(1), told);
+  await kernel.pass();
+  for (const reason of ["first", "second"]) kernel.engine.abort(slot, reason);
+  await kernel.pass();
+  assertEquals(kernel.taken.length, 2);
+  const [target, cancel] = kernel.taken;
+  kernel.post(target, -ECANCELED);
+  kernel.post(cancel, 0);
+  await kernel.pass();
+  assertEquals(told.all, ["first"]);
+});
+
+/** A kernel in which a command is over that could not be cancelled. */
+async function missed(): Promise<FakeKernel> {
+  const kernel = new FakeKernel();
+  kernel.react = () => {};
+  const slot = kernel.start(numbered(1));
+  await kernel.pass();
+  kernel.engine.abort(slot, "reason");
+  await kernel.pass();
+  const [target, cancel] = kernel.taken;
+  kernel.post(cancel, -EALREADY);
+  await kernel.pass();
+  kernel.post(target, 0);
+  return kernel;
+}
+
+Deno.test({
+  name: "a ring that was closed does not wait to cancel once more",
+  sanitizeOps: true, // No timer is left.
+  async fn() {
+    await using kernel = await missed();
+    await kernel.engine.close();
+  },
+});
+
+Deno.test("what is over before it is cancelled once more is not", async () => {
+  await using kernel = await missed();
+  await kernel.pass();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assertEquals(kernel.taken.length, 2);
+});
+
+Deno.test("a cancellation goes ahead of what waits", async () => {
+  await using kernel = patient();
+  const slots = range(1, 9).map((fd) => kernel.start(numbered(fd)));
+  await kernel.pass();
+  assertEquals(kernel.order, range(1, ROOM));
+  kernel.engine.abort(slots[2], "reason");
+  await kernel.pass();
+  assertEquals(kernel.taken[ROOM].opcode, CANCEL);
+});
+
+Deno.test("a cancellation that found no free SQE still goes ahead of what waits", async () => {
+  await using kernel = patient({ cqEntries: 8, entries: 4 });
+  const stuck = range(1, ROOM).map((fd) => kernel.start(numbered(fd)));
+  await kernel.pass();
+  for (const fd of range(7, 9)) kernel.run(numbered(fd));
+  // There is no memory for a while, and more to cancel than there are SQEs.
+  kernel.answer = () => -11;
+  for (const slot of stuck) kernel.engine.abort(slot, "reason");
+  kernel.answer = () => undefined;
+  // A driver has the first ones, which do not end for it.
+  const driver = (sqe: Sqe) => {
+    if (sqe.opcode === CANCEL && sqe.addr % 8n < 4n) {
+      kernel.post(sqe, -EALREADY);
+    } else kernel.keep(sqe);
+  };
+  kernel.react = driver;
+  for (let i = 0; i < 4; i++) await kernel.pass();
+  const asked = kernel.taken.filter(({ opcode }) => opcode === CANCEL);
+  assertEquals(asked.length, ROOM, "not all were asked to be cancelled");
+  kernel.react = kernel.keep;
+  for (const fd of range(1, 4)) kernel.finish(fd);
+});
+
+Deno.test("a cancellation finds an SQE although commands in flight hold theirs", async () => {
+  await using kernel = patient({ hold: true });
+  const slots = range(1, 6).map((fd) => kernel.start(numbered(fd)));
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  kernel.engine.abort(slots[0], "reason");
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  assert(kernel.taken.some(({ opcode }) => opcode === CANCEL));
+});
+
+// ---- Waiting for room ----------------------------------------------------------
+
+Deno.test("what waits is overtaken by no command, chain or batch", async () => {
+  await using kernel = patient();
+  for (const fd of range(1, ROOM - 1)) kernel.run(numbered(fd));
+  // There is room for one command, but not for a chain of two.
+  kernel.link([numbered(6), numbered(7)]);
+  kernel.run(numbered(8));
+  kernel.link([numbered(9)]);
+  await kernel.pass();
+  assertEquals(kernel.order, range(1, 5));
+  kernel.wait = () => kernel.finish(Math.min(...kernel.kept.keys()));
+  kernel.batch([numbered(10), numbered(11)]);
+  assertEquals(kernel.order, range(1, 11));
+  kernel.engine.sync.runOne(numbered(12));
+  assertEquals(kernel.order, range(1, 12));
+});
+
+Deno.test("a line has its order, whoever is alone in it", () => {
+  const line = new Line();
+  const slots = range(0, 3).map((i) => new Slot(i));
+  const all = () => {
+    const found: number[] = [];
+    for (; line.first !== null; line.shift()) found.push(line.first.index);
+    return found;
+  };
+  line.addFirst(slots[0]);
+  for (const slot of [slots[1], slots[2]]) line.add(slot);
+  line.addFirst(slots[3]);
+  assertEquals([line.length, all(), line.length], [4, [3, 0, 1, 2], 0]);
+  for (const slot of [slots[1], slots[0]]) line.add(slot);
+  assertEquals(all(), [1, 0]);
+});
+
+Deno.test("what waits goes in its order, as room is made in any other", async () => {
+  await using kernel = patient();
+  for (const fd of range(1, 30)) kernel.run(numbered(fd));
+  await kernel.pass();
+  while (kernel.kept.size > 0) {
+    const [first, ...rest] = kernel.kept.keys();
+    kernel.finish(rest.at(-1) ?? first);
+    await kernel.pass();
+  }
+  assertEquals(kernel.order, range(1, 30));
+});
+
+for (const hold of [false, true]) {
+  Deno.test(`what is left of a chain that a short submit cuts does not run${hold ? ", where SQEs are held" : ""}`, async () => {
+    await using kernel = patient({ hold });
+    const told = kernel.link([1, 2, 3].map((fd) => numbered(fd)));
+    kernel.answer = () => {
+      kernel.answer = () => undefined;
+      return 1;
+    };
+    await kernel.pass();
+    kernel.finish(1, 7);
+    await kernel.pass();
+    await kernel.pass();
+    assertEquals(kernel.order.filter((fd) => fd >= 0), [1]);
+    assertEquals(told[0].all, [7]);
+    for (const { all } of told.slice(1)) {
+      assertEquals(all.map((error) => (error as UringError).code), [
+        "ECANCELED",
+      ]);
+    }
+    const next = kernel.run(numbered(4));
+    await kernel.pass();
+    kernel.finish(4, 8);
+    await kernel.pass();
+    assertEquals(next.all, [8]);
+  });
+}
+
+Deno.test("a command that a short submit leaves without its bound is cancelled", async () => {
+  await using kernel = patient();
+  const opcode = uapi.IORING_OP_LINK_TIMEOUT;
+  const told = kernel.link([numbered(1), numbered(2, { opcode })]);
+  kernel.answer = () => {
+    kernel.answer = () => undefined;
+    return 1;
+  };
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  for (const { all } of told) {
+    assertEquals(all.map((error) => (error as UringError).code), ["ECANCELED"]);
+  }
+});
+
+Deno.test("what a short submit cuts off a batch that is linked by hand fails", async () => {
+  await using kernel = patient();
+  kernel.react = (sqe) => kernel.post(sqe, sqe.opcode === 0xff ? -EINVAL : 0);
+  kernel.answer = () => {
+    kernel.answer = () => undefined;
+    return 1;
+  };
+  const flags = uapi.IOSQE_IO_LINK;
+  const commands = [numbered(1, { flags }), numbered(2)];
+  assertThrows(() => kernel.batch(commands), UringError, "EINVAL");
+  assertEquals(kernel.taken.map(({ opcode }) => opcode), [
+    uapi.IORING_OP_URING_CMD,
+    0xff,
+  ]);
+});
+
+Deno.test("a short submit between two chains cuts none", async () => {
+  await using kernel = patient();
+  const first = kernel.link([numbered(1), numbered(2)]);
+  const second = kernel.link([numbered(3), numbered(4)]);
+  kernel.answer = () => {
+    kernel.answer = () => undefined;
+    return 2;
+  };
+  await kernel.pass();
+  assertEquals(kernel.order, [1, 2, 3, 4]);
+  for (const fd of [1, 2, 3, 4]) kernel.finish(fd, fd);
+  await kernel.pass();
+  assertEquals([...first, ...second].map(({ all }) => all), [[1], [2], [3], [
+    4,
+  ]]);
+});
+
+Deno.test("what was aborted before it was queued is never queued, and gives its place", async () => {
+  await using kernel = patient();
+  const all = range(1, 10).map((fd) => {
+    const told = new Told();
+    return { told, slot: kernel.start(numbered(fd), told) };
+  });
+  await kernel.pass();
+  assertEquals(kernel.engine.queues.line.length, 4);
+  kernel.engine.abort(all[7].slot, "reason");
+  assertEquals(all[7].told.all, ["reason"]); // There is nothing to wait for.
+  for (const fd of range(1, ROOM)) kernel.finish(fd);
+  await kernel.pass();
+  assertEquals(kernel.order, [...range(1, 7), 9, 10]);
+  for (const fd of [7, 9, 10]) kernel.finish(fd);
+  await kernel.pass();
+  assertEquals(all.map(({ told }) => told.all.length), Array(10).fill(1));
+  assertEquals([...kernel.engine.queues.slots.busy()], []);
+  assertEquals(kernel.engine.queues.line.length, 0);
+});
+
+Deno.test("a waiting chain that is aborted gives all its commands back", async () => {
+  await using kernel = patient();
+  for (const fd of range(1, ROOM)) kernel.run(numbered(fd));
+  const slots = range(7, 9).map((fd) =>
+    kernel.engine.queues.slots.take(numbered(fd))
+  );
+  const told = slots.map((slot, i) => {
+    slot.marked = true;
+    slot.linked = slots[i + 1] ?? null;
+    return slot.receiver = new Told();
+  });
+  kernel.engine.queues.enqueue(slots[0]);
+  for (const slot of slots) kernel.engine.abort(slot, "reason");
+  await kernel.pass();
+  kernel.finish(1);
+  await kernel.pass();
+  assertEquals(told.map(({ all }) => all), Array(3).fill(["reason"]));
+  assertEquals([...kernel.engine.queues.slots.busy()].length, ROOM - 1);
+  assertEquals([kernel.order, kernel.engine.queues.line.length], [
+    range(1, 6),
+    0,
+  ]);
+  // Each slot is free once: three commands have three of them.
+  const fresh = range(7, 10).map(() =>
+    kernel.engine.queues.slots.take(numbered(7))
+  );
+  assertEquals(new Set(fresh).size, 4);
+  for (const slot of fresh) kernel.engine.queues.slots.give(slot);
+});
+
+Deno.test("after what has waited there is no memory of it: the next goes at once", async () => {
+  await using kernel = patient();
+  for (const fd of range(1, 8)) kernel.run(numbered(fd));
+  await kernel.pass();
+  for (const fd of range(1, 6)) kernel.finish(fd);
+  await kernel.pass();
+  for (const fd of range(7, 8)) kernel.finish(fd);
+  await kernel.pass();
+  for (const fd of range(9, 16)) kernel.run(numbered(fd));
+  await kernel.pass();
+  assertEquals(kernel.order, range(1, 14));
+  for (const fd of range(9, 14)) kernel.finish(fd);
+  await kernel.pass();
+  assertEquals(kernel.order, range(1, 16));
+});
+
+// ---- Chains --------------------------------------------------------------------
+
+for (const hold of [false, true]) {
+  const queue = hold ? "a queue that holds SQEs" : "the queue";
+
+  Deno.test(`a chain is not cut at the end of ${queue}`, async () => {
+    await using kernel = new FakeKernel({ hold });
+    kernel.run(numbered(1));
+    kernel.run(numbered(2));
+    const told = kernel.link([numbered(3), numbered(4), numbered(5)]);
+    await kernel.pass();
+    assertEquals(kernel.order, range(1, 5));
+    assertEquals(
+      kernel.taken.map(({ linked }) => linked),
+      [false, false, true, true, false],
+    );
+    assertEquals(
+      kernel.taken.map(({ call }) => call),
+      [1, 1, 2, 2, 2],
+    );
+    assertEquals(told.map(({ all }) => all), [[0], [0], [0]]);
+  });
+}
+
+Deno.test("a chain for which no SQEs are free waits, and goes in one piece", async () => {
+  await using kernel = new FakeKernel();
+  kernel.run(numbered(1));
+  kernel.run(numbered(2));
+  kernel.answer = () => -11;
+  kernel.link([numbered(3), numbered(4), numbered(5)]);
+  kernel.run(numbered(6)); // It would fit, and has to wait all the same.
+  kernel.answer = () => undefined;
+  await kernel.pass();
+  assertEquals(kernel.order, range(1, 6));
+  const calls = kernel.taken.map(({ call }) => call);
+  assertEquals(new Set(calls.slice(2, 5)).size, 1);
+});
+
+// ---- Batches --------------------------------------------------------------------
+
+Deno.test("completions that come in any order find their places in a batch", async () => {
+  await using kernel = patient({ entries: 16, cqEntries: 32 });
+  kernel.wait = () => {
+    for (const fd of [...kernel.kept.keys()].reverse()) kernel.finish(fd, fd);
+  };
+  const commands = range(1, 40).map((fd) => numbered(fd));
+  for (const slots of [false, true]) {
+    assertEquals(kernel.batch(commands, slots), range(1, 40));
+  }
+});
+
+for (const slots of [false, true]) {
+  Deno.test(`a batch ${slots ? "with" : "without"} slots has no more in flight than the CQ has room for`, async () => {
+    await using kernel = patient({ entries: 8 });
+    let most = 0;
+    kernel.wait = () => {
+      most = Math.max(most, kernel.kept.size);
+      kernel.finish(Math.min(...kernel.kept.keys()));
+    };
+    kernel.batch(range(1, 40).map((fd) => numbered(fd)), slots);
+    assertEquals([most, kernel.order], [ROOM, range(1, 40)]);
+  });
+}
+
+Deno.test("a place of a batch is settled once, whatever comes for it", async () => {
+  await using kernel = patient({ cqEntries: 32 });
+  using strays = reportedErrors();
+  kernel.wait = () => {
+    const [one, two] = kernel.taken;
+    kernel.post(one, 5);
+    kernel.post(one, 6); // And again: the batch is not over for it.
+    kernel.post(two, -5);
+    kernel.post(two, 7);
+    kernel.wait = () => kernel.finish(3, 3);
+  };
+  const commands = [numbered(1), numbered(2, { expected: [5] }), numbered(3)];
+  assertEquals(kernel.batch(commands), [5, -5, 3]);
+  assertEquals([strays.errors.length, kernel.engine.queues.inFlight], [2, 0]);
+});
+
+Deno.test("a place is settled once, when others of its batch have slots, too", async () => {
+  await using kernel = patient({ entries: 8 });
+  using strays = reportedErrors();
+  kernel.wait = () => {
+    const [one] = kernel.taken;
+    kernel.post(one, 1);
+    kernel.post(one, 9);
+    kernel.wait = () => {
+      const fd = Math.max(...kernel.kept.keys());
+      kernel.finish(fd, fd);
+    };
+    kernel.kept.delete(1);
+  };
+  // Those that the CQ has no room for wait, and have a slot for that.
+  const commands = range(1, ROOM + 3).map((fd) => numbered(fd));
+  assertEquals(kernel.batch(commands), range(1, ROOM + 3));
+  assertEquals([strays.errors.length, kernel.engine.queues.inFlight], [1, 0]);
+});
+
+Deno.test("a result is never taken for a command of its batch", async () => {
+  await using kernel = patient({ cqEntries: 32 });
+  using strays = reportedErrors();
+  // As it is for Command.is(), an array, an object, nothing.
+  const results = [numbered(99), [1], {}, null, undefined, -1];
+  const commands = results.map((result, i) =>
+    numbered(i, { decode: () => result })
+  );
+  commands.push(numbered(6), numbered(7));
+  kernel.react = (sqe) => sqe.fd < 7 ? kernel.post(sqe, 0) : kernel.keep(sqe);
+  kernel.wait = () => {
+    // What would be theirs if the batch stood for them.
+    for (const place of range(0, 6)) {
+      for (const high of [0, 1]) kernel.post({ low: place | 1 << 31, high }, 3);
+    }
+    const under = [...kernel.engine.queues.commands()].map(({ fd }) => fd);
+    assertEquals(under, [7]);
+    kernel.finish(7, 1);
+  };
+  assertEquals(kernel.batch(commands, true), [...results, 0, 1]);
+  assertEquals([strays.errors.length, kernel.engine.queues.inFlight], [14, 0]);
+});
+
+Deno.test("after EBUSY not as many are waited for as before", async () => {
+  await using kernel = patient({ entries: 8, cqEntries: 32 });
+  let busy = true;
+  kernel.answer = ({ minComplete }) => {
+    if (minComplete === 0 || !busy) return undefined;
+    busy = false;
+    for (const fd of range(2, 5)) kernel.finish(fd, fd);
+    return -16;
+  };
+  kernel.wait = () => {
+    assertEquals(kernel.calls.at(-1)!.minComplete, 1);
+    kernel.finish(1, 1); // There is no other to wait for.
+  };
+  const commands = range(1, 5).map((fd) => numbered(fd));
+  assertEquals(kernel.batch(commands), range(1, 5));
+});
+
+for (const slots of [true, false]) {
+  const kind = slots ? "with slots" : "without slots";
+
+  Deno.test(`a batch ${kind} that is called off fails when all is over`, async () => {
+    await using kernel = patient({ cqEntries: 32 });
+    const closing = numbered(1, {
+      decode: () => void kernel.engine.close(),
+    });
+    const commands = [numbered(2), numbered(3)];
+    if (slots) commands.unshift(closing);
+    else kernel.run(closing);
+    kernel.react = (sqe) =>
+      sqe.fd === 1 ? kernel.post(sqe, 0) : kernel.keep(sqe);
+    const error = assertThrows(() => kernel.batch(commands, slots));
+    assertInstanceOf(error, DOMException);
+    assertEquals(kernel.kept.size, 0);
+    await kernel.engine.close();
+    assert(kernel.closed);
+  });
+}
+
+for (const slots of [true, false]) {
+  const kind = slots ? "with slots" : "without slots";
+
+  Deno.test(`a command of a batch ${kind} that is called off, and had another end, is told of that`, async () => {
+    await using kernel = patient({ cqEntries: 32 });
+    kernel.run(numbered(1, { decode: () => void kernel.engine.close() }));
+    await kernel.pass();
+    kernel.wait = () => {
+      kernel.wait = () => kernel.finish(2, -EIO); // Too late for a cancellation.
+      kernel.finish(1);
+    };
+    kernel.react = (sqe) => {
+      if (sqe.opcode === CANCEL) kernel.post(sqe, -ENOENT);
+      else kernel.keep(sqe);
+    };
+    const run = () => kernel.batch([numbered(2)], slots);
+    assertEquals(assertThrows(run, UringError).code, "EIO");
+    await kernel.engine.close();
+  });
+
+  Deno.test(`of a batch ${kind} that is called off while it is queued, the rest is not queued`, async () => {
+    await using kernel = patient({ cqEntries: 32 });
+    kernel.run(numbered(1, { decode: () => void kernel.engine.close() }));
+    await kernel.pass();
+    // The queue is full when the first submission meets what closes the ring.
+    kernel.answer = () => {
+      kernel.answer = () => undefined;
+      kernel.finish(1);
+      return -EAGAIN;
+    };
+    const commands = range(2, 9).map((fd) => numbered(fd));
+    const error = assertThrows(() => kernel.batch(commands, slots));
+    assertInstanceOf(error, DOMException);
+    assertEquals(kernel.order.filter((fd) => fd > 0), range(1, 5));
+    await kernel.engine.close();
+    assertEquals([...kernel.engine.queues.slots.busy()], []);
+  });
+}
+
+Deno.test("a batch runs although the CQ is full of what never ends", async () => {
+  await using kernel = patient();
+  for (const fd of range(1, 8)) kernel.run(numbered(fd));
+  await kernel.pass();
+  kernel.react = (sqe) => sqe.fd > 8 ? kernel.post(sqe, 0) : kernel.keep(sqe);
+  for (const slots of [false, true]) {
+    assertEquals(kernel.batch([numbered(9), numbered(10)], slots), [0, 0]);
+  }
+  assertEquals(kernel.order, [...range(1, 10), 9, 10]);
+});
+
+Deno.test("closing cancels no cancellation", async () => {
+  await using kernel = patient({ cqEntries: 32 });
+  const slots = range(1, 3).map((fd) => kernel.start(numbered(fd)));
+  await kernel.pass();
+  kernel.react = (sqe) => {
+    if (sqe.opcode !== CANCEL) kernel.keep(sqe);
+  };
+  kernel.engine.abort(slots[0], "reason");
+  await kernel.pass();
+  void kernel.engine.close();
+  await kernel.pass();
+  const cancels = kernel.taken.filter(({ opcode }) => opcode === CANCEL);
+  assertEquals(cancels.length, 3);
+});
+
+Deno.test("a completion for a slot that is free is nobody's", async () => {
+  await using kernel = new FakeKernel();
+  using strays = reportedErrors();
+  kernel.run(numbered(1));
+  await kernel.pass();
+  const [{ low, high }] = kernel.taken;
+  for (const next of [high, high + 1]) kernel.post({ low, high: next }, 5);
+  await kernel.pass();
+  assertEquals([strays.errors.length, kernel.engine.queues.inFlight], [2, 0]);
+});
+
+Deno.test("of many cancellations so many are in flight as places are kept for them", async () => {
+  await using kernel = patient();
+  const slots = range(1, ROOM).map((fd) => kernel.start(numbered(fd)));
+  await kernel.pass();
+  kernel.react = () => {};
+  for (const slot of slots) kernel.engine.abort(slot, "reason");
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  const cancels = () => kernel.taken.filter(({ opcode }) => opcode === CANCEL);
+  assertEquals(cancels().length, 2);
+  kernel.react = kernel.keep;
+  for (const sqe of cancels()) kernel.post(sqe, 0);
+  for (let i = 0; i < 6; i++) await kernel.pass();
+  assertEquals(cancels().length, ROOM);
+  for (const fd of kernel.kept.keys()) kernel.finish(fd);
+});
+
+Deno.test("in a ring of mixed sizes each command counts as a large completion", async () => {
+  const flags = uapi.IORING_SETUP_CQE_MIXED;
+  await using kernel = patient({ cqEntries: 16, flags });
+  for (const fd of range(1, 9)) kernel.run(numbered(fd));
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  // Sixteen places, less four for cancellations and one for a filler.
+  assertEquals(kernel.taken.length, 5);
+});
+
+Deno.test("an SQE that was filled while others were submitted is held until it is submitted, too", async () => {
+  await using kernel = patient({ hold: true });
+  const opcode = uapi.IORING_OP_NOP;
+  const queues = (fd: number) => () =>
+    void kernel.run(numbered(fd, { opcode }));
+  kernel.run(numbered(1, { decode: queues(3) }));
+  await kernel.pass();
+  kernel.react = (sqe) => kernel.post(sqe, 0);
+  kernel.run(numbered(2, { opcode, decode: queues(4) }));
+  kernel.answer = () => {
+    kernel.answer = () => undefined;
+    kernel.finish(1);
+    return -EAGAIN;
+  };
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  assertEquals(kernel.order, [1, 2, 3, 4]);
+});
+
+Deno.test("what no driver reads again has its SQE held until it was submitted only", async () => {
+  await using kernel = patient({ hold: true, cqEntries: 32 });
+  const nop = { opcode: uapi.IORING_OP_NOP };
+  for (const fd of range(1, 20)) kernel.run(numbered(fd, nop));
+  await kernel.pass();
+  assertEquals(kernel.order, range(1, 20));
+});

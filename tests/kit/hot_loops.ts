@@ -1,0 +1,96 @@
+/**
+ * The hot paths as loops, and the loops that they are held against: for counting
+ * what they allocate, here and in the benchmarks.
+ */
+
+import { Ring, uringCmd } from "../../mod.ts";
+import { openat } from "../../cmd/op.ts";
+import {
+  enter,
+  IORING_OP_URING_CMD,
+  prepRw,
+  type RawSqe,
+  setup,
+} from "../../ring/raw.ts";
+
+/** Commands in a batch. */
+export const DEPTH = 128;
+
+/** Runs so many operations: a whole number of batches. */
+export type Loop = (count: number) => void | Promise<void>;
+
+const ring = Ring.open({ entries: DEPTH });
+const handle = setup({ entries: DEPTH });
+const fd = ring.cmdSync(openat("/dev/null"));
+/** A command that /dev/null answers with 0. */
+export const command = uringCmd({ fd, cmd_op: 0 });
+const batch = new Array(DEPTH).fill(command);
+const sqe = { opcode: IORING_OP_URING_CMD, fd, userData: 0 };
+
+export function raw(count: number): void {
+  for (let done = 0; done < count; done += DEPTH) rawBatch(sqe);
+}
+
+/** An SQE with its properties in another order is new to optimized code. */
+export function anotherShape(): void {
+  rawBatch({ userData: 0, fd, opcode: IORING_OP_URING_CMD });
+}
+
+function rawBatch(sqe: RawSqe): void {
+  const { sq, cq } = handle;
+  for (let i = 0; i < DEPTH; i++) {
+    sqe.userData = i;
+    prepRw(sq, sqe);
+  }
+  enter(handle, { toSubmit: sq.publish(), minComplete: DEPTH });
+  while (cq.next()) if (cq.res !== 0) throw new Error(`result ${cq.res}`);
+  cq.commit();
+}
+
+export function cmdAllSync(count: number): void {
+  for (let done = 0; done < count; done += DEPTH) ring.cmdAllSync(batch);
+}
+
+export function cmdSync(count: number): void {
+  for (let done = 0; done < count; done++) ring.cmdSync(command);
+}
+
+export async function cmd(count: number): Promise<void> {
+  for (let done = 0; done < count; done += DEPTH) {
+    await Promise.all(batch.map((each) => ring.cmd(each)));
+  }
+}
+
+export async function cmdInLoops(count: number): Promise<void> {
+  let left = count;
+  await Promise.all(batch.map(async (each) => {
+    while (left-- > 0) await ring.cmd(each);
+  }));
+}
+
+type Resolve = (value: unknown) => void;
+/** What resolves a promise outlives its executor, as that of a command does. */
+const resolves = new Array<Resolve>(DEPTH);
+
+/** V8 makes no function that rejects where nothing asks for it. */
+function barePromise(place: number): Promise<unknown> {
+  return new Promise((resolve) => {
+    resolves[place] = resolve;
+  });
+}
+
+/** As many promises as `cmd` makes, with nothing behind them. */
+export async function promises(count: number): Promise<void> {
+  for (let done = 0; done < count; done += DEPTH) {
+    const all = Promise.all(batch.map((_, i) => barePromise(i)));
+    for (const resolve of resolves) resolve(0);
+    await all;
+  }
+}
+
+let kept: { a: number } | undefined;
+
+/** One object each, which is kept, so that V8 cannot do without it. */
+export function objects(count: number): void {
+  for (let i = 0; i < count; i++) kept = { a: kept === undefined ? 0 : i };
+}

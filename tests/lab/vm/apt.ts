@@ -1,0 +1,142 @@
+/**
+ * Debian packages of any suite and machine, unpacked into a folder of their
+ * own: nothing is installed. They come from the archive that this machine
+ * installs from.
+ *
+ * @module
+ */
+
+import { run } from "../../kit/run.ts";
+
+/** What Debian calls a machine. */
+export type DebianArch = "amd64" | "arm64";
+
+const KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/** Runs a program which has to succeed, and returns what it prints. */
+export async function output(
+  command: string,
+  args: readonly string[],
+  where: { cwd?: string; env?: Record<string, string> } = {},
+): Promise<string> {
+  const { success, stdout, stderr } = await run(command, args, where);
+  if (!success) throw new Error(`${command} failed: ${stderr || stdout}`);
+  return stdout;
+}
+
+/** Whether there is anything at a path. */
+export function exists(path: string): Promise<boolean> {
+  return Deno.stat(path).then(() => true, () => false);
+}
+
+/** apt, with lists and a status of its own. */
+export class Apt {
+  readonly #folder: string;
+  readonly #options: readonly string[];
+
+  private constructor(folder: string, arch: DebianArch) {
+    this.#folder = folder;
+    this.#options = [
+      `Dir::Etc::SourceList=${folder}/sources.list`,
+      "Dir::Etc::SourceParts=-",
+      `Dir::State::Lists=${folder}/lists`,
+      // Nothing is installed here, so that all a package needs is missing.
+      `Dir::State::status=${folder}/status`,
+      `Dir::Cache=${folder}`,
+      `APT::Architecture=${arch}`,
+      `APT::Architectures=${arch}`,
+      "APT::Sandbox::User=root",
+      "Acquire::Languages=none",
+    ].flatMap((option) => ["-o", option]);
+  }
+
+  /** Opens the lists under `cache`; fetches them if absent, or to `update`. */
+  static async open(
+    cache: string,
+    arch: DebianArch,
+    suites: readonly string[],
+    update: boolean,
+  ): Promise<Apt> {
+    const folder = `${cache}/apt-${arch}`;
+    const apt = new Apt(folder, arch);
+    const sources = `${folder}/sources.list`;
+    if (await exists(sources) && !update) return apt;
+    const archive = await apt.#archive();
+    for (const path of ["lists", "archives"]) {
+      await Deno.mkdir(`${folder}/${path}/partial`, { recursive: true });
+    }
+    await Deno.writeTextFile(`${folder}/status`, "");
+    await Deno.writeTextFile(
+      sources,
+      suites.map((suite) =>
+        `deb [signed-by=${KEYS}] ${archive} ${suite} main\n`
+      )
+        .join(""),
+    );
+    try {
+      await apt.#get("update");
+    } catch (error) {
+      // Lists that are not all there are not to be taken for the archive's.
+      await Deno.remove(sources);
+      throw error;
+    }
+    return apt;
+  }
+
+  /**
+   * Unpacks packages of a suite and all that they depend on, as far as their
+   * names match `only`, and returns the folders that they are in.
+   */
+  async unpack(
+    suite: string,
+    names: readonly string[],
+    only = /^/,
+  ): Promise<string[]> {
+    const uris = await this.#get(
+      ...["install", "--print-uris", "--yes", "--no-install-recommends"],
+      ...["--target-release", suite, ...names],
+    );
+    // One line for each: the address, the file, its size, its hash.
+    const files = [...uris.matchAll(/^'\S+' (\S+)\.deb \d+/gm)]
+      .map(([, file]) => decodeURIComponent(file))
+      .filter((file) => only.test(file));
+    if (files.length === 0) throw new Error(`${suite} has no ${names.join()}`);
+    const missing: string[] = [];
+    for (const file of files) {
+      if (!await exists(`${this.#folder}/${file}`)) missing.push(file);
+    }
+    if (missing.length > 0) await this.#fetch(missing);
+    return files.map((file) => `${this.#folder}/${file}`);
+  }
+
+  async #fetch(files: readonly string[]): Promise<void> {
+    const partial = `${this.#folder}/partial`;
+    if (await exists(partial)) await Deno.remove(partial, { recursive: true });
+    await Deno.mkdir(partial);
+    const wanted = files.map((file) => file.split("_", 2).join("="));
+    await output("apt-get", [...this.#options, "-q", "download", ...wanted], {
+      cwd: partial,
+    });
+    for (const { name } of [...Deno.readDirSync(partial)]) {
+      await output("dpkg-deb", ["-x", name, "root"], { cwd: partial });
+      const file = decodeURIComponent(name.replace(/\.deb$/, ""));
+      await Deno.rename(`${partial}/root`, `${this.#folder}/${file}`);
+    }
+    await Deno.remove(partial, { recursive: true });
+  }
+
+  /** The address of the archive that this machine installs from. */
+  async #archive(): Promise<string> {
+    const targets = await output("apt-get", [
+      ...["indextargets", "--format", "$(REPO_URI)", "Origin: Debian"],
+      ...["Label: Debian", "Component: main", "Created-By: Packages"],
+    ]);
+    const [archive] = targets.split("\n");
+    if (archive) return archive;
+    throw new Error("apt knows no archive of Debian on this machine");
+  }
+
+  #get(...args: string[]): Promise<string> {
+    return output("apt-get", [...this.#options, "-q", ...args]);
+  }
+}

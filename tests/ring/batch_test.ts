@@ -1,0 +1,105 @@
+/** Synchronous batches: what stands for a command is the batch, or a slot. */
+
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { Ring, uringCmd, UringError } from "../../mod.ts";
+import { Command } from "../../ring/command.ts";
+import * as op from "../../cmd/op.ts";
+import { IORING_OP_NOP } from "../../sys/uapi/io_uring.ts";
+import { devNull, pipe } from "../kit/fds.ts";
+import { message } from "../kit/commands.ts";
+import { reportedErrors } from "../kit/process.ts";
+import { until } from "../kit/wait.ts";
+
+/** A NOP whose decoder runs something of the program's. */
+function interrupted<T>(decode: () => T): Command<T> {
+  return new Command({ name: "NOP", opcode: IORING_OP_NOP, decode });
+}
+
+Deno.test("results are in the order of the commands, with a slot or without", () => {
+  using file = devNull();
+  const ring = Ring.open({ entries: 4, cqEntries: 8 });
+  const plain = op.nop();
+  const commands = Array.from(
+    { length: 100 },
+    (_, i) => i % 3 === 0 ? interrupted(() => i) : plain,
+  );
+  const results = ring.cmdAllSync<number>(commands);
+  assertEquals(results, commands.map((_, i) => i % 3 === 0 ? i : 0));
+  const null_ = uringCmd({ fd: file.fd, cmd_op: 0 });
+  assertEquals(ring.cmdAllSync([null_, plain, null_]), [0, 0, 0]);
+  assertEquals(ring.cmdAllSync([]), []);
+  assertEquals(ring.stats().inFlight, 0);
+  assertEquals(ring.stats().submitted, 103);
+});
+
+Deno.test("the first error of a batch is thrown, when all have completed", () => {
+  const ring = Ring.open();
+  const bad = (fd: number) => uringCmd({ fd, cmd_op: 0 });
+  const commands = [op.nop(), bad(9998), interrupted(() => 1), bad(9999)];
+  const error = assertThrows(() => ring.cmdAllSync(commands), UringError);
+  assertStringIncludes(error.message, "fd 9998");
+  assertEquals(ring.stats().completions, 4);
+  assertEquals(ring.cmdSync(op.nop()), 0); // Nothing of it is left.
+  assertThrows(() => ring.cmdSync(bad(9997)), UringError, "fd 9997");
+  assertEquals(ring.cmdSync(op.nop()), 0);
+});
+
+Deno.test("a decoder may run a batch inside of a batch", () => {
+  const ring = Ring.open({ entries: 2 });
+  let depth = 0;
+  const nested: Command<number> = interrupted(() => {
+    if (++depth > 4) return 0;
+    const [a, b, c] = ring.cmdAllSync([op.nop(), nested, op.nop()]);
+    return a + b + c + ring.cmdSync(op.nop()) + 1;
+  });
+  const plain = op.nop();
+  assertEquals(ring.cmdAllSync([plain, plain, nested, plain]), [0, 0, 4, 0]);
+  assertEquals(ring.stats().inFlight, 0);
+});
+
+Deno.test("a decoder that closes the ring cancels the rest of the batch", async () => {
+  const ring = Ring.open();
+  using ends = pipe();
+  let closed: Promise<void> | undefined;
+  const never = op.poll(ends.left, { events: op.POLLIN });
+  const closing = interrupted(() => void (closed = ring.close()));
+  const error = assertThrows(() =>
+    ring.cmdAllSync<unknown>([never, closing, never])
+  );
+  assertInstanceOf(error, DOMException);
+  assertEquals(error.name, "AbortError");
+  await closed;
+});
+
+Deno.test("a completion for a batch that is over is reported, and settles nothing", async () => {
+  await using ring = Ring.open();
+  await using sender = Ring.open();
+  using reported = reportedErrors();
+  ring.cmdSync(op.nop()); // Batch 0, which is over.
+  for (const userData of [1n << 31n, 9n << 32n | 1n << 31n]) {
+    await sender.cmd(message(ring, userData, 7));
+  }
+  assertEquals(ring.cmdAllSync([op.nop(), op.nop()]), [0, 0]);
+  await until(() => reported.errors.length === 2);
+  assertStringIncludes(String(reported.errors[0]), "res 7 for no command");
+  assertEquals(ring.stats().inFlight, 0);
+});
+
+Deno.test("files cannot be unregistered inside of a batch that uses them", async () => {
+  await using ring = Ring.open();
+  using file = devNull();
+  const [fixed] = ring.registerFiles([file.fd]);
+  const command = uringCmd({ fd: fixed, cmd_op: 0 });
+  const nosy = interrupted(() => ring.unregisterFiles());
+  assertThrows(
+    () => ring.cmdAllSync<unknown>([nosy, command]),
+    TypeError,
+    "is under way",
+  );
+  ring.unregisterFiles();
+});

@@ -1,0 +1,125 @@
+/**
+ * The hot loops in a process of their own, whose V8 is told by flags to do the
+ * same at every run. cost_test.ts starts it: with `heap` it prints the bytes of
+ * an operation of each loop, with `deopts` it runs them between marks.
+ */
+
+import {
+  anotherShape,
+  cmd,
+  cmdAllSync,
+  cmdInLoops,
+  cmdSync,
+  command,
+  DEPTH,
+  type Loop,
+  objects,
+  promises,
+  raw,
+} from "../kit/hot_loops.ts";
+
+const words = new Int32Array(16);
+
+function encode(count: number): void {
+  for (let i = 0; i < count; i++) command.encode(words, 0, false, i, 1);
+}
+
+function nothing(count: number): void {
+  for (let i = 0; i < count; i++) words[0] = words[0] + i;
+}
+
+// ---- Bytes ------------------------------------------------------------------
+
+/** There with --expose-gc. */
+const { gc } = globalThis as unknown as { gc?: () => void };
+
+const PASSES = 2;
+const WARM_UP = { passes: 8, count: 32 * DEPTH };
+/** Enough that the few kilobytes of a late compilation are nothing to each. */
+const MANY = 1024 * DEPTH;
+/** For loops that allocate, or make a system call for each operation. */
+const FEW = 64 * DEPTH;
+
+const measured: Record<string, [Loop, number]> = {
+  objects: [objects, MANY],
+  nothing: [nothing, MANY],
+  raw: [raw, MANY],
+  encode: [encode, MANY],
+  cmdAllSync: [cmdAllSync, FEW],
+  cmdSync: [cmdSync, FEW],
+  promises: [promises, FEW],
+  cmd: [cmd, FEW],
+};
+
+/** Prints the bytes of an operation of each loop, by its name. */
+async function printBytes(): Promise<void> {
+  const found: Record<string, number> = {};
+  for (const [name, [run, count]] of Object.entries(measured)) {
+    for (let i = 0; i < WARM_UP.passes; i++) await run(WARM_UP.count);
+    // What V8 compiles takes memory too, in some pass: the least is without.
+    let least = Infinity;
+    for (let i = 0; i < PASSES; i++) {
+      least = Math.min(least, await bytesOf(run, count));
+    }
+    found[name] = least;
+  }
+  console.log(JSON.stringify(found));
+}
+
+async function bytesOf(run: Loop, count: number): Promise<number> {
+  gc!();
+  const reading = readingItself();
+  const before = heapUsed();
+  const running = run(count);
+  if (running !== undefined) await running;
+  const bytes = heapUsed() - before - reading;
+  if (bytes < 0) throw new Error("V8 has collected garbage by itself");
+  return bytes / count;
+}
+
+function heapUsed(): number {
+  return Deno.memoryUsage().heapUsed;
+}
+
+/** What a reading allocates that the next one finds. */
+function readingItself(): number {
+  let least = Infinity;
+  for (let i = 0; i < 10; i++) {
+    const before = heapUsed();
+    least = Math.min(least, heapUsed() - before);
+  }
+  return least;
+}
+
+// ---- Marks ------------------------------------------------------------------
+
+const ROUNDS = { warmUp: 8, measured: 16 };
+const OPERATIONS = 32 * DEPTH;
+const loops = { raw, encode, cmdAllSync, cmdSync, cmd, cmdInLoops };
+
+/** Runs all loops in turn, until V8 knows them, and then for good. */
+async function runMarked(): Promise<void> {
+  // V8 prints with C's stdio, which Deno does not: so does a mark, to come
+  // between the right lines.
+  const puts = { parameters: ["buffer"], result: "i32" } as const;
+  const { symbols } = Deno.dlopen("libc.so.6", { puts });
+  const encoder = new TextEncoder();
+  const mark = (name: string) => symbols.puts(encoder.encode(`@@ ${name}\0`));
+
+  mark("warm-up");
+  for (let round = 0; round < ROUNDS.warmUp; round++) {
+    for (const run of Object.values(loops)) await run(OPERATIONS);
+  }
+  for (let round = 0; round < ROUNDS.measured; round++) {
+    for (const [name, run] of Object.entries(loops)) {
+      mark(name);
+      await run(OPERATIONS);
+    }
+  }
+  mark("another shape");
+  anotherShape();
+  mark("end");
+}
+
+if (Deno.args[0] === "heap") await printBytes();
+else await runMarked();

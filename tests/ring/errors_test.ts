@@ -1,0 +1,146 @@
+/** What the library says about an errno, where no kernel can be made to answer it. */
+
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import * as block from "../../cmd/block.ts";
+import * as btrfs from "../../cmd/btrfs/file.ts";
+import * as scsi from "../../cmd/scsi/mod.ts";
+import * as sock from "../../cmd/socket/mod.ts";
+import {
+  fatalAdvice,
+  registerAdvice,
+  uringCmdAdvice,
+} from "../../ring/errors.ts";
+import { linkTimeout } from "../../cmd/op.ts";
+import * as E from "../../sys/uapi/errno.ts";
+import { errnoName } from "../../sys/errno_names.ts";
+
+type Row = readonly [errno: number, text: string];
+
+/** Checks that an errno is explained by what is known of its call, if by any. */
+function explains(
+  advice: (errno: number) => string | undefined,
+  rows: readonly Row[],
+): void {
+  for (const [errno, text] of rows) {
+    assertStringIncludes(advice(errno) ?? "nothing", text, errnoName(errno));
+  }
+  assertEquals(advice(9999), undefined);
+}
+
+Deno.test("what io_uring_register() refuses is explained", () => {
+  explains(registerAdvice, [
+    [E.EBUSY, "a table already"],
+    [E.EACCES, "was restricted"],
+    [E.ENXIO, "no such table"],
+    [E.EPERM, "seccomp"],
+    [E.ENOSYS, "seccomp"],
+    [E.EINVAL, "too old for this"],
+  ]);
+});
+
+Deno.test("what a uring command is refused with is explained", () => {
+  explains(uringCmdAdvice, [
+    [E.EOPNOTSUPP, "no handler for uring commands"],
+    [E.EINVAL, "came with Linux 5.19"],
+    [E.ENOTTY, "does not know this cmd_op"],
+    [E.EBADF, "descriptor"],
+  ]);
+});
+
+Deno.test("what ends a ring is explained, whatever it is", () => {
+  for (
+    const [errno, text] of [
+      [E.EBADR, "lost it"],
+      [E.EEXIST, "another thread"],
+      [E.EBADF, "behind its back"],
+      [E.EOPNOTSUPP, "behind its back"],
+      [E.EPERM, "seccomp"],
+      [E.EACCES, "seccomp"],
+      [E.ENOSYS, "seccomp"],
+      [E.EOWNERDEAD, "thread has died"],
+      [E.EINVAL, "cannot go on"],
+    ] as const
+  ) assertStringIncludes(fatalAdvice(errno), text, errnoName(errno));
+});
+
+Deno.test("what btrfs refuses is explained", () => {
+  explains(btrfs.advice, [
+    [E.EPERM, "CAP_SYS_ADMIN"],
+    [E.EOPNOTSUPP, "older than 6.13"],
+    [E.ENOBUFS, "128 KiB"],
+    [E.EINVAL, "sector size"],
+    [E.EAGAIN, "CONFIG_X86_X32_ABI"],
+    [E.EIO, "checksum"],
+    [E.EBUSY, "try again"],
+    [E.ENOSPC, "is full"],
+    [E.ENOTTY, "does not know this cmd_op"],
+  ]);
+});
+
+Deno.test("what a socket refuses is explained", () => {
+  const SOL = sock.SOL_SOCKET;
+  const query = { level: SOL, optname: 1, length: 4 };
+  explains(sock.siocinq(0).advice, [
+    [E.EOPNOTSUPP, "no such count"],
+    [E.EINVAL, "listens"],
+    [E.EBADF, "descriptor"],
+  ]);
+  explains(sock.getsockopt(0, query).advice, [
+    [E.EOPNOTSUPP, "does not take this option"],
+    [E.ENOPROTOOPT, "no such option"],
+    [E.EINVAL, "not one the option takes"],
+    [E.EDOM, "not one the option takes"],
+    [E.ERANGE, "more bytes than `length`"],
+    [E.ENOENT, "TCP_CONGESTION"],
+    [E.EBADF, "descriptor"],
+  ]);
+  explains(sock.getsockopt(0, { ...query, level: 6 }).advice, [
+    [E.EOPNOTSUPP, "getsockoptSync()"],
+    [E.ENOPROTOOPT, "no such option"],
+  ]);
+  explains(sock.getsockname(0).advice, [
+    [E.EOPNOTSUPP, "older than 6.19"],
+    [E.ENOTCONN, "not connected"],
+    [E.ENOTTY, "does not know this cmd_op"],
+  ]);
+  explains(sock.txTimestamps(0).advice, [
+    [E.EOPNOTSUPP, "older than 6.17"],
+    [E.ENOBUFS, "completion queue was full"],
+    [E.ENOTTY, "does not know this cmd_op"],
+  ]);
+});
+
+Deno.test("what a SCSI device's node refuses is explained", () => {
+  explains(scsi.inquiry(0).advice, [
+    [E.EOPNOTSUPP, "older than 7.1"],
+    [E.EPERM, "CAP_SYS_RAWIO"],
+    [E.EINVAL, "max_hw_sectors_kb"],
+    [E.ENODEV, "is gone"],
+    [E.ENXIO, "is gone"],
+    [E.ENOMEM, "send it again"],
+    [E.ENOTTY, "does not know this cmd_op"],
+  ]);
+});
+
+Deno.test("what a block device refuses is explained", () => {
+  const part = { offset: 0, length: 4096 };
+  explains(block.discard(0, part).advice, [[
+    E.ENOTTY,
+    "does not know this cmd_op",
+  ]]);
+  explains(block.zoneResetAll(0).advice, [
+    [E.EINVAL, "no such command"],
+    [E.EOPNOTSUPP, "no zones"],
+  ]);
+});
+
+Deno.test("a timeout that has nothing to limit is explained", () => {
+  const { advice } = linkTimeout(5);
+  assertStringIncludes(advice(E.EINVAL) ?? "", "a command before it");
+  assertStringIncludes(advice(E.EBADF) ?? "", "descriptor");
+});
+
+Deno.test("an errno that Linux has no name for is shown as its number", () => {
+  assertEquals(errnoName(E.EPERM), "EPERM");
+  assertEquals(errnoName(9999), "E9999");
+});

@@ -1,0 +1,129 @@
+/**
+ * The protection for Linux 6.10 to 6.13, which read the SQE of a uring command
+ * again after io_uring_enter(): here on whatever kernel runs, by watching the
+ * SQE; the corruption itself shows on those kernels only.
+ */
+
+import { assert, assertEquals, assertGreater } from "@std/assert";
+import { stub } from "@std/testing/mock";
+import { Ring, uringCmd } from "../../mod.ts";
+import { probe } from "../../cmd/probe.ts";
+import { getsockoptSync, setsockopt, SO_SNDBUF } from "../../cmd/socket/mod.ts";
+import { SOL_SOCKET, txTimestamps } from "../../cmd/socket/mod.ts";
+import { Engine } from "../../ring/loop/engine.ts";
+import type { Queues } from "../../ring/flight/queues.ts";
+import * as op from "../../cmd/op.ts";
+import type { Receiver, Slot } from "../../ring/flight/slot.ts";
+import { setup } from "../../ring/bare/setup.ts";
+import { IORING_SETUP_CQE32 } from "../../sys/uapi/io_uring.ts";
+import { libc } from "../../sys/libc.ts";
+import { scratch } from "../../sys/scratch.ts";
+import { devNull, pipe, tcpPair } from "../kit/fds.ts";
+import { testUnless } from "../kit/skip.ts";
+import { until } from "../kit/wait.ts";
+import { writeSync } from "../kit/fds.ts";
+
+const kernel = probe();
+const found = kernel.families["socket TX_TIMESTAMP"];
+const missing = found?.available === "yes"
+  ? ""
+  : " (TX_TIMESTAMP, which stays in flight, needs Linux 6.17)";
+
+Deno.test({
+  name: "an SQE is not used again while its uring command is in flight" +
+    missing,
+  ignore: missing !== "",
+  async fn() {
+    const handle = setup({ entries: 4, flags: IORING_SETUP_CQE32, hold: true });
+    const engine = new Engine(handle);
+    using pair = tcpPair();
+    using file = devNull();
+    let ended = 0;
+    const counting: Receiver = {
+      value: (slot: Slot) => void (slot.command!.multishot || ended++),
+      error: () => ended++,
+      end: () => ended++,
+    };
+    const begin = (command: Parameters<Queues["slots"]["take"]>[0]) => {
+      const slot = engine.queues.slots.take(command);
+      slot.receiver = counting;
+      engine.queues.enqueue(slot);
+      engine.schedule();
+      return slot;
+    };
+
+    const held = begin(txTimestamps(pair.left));
+    const at = held.sqe;
+    assert(at >= 0, "the command has an SQE of its own");
+    const before = handle.sq.words.slice(at, at + 16);
+    const total = 3000;
+    for (let i = 0; i < total; i++) {
+      begin(i % 2 ? uringCmd({ fd: file.fd, cmd_op: i }) : op.nop());
+    }
+    await until(() => ended === total);
+    assertEquals(handle.sq.words.slice(at, at + 16), before);
+    assertEquals(engine.queues.inFlight, 1);
+    await engine.close();
+    assertEquals(ended, total + 1);
+  },
+});
+
+Deno.test("a kernel of those versions is recognised, and gets an SQ array", async () => {
+  const real = libc().symbols.call;
+  const { uname } = libc().nr;
+  for (
+    const [release, array] of [["6.9.12", false], [
+      "6.12.107+deb13",
+      true,
+    ]] as const
+  ) {
+    using _uname = stub(libc().symbols, "call", (nr, ...args) => {
+      const rc = real(nr, ...args);
+      if (nr === uname) {
+        const text = new TextEncoder().encode(`${release}\0`);
+        scratch().bytes.set(text, 2 * 65);
+      }
+      return rc;
+    });
+    await using ring = Ring.open({ entries: 4 });
+    const known = kernel.setupFlags.includes("NO_SQARRAY");
+    assertEquals(ring.flags.includes("NO_SQARRAY"), known && !array);
+    using file = devNull();
+    const command = uringCmd({ fd: file.fd, cmd_op: 1 });
+    const all = Array.from(
+      { length: 500 },
+      (_, i) => ring.cmd<unknown>(i % 3 === 0 ? op.timeout(i % 5) : command),
+    );
+    await Promise.all(all);
+    assertEquals(ring.cmdAllSync(Array(50).fill(command)).length, 50);
+    assertGreater(ring.stats().submitted, 500);
+  }
+});
+
+const settable = kernel.families["socket SETSOCKOPT"]?.available === "yes";
+
+testUnless(
+  settable ? "" : "SETSOCKOPT",
+  "a linked command is what it was when it was queued, however late it starts",
+  async () => {
+    // A kernel that reads the SQE again reads it when the chain goes on.
+    await using ring = Ring.open({ entries: 8 });
+    for (let round = 0; round < 20; round++) {
+      using wait = pipe();
+      using pair = tcpPair();
+      const value = 100_000 + round;
+      const chain = ring.link([
+        op.read(wait.left, new Uint8Array(1)),
+        setsockopt(pair.left, { level: SOL_SOCKET, optname: SO_SNDBUF, value }),
+      ]);
+      const others = Array.from({ length: 40 }, () => ring.cmd(op.nop()));
+      await Promise.all(others);
+      writeSync(wait.right, "x");
+      assertEquals(await Promise.all(chain), [1, 0]);
+      const query = { level: SOL_SOCKET, optname: SO_SNDBUF, length: 4 };
+      const bytes = getsockoptSync(pair.left, query);
+      // The kernel doubles it, for what it keeps beside the data.
+      assertEquals(new Int32Array(bytes.buffer)[0], 2 * value);
+    }
+  },
+);

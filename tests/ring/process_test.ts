@@ -1,0 +1,381 @@
+/** How a process that uses rings lives and ends, and what it says when refused. */
+
+import {
+  assertEquals,
+  assertGreater,
+  assertLess,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
+import { existsSync } from "node:fs";
+import { isRoot, runDeno, runScript } from "../kit/process.ts";
+import type { Run } from "../kit/run.ts";
+
+const IMPORTS = `
+import { Ring } from "@uring/mod.ts";
+import * as op from "@uring/cmd/op.ts";
+`;
+
+Deno.test("a process stays while a command is in flight, then exits by itself", async () => {
+  const start = performance.now();
+  const { code, stdout, stderr } = await runScript(`${IMPORTS}
+    const ring = Ring.open();
+    ring.cmd(op.timeout(300)).then(() => console.log("late"));
+  `);
+  assertEquals({ code, stderr, stdout }, {
+    code: 0,
+    stderr: "",
+    stdout: "late\n",
+  });
+  assertGreater(performance.now() - start, 300);
+});
+
+Deno.test("what loads while the first late completion is waited for begins no second turn", async () => {
+  // Loading node:net runs microtasks, in a turn that is the event loop's own.
+  const { stdout, code } = await runScript(
+    `
+    import { Ring } from "@uring/mod.ts";
+    import * as op from "@uring/cmd/op.ts";
+    const ring = Ring.open({ spin: false });
+    for (let i = 0; i < 15; i++) await ring.cmd(op.nop());
+    const [nop, late] = ring.link([op.nop(), op.timeout(50)]);
+    const next = nop.then(() => ring.cmd(op.timeout(10)));
+    await Promise.all([late, next]);
+    await ring.close();
+    console.log("closed");
+  `,
+    undefined,
+    ["timeout", "60"],
+  );
+  assertEquals([stdout, code], ["closed\n", 0]);
+});
+
+Deno.test("an idle ring that was used does not keep a process", async () => {
+  const { code, stdout } = await runScript(`${IMPORTS}
+    const ring = Ring.open();
+    await ring.cmd(op.timeout(1));
+    await ring.cmd(op.nop());
+    console.log("done");
+  `);
+  assertEquals([code, stdout], [0, "done\n"]);
+});
+
+for (const options of ["{}", "{ iopoll: true }", "{ deferTaskrun: true }"]) {
+  Deno.test(`unref() lets a process go that waits on a ring with ${options}`, async () => {
+    const start = performance.now();
+    const { code, stdout } = await runScript(`${IMPORTS}
+      const ring = Ring.open(${options});
+      ring.unref();
+      const command = ${
+      options.includes("iopoll") ? "op.nop()" : "op.timeout(60_000)"
+    };
+      ring.cmd(command).then(() => console.log("resolved"));
+      setTimeout(() => console.log("bye"), 20);
+    `);
+    assertEquals(code, 0);
+    assertStringIncludes(stdout, "bye");
+    assertLess(performance.now() - start, 30_000);
+  });
+}
+
+Deno.test("ref() holds a process again", async () => {
+  const { stdout } = await runScript(`${IMPORTS}
+    const ring = Ring.open();
+    ring.unref();
+    ring.cmd(op.timeout(100)).then(() => console.log("late"));
+    setTimeout(() => ring.ref(), 10);
+  `);
+  assertEquals(stdout, "late\n");
+});
+
+/** A ring over plain arrays, with a command that the kernel has. */
+const FAKE = `
+import { FakeKernel, numbered } from "@uring/tests/fake/fake.ts";
+import { turn } from "@uring/tests/kit/wait.ts";
+import { EAGAIN, EALREADY } from "@uring/sys/uapi/errno.ts";
+const kernel = new FakeKernel();
+const { engine } = kernel;
+`;
+
+for (const on of [true, false]) {
+  Deno.test(`${on ? "ref() holds" : "unref() lets go of"} a process whose ring is looked at again and again`, async () => {
+    const { stdout, stderr } = await runScript(
+      `${FAKE}
+      let calls = 0; // There is more to submit for as long as it is refused.
+      kernel.answer = () => calls++ < 1000 ? -EAGAIN : undefined;
+      engine.referenced = ${!on};
+      kernel.start(numbered(1), {
+        value: () => console.log("told"),
+        error: console.log,
+        end() {},
+      });
+      for (let i = 0; i < 3; i++) await turn();
+      engine.referenced = ${on};
+    `,
+      ["-A"],
+      ["timeout", "60"],
+    );
+    assertEquals([stdout, stderr], [on ? "told\n" : "", ""]);
+  });
+}
+
+Deno.test("a command that cannot be cancelled holds no process after unref()", async () => {
+  const { code, stdout, stderr } = await runScript(
+    `${FAKE}
+    const real = setTimeout; // It would try again, but not for a long time.
+    globalThis.setTimeout = (again, ms) => real(again, ms + 100_000);
+    let cancelled = 0;
+    kernel.react = (sqe) => {
+      if (sqe.fd !== 1 && ++cancelled) kernel.post(sqe, -EALREADY);
+    };
+    engine.referenced = false;
+    const slot = kernel.start(numbered(1));
+    await turn();
+    engine.abort(slot, "reason");
+    await turn();
+    await turn();
+    console.log(cancelled);
+  `,
+    ["-A"],
+    ["timeout", "60"],
+  );
+  assertEquals([code, stdout, stderr], [0, "1\n", ""]);
+});
+
+Deno.test("a worker opens a ring of its own", async () => {
+  const { code, stdout, stderr } = await runScript(
+    `${IMPORTS}
+    const source = \`
+      import { Ring } from "@uring/mod.ts";
+      import * as op from "@uring/cmd/op.ts";
+      const ring = Ring.open();
+      await ring.cmd(op.timeout(5));
+      postMessage(await ring.cmd(op.nop()));
+      await ring.close();
+    \`;
+    const url = URL.createObjectURL(new Blob([source], { type: "text/typescript" }));
+    const workers = Array.from({ length: 4 }, () => new Worker(url, { type: "module" }));
+    const ring = Ring.open();
+    const answers = await Promise.all(workers.map((worker) =>
+      new Promise((resolve) => worker.onmessage = ({ data }) => resolve(data))));
+    await ring.cmd(op.timeout(5));
+    workers.forEach((worker) => worker.terminate());
+    console.log(answers.join());
+  `,
+    ["-A"],
+  );
+  assertEquals([code, stdout, stderr], [0, "0,0,0,0\n", ""]);
+});
+
+Deno.test("another thread that submits to a ring is refused by the kernel, with the reason", async () => {
+  const { stdout, stderr } = await runScript(
+    `${IMPORTS}
+    import { Engine } from "@uring/ring/loop/engine.ts";
+    import { io_uring_enter } from "@uring/sys/libc.ts";
+    const ring = Ring.open();
+    await ring.cmd(op.nop());
+    const source = \`
+      import { io_uring_enter } from "@uring/sys/libc.ts";
+      self.onmessage = ({ data }) => postMessage(io_uring_enter(data, 1, 0, 0));
+    \`;
+    const url = URL.createObjectURL(new Blob([source], { type: "text/typescript" }));
+    const worker = new Worker(url, { type: "module" });
+    worker.postMessage(ring.fd);
+    const rc = await new Promise((resolve) => worker.onmessage = ({ data }) => resolve(data));
+    worker.terminate();
+    console.log(rc);
+  `,
+    ["-A"],
+  );
+  // EEXIST where the kernel has IORING_SETUP_SINGLE_ISSUER.
+  assertMatch(stdout, /^(-17|0)\n$/, stderr);
+});
+
+Deno.test("without --allow-ffi the error says what to run with", async () => {
+  for (const flags of [[], ["--allow-ffi=libc.so.6"]]) {
+    const { code, stderr } = await runScript(
+      `import { Ring } from "@uring/mod.ts"; Ring.open();`,
+      flags,
+    );
+    assertEquals(code, 1);
+    assertStringIncludes(stderr, "Run with --allow-ffi, without a path");
+  }
+});
+
+Deno.test("importing asks for no permission and opens nothing", async () => {
+  const { code, stdout, stderr } = await runScript(
+    `
+    import * as m from "@uring/mod.ts";
+    import * as s from "@uring/cmd/socket/mod.ts";
+    import * as b from "@uring/cmd/block.ts";
+    import * as o from "@uring/cmd/op.ts";
+    import * as r from "@uring/ring/raw.ts";
+    console.log([m, s, b, o, r].every((each) => Object.keys(each).length > 0));
+  `,
+    [],
+  );
+  assertEquals([code, stdout, stderr], [0, "true\n", ""]);
+});
+
+// ---- The main job ------------------------------------------------------------------
+
+function demo(prefix: readonly string[] = []): Promise<Run> {
+  const main = new URL("../../mod.ts", import.meta.url).pathname;
+  return runDeno(["run", "--no-prompt", "--allow-ffi", main], prefix);
+}
+
+Deno.test("the module run as a program shows the kernel, then real commands", async () => {
+  const { code, stdout, stderr } = await demo();
+  assertEquals([code, stderr], [0, ""]);
+  assertMatch(stdout, /^Linux \d+\.\d+.* on (x86_64|aarch64)$/m);
+  assertMatch(stdout, /setup flags: \d+\n.*COOP_TASKRUN/);
+  assertMatch(stdout, /opcodes: \d+\n/);
+  assertStringIncludes(stdout, " URING_CMD");
+  assertMatch(stdout, /whatever cmd_op +\d+ us +0$/m);
+  for (const command of ["SIOCINQ", "SIOCOUTQ", "GETSOCKOPT", "SETSOCKOPT"]) {
+    const available = stdout.includes(`socket ${command}`.padEnd(21) + "yes");
+    const line = new RegExp(`socket ${command}.* us  (.*)`).exec(stdout)![1];
+    if (available) assertMatch(line, /^\d+( bytes)?$/, command);
+    else assertStringIncludes(line, "EOPNOTSUPP", command);
+  }
+  if (/socket SIOCINQ +yes/.test(stdout)) {
+    assertMatch(stdout, /SIOCINQ .* us {2}42 bytes/);
+  }
+  assertMatch(stdout, /GETSOCKNAME.* us {2}(\{"hostname"|.*6\.19)/);
+});
+
+Deno.test("the module run as a program asks for the permission it needs", async () => {
+  const main = new URL("../../mod.ts", import.meta.url).pathname;
+  const { code, stdout, stderr } = await runDeno(["run", "--no-prompt", main]);
+  assertEquals([code, stdout], [1, ""]);
+  assertStringIncludes(stderr, "--allow-ffi");
+});
+
+// Deno makes a socket pair for signals late, and panics where it may not.
+const DEMO = `
+import { demo } from "@uring/cmd/cli/demo.ts";
+import { Ring } from "@uring/mod.ts";
+import * as op from "@uring/cmd/op.ts";
+import { close, open } from "@uring/sys/file.ts";
+import { __NR_aarch64, __NR_x86_64 } from "@uring/sys/uapi/unistd.ts";
+import * as hostile from "@uring/tests/attack/hostile/surroundings.ts";
+const ignore = () => {};
+Deno.addSignalListener("SIGUSR2", ignore);
+Deno.removeSignalListener("SIGUSR2", ignore);
+await new Promise((resolve) => setTimeout(resolve, 50));
+const NR = Deno.build.arch === "x86_64" ? __NR_x86_64 : __NR_aarch64;
+`;
+
+Deno.test("the program does with what there is, and names what it cannot do without", async () => {
+  const { stdout, stderr } = await runScript(`${DEMO}
+    const forbid = async (...names) => {
+      for (const name of names) hostile.forbid(NR[name], 1);
+      console.log("--- " + await demo().catch(String));
+    };
+    await forbid("socket"); // Not that of the ring.
+    await forbid("socketpair");
+    await forbid("getsockname");
+    await forbid("listen");
+    await forbid("io_uring_register");
+    await forbid("io_uring_setup");
+  `);
+  const outputs = stdout.split(/^--- /m);
+  assertEquals(outputs.length, 7, `${stdout}\n${stderr}`);
+  const [socket, register] = [outputs[0], outputs[4]];
+  assertMatch(
+    socket,
+    /socket SIOCINQ +unknown +there is no file to try: EPERM/,
+  );
+  assertMatch(socket, /10000 on \/dev\/null, 100 in flight/);
+  // The kernel's own account cannot be had, and what was tried stands for it.
+  assertMatch(register, /setup flags: \d+\n +CLAMP COOP_TASKRUN /);
+  assertMatch(register, /opcodes: none/);
+  const ends = outputs.slice(1).map((text) => text.split("\n")[0]);
+  assertEquals(ends[0], "0");
+  assertMatch(ends[1], /^UringError: socketpair: EPERM/);
+  assertMatch(ends[2], /^UringError: getsockname on fd \d+: EPERM/);
+  assertMatch(ends[3], /^UringError: listen on fd \d+: EPERM/);
+  assertMatch(ends[4], /^UringError: listen on fd \d+: EPERM/);
+  assertEquals(ends[5], "1");
+  assertMatch(stderr, /^io_uring is refused\. .*seccomp filter/m);
+});
+
+Deno.test("the program fails when a command does that this kernel has", async () => {
+  const { stdout, stderr } = await runScript(`${DEMO}
+    const { cmd } = Ring.prototype;
+    const none = open("/dev/null");
+    // It asks for what it is to receive from a file that is no socket.
+    Ring.prototype.cmd = function (command) {
+      const it = command.name === "RECV" ? op.recv(none, this.alloc(8)) : command;
+      return cmd.call(this, it);
+    };
+    console.log("--- " + await demo());
+    Ring.prototype.cmd = function (command) {
+      return command.name === "RECV"
+        ? cmd.call(this, "no command")
+        : cmd.call(this, command);
+    };
+    console.log("--- " + await demo().catch(String));
+    close(none);
+  `);
+  assertEquals(stderr, "");
+  assertMatch(stdout, /RECV +\d+ us {2}RECV on fd \d+: ENOTSOCK/);
+  const ends = stdout.match(/^--- .*$/gm);
+  assertEquals(ends, ["--- 1", '--- TypeError: not a command: "no command"']);
+});
+
+// It changes a setting of the whole machine for a moment, which is for machines
+// that nobody else works on.
+const knob = "/proc/sys/kernel/io_uring_disabled"; // Since Linux 6.6.
+const missing = !isRoot || !Deno.env.has("CI")
+  ? " (needs root, and CI=true: it disables io_uring)"
+  : existsSync(knob)
+  ? ""
+  : " (no such sysctl before Linux 6.6)";
+
+Deno.test({
+  name: "the program says which sysctl refuses io_uring, and how to lift it" +
+    missing,
+  ignore: missing !== "",
+  async fn() {
+    const before = await Deno.readTextFile(knob);
+    try {
+      await Deno.writeTextFile(knob, "2");
+      const two = await demo();
+      assertEquals(two.code, 1);
+      assertStringIncludes(two.stderr, "io_uring_disabled is 2");
+      assertStringIncludes(two.stderr, "sysctl -w kernel.io_uring_disabled=0");
+      await Deno.writeTextFile(knob, "1");
+      // Root without CAP_SYS_ADMIN, which would pass all the same.
+      const one = await demo([
+        "setpriv",
+        "--bounding-set=-sys_admin",
+        "--inh-caps=-sys_admin",
+      ]);
+      assertEquals(one.code, 1);
+      assertStringIncludes(one.stderr, "io_uring_disabled is 1");
+      assertStringIncludes(one.stderr, "io_uring_group");
+    } finally {
+      await Deno.writeTextFile(knob, before.trim());
+    }
+  },
+});
+
+/** Puts a seccomp filter on the process that answers io_uring_setup() so. */
+const filtered = (errno: number) => `
+  import { Ring } from "@uring/mod.ts";
+  import { forbid } from "@uring/tests/attack/hostile/surroundings.ts";
+  forbid(425, ${errno}); // io_uring_setup, on either machine
+  try {
+    Ring.open();
+  } catch (error) {
+    console.log(error.code, error.message);
+  }
+`;
+
+for (const [name, errno] of [["EPERM", 1], ["ENOSYS", 38]] as const) {
+  Deno.test(`a seccomp filter that answers ${name} is named as the cause`, async () => {
+    const { stdout, stderr } = await runScript(filtered(errno));
+    assertMatch(stdout, new RegExp(`^${name} .*seccomp filter`), stderr);
+  });
+}

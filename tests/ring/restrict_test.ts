@@ -1,0 +1,501 @@
+/** Least privilege: what a restricted ring can do, proved by trying all else. */
+
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertNotEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import {
+  probe,
+  Ring,
+  type RingOptions,
+  uringCmd,
+  UringError,
+} from "../../mod.ts";
+import type { Restrictions } from "../../mod.ts";
+import type { Command } from "../../ring/command.ts";
+import type { FixedFile } from "../../ring/registered.ts";
+import * as op from "../../cmd/op.ts";
+import { probeOpcodes } from "../../ring/bare/register.ts";
+import {
+  EACCES,
+  EAGAIN,
+  EBADF,
+  EINVAL,
+  EOPNOTSUPP,
+} from "../../sys/uapi/errno.ts";
+import { O_NONBLOCK } from "../../sys/uapi/fcntl.ts";
+import * as uapi from "../../sys/uapi/io_uring.ts";
+import { syscall } from "../../sys/libc.ts";
+import { scratch } from "../../sys/scratch.ts";
+import { version } from "../../sys/uname.ts";
+import { custom } from "../kit/commands.ts";
+import { devNull, Fd, pipe } from "../kit/fds.ts";
+import { testUnless } from "../kit/skip.ts";
+import { turn, until } from "../kit/wait.ts";
+import { writeSync } from "../kit/fds.ts";
+
+const { setupFlags } = probe();
+
+/** A ring with files, which can do what is listed. */
+function restricted(
+  fds: readonly number[],
+  restrictions: Restrictions,
+  options: RingOptions = {},
+): { ring: Ring; files: FixedFile[] } {
+  const ring = Ring.open({ ...options, disabled: true });
+  const files = ring.registerFiles(fds);
+  ring.restrict(restrictions);
+  return { ring, files };
+}
+
+/** One family of commands on the files of the table: what the tests hold to. */
+const ONE_FAMILY: Restrictions = {
+  ops: [uapi.IORING_OP_URING_CMD],
+  sqeFlagsRequired: uapi.IOSQE_FIXED_FILE,
+};
+/** Operations with SQEs of 128 bytes, on a ring of both sizes only. */
+const LARGE = [uapi.IORING_OP_NOP128, uapi.IORING_OP_URING_CMD128] as number[];
+
+const ALLOWED = [uapi.IORING_OP_URING_CMD, uapi.IORING_OP_ASYNC_CANCEL];
+
+/** Aborts one of two commands that wait, then closes the ring. */
+async function cancelBoth(ring: Ring, command: Command<number>): Promise<void> {
+  const ended: unknown[] = [];
+  const end = (error: unknown) => void ended.push(error);
+  const abort = new AbortController();
+  const enough = new Error("enough");
+  ring.cmd(command, abort).then(end, end);
+  ring.cmd(command).then(end, end);
+  await turn();
+  abort.abort(enough);
+  await until(() => ended.length === 1);
+  assertEquals([ended[0], ring.stats().inFlight], [enough, 1]);
+  let closed = false;
+  const closing = ring.close().then(() => closed = true);
+  await until(() => closed);
+  assertEquals((ended[1] as DOMException).name, "AbortError");
+  await closing;
+}
+
+/** What a command came to: its result, or `-errno`. */
+async function outcome(running: Promise<unknown>): Promise<unknown> {
+  try {
+    return await running;
+  } catch (error) {
+    if (error instanceof UringError) return -error.errno;
+    throw error;
+  }
+}
+
+/** A command of an opcode with its `IOSQE_` bits, on the first file if any. */
+function bare(opcode: number, flags: number, fdWord = 0) {
+  const name = `OP ${opcode}`;
+  // Cancels nothing: no command has this user_data.
+  return custom({ name, opcode, flags, fdWord, addr: 2n ** 63n });
+}
+
+const shapes: [flag: string, options: RingOptions][] = [
+  ["", {}],
+  ["DEFER_TASKRUN", { deferTaskrun: true }],
+  ["SQPOLL", { sqpoll: true }],
+];
+/** Registers a test for each kind of ring. */
+function testShapes(
+  name: string,
+  fn: (options: RingOptions) => Promise<void>,
+): void {
+  for (const [flag, options] of shapes) {
+    const missing = flag === "" || setupFlags.includes(flag) ? "" : flag;
+    const shape = JSON.stringify(options);
+    testUnless(missing, `${name}, opened with ${shape}`, () => fn(options));
+  }
+}
+
+// ---- What is refused -----------------------------------------------------------
+
+testShapes(
+  "a restricted ring runs its one family of commands, and nothing else",
+  async (options) => {
+    const disabled = Ring.open({ ...options, disabled: true });
+    await using ring = disabled;
+    using file = devNull();
+    const ping = uringCmd({ fd: file.fd, cmd_op: 0 });
+    await assertRejects(() => ring.cmd(ping), TypeError, "restrict()");
+    assertEquals(ring.stats().submitted, 0);
+    const [fixed] = ring.registerFiles([file.fd]);
+    ring.restrict(ONE_FAMILY);
+    assertEquals(await ring.cmd(uringCmd({ fd: fixed, cmd_op: 0 })), 0);
+    assertEquals(ring.cmdSync(uringCmd({ fd: fixed, cmd_op: 7 })), 0);
+    for (const command of [ping, op.nop(), op.openat("/etc/passwd")]) {
+      const error = await assertRejects(
+        () => ring.cmd<unknown>(command),
+        UringError,
+      );
+      assertEquals(error.code, "EACCES");
+      assertStringIncludes(error.message, "restricted");
+      assertThrows(() => ring.cmdSync<unknown>(command), UringError, "EACCES");
+    }
+    assertThrows(() => ring.unregisterFiles(), UringError, "restricted");
+    const buffers = [ring.alloc(4096)];
+    assertThrows(() => ring.registerBuffers(buffers), UringError, "restricted");
+    assertThrows(() => ring.restrict({}), TypeError);
+  },
+);
+
+testShapes(
+  "every other opcode is EACCES to a restricted ring",
+  async (options) => {
+    using file = devNull();
+    const { ring } = restricted([file.fd], ONE_FAMILY, options);
+    await using open = Ring.open();
+    const known = probeOpcodes(open.fd);
+    assertGreater(known.size, 45);
+    const last = Math.max(...known);
+    for (let opcode = 0; opcode <= 255; opcode++) {
+      const fixed = await outcome(
+        ring.cmd(bare(opcode, uapi.IOSQE_FIXED_FILE)),
+      );
+      const free = await outcome(ring.cmd(bare(opcode, 0, file.fd)));
+      // A large SQE is refused before that where no ring has room for one.
+      if (opcode > last || LARGE.includes(opcode) && fixed === -EINVAL) {
+        assertEquals([fixed, free], [-EINVAL, -EINVAL], `opcode ${opcode}`);
+        continue;
+      }
+      if (!ALLOWED.includes(opcode)) assertEquals(fixed, -EACCES, `${opcode}`);
+      else assertNotEquals(fixed, -EACCES, `${opcode}`);
+      assertEquals(free, -EACCES, `opcode ${opcode} without IOSQE_FIXED_FILE`);
+    }
+    await ring.close();
+  },
+);
+
+Deno.test("a file that is not in the table is out of reach of a restricted ring", async () => {
+  using file = devNull();
+  using ends = pipe();
+  const { ring } = restricted([file.fd], ONE_FAMILY);
+  const command = (flags: number, fdWord: number) =>
+    outcome(ring.cmd(bare(uapi.IORING_OP_URING_CMD, flags, fdWord)));
+  for (const fd of [file.fd, ends.left, ring.fd, -1]) {
+    assertEquals(await command(0, fd), -EACCES, `descriptor ${fd}`);
+  }
+  for (const index of [1, 2, file.fd, ends.left, 16384, 2 ** 31 - 1, -1]) {
+    const result = await command(uapi.IOSQE_FIXED_FILE, index);
+    assertEquals(result, -EBADF, `place ${index}`);
+  }
+  await ring.close();
+});
+
+const FLAGS = [
+  "IOSQE_IO_DRAIN",
+  "IOSQE_IO_LINK",
+  "IOSQE_IO_HARDLINK",
+  "IOSQE_ASYNC",
+  "IOSQE_BUFFER_SELECT",
+  "IOSQE_CQE_SKIP_SUCCESS",
+] as const;
+for (const name of FLAGS) {
+  Deno.test(`a command with ${name} is refused where that is not allowed, and else runs`, async () => {
+    using file = devNull();
+    const flags = uapi.IOSQE_FIXED_FILE | uapi[name];
+    const command = bare(uapi.IORING_OP_URING_CMD, flags);
+    const { ring } = restricted([file.fd], ONE_FAMILY);
+    const refused = await outcome(ring.cmd(command));
+    await ring.close();
+    // Before Linux 6.18, no uring command takes a buffer that the kernel picks.
+    const other = name === "IOSQE_BUFFER_SELECT" ? -EOPNOTSUPP : -EACCES;
+    assert(refused === -EACCES || refused === other, `${refused}`);
+    // These need more than to be allowed, or post nothing to wait for.
+    if (/BUFFER_SELECT|SKIP_SUCCESS/.test(name)) return;
+    const allowing = { ...ONE_FAMILY, sqeFlagsAllowed: uapi[name] };
+    const free = restricted([file.fd], allowing).ring;
+    assertEquals(await outcome(free.cmd(command)), 0);
+    await free.close();
+  });
+}
+
+Deno.test("a restricted ring links commands where that is allowed", async () => {
+  using file = devNull();
+  for (const sqeFlagsAllowed of [0, uapi.IOSQE_IO_LINK]) {
+    const { ring, files } = restricted([file.fd], {
+      ...ONE_FAMILY,
+      sqeFlagsAllowed,
+    });
+    const ping = uringCmd({ fd: files[0], cmd_op: 0 });
+    const results = await Promise.all(ring.link([ping, ping]).map(outcome));
+    if (sqeFlagsAllowed !== 0) assertEquals(results, [0, 0]);
+    else assert(results[0] === -EACCES && results[1] as number < 0);
+    await ring.close();
+  }
+});
+
+Deno.test("what is left out of the restrictions is not allowed", async () => {
+  using file = devNull();
+  {
+    const { ring, files } = restricted([file.fd], {});
+    const ping = uringCmd({ fd: files[0], cmd_op: 0 });
+    assertEquals(await outcome(ring.cmd(ping)), -EACCES);
+    assertEquals(await outcome(ring.cmd(op.nop())), -EACCES);
+    await ring.close();
+  }
+  const ops = [uapi.IORING_OP_URING_CMD];
+  const { ring, files } = restricted([file.fd], { ops });
+  const fixed = uringCmd({ fd: files[0], cmd_op: 0 });
+  const free = uringCmd({ fd: file.fd, cmd_op: 0 });
+  // A file of the table takes a flag.
+  assertEquals(await outcome(ring.cmd(fixed)), -EACCES);
+  assertEquals(await outcome(ring.cmd(free)), 0);
+  await ring.close();
+});
+
+/** All numbers of io_uring_register() that headers of any kernel have. */
+const REGISTER_OPS = Object.entries(uapi).filter(([name]) =>
+  /^IORING_(UN)?REGISTER_/.test(name) && !name.includes("USE_REGISTERED")
+).map(([name, value]) => [name, value as number] as const)
+  .filter(([, value]) => value < 64);
+/** The last one that Linux 6.1 has: it takes the others for mistakes. */
+const SURELY_KNOWN = uapi.IORING_REGISTER_FILE_ALLOC_RANGE;
+
+testShapes(
+  "every IORING_REGISTER_ number is EACCES to a restricted ring",
+  async (options) => {
+    using file = devNull();
+    const { ring, files } = restricted([file.fd], ONE_FAMILY, options);
+    const needed = [uapi.IORING_UNREGISTER_RING_FDS];
+    if (options.deferTaskrun) {
+      needed.push(uapi.IORING_REGISTER_EVENTFD, uapi.IORING_UNREGISTER_EVENTFD);
+    }
+    assertGreater(REGISTER_OPS.length, 37);
+    const { bytes, at } = scratch();
+    bytes.fill(0, 0, 256);
+    for (const [name, value] of REGISTER_OPS) {
+      const call = (address: number, count: number) =>
+        syscall("io_uring_register", ring.fd, value, address, count);
+      if (needed.includes(value)) {
+        assertNotEquals(call(0, 0), -EACCES, name);
+        continue;
+      }
+      for (const rc of [call(0, 0), call(at, 0), call(at, 1), call(at, 2)]) {
+        if (value <= SURELY_KNOWN) assertEquals(rc, -EACCES, name);
+        else assert(rc === -EACCES || rc === -EINVAL, `${name}: ${rc}`);
+      }
+    }
+    assertEquals(await ring.cmd(uringCmd({ fd: files[0], cmd_op: 0 })), 0);
+    await ring.close();
+  },
+);
+
+testUnless(
+  version() >= 6003 ? "" : "IORING_REGISTER_USE_REGISTERED_RING",
+  "a restricted ring that is named by its registered place is restricted",
+  async () => {
+    using file = devNull();
+    const { ring } = restricted([file.fd], ONE_FAMILY);
+    await using open = Ring.open();
+    const { view, bytes, at } = scratch();
+    const { io_uring_rsrc_update2: update } = uapi;
+    bytes.fill(0, 0, 32);
+    update.offset.set(view, 0, 0xffff_ffff);
+    update.data.set(view, 0, ring.fd);
+    const call = (fd: number, op: number, nr: number) =>
+      syscall("io_uring_register", fd, op, nr > 0 ? at : 0, nr);
+    assertEquals(call(open.fd, uapi.IORING_REGISTER_RING_FDS, 1), 1);
+    const place = update.offset.get(view, 0);
+    for (const [name, value] of REGISTER_OPS) {
+      if (value === uapi.IORING_UNREGISTER_RING_FDS) continue;
+      const op = value + uapi.IORING_REGISTER_USE_REGISTERED_RING;
+      const rc = call(place, op, 0);
+      assert(rc === -EACCES || value > SURELY_KNOWN && rc === -EINVAL, name);
+    }
+    update.data.set(view, 0, 0);
+    assertEquals(call(open.fd, uapi.IORING_UNREGISTER_RING_FDS, 1), 1);
+    await ring.close();
+  },
+);
+
+// ---- What a restricted ring is still good for -------------------------------------
+
+const READS: Restrictions = {
+  ops: [uapi.IORING_OP_READ],
+  sqeFlagsRequired: uapi.IOSQE_FIXED_FILE,
+};
+
+testShapes(
+  "a restricted ring is woken by each later completion",
+  async (options) => {
+    using ends = pipe();
+    const { ring, files } = restricted([ends.left], READS, options);
+    const bytes = ring.alloc(8);
+    for (let i = 0; i < 20; i++) {
+      const read = ring.cmd(op.read(files[0], bytes));
+      await turn();
+      setTimeout(() => writeSync(ends.right, "x"), i % 3);
+      assertEquals(await read, 1);
+    }
+    await ring.close();
+  },
+);
+
+testShapes(
+  "a restricted ring can cancel: by a signal, and when it is closed",
+  async (options) => {
+    using ends = pipe();
+    const { ring, files } = restricted([ends.left], READS, options);
+    await cancelBoth(ring, op.read(files[0], ring.alloc(8)));
+  },
+);
+
+Deno.test("a ring that must have IOSQE_ASYNC, too, can cancel", async () => {
+  using ends = pipe();
+  const flags = uapi.IOSQE_FIXED_FILE | uapi.IOSQE_ASYNC;
+  const { ring } = restricted([ends.left], {
+    ops: [uapi.IORING_OP_POLL_ADD],
+    sqeFlagsRequired: flags,
+  });
+  const poll = custom({
+    name: "POLL_ADD",
+    opcode: uapi.IORING_OP_POLL_ADD,
+    flags,
+    fdWord: 0,
+    opFlags: op.POLLIN,
+  });
+  await cancelBoth(ring, poll);
+});
+
+testShapes(
+  "a restricted ring that was closed is freed, with its files",
+  async (options) => {
+    // A thread has 16 places for rings: one that kept its place would stay.
+    for (let i = 0; i < 20; i++) {
+      const { view, at } = scratch();
+      assertEquals(syscall("pipe2", at, O_NONBLOCK), 0);
+      using left = new Fd(view.getInt32(0, true));
+      using right = new Fd(view.getInt32(4, true));
+      const { ring } = restricted([right.fd], READS, options);
+      right.close();
+      assertEquals(syscall("read", left.fd, at, 1), -EAGAIN);
+      await ring.close();
+      // A pipe ends where nobody has its other end any more.
+      await until(() => syscall("read", left.fd, scratch().at, 1) === 0);
+    }
+  },
+);
+
+// ---- What is not bound ---------------------------------------------------------------
+
+Deno.test("restrictions do not bind what a command says to its file", async () => {
+  using file = devNull();
+  const { ring, files } = restricted([file.fd], ONE_FAMILY);
+  for (const cmd_op of [0, 1, 0xffff_ffff]) {
+    assertEquals(await ring.cmd(uringCmd({ fd: files[0], cmd_op })), 0);
+  }
+  await ring.close();
+});
+
+Deno.test("a restricted ring adds files where it may register them", async () => {
+  using file = devNull();
+  using ends = pipe();
+  const { ring } = restricted([ends.left], {
+    ...ONE_FAMILY,
+    registerOps: [
+      uapi.IORING_UNREGISTER_FILES,
+      uapi.IORING_REGISTER_FILES,
+    ],
+  });
+  ring.unregisterFiles();
+  const [fixed] = ring.registerFiles([file.fd]);
+  assertEquals(await ring.cmd(uringCmd({ fd: fixed, cmd_op: 0 })), 0);
+  await ring.close();
+});
+
+Deno.test("an unrestricted ring can put a file into the table of a restricted one", async () => {
+  using file = devNull();
+  using ends = pipe();
+  const { ring, files } = restricted([ends.left], ONE_FAMILY);
+  const ping = uringCmd({ fd: files[0], cmd_op: 0 });
+  assertEquals(await outcome(ring.cmd(ping)), -EOPNOTSUPP);
+  await using open = Ring.open();
+  open.registerFiles([file.fd]);
+  const send = custom({
+    name: "MSG_RING",
+    opcode: uapi.IORING_OP_MSG_RING,
+    file: ring.fd,
+    addr: 1, // IORING_MSG_SEND_FD
+    addr3: 0, // From this place,
+    fileIndex: 1, // to that one, counted from 1.
+    opFlags: 1, // IORING_MSG_RING_CQE_SKIP
+  });
+  assertEquals(await open.cmd(send), 0);
+  assertEquals(await outcome(ring.cmd(ping)), 0);
+  await ring.close();
+});
+
+// ---- Bad input -----------------------------------------------------------------------
+
+Deno.test("only a disabled ring can be restricted", async () => {
+  await using ring = Ring.open();
+  assertThrows(() => ring.restrict({ ops: [0] }), TypeError, "disabled: true");
+});
+
+Deno.test("bits that would keep a ring from cancelling cannot be required", async () => {
+  await using ring = Ring.open({ disabled: true });
+  for (
+    const sqeFlagsRequired of [
+      uapi.IOSQE_IO_DRAIN,
+      uapi.IOSQE_IO_LINK,
+      uapi.IOSQE_IO_HARDLINK,
+      uapi.IOSQE_BUFFER_SELECT,
+      uapi.IOSQE_CQE_SKIP_SUCCESS | uapi.IOSQE_FIXED_FILE,
+      128,
+    ]
+  ) {
+    const restrict = () => ring.restrict({ sqeFlagsRequired });
+    assertThrows(restrict, TypeError, "could not cancel");
+  }
+});
+
+Deno.test("a ring whose restrictions are refused stays disabled, and takes others", async () => {
+  await using ring = Ring.open({ disabled: true });
+  for (const bad of [256, -1, 0.5, NaN]) {
+    assertThrows(() => ring.restrict({ ops: [bad] }), RangeError);
+    assertThrows(() => ring.restrict({ registerOps: [bad] }), RangeError);
+    assertThrows(() => ring.restrict({ sqeFlagsAllowed: bad }), RangeError);
+    assertThrows(() => ring.restrict({ sqeFlagsRequired: bad }), RangeError);
+  }
+  const error = assertThrows(() => ring.restrict({ ops: [255] }), UringError);
+  assertEquals(error.code, "EINVAL");
+  await assertRejects(() => ring.cmd(op.nop()), TypeError, "restrict()");
+  // Said many times, it is one restriction.
+  ring.restrict({ ops: Array(5000).fill(uapi.IORING_OP_NOP) });
+  assertEquals(await ring.cmd(op.nop()), 0);
+  assertEquals(await outcome(ring.cmd(op.timeout(1))), -EACCES);
+});
+
+testUnless(
+  setupFlags.includes("SQE_MIXED") ? "" : "SQE_MIXED",
+  "on a mixed ring, commands of either size are allowed by themselves",
+  async () => {
+    using file = devNull();
+    const payload = new Uint8Array(80);
+    for (
+      const [op, small, large] of [
+        [uapi.IORING_OP_URING_CMD, 0, -EACCES],
+        [uapi.IORING_OP_URING_CMD128, -EACCES, 0],
+      ]
+    ) {
+      const allowed = { ...ONE_FAMILY, ops: [op] };
+      const made = restricted([file.fd], allowed, { mixed: true });
+      const [fd] = made.files;
+      const results = await Promise.all([
+        outcome(made.ring.cmd(uringCmd({ fd, cmd_op: 0 }))),
+        outcome(made.ring.cmd(uringCmd({ fd, cmd_op: 0, payload }))),
+      ]);
+      assertEquals(results, [small, large]);
+      await made.ring.close();
+    }
+  },
+);

@@ -1,0 +1,893 @@
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertInstanceOf,
+  assertLess,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { stub } from "@std/testing/mock";
+import { Ring, type RingOptions, uringCmd, UringError } from "../../mod.ts";
+import type { CommandSpec } from "../../ring/command.ts";
+import * as op from "../../cmd/op.ts";
+import { IORING_OP_POLL_ADD } from "../../sys/uapi/io_uring.ts";
+import * as uapi from "../../sys/uapi/io_uring.ts";
+import { libc } from "../../sys/libc.ts";
+import { probe } from "../../cmd/probe.ts";
+import { rereadsSqes } from "../../ring/bare/setup.ts";
+import { custom, message } from "../kit/commands.ts";
+import { devNull, pipe, tcpPair, unixPair, writeSync } from "../kit/fds.ts";
+import { openFdCount, reportedErrors, runScript } from "../kit/process.ts";
+import { testUnless } from "../kit/skip.ts";
+import { turn, until } from "../kit/wait.ts";
+
+const kernel = probe();
+const has = (flag: string) => kernel.setupFlags.includes(flag);
+
+/** Registers a test that needs a setup flag. */
+const testWith = (flag: string, name: string, fn: () => Promise<void>) =>
+  testUnless(has(flag) ? "" : flag, name, fn);
+
+Deno.test("a ring opened without options has the flags for an event loop", async () => {
+  await using ring = Ring.open();
+  for (const flag of ["SINGLE_ISSUER", "COOP_TASKRUN", "SUBMIT_ALL"]) {
+    assertEquals(ring.flags.includes(flag), has(flag), flag);
+  }
+  assertEquals(ring.flags.includes("DEFER_TASKRUN"), false);
+});
+
+const shapes: [flag: string, options: RingOptions][] = [
+  ["SQE128", { sqe128: true }],
+  ["CQE32", { cqe32: true }],
+  ["SQE128", { sqe128: true, cqe32: true }],
+  ["CQE_MIXED", { mixed: true }],
+  ["SQPOLL", { sqpoll: true }],
+  ["SQ_AFF", { sqpoll: { idleMs: 1, cpu: 0 } }],
+  ["DEFER_TASKRUN", { deferTaskrun: true }],
+  ["IOPOLL", { iopoll: true }],
+];
+for (const [flag, options] of shapes) {
+  const shape = JSON.stringify(options);
+  testWith(
+    flag,
+    `a ring with ${shape} runs commands in every way`,
+    async () => {
+      await using ring = Ring.open({ ...options, entries: 8 });
+      assert(ring.flags.includes(flag), ring.flags.join());
+      assertEquals(await ring.cmd(op.nop()), 0);
+      assertEquals(ring.cmdSync(op.nop()), 0);
+      assertEquals(
+        ring.cmdAllSync(Array(20).fill(op.nop())),
+        Array(20).fill(0),
+      );
+      const many = Array.from({ length: 500 }, () => ring.cmd(op.nop()));
+      assertEquals(await Promise.all(many), Array(500).fill(0));
+      assertEquals(ring.stats().inFlight, 0);
+    },
+  );
+
+  if (options.iopoll) continue; // The kernel refuses what would be late.
+  const later = `a later completion wakes a ring with ${shape}`;
+  testWith(flag, later, async () => {
+    await using ring = Ring.open({ ...options, entries: 8 });
+    using pair = pipe();
+    const buffer = new Uint8Array(8);
+    const read = ring.cmd(op.read(pair.left, buffer));
+    await turn();
+    assertEquals(ring.stats().inFlight, 1);
+    writeSync(pair.right, "later");
+    assertEquals(await read, 5);
+    assertEquals(new TextDecoder().decode(buffer.subarray(0, 5)), "later");
+  });
+}
+
+Deno.test("options that exclude each other are refused before the kernel is asked", () => {
+  assertThrows(() => Ring.open({ mixed: true, sqe128: true }), TypeError);
+  assertThrows(
+    () => Ring.open({ sqpoll: true, deferTaskrun: true }),
+    TypeError,
+  );
+  for (const entries of [0, -1, 1.5, NaN, 32769]) {
+    assertThrows(() => Ring.open({ entries }), RangeError, "entries");
+  }
+  assertThrows(() => Ring.open({ entries: 64, cqEntries: 32 }), RangeError);
+  assertThrows(() => Ring.open({ cqEntries: 65537 }), RangeError);
+  for (const maxWorkers of [-1, 1.5, 65536]) {
+    assertThrows(() => Ring.open({ maxWorkers }), RangeError, "maxWorkers");
+  }
+});
+
+for (
+  const [options, most] of [
+    [{}, 4],
+    [{ sqe128: true }, Deno.build.arch === "x86_64" ? 1 : 4],
+    [{ sqe128: true, maxWorkers: 3 }, 3],
+    [{ maxWorkers: 2 }, 2],
+  ] as const
+) {
+  const shape = JSON.stringify(options);
+  testWith(
+    "DEFER_TASKRUN",
+    `a ring with ${shape} has ${most} workers for four commands that block`,
+    async () => {
+      // Opening one end of a pipe waits for the other. What may create a file is
+      // not tried without a worker.
+      const { stdout, stderr } = await runScript(
+        `
+      import { Ring } from "@uring/mod.ts";
+      import { O_CREAT, openat } from "@uring/cmd/op.ts";
+      import { workerCount } from "@uring/tests/kit/process.ts";
+      import { until } from "@uring/tests/kit/wait.ts";
+      const folder = Deno.makeTempDirSync();
+      const path = folder + "/pipe";
+      new Deno.Command("mkfifo", { args: [path] }).outputSync();
+      const ring = Ring.open(${shape});
+      const opening = Array.from({ length: 4 }, () => ring.cmd(openat(path, { flags: O_CREAT })));
+      await until(() => workerCount() >= ${most});
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      console.log(workerCount());
+      await Promise.all([ring.close(), Promise.allSettled(opening)]);
+      Deno.removeSync(folder, { recursive: true });
+    `,
+        ["-A"],
+      );
+      assertEquals(stdout, `${most}\n`, stderr);
+    },
+  );
+}
+
+Deno.test("setup flags that a kernel does not know are left out one by one", async () => {
+  // The kernel's side of an older version: EINVAL for newer flags.
+  const real = libc().symbols.call;
+  const { io_uring_setup } = libc().nr;
+  const newer = uapi.IORING_SETUP_NO_SQARRAY | uapi.IORING_SETUP_SINGLE_ISSUER;
+  const asked: number[] = [];
+  using _old = stub(libc().symbols, "call", (nr, ...args) => {
+    if (nr === io_uring_setup) {
+      const params = Deno.UnsafePointer.create(args[1])!;
+      const flags = new Deno.UnsafePointerView(params).getUint32(8);
+      asked.push(flags);
+      if (flags & newer) {
+        libc().errno[0] = 22;
+        return -1;
+      }
+    }
+    return real(nr, ...args);
+  });
+  await using ring = Ring.open();
+  assertEquals(ring.flags.includes("NO_SQARRAY"), false);
+  assertEquals(ring.flags.includes("SINGLE_ISSUER"), false);
+  assertEquals(ring.flags.includes("COOP_TASKRUN"), has("COOP_TASKRUN"));
+  assertEquals(ring.flags.includes("SUBMIT_ALL"), has("SUBMIT_ALL"));
+  // One attempt more for each flag left out; a ring that holds SQEs does not ask
+  // for NO_SQARRAY.
+  assertEquals(asked.length, rereadsSqes() ? 2 : 3);
+  // With the array of SQE numbers, and submitting in batches.
+  const many = Array.from({ length: 300 }, () => ring.cmd(op.nop()));
+  assertEquals((await Promise.all(many)).length, 300);
+});
+
+Deno.test("a required flag that the kernel refuses is named in the error", () => {
+  const real = libc().symbols.call;
+  const { io_uring_setup } = libc().nr;
+  using _old = stub(libc().symbols, "call", (nr, ...args) => {
+    if (nr !== io_uring_setup) return real(nr, ...args);
+    libc().errno[0] = 22;
+    return -1;
+  });
+  const error = assertThrows(() => Ring.open({ sqe128: true }), UringError);
+  assertEquals(error.code, "EINVAL");
+  assertStringIncludes(error.message, "SQE128");
+});
+
+Deno.test("commands queued in one turn go to the kernel in one system call", async () => {
+  await using ring = Ring.open({ entries: 128 });
+  using file = devNull();
+  const command = uringCmd({ fd: file.fd, cmd_op: 0 });
+  await Promise.all(Array.from({ length: 100 }, () => ring.cmd(command)));
+  assertEquals(ring.stats(), {
+    enters: 1,
+    submitted: 100,
+    completions: 100,
+    wakes: 0,
+    overflows: 0,
+    inFlight: 0,
+    waiting: 0,
+  });
+});
+
+Deno.test("loops that run side by side share their system calls", async () => {
+  await using ring = Ring.open({ entries: 128 });
+  let left = 6400;
+  await Promise.all(Array.from({ length: 64 }, async () => {
+    while (left-- > 0) await ring.cmd(op.nop());
+  }));
+  assertLess(ring.stats().enters, 6400 / 64 * 1.5);
+});
+
+Deno.test("more commands than SQEs are submitted as the queue fills", async () => {
+  await using ring = Ring.open({ entries: 4 });
+  const many = Array.from({ length: 1000 }, () => ring.cmd(op.nop()));
+  assertEquals(await Promise.all(many), Array(1000).fill(0));
+});
+
+Deno.test("commands that complete at once do not starve the event loop", async () => {
+  await using ring = Ring.open();
+  let timers = 0;
+  const timer = setInterval(() => timers++, 1);
+  const start = performance.now();
+  while (timers <= 5) {
+    assertLess(performance.now() - start, 30_000);
+    await ring.cmd(op.nop());
+  }
+  clearInterval(timer);
+});
+
+Deno.test("more commands than the CQ holds wait in order", async () => {
+  await using ring = Ring.open({ entries: 4, cqEntries: 8 });
+  const order: number[] = [];
+  const all = Array.from(
+    { length: 50 },
+    (_, i) => ring.cmd(op.timeout(1)).then(() => order.push(i)),
+  );
+  assertGreater(ring.stats().waiting, 30);
+  assertLess(ring.stats().inFlight, 9);
+  await Promise.all(all);
+  // Timers that end together may be told of in any order, but no command
+  // overtakes more of them than are in flight.
+  order.forEach((command, place) => assertLess(command, place + 8));
+  assertEquals(order.toSorted((a, b) => a - b), all.map((_, i) => i));
+  assertEquals(ring.stats().waiting, 0);
+});
+
+Deno.test("cmdAllSync runs more commands than the ring holds", async () => {
+  await using ring = Ring.open({ entries: 4, cqEntries: 8 });
+  assertEquals(ring.cmdAllSync(Array(1000).fill(op.nop())).length, 1000);
+  assertEquals(ring.cmdAllSync([]), []);
+});
+
+Deno.test("cmdAllSync throws the first error when all have completed", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  using file = devNull();
+  const fine = uringCmd({ fd: file.fd, cmd_op: 0 });
+  const bad = uringCmd({ fd: pair.left, cmd_op: 0, name: "FIRST" });
+  const closed = op.fsync(2 ** 31 - 1);
+  const error = assertThrows(
+    () => ring.cmdAllSync([fine, bad, closed, fine]),
+    UringError,
+  );
+  assertEquals(error.op, "URING_CMD FIRST");
+  assertEquals(error.code, "EOPNOTSUPP");
+  assertEquals(ring.stats().completions, 4);
+  assertEquals(ring.stats().inFlight, 0);
+});
+
+Deno.test("cmdSync waits for what completes later, and settles what it meets", async () => {
+  await using ring = Ring.open();
+  const order: string[] = [];
+  const first = ring.cmd(op.timeout(5)).then(() => order.push("awaited"));
+  const start = performance.now();
+  ring.cmdSync(op.timeout(20));
+  order.push("sync");
+  assertGreater(performance.now() - start, 18);
+  await first;
+  assertEquals(order, ["sync", "awaited"]);
+  assertEquals(ring.stats().inFlight, 0);
+});
+
+testWith(
+  "SQPOLL",
+  "a submission thread is told of all that waited for room",
+  async () => {
+    for (let round = 0; round < 20; round++) {
+      await using ring = Ring.open({ entries: 8, sqpoll: { idleMs: 1 } });
+      assertEquals(await ring.cmd(op.nop()), 0);
+      for (let i = 0; i < 10; i++) {
+        assertEquals(ring.cmdAllSync(Array(20).fill(op.nop())).length, 20);
+      }
+      const many = Array.from({ length: 500 }, () => ring.cmd(op.nop()));
+      assertEquals((await Promise.all(many)).length, 500);
+    }
+  },
+);
+
+Deno.test("a receive gets the data that arrives after 50 ms", async () => {
+  await using ring = Ring.open();
+  using pair = tcpPair();
+  const buffer = ring.alloc(64);
+  const start = performance.now();
+  setTimeout(() => writeSync(pair.left, "fifty"), 50);
+  assertEquals(await ring.cmd(op.recv(pair.right, buffer)), 5);
+  assertGreater(performance.now() - start, 45);
+  assertEquals(new TextDecoder().decode(buffer.slice(0, 5)), "fifty");
+  assertGreater(ring.stats().wakes, 0);
+});
+
+for (
+  const [what, spin, msPerLook, wakes] of [
+    ["a brief wait is spent looking", true, 0, 1],
+    ["a wait that is not brief sleeps", true, 1, 5],
+    ["without `spin` each wait sleeps", false, 0, 5],
+  ] as const
+) {
+  Deno.test(`after a first one, ${what}`, async () => {
+    await using ring = Ring.open({ spin });
+    using ends = pipe();
+    let now = 1;
+    using _clock = stub(performance, "now", () => now += msPerLook);
+    for (let i = 0; i < 5; i++) {
+      const readable = ring.cmd(op.poll(ends.left, { events: op.POLLIN }));
+      await turn();
+      writeSync(ends.right, "x");
+      await readable;
+      assertEquals(ring.cmdSync(op.read(ends.left, new Uint8Array(1))), 1);
+    }
+    assertEquals(ring.stats().wakes, wakes);
+  });
+}
+
+Deno.test("thousands of later completions all arrive", async () => {
+  await using ring = Ring.open({ entries: 32, cqEntries: 64 });
+  const delays = Array.from({ length: 3000 }, (_, i) => i % 7);
+  await Promise.all(delays.map((delay) => ring.cmd(op.timeout(delay))));
+  assertEquals(ring.stats().inFlight, 0);
+});
+
+Deno.test("a completion the CQ has no room for is flushed and delivered", async () => {
+  await using ring = Ring.open({ entries: 2, cqEntries: 4 });
+  await using sender = Ring.open();
+  using strays = reportedErrors();
+  using pair = pipe();
+  const reads = [1, 2, 3].map(() =>
+    ring.cmd(op.read(pair.left, ring.alloc(1)))
+  );
+  await turn();
+  // The CQ is full of what nobody asked for, while this thread stays in system
+  // calls of its own: the kernel has to keep what completes now.
+  sender.cmdAllSync([1, 2, 3, 4].map((i) => message(ring, 0, i)));
+  for (let i = 0; i < 3; i++) writeSync(pair.right, "x");
+  assertEquals(await Promise.all(reads), [1, 1, 1]);
+  assertGreater(ring.stats().overflows, 0);
+  await until(() => strays.errors.length === 4);
+});
+
+// ---- Abort -------------------------------------------------------------------
+
+Deno.test("a signal that is aborted already keeps a command from the kernel", async () => {
+  await using ring = Ring.open();
+  const reason = new Error("not today");
+  const signal = AbortSignal.abort(reason);
+  const error = await assertRejects(() => ring.cmd(op.nop(), { signal }));
+  assertEquals(error, reason);
+  assertThrows(
+    () =>
+      ring.stream(custom({ name: "x", opcode: 6, multishot: true }), {
+        signal,
+      }),
+    Error,
+    "not today",
+  );
+  for (const promise of ring.link([op.nop(), op.nop()], { signal })) {
+    assertEquals(await assertRejects(() => promise), reason);
+  }
+  assertEquals(ring.stats().submitted, 0);
+});
+
+Deno.test("aborting cancels a command in flight, in the kernel", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  const abort = new AbortController();
+  const read = ring.cmd(op.read(pair.left, new Uint8Array(4)), abort);
+  const other = ring.cmd(op.timeout(30));
+  await turn();
+  abort.abort();
+  const error = await assertRejects(() => read, DOMException);
+  assertEquals(error.name, "AbortError");
+  await other;
+  assertEquals(ring.stats().inFlight, 0);
+});
+
+Deno.test("aborting in the turn that queued a command cancels it", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  const abort = new AbortController();
+  const read = ring.cmd(op.read(pair.left, new Uint8Array(4)), abort);
+  abort.abort(new Error("at once"));
+  await assertRejects(() => read, Error, "at once");
+});
+
+Deno.test("aborting a command that waits for room keeps it from the kernel", async () => {
+  await using ring = Ring.open({ entries: 1, cqEntries: 2 });
+  const first = Array.from({ length: 4 }, () => ring.cmd(op.timeout(10)));
+  const abort = new AbortController();
+  const waiting = ring.cmd(op.timeout(60_000), abort);
+  const last = ring.cmd(op.timeout(1));
+  assertGreater(ring.stats().waiting, 1);
+  abort.abort(new Error("left the queue"));
+  await assertRejects(() => waiting, Error, "left the queue");
+  await Promise.all([...first, last]);
+  assertEquals(ring.stats().submitted, 5);
+});
+
+Deno.test("a command that was faster than its abort keeps its result", async () => {
+  await using ring = Ring.open();
+  const abort = new AbortController();
+  const nop = ring.cmd(op.nop(), abort);
+  abort.abort();
+  assertEquals(await nop, 0);
+  const done = ring.cmd(op.nop(), { signal: new AbortController().signal });
+  assertEquals(await done, 0);
+});
+
+Deno.test("aborting after the end does nothing, to whoever has the slot now", async () => {
+  await using ring = Ring.open();
+  const abort = new AbortController();
+  await ring.cmd(op.nop(), abort);
+  const next = ring.cmd(op.timeout(10));
+  abort.abort();
+  await next;
+  assertEquals(ring.stats().submitted, 2);
+});
+
+Deno.test("a storm of aborts settles each command once", async () => {
+  await using ring = Ring.open({ entries: 64, cqEntries: 128 });
+  using pair = pipe();
+  const buffer = ring.alloc(16);
+  let settled = 0;
+  const all = Array.from({ length: 5000 }, (_, i) => {
+    const abort = new AbortController();
+    const kind = i % 3;
+    const command = kind === 0
+      ? op.read(pair.left, buffer)
+      : kind === 1
+      ? op.timeout(i % 11)
+      : op.nop();
+    const run = ring.cmd<unknown>(command, abort).then(
+      () => settled++,
+      (error) => {
+        assertEquals(error.name, "AbortError");
+        settled++;
+      },
+    );
+    if (kind === 0 || i % 2) setTimeout(() => abort.abort(), i % 13);
+    return run;
+  });
+  await Promise.all(all);
+  assertEquals(settled, 5000);
+  assertEquals(ring.stats().inFlight, 0);
+  assertEquals(ring.stats().waiting, 0);
+});
+
+// ---- Links -------------------------------------------------------------------
+
+Deno.test("linked commands run one after the other", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  const buffer = ring.alloc(8);
+  const [wrote, read] = ring.link([
+    op.write(pair.right, new TextEncoder().encode("chain")),
+    op.read(pair.left, buffer),
+  ]);
+  assertEquals(await Promise.all([wrote, read]), [5, 5]);
+  assertEquals(new TextDecoder().decode(buffer.slice(0, 5)), "chain");
+});
+
+Deno.test("a failure in a chain cancels what follows it", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  const results = await Promise.allSettled(ring.link([
+    op.nop(),
+    uringCmd({ fd: pair.left, cmd_op: 1 }),
+    op.nop(),
+    op.nop(),
+  ]));
+  const codes = results.map((r) =>
+    r.status === "fulfilled" ? r.value : (r.reason as UringError).code
+  );
+  assertEquals(codes, [0, "EOPNOTSUPP", "ECANCELED", "ECANCELED"]);
+});
+
+Deno.test("a link timeout bounds the command before it", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  const read = op.read(pair.left, ring.alloc(8));
+  const [first, ranOut] = await Promise.allSettled(
+    ring.link([read, op.linkTimeout(10)]),
+  );
+  assertEquals(first.status, "rejected");
+  assertEquals(ranOut, { status: "fulfilled", value: true });
+});
+
+Deno.test("a chain that waits for room goes to the kernel in one piece", async () => {
+  await using ring = Ring.open({ entries: 4, cqEntries: 8 });
+  const busy = Array.from({ length: 20 }, () => ring.cmd(op.timeout(2)));
+  const chains = Array.from(
+    { length: 10 },
+    () => Promise.all(ring.link([op.nop(), op.nop(), op.nop(), op.nop()])),
+  );
+  await Promise.all([...busy, ...chains]);
+  assertEquals(await Promise.all(ring.link([])), []);
+});
+
+Deno.test("a chain longer than the ring is refused, and nothing of it runs", async () => {
+  await using ring = Ring.open({ entries: 4 });
+  const promises = ring.link([1, 2, 3, 4, 5].map(() => op.nop()));
+  assertEquals(promises.length, 5);
+  for (const promise of promises) {
+    await assertRejects(() => promise, RangeError, "5 commands");
+  }
+  assertEquals(ring.stats().submitted, 0);
+});
+
+Deno.test("a waiting chain that is aborted never runs", async () => {
+  await using ring = Ring.open({ entries: 2, cqEntries: 2 });
+  const busy = [1, 2, 3, 4].map(() => ring.cmd(op.timeout(10)));
+  const abort = new AbortController();
+  const chain = ring.link([op.nop(), op.timeout(1)], abort);
+  abort.abort();
+  for (const promise of chain) await assertRejects(() => promise, DOMException);
+  await Promise.all(busy);
+  assertEquals(ring.stats().submitted, 4);
+});
+
+// ---- Streams -----------------------------------------------------------------
+
+/** A completion each time that there is something to read. */
+function pollMany(file: number, rest: Partial<CommandSpec<number>> = {}) {
+  return custom({
+    name: "POLL_ADD multishot",
+    opcode: IORING_OP_POLL_ADD,
+    file,
+    len: uapi.IORING_POLL_ADD_MULTI,
+    opFlags: op.POLLIN,
+    multishot: true,
+    ...rest,
+  });
+}
+
+Deno.test("leaving a stream cancels it, and waits for the kernel", async () => {
+  await using ring = Ring.open();
+  using pair = unixPair();
+  const command = pollMany(pair.right);
+  writeSync(pair.left, "x");
+  for await (const events of ring.stream(command)) {
+    assert(events & op.POLLIN);
+    break;
+  }
+  assertEquals(ring.stats().inFlight, 0);
+
+  const abort = new AbortController();
+  const stream = ring.stream(command, abort);
+  assertEquals((await stream.next()).done, false);
+  abort.abort(new Error("enough"));
+  await assertRejects(() => stream.next(), Error, "enough");
+  assertEquals(await stream.next(), { done: true, value: undefined });
+});
+
+Deno.test("a decoder that throws ends its stream, and no other command", async () => {
+  await using ring = Ring.open();
+  using pair = unixPair();
+  const command = pollMany(pair.right, {
+    decode: () => {
+      throw new Error("cannot decode");
+    },
+  });
+  const stream = ring.stream(command);
+  writeSync(pair.left, "x");
+  await assertRejects(() => stream.next(), Error, "cannot decode");
+  writeSync(pair.left, "x");
+  assertEquals(await ring.cmd(op.nop()), 0);
+  await until(() => ring.stats().inFlight === 0);
+});
+
+Deno.test("one-shot and multishot commands are each refused by the other's method", async () => {
+  await using ring = Ring.open();
+  assertThrows(() => ring.stream(op.nop()), TypeError, "ring.cmd()");
+  const many = custom({ name: "MANY", opcode: 6, multishot: true });
+  await assertRejects(() => ring.cmd(many), TypeError, "ring.stream()");
+  assertThrows(() => ring.cmdSync(many), TypeError, "ring.stream()");
+});
+
+// ---- Tables ---------------------------------------------------------------------
+
+Deno.test("registered files are used by their place, after the descriptor is closed", async () => {
+  await using ring = Ring.open();
+  const file = devNull();
+  const [fixed] = ring.registerFiles([file.fd]);
+  file.close();
+  assertEquals(await ring.cmd(uringCmd({ fd: fixed, cmd_op: 3 })), 0);
+  ring.unregisterFiles();
+  const command = uringCmd({ fd: fixed, cmd_op: 3 });
+  await assertRejects(() => ring.cmd(command), TypeError, "table of files");
+  await using other = Ring.open();
+  other.registerFiles([0]);
+  await assertRejects(() => other.cmd(command), TypeError, "table of files");
+});
+
+Deno.test("a table is not taken away from commands that are under way", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  const [file] = ring.registerFiles([pair.left]);
+  const bytes = ring.alloc(8);
+  const [buffer] = ring.registerBuffers([bytes]);
+  const read = ring.cmd(op.read(file, bytes, { buffer }));
+  // It is queued only, and would meet the next table.
+  assertThrows(() => ring.unregisterFiles(), TypeError, "READ_FIXED");
+  await turn();
+  assertThrows(() => ring.unregisterBuffers(), TypeError, "READ_FIXED");
+  writeSync(pair.right, "x");
+  assertEquals(await read, 1);
+  ring.unregisterFiles();
+  ring.unregisterBuffers();
+});
+
+Deno.test("a second table of files is refused with the reason", async () => {
+  await using ring = Ring.open();
+  ring.registerFiles([0]);
+  const error = assertThrows(() => ring.registerFiles([0]), UringError);
+  assertEquals(error.code, "EBUSY");
+  assertStringIncludes(error.message, "unregister");
+  assertThrows(() => ring.registerFiles([NaN]), RangeError);
+  assertThrows(() => ring.registerFiles([]), RangeError);
+});
+
+Deno.test("only memory that JavaScript cannot take away can be registered", async () => {
+  await using ring = Ring.open();
+  const own = new Uint8Array(4096);
+  assertThrows(() => ring.registerBuffers([own]), TypeError, "ring.alloc()");
+  const bytes = ring.alloc(4096);
+  const [buffer] = ring.registerBuffers([bytes]);
+  using pair = pipe();
+  writeSync(pair.right, "fixed");
+  assertEquals(await ring.cmd(op.read(pair.left, bytes, { buffer })), 5);
+  ring.unregisterBuffers();
+  const read = op.read(pair.left, bytes, { buffer });
+  await assertRejects(() => ring.cmd(read), TypeError, "table of buffers");
+});
+
+Deno.test("a part of a memory is registered from its own start", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  const bytes = ring.alloc(65536).subarray(100, 200);
+  const [buffer] = ring.registerBuffers([bytes]);
+  writeSync(pair.right, "x".repeat(100));
+  assertEquals(await ring.cmd(op.read(pair.left, bytes, { buffer })), 100);
+  assertEquals([bytes[0], bytes[99]], [0x78, 0x78]);
+});
+
+// ---- Bad input -------------------------------------------------------------------
+
+Deno.test("what is not a command is refused", async () => {
+  await using ring = Ring.open();
+  // deno-lint-ignore no-explicit-any
+  for (const bad of [undefined, null, 7, "nop", {}, () => {}] as any[]) {
+    await assertRejects(() => ring.cmd(bad), TypeError, "not a command");
+    assertThrows(() => ring.cmdSync(bad), TypeError, "not a command");
+  }
+  assertEquals(ring.stats().submitted, 0);
+});
+
+Deno.test("a batch with one bad command queues none of it", async () => {
+  await using ring = Ring.open();
+  const gone = new Uint8Array(8);
+  const write = op.write(1, gone);
+  gone.buffer.transfer();
+  assertThrows(() => ring.cmdAllSync([op.nop(), write]), TypeError, "detached");
+  await Promise.allSettled(ring.link([op.nop(), write]));
+  assertEquals(ring.stats().submitted, 0);
+  // And what was made ready for the others is not in use any more.
+  const [file] = ring.registerFiles([0]);
+  const read = op.read(file, new Uint8Array(1));
+  assertThrows(() => ring.cmdAllSync([read, write]), TypeError, "detached");
+  ring.unregisterFiles();
+  assertEquals(await ring.cmd(op.nop()), 0);
+});
+
+Deno.test("a wrong descriptor is the kernel's EBADF, by name", async () => {
+  await using ring = Ring.open();
+  const error = await assertRejects(
+    () => ring.cmd(uringCmd({ fd: 2 ** 31 - 1, cmd_op: 0 })),
+    UringError,
+  );
+  assertEquals(error.code, "EBADF");
+  assertEquals(error.errno, 9);
+  assertEquals(error.fd, 2 ** 31 - 1);
+  assertInstanceOf(error, Error);
+});
+
+Deno.test("a ring cannot be posted to a worker, which is told to open its own", async () => {
+  await using ring = Ring.open();
+  const source = "self.onmessage = () => {}";
+  const url = URL.createObjectURL(new Blob([source]));
+  const worker = new Worker(url, { type: "module" });
+  try {
+    assertThrows(() => worker.postMessage(ring), TypeError, "opens its own");
+    assertThrows(() => structuredClone({ ring }), Error, "opens its own");
+  } finally {
+    worker.terminate();
+  }
+});
+
+// ---- The end ---------------------------------------------------------------------
+
+Deno.test("a closed ring takes no commands, and closes once", async () => {
+  const ring = Ring.open();
+  const closing = ring.close();
+  assertEquals(ring.close(), closing);
+  await closing;
+  await assertRejects(() => ring.cmd(op.nop()), TypeError, "closed");
+  assertThrows(() => ring.cmdSync(op.nop()), TypeError, "closed");
+  assertThrows(() => ring.registerFiles([0]), TypeError, "closed");
+  await ring.close();
+});
+
+Deno.test("closing cancels what is in flight, and waits for it", async () => {
+  const ring = Ring.open({ entries: 2, cqEntries: 4 });
+  using pair = pipe();
+  const reads = Array.from({ length: 10 }, () => {
+    const read = ring.cmd(op.read(pair.left, new Uint8Array(8)));
+    return assertRejects(() => read, DOMException, "closed");
+  });
+  await turn();
+  await ring.close();
+  await Promise.all(reads);
+});
+
+Deno.test("a decoder may close the ring it runs on", async () => {
+  const ring = Ring.open();
+  let closing: Promise<void> | undefined;
+  const command = custom({
+    name: "NOP",
+    opcode: 0,
+    decode: ({ res }) => {
+      closing = ring.close();
+      return res;
+    },
+  });
+  assertEquals(await ring.cmd(command), 0);
+  await closing;
+});
+
+Deno.test("rings opened and closed leave no descriptor and no mapping", async () => {
+  const rings = () =>
+    Deno.readTextFileSync("/proc/self/maps").split("io_uring").length;
+  async function cycle(): Promise<void> {
+    await using ring = Ring.open({ sqe128: true });
+    await ring.cmd(op.timeout(0));
+  }
+  await cycle();
+  const [fds, maps] = [openFdCount(), rings()];
+  for (let i = 0; i < 50; i++) await cycle();
+  // The socket that woke the event loop is closed in a turn of its own.
+  await until(() => openFdCount() <= fds && rings() <= maps);
+});
+
+Deno.test("many rings live side by side", async () => {
+  const rings = Array.from({ length: 64 }, () => Ring.open({ entries: 4 }));
+  const results = rings.map((ring, i) => ring.cmd(op.timeout(i % 8)));
+  await Promise.all(results);
+  assertEquals(rings.map((ring) => ring.cmdSync(op.nop())), Array(64).fill(0));
+  await Promise.all(rings.map((ring) => ring.close()));
+});
+
+// ---- Failures at the boundary of the system calls ----------------------------------
+
+/** Answers some calls of io_uring_enter() as a kernel in trouble would. */
+function failEnter(
+  answer: (toSubmit: number, call: number) => number | undefined,
+): Disposable {
+  const real = libc().symbols.enter;
+  let calls = 0;
+  return stub(libc().symbols, "enter", (nr, fd, toSubmit, ...rest) => {
+    const errno = answer(toSubmit, calls++);
+    if (errno === undefined) return real(nr, fd, toSubmit, ...rest);
+    libc().errno[0] = errno;
+    return -1;
+  });
+}
+
+for (
+  const [name, errno] of [["EINTR", 4], ["EAGAIN", 11], ["EBUSY", 16]] as const
+) {
+  Deno.test(`io_uring_enter() is made again after ${name}`, async () => {
+    await using ring = Ring.open({ entries: 4 });
+    using _trouble = failEnter((_, call) => call % 3 === 2 ? undefined : errno);
+    const many = Array.from({ length: 50 }, () => ring.cmd(op.nop()));
+    assertEquals(await Promise.all(many), Array(50).fill(0));
+    assertEquals(ring.cmdSync(op.nop()), 0);
+  });
+}
+
+Deno.test("a short submit is resumed, and no command runs twice", async () => {
+  await using ring = Ring.open({ entries: 16 });
+  const real = libc().symbols.enter;
+  using _short = stub(
+    libc().symbols,
+    "enter",
+    (nr, fd, toSubmit, ...rest) => real(nr, fd, Math.min(toSubmit, 3), ...rest),
+  );
+  using pair = pipe();
+  const byte = new Uint8Array(1);
+  const writes = Array.from(
+    { length: 40 },
+    () => ring.cmd(op.write(pair.right, byte)),
+  );
+  assertEquals(await Promise.all(writes), Array(40).fill(1));
+  assertEquals(ring.cmdSync(op.read(pair.left, new Uint8Array(100))), 40);
+});
+
+Deno.test("a bad SQE in a batch fails alone, also where the kernel stops at it", async () => {
+  const real = libc().symbols.call;
+  const { io_uring_setup } = libc().nr;
+  let ring: Ring;
+  {
+    // A kernel without IORING_SETUP_SUBMIT_ALL stops submitting at a bad SQE.
+    using _old = stub(libc().symbols, "call", (nr, ...args) => {
+      if (nr === io_uring_setup) {
+        const params = Deno.UnsafePointer.create(args[1])!;
+        const flags = new Deno.UnsafePointerView(params).getUint32(8);
+        if (flags & uapi.IORING_SETUP_SUBMIT_ALL) {
+          libc().errno[0] = 22;
+          return -1;
+        }
+      }
+      return real(nr, ...args);
+    });
+    ring = Ring.open();
+  }
+  assertEquals(ring.flags.includes("SUBMIT_ALL"), false);
+  const bad = custom({ name: "BAD", opcode: 255 });
+  const results = await Promise.allSettled(
+    [op.nop(), bad, op.nop(), bad, op.nop()].map((each) => ring.cmd(each)),
+  );
+  assertEquals(
+    results.map(({ status }) => status),
+    ["fulfilled", "rejected", "fulfilled", "rejected", "fulfilled"],
+  );
+  await ring.close();
+});
+
+Deno.test("a lost completion fails the ring and every command, loudly", async () => {
+  const ring = Ring.open();
+  using pair = pipe();
+  const reads = [1, 2, 3].map(() =>
+    ring.cmd(op.read(pair.left, new Uint8Array(8)))
+  );
+  await turn();
+  {
+    using _lost = failEnter(() => 53); // EBADR
+    const nop = ring.cmd(op.nop());
+    for (const promise of [...reads, nop]) {
+      const error = await assertRejects(() => promise, UringError);
+      assertEquals(error.code, "EBADR");
+      assertStringIncludes(error.message, "lost");
+    }
+  }
+  await assertRejects(() => ring.cmd(op.nop()), UringError, "EBADR");
+  await ring.close();
+});
+
+Deno.test("a completion that belongs to no command is reported", async () => {
+  await using ring = Ring.open();
+  await using sender = Ring.open();
+  using reported = reportedErrors();
+  assertEquals(await sender.cmd(message(ring, 77n << 32n | 3n, 5)), 0);
+  assertEquals(await ring.cmd(op.nop()), 0);
+  await until(() => reported.errors.length > 0);
+  assertStringIncludes(String(reported.errors[0]), "res 5 for no command");
+});
+
+Deno.test("the generation of a slot keeps a late completion from the next command", async () => {
+  await using ring = Ring.open();
+  await using sender = Ring.open();
+  using reported = reportedErrors();
+  await ring.cmd(op.nop()); // Slot 0, generation 1, is over.
+  const pending = ring.cmd(op.timeout(20)); // Slot 0 again.
+  await turn();
+  await sender.cmd(message(ring, 1n << 32n, 99));
+  assertEquals(await pending, undefined);
+  assertEquals(reported.errors.length, 1);
+});

@@ -1,0 +1,211 @@
+/**
+ * What kernels do that a program has to know of: each trap, shown on a kernel
+ * that has it, and the library beside it, which does not fall in.
+ */
+
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { probe, Ring, uringCmd, UringError } from "../../mod.ts";
+import { getsockoptSync, setsockopt, SO_SNDBUF } from "../../cmd/socket/mod.ts";
+import { SOL_SOCKET } from "../../cmd/socket/mod.ts";
+import { Engine } from "../../ring/loop/engine.ts";
+import type { Queues } from "../../ring/flight/queues.ts";
+import * as op from "../../cmd/op.ts";
+import type { Receiver } from "../../ring/flight/slot.ts";
+import * as raw from "../../ring/raw.ts";
+import { EINVAL } from "../../sys/uapi/errno.ts";
+import { version } from "../../sys/uname.ts";
+import { devNull, pipe, tcpPair, writeSync } from "../kit/fds.ts";
+import { testUnless } from "../kit/skip.ts";
+import { until } from "../kit/wait.ts";
+
+const kernel = probe();
+const release = `Linux ${kernel.kernel}`;
+
+// ---- Flags that a kernel is too old for --------------------------------------
+
+/** Since when kernels have a setup flag, as `version()` says it. */
+const SINCE: Readonly<Record<string, number>> = {
+  CQE32: 5019,
+  SINGLE_ISSUER: 6000,
+  DEFER_TASKRUN: 6001,
+  NO_SQARRAY: 6006,
+  HYBRID_IOPOLL: 6013,
+  CQE_MIXED: 6018,
+  SQE_MIXED: 6019,
+};
+
+Deno.test(`${release} takes the setup flags that its version has`, () => {
+  for (const [flag, since] of Object.entries(SINCE)) {
+    // An older one may take more: distributions bring flags over.
+    if (version() < since) continue;
+    assert(kernel.setupFlags.includes(flag), flag);
+  }
+});
+
+Deno.test(`a ring is opened without the flags that ${release} lacks, and works`, async () => {
+  for (const options of [{}, { mixed: true }, { sqe128: true, cqe32: true }]) {
+    await using ring = Ring.open(options);
+    for (const flag of ring.flags) {
+      assert(kernel.setupFlags.includes(flag), flag);
+    }
+    assertEquals(await ring.cmd(op.nop()), 0);
+  }
+});
+
+testUnless(
+  version() < 6013 ? "" : "kernel older than 6.13",
+  "a ring that cannot do without a flag names it where the kernel lacks it",
+  () => {
+    const open = () => Ring.open({ iopoll: "hybrid" });
+    const { code, message } = assertThrows(open, UringError);
+    assertEquals(code, "EINVAL");
+    assertStringIncludes(message, "does not make a ring like this");
+    assertStringIncludes(message, "HYBRID_IOPOLL");
+  },
+);
+
+// ---- SQEs that are read again: 6.10 to 6.13 ----------------------------------
+
+/**
+ * Links a socket option to a read that waits, has other commands take the places
+ * of their SQEs, and lets the read end: how often the option is not what was
+ * asked for.
+ */
+async function corrupted(hold: boolean): Promise<number> {
+  const engine = new Engine(raw.setup({ entries: 8, hold }));
+  let wrong = 0;
+  for (let round = 0; round < 20; round++) {
+    using wait = pipe();
+    using pair = tcpPair();
+    let ended = 0;
+    const receiver: Receiver = {
+      value: () => ended++,
+      error: () => ended++,
+      end() {},
+    };
+    const begin = (command: Parameters<Queues["slots"]["take"]>[0]) => {
+      const slot = engine.queues.slots.take(command);
+      slot.receiver = receiver;
+      return slot;
+    };
+    const value = 100_000 + round;
+    const first = begin(op.read(wait.left, new Uint8Array(1)));
+    first.linked = begin(
+      setsockopt(pair.left, { level: SOL_SOCKET, optname: SO_SNDBUF, value }),
+    );
+    engine.queues.enqueue(first);
+    for (let i = 0; i < 40; i++) engine.queues.enqueue(begin(op.nop()));
+    engine.schedule();
+    await until(() => ended === 40);
+    writeSync(wait.right, "x");
+    await until(() => ended === 42);
+    const query = { level: SOL_SOCKET, optname: SO_SNDBUF, length: 4 };
+    const bytes = getsockoptSync(pair.left, query);
+    // The kernel doubles it, for what it keeps beside the data.
+    if (new Int32Array(bytes.buffer)[0] !== 2 * value) wrong++;
+  }
+  await engine.close();
+  return wrong;
+}
+
+testUnless(
+  raw.rereadsSqes() ? "" : "kernel that reads SQEs again (6.10 to 6.13)",
+  "without the protection a linked command becomes another one, and with it never",
+  async () => {
+    assertGreater(await corrupted(false), 0);
+    assertEquals(await corrupted(true), 0);
+  },
+);
+
+testUnless(
+  raw.rereadsSqes()
+    ? "kernel that has copied an SQE when enter returns"
+    : kernel.families["socket SETSOCKOPT"].available === "yes"
+    ? ""
+    : "SETSOCKOPT",
+  "a linked command is what it was, without the protection, where the kernel copies it",
+  async () => {
+    assertEquals(await corrupted(false), 0);
+  },
+);
+
+// ---- Rings that poll ----------------------------------------------------------
+
+Deno.test("a file that cannot be polled refuses commands of a ring that polls, before Linux 7.2", async () => {
+  await using ring = Ring.open({ iopoll: true });
+  using file = devNull();
+  const command = uringCmd({ fd: file.fd, cmd_op: 1 });
+  if (version() >= 7002) {
+    assertEquals(await ring.cmd(command), 0);
+    return;
+  }
+  const error = await assertRejects(() => ring.cmd(command), UringError);
+  assertEquals(error.code, "EOPNOTSUPP");
+  assertStringIncludes(error.message, "iopoll");
+});
+
+// ---- Mixed rings: SQEs since 6.19 ---------------------------------------------
+
+const mixed = kernel.setupFlags.includes("SQE_MIXED")
+  ? ""
+  : "SQE_MIXED (Linux 6.19)";
+
+testUnless(
+  mixed,
+  "the kernel refuses a large SQE that begins in the last place of a mixed ring",
+  () => {
+    const flags = raw.IORING_SETUP_SQE_MIXED | raw.IORING_SETUP_NO_SQARRAY;
+    const ring = raw.setup({ entries: 4, flags });
+    try {
+      const run = () => {
+        const toSubmit = ring.sq.publish();
+        raw.enter(ring, { toSubmit, minComplete: 1 });
+        const results: number[] = [];
+        while (ring.cq.next()) results.push(ring.cq.res);
+        ring.cq.commit();
+        return results;
+      };
+      const nop = { opcode: raw.IORING_OP_NOP };
+      for (let i = 0; i < 3; i++) assert(raw.prepRw(ring.sq, nop));
+      assertEquals(run(), [0, 0, 0]);
+      using file = devNull();
+      // As small as the queue lets it be, so that no filler goes before it.
+      const large = { opcode: raw.IORING_OP_URING_CMD128, fd: file.fd };
+      assert(raw.prepRw(ring.sq, large));
+      assertEquals(run(), [-EINVAL]);
+    } finally {
+      ring.close();
+    }
+  },
+);
+
+testUnless(
+  mixed,
+  "large and small commands share a mixed ring, wherever its end falls",
+  async () => {
+    using file = devNull();
+    const small = uringCmd({ fd: file.fd, cmd_op: 1 });
+    const payload = new Uint8Array(80).fill(0xee);
+    const large = uringCmd({ fd: file.fd, cmd_op: 2, payload });
+    for (const entries of [4, 8, 16]) {
+      await using ring = Ring.open({ mixed: true, entries });
+      for (let round = 0; round < 50; round++) {
+        const commands = Array.from(
+          { length: 1 + round % 13 },
+          (_, i) => (i * 5 + round) % 3 === 0 ? large : small,
+        );
+        const results = await Promise.all(commands.map((it) => ring.cmd(it)));
+        assertEquals(results, commands.map(() => 0));
+        assertEquals(ring.cmdAllSync(commands), results);
+      }
+      assertEquals(ring.stats().inFlight, 0);
+    }
+  },
+);
