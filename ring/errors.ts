@@ -101,6 +101,19 @@ const GENERAL = new Map<number, string>([
   ],
 ]);
 
+/** Advice by the name of the errno it is about. */
+export type AdviceTable = { readonly [code in keyof typeof E]?: string };
+
+/** Makes an {@linkcode Advice} of a table; `fallback` is asked for the rest. */
+export function adviceFrom(table: AdviceTable, fallback: Advice): Advice {
+  const texts = new Map(
+    Object.entries(table).map((
+      [code, text],
+    ) => [E[code as keyof typeof E], text]),
+  );
+  return (errno) => texts.get(errno) ?? fallback(errno);
+}
+
 /** What an errno means whatever the command was. */
 export function generalAdvice(errno: number): string | undefined {
   return GENERAL.get(errno);
