@@ -23,7 +23,8 @@
  */
 
 export { Ring } from "./ring/ring.ts";
-export type { CommandOptions, Restrictions, RingStats } from "./ring/ring.ts";
+export type { CommandOptions, RingStats } from "./ring/ring.ts";
+export type { Restrictions } from "./ring/restrict.ts";
 export type { RingOptions } from "./ring/options.ts";
 export { Completion } from "./ring/completion.ts";
 export { FixedBuffer, FixedFile } from "./ring/registered.ts";

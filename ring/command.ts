@@ -268,10 +268,23 @@ export class Command<T> {
     userDataHigh: number,
     flags = 0,
   ): number {
-    const wide = sq.sqeWords === 32 || sq.mixed && this.sqe128;
-    const at = sq.next(wide);
+    const at = sq.mixed ? sq.next(this.sqe128) : sq.peek();
     if (at < 0) return -1;
+    this.fill(sq, at, userDataLow, userDataHigh, flags);
+    if (!sq.mixed) sq.push();
+    return at;
+  }
+
+  /** Writes the command into the SQE of a queue that begins at word `at`. */
+  fill(
+    sq: SubmissionQueue,
+    at: number,
+    userDataLow: number,
+    userDataHigh: number,
+    flags: number,
+  ): void {
     const { words } = sq;
+    const wide = sq.sqeWords === 32 || sq.mixed && this.sqe128;
     if (this.#short && !wide) {
       // Zeroed two words at a time, it takes fewer stores.
       sq.zero(at);
@@ -280,14 +293,13 @@ export class Command<T> {
       words[at + 2] = this.#offLow;
       words[at + 8] = userDataLow;
       words[at + 9] = userDataHigh;
-      return at;
+      return;
     }
     this.encode(words, at, wide, userDataLow, userDataHigh, flags);
     // In a mixed ring it is the opcode that says how large the SQE is.
     if (wide && sq.mixed) {
       words[at] = words[at] & ~0xff | IORING_OP_URING_CMD128;
     }
-    return at;
   }
 
   /** Writes the address for operand `index` into the SQE at `at`. */
@@ -304,7 +316,7 @@ export class Command<T> {
     words[word + 1] = high(address) | 0;
   }
 
-  /** `true` for a uring command, which old kernels read again after enter. */
+  /** `true` for a uring command: Linux 6.10 to 6.13 may read its SQE again. */
   get isUringCmd(): boolean {
     return this.opcode === IORING_OP_URING_CMD;
   }

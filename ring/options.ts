@@ -86,8 +86,7 @@ export function setupOptions(options: RingOptions): SetupOptions {
   );
   const { sqpoll, deferTaskrun, attach, disabled } = options;
   const hold = rereadsSqes();
-  // A large SQE takes up to three places; where SQEs are held, one may be kept.
-  const least = mixed ? 4 : hold ? 2 : 1;
+  const least = mixed ? 4 : 1; // A large SQE takes up to three places.
   const entries = Math.max(least, checkInteger("entries", wanted, 1, 32768));
   const { cqEntries = Math.max(1024, 2 * entries) } = options;
   checkInteger("cqEntries", cqEntries, wanted, 65536);
@@ -127,7 +126,9 @@ export function setupOptions(options: RingOptions): SetupOptions {
   }
   const { maxWorkers = safe && Deno.build.arch === "x86_64" ? 1 : 0 } = options;
   return {
-    entries,
+    // Where SQEs are held until their commands have completed, there are as many
+    // as commands may be in flight.
+    entries: hold ? Math.min(32768, Math.max(entries, cqEntries)) : entries,
     cqEntries: Math.max(entries, cqEntries),
     flags,
     optional,

@@ -1,61 +1,53 @@
 /**
- * One ring: commands in, results out, nothing lost between.
+ * The public face of a ring.
+ *
+ * {@linkcode Ring} checks what the caller passes, `Engine` decides when to enter
+ * the kernel, `Queues` holds the commands in flight, and `RingHandle` is the
+ * kernel's ring. The way of `await ring.cmd(siocinq(fd))`:
+ *
+ * ```text
+ *  1 siocinq(fd)             makes a Command: the words of an SQE, a decoder     cmd/socket/
+ *  2 Ring.cmd                checks it, and has the engine schedule a turn
+ *  3 Slots.take              gives it a slot: user_data, memory, a promise       ring/flight/
+ *  4 Queues.enqueue          fills an SQE and pushes it, or lets it wait
+ *  5 Engine turn             a microtask later, after the program's burst        ring/loop/
+ *  6 SubmissionQueue.publish stores the tail                                     ring/bare/
+ *  7 Queues.enter            calls io_uring_enter(): the socket answers inline
+ *  8 Queues.reapPosted       reads the CQE and finds the slot
+ *  9 deliver                 decodes the result and resolves the promise
+ * 10 Slots.give              gives back slot and memory; the CQ's head moves on
+ * 11 Engine rest             if a command is still in flight, arms the bell ...
+ * 12 Bell, Waker             ... whose eventfd wakes the event loop: back to 5
+ * ```
  *
  * @module
  */
 
-import * as uapi from "../sys/uapi/io_uring.ts";
-import { lastingAddressOf } from "../sys/arena.ts";
-import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
-import {
-  checkBytes,
-  checkFd,
-  checkInstance,
-  checkInteger,
-  checkList,
-  checkObject,
-  checkU8,
-  shown,
-} from "./check.ts";
-import { Command } from "./command.ts";
-import { FixedBuffer, FixedFile } from "./registered.ts";
-import { Engine } from "./loop/engine.ts";
-import { registerAdvice, UringError } from "./errors.ts";
-import type { Receiver, Slot } from "./flight/slot.ts";
-import type { Queues } from "./flight/queues.ts";
-import { type RingOptions, setupOptions } from "./options.ts";
+import { IORING_SETUP_SQPOLL } from "../sys/uapi/io_uring.ts";
 import { alloc } from "./alloc.ts";
 import * as register from "./bare/register.ts";
-import { AWAITED } from "./flight/settle.ts";
-import { patiently, type RingHandle, setup } from "./bare/setup.ts";
+import { type RingHandle, setup } from "./bare/setup.ts";
 import { setupFlagNames } from "./bare/setup.ts";
+import { checkInstance, checkList, checkObject, shown } from "./check.ts";
+import { Command } from "./command.ts";
+import type { Queues } from "./flight/queues.ts";
+import { AWAITED, LEFT } from "./flight/settle.ts";
+import { link, NOBODY, type Receiver, type Slot } from "./flight/slot.ts";
 import { CommandStream } from "./flight/stream.ts";
+import { Watches } from "./flight/watch.ts";
+import { Engine } from "./loop/engine.ts";
+import { type RingOptions, setupOptions } from "./options.ts";
+import type { FixedBuffer, FixedFile } from "./registered.ts";
+import { checkRestrictions, type Restrictions } from "./restrict.ts";
+import { checkBuffers, checkFiles, checkRegistered, Tables } from "./tables.ts";
 
-/** How to run a command. */
+/** Options of one command, or of one chain. */
 export interface CommandOptions {
-  /** Asks the kernel to cancel the command when it is aborted. */
+  /** A signal that asks the kernel to cancel the command. */
   signal?: AbortSignal;
 }
 
-/** What a restricted ring may still do. What is left out, it may not. */
-export interface Restrictions {
-  /**
-   * `IORING_OP_` numbers. On a ring with SQEs of both sizes (`mixed`), commands
-   * with the larger one are another operation: IORING_OP_URING_CMD128.
-   */
-  ops?: readonly number[];
-  /** `IORING_REGISTER_` numbers. */
-  registerOps?: readonly number[];
-  /** `IOSQE_` bits that a command may have, besides those that it must have. */
-  sqeFlagsAllowed?: number;
-  /** `IOSQE_` bits that a command must have: IOSQE_FIXED_FILE, IOSQE_ASYNC. */
-  sqeFlagsRequired?: number;
-}
-
-/** Bits with which a cancellation still works. */
-const REQUIRABLE = uapi.IOSQE_FIXED_FILE | uapi.IOSQE_ASYNC;
-
-/** What a ring has done so far, and is doing. */
+/** Counts of what a ring has done so far, and of what it is doing. */
 export interface RingStats {
   /** Calls of io_uring_enter(). */
   readonly enters: number;
@@ -65,16 +57,16 @@ export interface RingStats {
   readonly completions: number;
   /** Times that a later completion woke the event loop. */
   readonly wakes: number;
-  /** Times that the kernel had kept completions which the CQ had no room for. */
+  /** Times that the kernel kept completions because the CQ had no room for them. */
   readonly overflows: number;
-  /** Commands in the kernel, or about to be. */
+  /** Commands in the submission queue or in the kernel. */
   readonly inFlight: number;
   /** Commands that wait until there is room for them. */
   readonly waiting: number;
 }
 
 /**
- * A ring of io_uring: runs commands.
+ * An io_uring instance that runs commands.
  *
  * Commands that are queued in one turn of the event loop go to the kernel in
  * one system call. What has completed by then is resolved at once; for the rest
@@ -82,7 +74,11 @@ export interface RingStats {
  *
  * A ring belongs to the thread that opened it: a worker opens its own.
  *
- * @example
+ * While completions are delivered, the ring only queues. In a decoder, and in any
+ * other code that the ring calls, `cmd`, `link`, `stream`, an abort and `close`
+ * take effect in the next turn; `cmdSync` and `cmdAllSync` throw a `TypeError`.
+ *
+ * @example Bytes that wait in a socket
  * ```ts
  * import { Ring } from "@uring/cmd";
  * import { siocinq, socketFd } from "@uring/cmd/socket";
@@ -97,15 +93,18 @@ export class Ring implements AsyncDisposable {
   readonly #handle: RingHandle;
   readonly #engine: Engine;
   readonly #queues: Queues;
-  /** The submission thread, where there is one. */
+  readonly #tables: Tables;
+  readonly #watches: Watches;
+  /** The submission thread, if the ring has one. */
   #thread: { shared: boolean } | null = null;
-  #files: readonly FixedFile[] = [];
-  #buffers: readonly FixedBuffer[] = [];
 
   private constructor(handle: RingHandle, spin: boolean) {
     this.#handle = handle;
     this.#engine = new Engine(handle, spin);
-    this.#queues = this.#engine.queues;
+    const queues = this.#engine.queues;
+    this.#queues = queues;
+    this.#tables = new Tables(handle.fd);
+    this.#watches = new Watches((slot, reason) => queues.abort(slot, reason));
     dropped.register(this, this.#engine);
     bindToThread(this);
   }
@@ -115,19 +114,19 @@ export class Ring implements AsyncDisposable {
    * takes. Linux 5.19; no privilege, unless a sysctl or a sandbox forbids it.
    *
    * Without options: `IORING_SETUP_SINGLE_ISSUER`, `COOP_TASKRUN`,
-   * `SUBMIT_ALL` and `NO_SQARRAY`, each left out where the kernel is older.
+   * `SUBMIT_ALL` and `NO_SQARRAY`, each left out if the kernel is older.
    *
-   * @throws {UringError} when the kernel refuses, saying why and what to do.
+   * @throws {UringError} if the kernel refuses, with the reason and the remedy.
    */
   static open(options: RingOptions = {}): Ring {
     const { spin = true } = checkObject("options", options);
     const asked = setupOptions(options);
     const ring = new Ring(setup(asked), Boolean(spin));
-    if (asked.flags! & uapi.IORING_SETUP_SQPOLL) ring.#share(asked.wqFd);
+    if (asked.flags! & IORING_SETUP_SQPOLL) ring.#share(asked.wqFd);
     return ring;
   }
 
-  /** Notes who has a submission thread in common. */
+  /** Records which rings share a submission thread. */
   #share(wqFd: number | undefined): void {
     const attached = wqFd !== undefined;
     this.#thread = attached && threads.get(wqFd) || { shared: attached };
@@ -145,35 +144,42 @@ export class Ring implements AsyncDisposable {
     return this.#handle.fd;
   }
 
+  // ---- Running commands ------------------------------------------------------
+
   /**
    * Runs a command. The promise settles once, when the kernel has let go of the
    * command: with its result, or with a {@linkcode UringError}.
    *
    * Aborting the signal asks the kernel to cancel. The promise still settles
-   * with what came of the command: its result if it was faster, or the signal's
+   * with the command's own outcome: its result if it was faster, or the signal's
    * reason. A command that a driver has taken up cannot be cancelled.
    *
    * Keep the descriptor open until then: the kernel looks for the file when the
    * command starts, and the number may be another file's by then.
    */
   cmd<T>(command: Command<T>, options?: CommandOptions): Promise<T> {
+    let slot: Slot | null = null;
     try {
-      // First what may run code of the program's, which may close the ring.
-      const signal = signalOf(options);
+      // Reading options may run the program's code, which may close the ring.
+      const signal = options === undefined
+        ? undefined
+        : this.#signalOf(options);
       this.#check(command, false);
-      const slot = this.#take(command, AWAITED, signal);
+      this.#engine.schedule(1);
+      this.#queues.taking = true;
+      slot = this.#take(command, AWAITED, signal);
       const promise = slot.await();
       this.#queues.enqueue(slot);
-      this.#engine.schedule();
       return promise as Promise<T>;
     } catch (error) {
+      if (slot !== null) slot.receiver = NOBODY;
       return Promise.reject(error);
     }
   }
 
   /**
    * Runs commands as a chain: each starts when the one before it has succeeded.
-   * When one fails, those after it fail with ECANCELED. There is a promise for
+   * If one fails, those after it fail with ECANCELED. There is a promise for
    * each, so that `Promise.all` or `Promise.allSettled` says what matters.
    *
    * The chain is handed over in one piece, and may not be longer than the
@@ -183,36 +189,43 @@ export class Ring implements AsyncDisposable {
     commands: readonly [...{ [K in keyof T]: Command<T[K]> }],
     options?: CommandOptions,
   ): { -readonly [K in keyof T]: Promise<T[K]> } {
-    const chain = checkList("commands", commands) as Command<unknown>[];
+    const list = this.#ask(() => checkList("commands", commands)) as Command<
+      unknown
+    >[];
     let promises: Promise<unknown>[];
+    let slots: Slot[] = [];
     try {
-      const signal = signalOf(options);
-      for (const command of chain) this.#check(command, false);
+      const signal = options === undefined
+        ? undefined
+        : this.#signalOf(options);
+      for (const command of list) this.#check(command, false);
       if (this.#thread?.shared) {
         throw new TypeError(
           "rings that share a submission thread cannot link commands: it takes " +
             "a few at a time, and would cut the chain",
         );
       }
-      if (!this.#queues.holds(chain)) {
+      if (!this.#queues.room.holds(list)) {
         throw new RangeError(
-          `a chain of ${chain.length} commands does not fit a ring of ` +
+          `a chain of ${list.length} commands does not fit a ring of ` +
             `${this.#handle.sq.entries} entries`,
         );
       }
       if (signal !== undefined) throwIfAborted.call(signal);
-      const slots = this.#takeAll(chain);
-      slots.forEach((slot, i) => {
+      if (list.length === 0) return [] as never;
+      this.#engine.schedule(list.length);
+      this.#queues.taking = true;
+      slots = this.#takeAll(list);
+      link(slots);
+      for (const slot of slots) {
         slot.receiver = AWAITED;
-        slot.marked = true;
-        slot.linked = slots[i + 1] ?? null;
-        if (signal !== undefined) this.#watch(slot, signal);
-      });
+        if (signal !== undefined) this.#watches.add(slot, signal);
+      }
       promises = slots.map((slot) => slot.await());
-      if (slots.length > 0) this.#queues.enqueue(slots[0]);
-      this.#engine.schedule();
+      this.#queues.enqueue(slots[0]);
     } catch (error) {
-      promises = chain.map(() => Promise.reject(error));
+      for (const slot of slots) slot.receiver = NOBODY;
+      promises = list.map(() => Promise.reject(error));
     }
     return promises as { -readonly [K in keyof T]: Promise<T[K]> };
   }
@@ -220,28 +233,36 @@ export class Ring implements AsyncDisposable {
   /**
    * Runs a command and blocks the thread until it has completed. For commands
    * that complete at once, this is the fastest way.
+   *
+   * @throws {TypeError} in a decoder, and in any other code that this ring calls.
    */
   cmdSync<T>(command: Command<T>): T {
+    this.#engine.sync.enter();
     this.#check(command, false);
     return this.#engine.sync.runOne(command) as T;
   }
 
   /**
    * Runs commands with one call of io_uring_enter(), and blocks the thread
-   * until all have completed. Throws the first error when they have. What is not
-   * over when that call returns is waited for with another, and with one each
-   * time something has completed on a ring with `deferTaskrun`.
+   * until all have completed. Then it throws the first error. Another call waits
+   * for what has not completed when the first returns; on a ring with
+   * `deferTaskrun`, one each time that something has completed.
+   *
+   * @throws {TypeError} in a decoder, and in any other code that this ring calls.
    */
   cmdAllSync<T>(commands: readonly Command<T>[]): T[] {
     const { sync } = this.#engine;
-    const all = checkList("commands", commands);
+    sync.enter();
+    const all = this.#ask(() => checkList("commands", commands));
     let direct = true;
     for (const command of all) {
       this.#check(command, false);
       direct = direct && sync.isDirect(command);
     }
-    // Where one of them needs a slot, all have one.
-    return sync.run(all, direct ? null : this.#takeAll(all)) as T[];
+    if (direct) return sync.run(all, null) as T[];
+    // If one of them needs a slot, all have one.
+    this.#queues.taking = true;
+    return sync.run(all, this.#takeAll(all)) as T[];
   }
 
   /**
@@ -254,23 +275,24 @@ export class Ring implements AsyncDisposable {
     command: Command<T>,
     options?: CommandOptions,
   ): AsyncIterableIterator<T> {
-    const signal = signalOf(options);
+    const signal = options === undefined ? undefined : this.#signalOf(options);
     this.#check(command, true);
-    const engine = this.#engine;
-    const stream = new CommandStream<T>(() => engine.abort(slot, undefined));
-    const slot = this.#take(command, {
-      value: (_, value) => stream.push(value as T),
-      error: (_, error) => stream.end({ error }),
-      end: () => stream.end(null),
-    }, signal);
-    this.#queues.enqueue(slot);
-    this.#engine.schedule();
+    const queues = this.#queues;
+    this.#engine.schedule(1);
+    const stream = new CommandStream<T>(() => {
+      if (slot.receiver === stream) queues.abort(slot, LEFT);
+    });
+    queues.taking = true;
+    const slot = this.#take(command, stream, signal);
+    queues.enqueue(slot);
     return stream;
   }
 
+  // ---- Memory and tables -----------------------------------------------------
+
   /**
-   * Memory that commands may use in place, without a copy: `byteLength` bytes,
-   * zeroed, at an address that is a multiple of 65536.
+   * Returns memory that commands use in place, without a copy: `byteLength`
+   * bytes, zeroed, at an address that is a multiple of 65536.
    *
    * It works with every ring, and lives as long as a view of it, or a command
    * that uses it. Each call takes at least 64 KiB: allocate once, and give each
@@ -283,131 +305,88 @@ export class Ring implements AsyncDisposable {
   /**
    * Gives the ring a table of files, which commands then name by their place,
    * and which spares the kernel a look-up at each command. The descriptors may
-   * be closed afterwards. A ring has one table at a time.
+   * be closed afterwards. A ring has one table at a time, of at most 16384 files.
    */
   registerFiles(fds: readonly number[]): FixedFile[] {
-    const list = checkList("fds", fds);
-    checkInteger("number of files", list.length, 1, 16384);
-    list.forEach((fd) => checkFd(fd));
+    const list = this.#ask(() => checkFiles(fds));
     this.#checkOpen();
-    this.#register("REGISTER_FILES", register.registerFiles(this.fd, list));
-    const files = list.map((_, i) => new FixedFile(this, i));
-    this.#files = files;
-    return files.slice();
+    return this.#tables.registerFiles(list);
   }
 
   /**
-   * Takes the table of files away. Refused while commands under way use it: a
+   * Removes the table of files. Refused while commands in flight use it: a
    * command finds its file when it starts, and could find that of a later table.
    */
   unregisterFiles(): void {
     this.#checkOpen();
-    this.#checkUnused("files", ({ fixedFile }) => fixedFile !== null);
-    this.#register("UNREGISTER_FILES", register.unregisterFiles(this.fd));
-    this.#files = [];
+    this.#tables.unregisterFiles(this.#queues.commands());
   }
 
   /**
    * Pins memory of {@linkcode Ring.alloc} for the ring, which spares the kernel
-   * the pinning at each command. A ring has one table of buffers at a time; its
-   * pages count against RLIMIT_MEMLOCK unless the process has CAP_IPC_LOCK.
+   * the pinning at each command. A ring has one table at a time, of at most 4096
+   * buffers; their pages count against RLIMIT_MEMLOCK unless the process has
+   * CAP_IPC_LOCK.
    */
   registerBuffers(buffers: readonly Uint8Array[]): FixedBuffer[] {
-    const list = checkList("buffers", buffers);
-    checkInteger("number of buffers", list.length, 1, 4096);
+    const list = this.#ask(() => checkBuffers(buffers));
     this.#checkOpen();
-    const ranges = list.map((bytes) => {
-      const base = lastingAddressOf(bufferOf(checkBytes("buffer", bytes)));
-      if (base === undefined) {
-        throw new TypeError(
-          "a registered buffer must be memory of ring.alloc(): the kernel " +
-            "keeps its address, and JavaScript can take other memory away",
-        );
-      }
-      return [base + byteOffsetOf(bytes), byteLengthOf(bytes)] as const;
-    });
-    const rc = patiently(() => register.registerBuffers(this.fd, ranges));
-    this.#register("REGISTER_BUFFERS", rc);
-    const made = list.map((bytes, i) => new FixedBuffer(this, i, bytes));
-    this.#buffers = made;
-    return made.slice();
+    return this.#tables.registerBuffers(list);
   }
 
-  /** Unpins the buffers. Refused while commands under way use them. */
+  /** Unpins the buffers. Refused while commands in flight use them. */
   unregisterBuffers(): void {
     this.#checkOpen();
-    this.#checkUnused("buffers", ({ fixedBuffer }) => fixedBuffer !== null);
-    this.#register("UNREGISTER_BUFFERS", register.unregisterBuffers(this.fd));
-    this.#buffers = [];
+    this.#tables.unregisterBuffers(this.#queues.commands());
   }
 
   /**
-   * Leaves a ring that was opened `disabled` able to do what is listed here and
-   * no more, for good, and lets it take commands: the way to hand a ring to code
-   * that is trusted less. Register files and buffers before.
+   * Restricts a ring that was opened `disabled` to what is listed here, for good,
+   * and lets it take commands: the way to hand a ring to code that is trusted
+   * less. Register files and buffers before.
    *
    * It binds the operation of a command, its flags and, with
    * `sqeFlagsRequired: IOSQE_FIXED_FILE`, its file, which is then one of
-   * {@linkcode Ring.registerFiles}. Whatever else is EACCES. A ring can still
-   * cancel its own commands, and be closed; with `deferTaskrun` it can still be
-   * told of another eventfd to signal.
+   * {@linkcode Ring.registerFiles}. The kernel refuses everything else with
+   * EACCES. A ring can still cancel its own commands, and be closed; with
+   * `deferTaskrun` it can still be given another eventfd to signal.
    *
    * It does not bind what a command says to its file, such as `cmd_op`, nor the
    * memory it points at. `registerOps` with IORING_REGISTER_FILES lets it add
    * files; an unrestricted ring can put one into its table (IORING_OP_MSG_RING).
    * And it does not bind code: what runs in the same process with `--allow-ffi`
-   * can call libc itself.
+   * can call libc itself, and `ring.constructor` is the class that opens rings.
    *
    * @throws {UringError} EINVAL for an operation that the kernel does not have;
    * the ring stays `disabled`.
    */
   restrict(restrictions: Restrictions): void {
-    const { sqeFlagsAllowed = 0, sqeFlagsRequired = 0 } = checkObject(
-      "restrictions",
-      restrictions,
+    const { flags } = this.#handle;
+    const { list, requiredFlags } = this.#ask(() =>
+      checkRestrictions(restrictions, flags)
     );
-    const ops = checkList("ops", restrictions.ops ?? []);
-    ops.push(uapi.IORING_OP_ASYNC_CANCEL);
-    const registerOps = checkList("registerOps", restrictions.registerOps ?? [])
-      .concat(register.neededBy(this.#handle.flags));
-    if (this.#engine.state !== "disabled") {
+    if (this.#queues.life !== "disabled") {
       throw new TypeError(
         "only a ring that was opened with `disabled: true` can be restricted",
       );
     }
-    checkU8("sqeFlagsAllowed", sqeFlagsAllowed);
-    checkU8("sqeFlagsRequired", sqeFlagsRequired);
-    if (sqeFlagsRequired & ~REQUIRABLE) {
-      throw new TypeError(
-        "sqeFlagsRequired may be IOSQE_FIXED_FILE and IOSQE_ASYNC: with any " +
-          "other bit, a ring could not cancel its commands and be closed",
-      );
-    }
-    const list: [opcode: number, value: number][] = [
-      [uapi.IORING_RESTRICTION_SQE_FLAGS_ALLOWED, sqeFlagsAllowed],
-      [uapi.IORING_RESTRICTION_SQE_FLAGS_REQUIRED, sqeFlagsRequired],
-    ];
-    for (const op of new Set(ops)) {
-      list.push([uapi.IORING_RESTRICTION_SQE_OP, checkU8("op", op)]);
-    }
-    for (const op of new Set(registerOps)) {
-      checkU8("registerOp", op);
-      list.push([uapi.IORING_RESTRICTION_REGISTER_OP, op]);
-    }
     // What wakes the event loop has to be registered while that is allowed.
     this.#engine.prepareToWait();
     const rc = register.registerRestrictions(this.fd, list);
-    this.#register("REGISTER_RESTRICTIONS", rc);
-    this.#register("REGISTER_ENABLE_RINGS", register.enableRings(this.fd));
-    this.#queues.cancellations.requiredFlags = sqeFlagsRequired;
-    this.#engine.state = "open";
+    checkRegistered("REGISTER_RESTRICTIONS", this.fd, rc);
+    const enabled = register.enableRings(this.fd);
+    checkRegistered("REGISTER_ENABLE_RINGS", this.fd, enabled);
+    this.#queues.cancellations.requiredFlags = requiredFlags;
+    this.#queues.life = "open";
   }
 
-  /** Counts of what the ring has done, and of what it is doing. */
+  // ---- Life ------------------------------------------------------------------
+
+  /** Counts what the ring has done, and what it is doing. */
   stats(): RingStats {
     const { wakes } = this.#engine;
-    const { enters, submitted, completions } = this.#queues;
-    const { overflows, inFlight, line: { length: waiting } } = this.#queues;
+    const { enters, submitted, completions, overflows } = this.#queues;
+    const { room: { inFlight }, waiting: { length: waiting } } = this.#queues;
     return {
       enters,
       submitted,
@@ -431,7 +410,7 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Closes the ring: takes no more commands, cancels those in flight, waits for
-   * the last completion, and gives everything back.
+   * the last completion, and releases everything.
    *
    * A command that its driver never completes keeps it waiting, since the
    * kernel may still write to the command's memory. A warning names it after
@@ -447,8 +426,30 @@ export class Ring implements AsyncDisposable {
     return this.close();
   }
 
+  // ---- Checks ----------------------------------------------------------------
+
+  /** Reads arguments, where getters and proxies may run the program's code. */
+  #ask<T>(read: () => T): T {
+    const queues = this.#queues;
+    const { busy } = queues;
+    queues.busy = "program";
+    try {
+      return read();
+    } finally {
+      queues.busy = busy;
+    }
+  }
+
+  #signalOf(options: CommandOptions): AbortSignal | undefined {
+    return this.#ask(() => {
+      const { signal } = checkObject("options", options);
+      if (signal === undefined) return undefined;
+      return checkInstance("signal", signal, AbortSignal);
+    });
+  }
+
   #checkOpen(): void {
-    switch (this.#engine.state) {
+    switch (this.#queues.life) {
       case "open":
       case "disabled":
         return;
@@ -459,32 +460,22 @@ export class Ring implements AsyncDisposable {
     }
   }
 
-  #checkUnused(table: string, uses: (command: Command<unknown>) => boolean) {
-    for (const command of this.#queues.commands()) {
-      if (!uses(command)) continue;
-      throw new TypeError(
-        `${command.name} is under way and uses the table of ${table}: wait ` +
-          "for it first",
-      );
-    }
-  }
-
   /** Refuses what this ring cannot run, before anything is queued. */
   #check(command: Command<unknown>, stream: boolean): void {
     if (!Command.is(command)) {
       throw new TypeError(`not a command: ${shown(command)}`);
     }
-    const open = this.#engine.state === "open";
+    const open = this.#queues.life === "open";
     if (open && command.unconditional && !stream) return;
     this.#checkFully(command, stream);
   }
 
   #checkFully(command: Command<unknown>, stream: boolean): void {
-    if (this.#engine.state !== "open") {
+    if (this.#queues.life !== "open") {
       this.#checkOpen();
       throw new TypeError("the ring is disabled: call ring.restrict() first");
     }
-    const { name, fixedFile, fixedBuffer } = command;
+    const { name } = command;
     const { sq, cq } = this.#handle;
     if (command.multishot !== stream) {
       throw new TypeError(
@@ -499,28 +490,20 @@ export class Ring implements AsyncDisposable {
           "SQEs of 128 bytes: Ring.open({ sqe128: true })",
       );
     }
-    if (command.cqe32 && cq.cqeWords === 4 && this.#queues.unit === 1) {
+    if (command.cqe32 && cq.cqeWords === 4 && this.#queues.room.unit === 1) {
       throw new RangeError(
         `${name} is answered with 32 bytes, which needs a ring with CQEs of ` +
           "32 bytes: Ring.open({ cqe32: true })",
       );
     }
-    if (fixedFile !== null && this.#files[fixedFile.index] !== fixedFile) {
-      throw new TypeError(
-        `${name} names a file that is not in this ring's table of files`,
-      );
-    }
-    if (
-      fixedBuffer !== null && this.#buffers[fixedBuffer.index] !== fixedBuffer
-    ) {
-      throw new TypeError(
-        `${name} names a buffer that is not in this ring's table of buffers`,
-      );
-    }
-    if (command.precheck === null) return;
-    command.precheck();
+    this.#tables.check(command);
+    const { precheck } = command;
+    if (precheck === null) return;
+    this.#ask(precheck);
     this.#checkOpen(); // It may have closed the ring.
   }
+
+  // ---- Slots -----------------------------------------------------------------
 
   /** Takes a slot, and the memory its command needs. */
   #take(
@@ -531,17 +514,8 @@ export class Ring implements AsyncDisposable {
     if (signal !== undefined) throwIfAborted.call(signal);
     const slot = this.#queues.slots.take(command);
     slot.receiver = receiver;
-    if (signal !== undefined) this.#watch(slot, signal);
+    if (signal !== undefined) this.#watches.add(slot, signal);
     return slot;
-  }
-
-  #watch(slot: Slot, signal: AbortSignal): void {
-    const engine = this.#engine;
-    slot.marked = true;
-    slot.waiting = true;
-    slot.signal = signal;
-    slot.onAbort = () => engine.abort(slot, signal.reason);
-    addListener.call(signal, "abort", slot.onAbort);
   }
 
   /** Takes slots for all commands, or for none of them. */
@@ -559,41 +533,20 @@ export class Ring implements AsyncDisposable {
     }
     return taken;
   }
-
-  #register(op: string, rc: number): void {
-    if (rc >= 0) return;
-    throw new UringError(
-      `io_uring_register ${op}`,
-      this.fd,
-      -rc,
-      registerAdvice(-rc),
-    );
-  }
 }
 
 /** Submission threads, by the descriptors of the rings of this isolate. */
 const threads = new Map<number, { shared: boolean }>();
 
-// A ring that nobody has any more is closed, when its commands are over.
+// Closes a ring that became unreachable, once its commands have completed.
 const dropped = new FinalizationRegistry<Engine>((engine) => engine.drop());
 
-// Called like this, they run nothing of the program's.
-const { addEventListener: addListener } = EventTarget.prototype;
+// Called like this, it runs no code of the program's.
 const { throwIfAborted } = AbortSignal.prototype;
 
-/** What aborts a command, if it has not done so yet. */
-function signalOf(
-  options: CommandOptions | undefined,
-): AbortSignal | undefined {
-  if (options === undefined) return undefined;
-  const { signal } = checkObject("options", options);
-  if (signal === undefined) return undefined;
-  return checkInstance("signal", signal, AbortSignal);
-}
-
 /**
- * Posting a ring to a worker reads its properties to clone them: one of them
- * says what to do instead.
+ * Explains why a ring cannot be posted to a worker: cloning a ring reads its
+ * properties, and this one throws.
  */
 function bindToThread(ring: Ring): void {
   Object.defineProperty(ring, "thread", THREAD);

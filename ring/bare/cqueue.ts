@@ -56,6 +56,8 @@ export class CompletionQueue {
   #tail = 0;
   /** Index of the completion the cursor is on. */
   #at = 0;
+  /** Where the cursor goes from there. */
+  #after = 0;
 
   /** Takes over a queue that the kernel has laid out. */
   constructor(layout: CompletionLayout) {
@@ -83,20 +85,38 @@ export class CompletionQueue {
    * Matches io_uring_for_each_cqe() in liburing.
    */
   next(): boolean {
+    if (!this.peek()) return false;
+    this.#head = this.#after;
+    return true;
+  }
+
+  /**
+   * Moves the cursor to the next completion, which stays in the queue until
+   * {@linkcode step}: if handling it throws, the next `peek` finds it again.
+   */
+  peek(): boolean {
     const head = this.#head;
     if (head === this.#tail && this.ready === 0) return false;
     this.#at = this.#cqes + ((head & this.#mask) << this.#shift);
-    this.#head = head + 1 | 0;
-    return !this.#mixed || this.#nextMixed(this.#ring[this.#at + 3]);
+    this.#after = head + 1 | 0;
+    return !this.#mixed || this.#peekMixed(this.#ring[this.#at + 3]);
+  }
+
+  /** Steps over the completion that the cursor is on. */
+  step(): void {
+    this.#head = this.#after;
   }
 
   /** Whether the cursor is on a completion, of which a large one has two places. */
-  #nextMixed(flags: number): boolean {
+  #peekMixed(flags: number): boolean {
     // A filler stands in the last place of a mixed ring when a completion of 32
     // bytes would not have fitted there.
-    if (flags & IORING_CQE_F_SKIP) return this.next();
+    if (flags & IORING_CQE_F_SKIP) {
+      this.#head = this.#after;
+      return this.peek();
+    }
     const large = (flags & IORING_CQE_F_32) !== 0 && this.cqeWords === 4;
-    if (large) this.#head = this.#head + 1 | 0;
+    if (large) this.#after = this.#after + 1 | 0;
     return true;
   }
 

@@ -37,6 +37,9 @@ export interface SubmissionLayout {
 /** Flags of an SQE that link the next one to it, in its first word. */
 const LINKED = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8;
 
+/** The first word of a no-op that posts no CQE. */
+const NO_OP = IORING_OP_NOP | IOSQE_CQE_SKIP_SUCCESS << 8;
+
 /**
  * The submission queue: which SQE is next, and how the kernel is told.
  *
@@ -64,8 +67,6 @@ export class SubmissionQueue {
   readonly #tail: number = 0;
   readonly #flags: number = 0;
   readonly #array: number = 0;
-  /** Whether the next SQE is not just the one after the last. */
-  readonly #special: boolean;
   readonly #mask: number = 0;
   /** How far the number of an SQE is shifted to be the index of its words. */
   readonly #shift: number = 4;
@@ -83,6 +84,8 @@ export class SubmissionQueue {
   #last = -1;
   /** SQEs that are free, where they are held: the last is taken first. */
   readonly #free: number[] = [];
+  /** Count of the free SQEs: those beyond it in the array are taken. */
+  #freeCount = 0;
 
   /** Takes over a queue that the kernel has laid out. */
   constructor(layout: SubmissionLayout) {
@@ -94,7 +97,6 @@ export class SubmissionQueue {
     this.sqeWords = layout.sqeWords;
     this.mixed = layout.mixed && !layout.hold;
     this.hold = layout.hold;
-    this.#special = this.mixed || this.hold;
     this.#ring = layout.ring;
     this.#head = layout.head;
     this.#tail = layout.tail;
@@ -110,6 +112,54 @@ export class SubmissionQueue {
       if (layout.hold) this.#free.push(layout.entries - 1 - i);
       else if (layout.array >= 0) layout.ring[layout.array + i] = i;
     }
+    this.#freeCount = this.#free.length;
+  }
+
+  /**
+   * Returns the next free SQE as an index into {@linkcode words}, or -1 when the
+   * queue is full. The SQE is not part of the queue before {@linkcode push}: an
+   * exception between the two leaves no trace.
+   */
+  peek(): number {
+    if ((this.#next - this.#seen | 0) >= this.entries && !this.has(1)) {
+      return -1;
+    }
+    return this.hold ? this.at(0) : (this.#next & this.#mask) << this.#shift;
+  }
+
+  /**
+   * Returns the free SQE at a place counted from the next one, as an index into
+   * {@linkcode words}. The caller has asked {@linkcode has} for as many places.
+   */
+  at(offset: number): number {
+    const place = this.#next + offset & this.#mask;
+    if (!this.hold) return place << this.#shift;
+    if (offset >= this.#freeCount) return -1;
+    const sqe = this.#free[this.#freeCount - 1 - offset];
+    this.#ring[this.#array + place] = sqe;
+    return sqe << this.#shift;
+  }
+
+  /**
+   * Adds the next places, which the caller has filled, to what
+   * {@linkcode publish} shows the kernel. Nothing here can throw in the middle.
+   */
+  push(places = 1): void {
+    if (this.hold) this.#freeCount -= places;
+    this.#next = this.#next + places | 0;
+  }
+
+  /** Whether a 128-byte SQE at a place of a mixed ring would straddle its end. */
+  straddles(offset: number): boolean {
+    return (this.#next + offset & this.#mask) === this.#mask;
+  }
+
+  /** Pushes a no-op that posts no CQE, for one place of a mixed ring. */
+  fill(): void {
+    const word = this.at(0);
+    this.words.fill(0, word, word + 16);
+    this.words[word] = NO_OP;
+    this.push();
   }
 
   /**
@@ -125,15 +175,13 @@ export class SubmissionQueue {
    * Matches io_uring_get_sqe() and io_uring_get_sqe128() in liburing.
    */
   next(wide = false): number {
-    if (this.#special) return this.#nextSpecial(wide);
-    const next = this.#next;
-    if ((next - this.#seen | 0) >= this.entries && !this.has(1)) return -1;
-    this.#next = next + 1 | 0;
-    return (next & this.#mask) << this.#shift;
-  }
-
-  #nextSpecial(wide: boolean): number {
-    return this.hold ? this.#nextHeld() : this.#nextMixed(wide);
+    if (this.mixed) return this.#nextMixed(wide);
+    const at = this.peek();
+    if (at < 0) return -1;
+    // Until the caller fills it, it is a no-op, and not an earlier command.
+    this.words[at] = 0;
+    this.push();
+    return at;
   }
 
   /**
@@ -166,20 +214,12 @@ export class SubmissionQueue {
     return this.#last;
   }
 
-  #nextHeld(): number {
-    if (!this.has(1)) return -1;
-    const sqe = this.#free.pop()!;
-    this.#ring[this.#array + (this.#next & this.#mask)] = sqe;
-    this.#next = this.#next + 1 | 0;
-    return sqe * this.sqeWords;
-  }
-
   /**
    * `true` when `count` places are free. The kernel's head is read only when
    * the last reading of it is not enough.
    */
   has(count: number): boolean {
-    if (this.hold && this.#free.length < count) return false;
+    if (this.hold && this.#freeCount < count) return false;
     const { entries } = this;
     if ((this.#next - this.#seen | 0) + count <= entries) return true;
     this.#seen = Atomics.load(this.#ring, this.#head);
@@ -188,14 +228,14 @@ export class SubmissionQueue {
 
   /** Gives back an SQE of a queue that holds them, by its word index. */
   release(word: number): void {
-    this.#free.push(word / this.sqeWords);
+    this.#free[this.#freeCount++] = word >> this.#shift;
   }
 
   /** Puts a no-op at `word`; what is there, up to the last place, moves up. */
   #pad(word: number): void {
     this.words.copyWithin(word + 16, word, this.#mask * 16);
     this.words.fill(0, word, word + 16);
-    this.words[word] = IORING_OP_NOP | IOSQE_CQE_SKIP_SUCCESS << 8;
+    this.words[word] = NO_OP;
   }
 
   /**
@@ -206,7 +246,7 @@ export class SubmissionQueue {
   get space(): number {
     const used = this.#next - Atomics.load(this.#ring, this.#head) | 0;
     const left = this.entries - used;
-    return this.hold ? Math.min(left, this.#free.length) : left;
+    return this.hold ? Math.min(left, this.#freeCount) : left;
   }
 
   /**

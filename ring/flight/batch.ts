@@ -2,69 +2,56 @@
  * A synchronous batch: commands that one call runs and waits for.
  *
  * **Contract.** A command whose result is just a number, and which points at no
- * memory, needs no slot: the batch stands for it. Its `user_data` is its place,
- * marked as such, and the number of the batch. The call does not return before
- * the last completion, so that each finds its batch.
+ * memory, needs no slot: the batch stands for it. Its `user_data` is its place in
+ * the batch, marked with {@linkcode DIRECT}, and the number of the batch. With a
+ * slot each, a command of a batch of 128 costs 193 ns; without one, 161 ns.
+ *
+ * A call that is cut short, by a stack overflow or by the timeout of `node:vm`,
+ * leaves its batch behind. The batch stays known until its last CQE.
  *
  * @module
  */
 
 import type { Command } from "../command.ts";
 import type { Receiver, Slot } from "./slot.ts";
-import { isCancelled, refusalOf } from "./settle.ts";
 
 /** Marks the low half of `user_data` when the rest of it is a place. */
 export const DIRECT = 1 << 31;
 
-/** How a batch of synchronous commands goes. */
+/** The commands and results of one synchronous call. */
 export class Batch implements Receiver {
   /** Commands that have not completed. */
   left = 0;
+  /** Commands without a slot that are in the SQ or in the kernel. */
+  direct = 0;
   /** The high half of the `user_data` of its commands. */
   number = 0;
-  /** Commands that were queued, or have a slot: the places below this. */
-  queued = 0;
   /** By place: a command without a slot, until it has completed. */
   readonly commands: unknown[];
   /**
-   * By place: what has become of the command. As long as no command has a slot,
-   * results are numbers, and take the places of the commands.
+   * Results by place. As long as no command has a slot, results are numbers, and
+   * take the places of the commands.
    */
   results: unknown[];
-  /** The place of the first command that failed, -1 when none did. */
+  /** The place of the first command that failed; -1 if none did. */
   failed = -1;
-  /** What it failed with. */
+  /** The error of that command. */
   cause: unknown = undefined;
-  /** Why its commands were cancelled, if they were. */
-  abortReason: unknown = undefined;
-  /** The batch whose decoder runs this one. */
-  outer: Batch | null = null;
+  /** The next batch whose call was cut short. */
+  next: Batch | null = null;
 
   constructor(commands: unknown[]) {
     this.commands = commands;
     this.results = commands;
   }
 
-  /** The command without a slot of a place, which has not completed. */
+  /** Returns the command without a slot at a place, until it has completed. */
   pending(place: number): Command<unknown> | null {
     const command = this.commands[place];
     return typeof command === "object" ? command as Command<unknown> : null;
   }
 
-  /** Settles a command without a slot; `false` when there is none there. */
-  complete(place: number, res: number): boolean {
-    const command = this.pending(place);
-    if (command === null) return false;
-    if (res >= 0 || command.expected.includes(-res)) {
-      this.put(place, res);
-    } else {
-      const aborted = this.abortReason !== undefined && isCancelled(res);
-      this.fail(place, aborted ? this.abortReason : refusalOf(command, res));
-    }
-    return true;
-  }
-
-  /** Leaves a command to a slot. */
+  /** Lets a slot stand for a command. */
   leave(place: number, slot: Slot): void {
     if (this.results === this.commands) this.results = this.commands.slice();
     this.commands[place] = undefined;
@@ -73,21 +60,22 @@ export class Batch implements Receiver {
   }
 
   put(place: number, value: unknown): void {
-    this.left--;
     this.commands[place] = undefined;
     this.results[place] = value;
+    this.left--;
   }
 
   fail(place: number, error: unknown): void {
+    if (this.failed < 0 || place < this.failed) {
+      this.failed = place;
+      this.cause = error;
+    }
     this.put(place, undefined);
-    if (this.failed >= 0 && this.failed < place) return;
-    this.failed = place;
-    this.cause = error;
   }
 
-  /** Fails the commands without a slot from a place on. */
-  failFrom(first: number, error: unknown): void {
-    for (let place = first; place < this.commands.length; place++) {
+  /** Fails the commands without a slot that have not completed. */
+  failAll(error: unknown): void {
+    for (let place = 0; place < this.commands.length; place++) {
       if (this.pending(place) !== null) this.fail(place, error);
     }
   }
@@ -102,13 +90,11 @@ export class Batch implements Receiver {
 
   end(): void {}
 
-  /** The commands without a slot up to a place, with their places. */
-  *direct(
-    end: number = this.commands.length,
-  ): Iterable<[place: number, command: Command<unknown>]> {
-    for (let place = 0; place < end; place++) {
+  /** The commands without a slot that have not completed. */
+  *pendingCommands(): Iterable<Command<unknown>> {
+    for (let place = 0; place < this.commands.length; place++) {
       const command = this.pending(place);
-      if (command !== null) yield [place, command];
+      if (command !== null) yield command;
     }
   }
 }

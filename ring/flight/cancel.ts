@@ -1,15 +1,15 @@
-/** Cancelling what is in the kernel. */
+/** Cancels commands that are in the kernel. */
 
 import { IORING_OP_ASYNC_CANCEL } from "../../sys/uapi/io_uring.ts";
 import { Command } from "../command.ts";
 import type { Receiver, Slot, Slots } from "./slot.ts";
 
-/** After this long, what could not be cancelled is cancelled once more; */
-const AGAIN_MS = 10;
-/** and after twice as long each time that was in vain again, up to this. */
-const LATEST_MS = 1280;
+/** Delay before a missed cancellation is retried; doubles each time. */
+const RETRY_MS = 10;
+/** The longest such delay. */
+const LONGEST_MS = 1280;
 
-/** The receiver of a command that cancels another. */
+/** Receives for a command that cancels another. */
 export class Cancellation implements Receiver {
   readonly #all: Cancellations;
   readonly userDataLow: number;
@@ -26,46 +26,47 @@ export class Cancellation implements Receiver {
   }
 
   error(): void {
-    this.#all.inFlight--;
     this.#all.missed(this);
+    this.#all.inFlight--;
   }
 
   end(): void {}
 }
 
-/** What a ring does for its cancellations. */
-export interface Canceller {
-  /** Whether there is still a command to cancel. */
-  underWay(userDataLow: number, userDataHigh: number): boolean;
-  /** Cancels it. */
-  again(userDataLow: number, userDataHigh: number): void;
+/** The queues, as their cancellations call them. */
+export interface CancelHost {
+  /** Returns `true` if the command to cancel has not completed. */
+  inFlight(userDataLow: number, userDataHigh: number): boolean;
+  /** Cancels it again. */
+  retry(userDataLow: number, userDataHigh: number): void;
 }
 
 /**
  * The cancellations of a ring.
  *
- * The kernel does not find every command that is under way. With EALREADY, a
- * worker had it in hand and was interrupted, and may then have it wait for a file
- * that can be polled, where nothing cancels it any more; with ENOENT, it is
- * linked to one that is not over, and starts all the same when that ends well
- * (io_async_cancel_one(), io_wq_submit_work() and io_req_task_submit(), Linux
- * 7.2). So what is still under way is cancelled again and again.
+ * The kernel does not find every command that is in flight. It answers EALREADY
+ * if a worker had the command in hand and was interrupted; the worker may then
+ * let the command wait for a file that can be polled, where nothing cancels it.
+ * It answers ENOENT if the command is linked to one that has not completed; the
+ * command then starts when that one succeeds (io_async_cancel_one(),
+ * io_wq_submit_work() and io_req_task_submit(), Linux 7.2). So a cancellation is
+ * retried for as long as its command is in flight.
  */
 export class Cancellations {
   /** `IOSQE_` bits that every command of the ring must have. */
   requiredFlags = 0;
-  /** Cancellations that were queued and are not over. */
+  /** Cancellations in the queue or in the kernel. */
   inFlight = 0;
   #missed: Cancellation[] = [];
-  readonly #ring: Canceller;
+  readonly #host: CancelHost;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #delay = AGAIN_MS;
+  #delay = RETRY_MS;
 
-  constructor(ring: Canceller) {
-    this.#ring = ring;
+  constructor(host: CancelHost) {
+    this.#host = host;
   }
 
-  /** A slot with the command that cancels another. */
+  /** Takes a slot with the command that cancels another. */
   take(slots: Slots, userDataLow: number, userDataHigh: number): Slot {
     const high = BigInt(userDataHigh >>> 0);
     const slot = slots.take(
@@ -80,31 +81,31 @@ export class Cancellations {
     return slot;
   }
 
-  /** A cancellation was in vain. */
+  /** Retries a cancellation later, if its command is still in flight. */
   missed(cancellation: Cancellation): void {
     if (!this.#concerns(cancellation)) return;
     if (this.#missed.push(cancellation) > 1) return;
-    this.#timer = setTimeout(() => this.#again(), this.#delay);
-    // What is under way keeps the process, if it shall.
+    this.#timer = setTimeout(() => this.#retry(), this.#delay);
+    // Commands in flight keep the process alive, if they should.
     Deno.unrefTimer(this.#timer);
   }
 
   #concerns({ userDataLow, userDataHigh }: Cancellation): boolean {
-    return this.#ring.underWay(userDataLow, userDataHigh);
+    return this.#host.inFlight(userDataLow, userDataHigh);
   }
 
-  #again(): void {
+  #retry(): void {
     const left = this.#missed.filter((each) => this.#concerns(each));
     this.#missed = [];
     this.#delay = left.length > 0
-      ? Math.min(2 * this.#delay, LATEST_MS)
-      : AGAIN_MS;
+      ? Math.min(2 * this.#delay, LONGEST_MS)
+      : RETRY_MS;
     for (const { userDataLow, userDataHigh } of left) {
-      this.#ring.again(userDataLow, userDataHigh);
+      this.#host.retry(userDataLow, userDataHigh);
     }
   }
 
-  /** Nothing is under way any more. */
+  /** Stops retrying: no command is in flight. */
   stop(): void {
     clearTimeout(this.#timer);
   }

@@ -2,9 +2,9 @@
  * Memory for what commands point at, in arenas.
  *
  * **Contract.** A block belongs to one slot from `take` to `give`, and is given
- * back only after the last CQE of the slot's command. Blocks are kept for ever
- * and used again, so that a steady load allocates nothing. There is one pool in
- * an isolate: blocks outlive the rings they served.
+ * back only after the last CQE of the slot's command. Blocks are kept and used
+ * again, so that a steady load allocates nothing. There is one pool in an isolate:
+ * blocks outlive the rings they served.
  *
  * @module
  */
@@ -16,16 +16,25 @@ export class Block {
   readonly bytes: Uint8Array;
   readonly view: DataView;
   readonly arena: Arena;
+  readonly size: Size | null;
+  /** The next free block of its size. */
+  next: Block | null = null;
   readonly #offset: number = 0;
 
-  constructor(buffer: ArrayBuffer, byteOffset: number, byteLength: number) {
+  constructor(
+    size: Size | null,
+    buffer: ArrayBuffer,
+    byteOffset: number,
+    byteLength: number,
+  ) {
+    this.size = size;
     this.#offset = byteOffset;
     this.bytes = new Uint8Array(buffer, byteOffset, byteLength);
     this.view = new DataView(buffer, byteOffset, byteLength);
     this.arena = arenaOf(buffer)!;
   }
 
-  /** What the kernel is given, for as long as the block is taken. */
+  /** The address for the kernel, which holds for as long as the block is taken. */
   get address(): number {
     return this.arena.address + this.#offset;
   }
@@ -35,53 +44,62 @@ export class Block {
 const SMALLEST = 64;
 const LARGEST = 1 << 20;
 
-interface Size {
+/** The blocks of one size. */
+class Size {
   readonly byteLength: number;
-  readonly free: Block[];
-  /** What is left of the arena that new blocks are cut from. */
-  rest: { buffer: ArrayBuffer; offset: number } | null;
+  /** The free blocks, as a list: to add one takes no call that could throw. */
+  free: Block | null = null;
+  /** The arena that new blocks are cut from, and where its unused part begins. */
+  #buffer: ArrayBuffer | null = null;
+  #offset = 0;
+
+  constructor(byteLength: number) {
+    this.byteLength = byteLength;
+  }
+
+  cut(): Block {
+    const { byteLength } = this;
+    let buffer = this.#buffer;
+    if (buffer === null || this.#offset + byteLength > buffer.byteLength) {
+      buffer = this.#buffer = arena(Math.max(PAGE, byteLength), true);
+      this.#offset = 0;
+    }
+    const made = new Block(this, buffer, this.#offset, byteLength);
+    this.#offset += byteLength;
+    return made;
+  }
 }
 
 const sizes: Size[] = [];
 for (let byteLength = SMALLEST; byteLength <= LARGEST; byteLength *= 4) {
-  sizes.push({ byteLength, free: [], rest: null });
+  sizes.push(new Size(byteLength));
 }
 
-/** A block of at least `byteLength` bytes. What is in it is left over. */
+/** Takes a block of at least `byteLength` bytes, with an earlier user's content. */
 export function take(byteLength: number): Block {
   for (const size of sizes) {
-    if (byteLength <= size.byteLength) return size.free.pop() ?? cut(size);
+    if (byteLength > size.byteLength) continue;
+    const block = size.free;
+    if (block === null) return size.cut();
+    size.free = block.next;
+    return block;
   }
-  return new Block(arena(byteLength), 0, byteLength);
+  return new Block(null, arena(byteLength), 0, byteLength);
 }
 
-/** Gives a block back. One larger than the pool keeps is left to be collected. */
+/** Gives a block back. One that is larger than the pool keeps is collected. */
 export function give(block: Block): void {
-  for (const size of sizes) {
-    if (block.bytes.length === size.byteLength) {
-      size.free.push(block);
-      return;
-    }
-  }
+  const { size } = block;
+  if (size === null) return;
+  block.next = size.free;
+  size.free = block;
 }
 
-/** What the kernel may use for ever: blocks whose completion never came. */
+/** Blocks that the kernel may still write to: their completion never came. */
 const abandoned: Block[] = [];
 
 /** Keeps a block and its address for good. */
 export function abandon(block: Block): void {
   block.arena.held = true;
   abandoned.push(block);
-}
-
-function cut(size: Size): Block {
-  let rest = size.rest;
-  if (rest === null || rest.offset + size.byteLength > rest.buffer.byteLength) {
-    const buffer = arena(Math.max(PAGE, size.byteLength), true);
-    rest = { buffer, offset: 0 };
-    size.rest = rest;
-  }
-  const made = new Block(rest.buffer, rest.offset, size.byteLength);
-  rest.offset += size.byteLength;
-  return made;
 }

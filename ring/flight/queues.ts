@@ -1,11 +1,26 @@
 /**
- * The two queues of a ring, and what is under way between them.
+ * The two queues of a ring, and the commands between them.
+ *
+ * **The rule: while completions are delivered, the ring only queues.** Delivering
+ * runs code of the program's: decoders, `advice`, a `then` of a result. In there,
+ * `cmd`, `link` and `stream` put commands into the queue, an abort and `close` are
+ * noted, and the next turn does the rest; `cmdSync` and `cmdAllSync` throw. We do
+ * not enter the kernel or deliver from there, because
+ * - a delivery inside a delivery lets the stack grow with the traffic,
+ * - completions would reach their receivers out of order,
+ * - all state could change between any two lines of the outer delivery.
  *
  * **Contract.** A command that was queued settles exactly once, on its own last
- * CQE. Commands in flight are bounded by what the CQ holds; the rest wait, in
- * order. Only {@linkcode Queues.submit}, {@linkcode Queues.enter} and what reaps
- * run code of the program's, which may queue commands, close the ring or see it
- * fail: after each of them, nothing is as it was.
+ * CQE. The CQ has room for the completions of all commands in flight; further
+ * commands wait, in order.
+ *
+ * **Exceptions.** A stack overflow can happen in any call, and the timeout of
+ * `node:vm` can end the program at any call or loop without running `finally`. So
+ * an SQE is filled first, and {@linkcode SubmissionQueue.push} and the accounts
+ * after it are plain stores. A CQE is handled first, and stepped over last: what
+ * was cut short is done again from the CQE. Marks that only a call that was cut
+ * short leaves behind ({@linkcode Queues.taking}, {@linkcode Queues.busy}) tell the
+ * next turn to put things in order.
  *
  * @module
  */
@@ -13,166 +28,362 @@
 import * as E from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { enterUse, leaveUse } from "../../sys/arena.ts";
-import { type Batch, DIRECT } from "./batch.ts";
-import { Cancellation, Cancellations } from "./cancel.ts";
-import type { Command } from "../command.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";
-import { fatalAdvice, UringError } from "../errors.ts";
-import { Line, markWaiting } from "./waiting.ts";
-import { type Extras, Late, type Slot, Slots } from "./slot.ts";
-import { deliver, NOBODY } from "./settle.ts";
 import type { RingHandle } from "../bare/setup.ts";
 import type { SubmissionQueue } from "../bare/squeue.ts";
+import type { Command } from "../command.ts";
+import { fatalAdvice, UringError } from "../errors.ts";
+import { type Batch, DIRECT } from "./batch.ts";
+import { Cancellation, Cancellations } from "./cancel.ts";
+import { Room } from "./room.ts";
+import { deliver, refusalOf, settleAborted } from "./settle.ts";
+import { NOBODY, phaseOf, type Slot, Slots } from "./slot.ts";
+import { WaitQueue } from "./waiting.ts";
 
-/** Times that completions are asked for before the event loop has its turn. */
+/** Requests for completions in one turn, before other work of the event loop. */
 const ROUNDS = 16;
 
-/** What the kernel may still write to after a ring has failed: kept for good. */
+/** Memory that the kernel may still write to after a ring has failed: kept for good. */
 const abandoned: Slots[] = [];
 
-/** Who has the queues. */
-export interface Owner {
-  /** There is something to submit, of which nobody else knows. */
+/** The engine, as its queues call it. */
+export interface QueuesHost {
+  /** Schedules a turn: there is something to submit, or an abort to act on. */
   schedule(): void;
-  /** The ring cannot go on, and every command was told. */
-  failed(): void;
+  /** Ends the ring, which cannot go on: every command has its error. */
+  failed(before: Life): void;
 }
+
+/**
+ * The life of a ring. `"dropped"`: the program has no reference to the ring any
+ * longer, which closes after its last command.
+ */
+export type Life =
+  | "disabled"
+  | "open"
+  | "dropped"
+  | "closing"
+  | "failed"
+  | "closed";
+
+/**
+ * What the ring is in the middle of. `"program"`: a call of the program's code,
+ * in a delivery or before a command is queued.
+ */
+export type Busy = null | "turn" | "sync" | "program";
 
 /** Commands on their way into the kernel, and completions on their way out. */
 export class Queues {
-  readonly slots = new Slots();
-  /** Why the ring cannot go on, if it cannot. */
+  life: Life;
+  /** The reason why the ring cannot go on. */
   failure: UringError | null = null;
-  /** CQEs that the completions of one command take, in the largest case. */
-  readonly unit: number = 1;
+  busy: Busy = null;
+  /** Set from taking a slot to queueing it; left set by a call that was cut short. */
+  taking = false;
+
+  readonly slots = new Slots();
+  readonly room: Room;
   readonly sq: SubmissionQueue;
   readonly cq: CompletionQueue;
   readonly sqpoll: boolean;
   readonly iopoll: boolean;
   readonly deferred: boolean;
-  /** What io_uring_enter() is to do besides submitting. */
+  /** Flags of an io_uring_enter() that submits. */
   readonly enterFlags: number = 0;
 
   // Counts, for `Ring.stats`.
   enters = 0;
   completions = 0;
   overflows = 0;
-  inFlight = 0;
-  /** Completions after which their commands went on, or that were nobody's. */
+  /** Completions that were not a command's last, or no command's. */
   #others = 0;
 
-  /** Commands that wait for room. */
-  readonly line = new Line();
+  readonly waiting = new WaitQueue();
   readonly cancellations = new Cancellations({
-    underWay: (low, high) =>
-      this.failure === null &&
-      (low < 0
-        ? this.#findBatch(high)?.pending(low & ~DIRECT) != null
-        : this.slots.find(low, high) !== null),
-    again: (low, high) => {
+    inFlight: (low, high) =>
+      this.failure === null && this.slots.find(low, high) !== null,
+    retry: (low, high) => {
       this.cancel(low, high);
-      this.#owner.schedule();
+      this.#host.schedule();
     },
   });
-  /** The innermost batch that is being waited for. */
+  /** The batch that a synchronous call waits for. */
   batch: Batch | null = null;
-  /** How many reapings are under way, the one in a decoder of the other. */
-  reaping = 0;
-  /** A command found room in the CQ, and none in the SQ. */
+  /** Batches whose calls were cut short, until their last CQE. */
+  #cutShort: Batch | null = null;
+  /** `true` if a command found room in the CQ, and none in the SQ. */
   sqFull = false;
+  /** The completion that the cursor is on was handled, and not stepped over. */
+  #handled = false;
+  /** Slots to cancel in the next turn, with the generation each had. */
+  readonly #toAbort: { slot: Slot; generation: number; reason: unknown }[] = [];
 
   readonly #handle: RingHandle;
-  readonly #owner: Owner;
-  /**
-   * Places in the SQ that only cancellations take. Where SQEs are held, commands
-   * that never end would otherwise leave none.
-   */
-  readonly #kept: number = 0;
-  /** Completions that the commands in flight may post together, */
-  readonly #capacity: number = 0;
-  /** and cancellations that may be in flight besides. */
-  readonly #spare: number = 0;
-  /** The capacity, less what commands in flight may post beyond one each. */
-  #limit = 0;
-  /** Streams that have posted more than was told, while their decoders ran. */
-  readonly #unread: Slot[] = [];
-  /** SQEs that are free once they were submitted, in a queue that holds them. */
-  readonly #loose: number[] = [];
+  readonly #host: QueuesHost;
   readonly #arenas = () => this.slots.arenas();
-  #closed = false;
 
-  constructor(handle: RingHandle, owner: Owner) {
+  constructor(handle: RingHandle, host: QueuesHost) {
     this.#handle = handle;
-    this.#owner = owner;
+    this.#host = host;
     this.sq = handle.sq;
     this.cq = handle.cq;
     const has = (flag: number) => (handle.flags & flag) !== 0;
+    this.life = has(uapi.IORING_SETUP_R_DISABLED) ? "disabled" : "open";
     this.sqpoll = has(uapi.IORING_SETUP_SQPOLL);
     this.iopoll = has(uapi.IORING_SETUP_IOPOLL);
     this.deferred = has(uapi.IORING_SETUP_DEFER_TASKRUN);
     const asked = this.iopoll || this.deferred;
     this.enterFlags = asked ? uapi.IORING_ENTER_GETEVENTS : 0;
-    this.#kept = handle.sq.hold ? 1 : 0;
-    // In a mixed ring a large completion takes two places, and a filler one
-    // more where it would not fit before the end.
-    const mixed = has(uapi.IORING_SETUP_CQE_MIXED);
-    this.unit = mixed ? 2 : 1;
-    // Cancellations take places too: some are kept for them.
-    const spare = Math.min(16, handle.cq.entries >> 2);
-    const places = handle.cq.entries - spare - (mixed ? 1 : 0);
-    this.#capacity = Math.max(1, Math.floor(places / this.unit));
-    this.#spare = Math.max(1, Math.floor(spare / this.unit));
-    this.#limit = this.#capacity;
+    this.room = new Room({
+      sqEntries: handle.sq.entries,
+      cqEntries: handle.cq.entries,
+      mixedCq: has(uapi.IORING_SETUP_CQE_MIXED),
+      mixedSq: handle.sq.mixed,
+      holdsSqes: handle.sq.hold,
+    });
     enterUse(this.#arenas);
   }
 
-  /** Nothing is under way, and nothing waits. */
+  /** `true` if no command is in flight, and none waits. */
   get idle(): boolean {
-    return this.inFlight + this.line.length === 0;
+    return this.room.inFlight + this.waiting.length === 0;
   }
 
-  /** There is more to do, of which no completion will tell. */
+  /** `true` if there is more to do without a completion to tell of it. */
   get stuck(): boolean {
-    const waits = this.line.first !== null;
+    const waits = this.waiting.first !== null;
     // A submission thread need not be waited for, unless it was not woken.
     const queued = this.sq.publish() > 0 &&
       (!this.sqpoll || waits || this.sq.needsWakeup);
     // It may have taken the queue since a command found no room in it.
-    return this.inFlight === 0 || queued || this.#unread.length > 0 ||
+    return this.room.inFlight === 0 || queued ||
       this.sqpoll && this.sqFull && waits;
   }
 
-  /** Commands handed to the kernel: those that are over, and those that are not. */
+  /** Commands handed to the kernel, completed or not. */
   get submitted(): number {
-    return this.completions - this.#others + this.inFlight;
+    return this.completions - this.#others + this.room.inFlight;
   }
 
-  /** `true` when commands fit the queues at one time, as a chain has to. */
-  holds(commands: readonly Command<unknown>[]): boolean {
-    const completions = commands.reduce(
-      (sum, each) => sum + each.completions,
-      0,
-    );
-    return completions <= this.#capacity &&
-      this.#places(commands.length) <= this.sq.entries;
+  /** The commands in flight. */
+  *commands(): Iterable<Command<unknown>> {
+    for (const { command } of this.slots.busy()) yield command!;
+    for (let it = this.batch; it !== null; it = it.next) {
+      yield* it.pendingCommands();
+    }
+    for (let it = this.#cutShort; it !== null; it = it.next) {
+      yield* it.pendingCommands();
+    }
   }
 
-  /** Queues a command, or the chain it is the first of, or has it wait. */
+  // ---- The way in ----------------------------------------------------------
+
+  /** Queues a command, or the chain it is the first of, or lets it wait. */
   enqueue(slot: Slot): void {
-    if (this.line.first === null && !slot.aborted && this.#push(slot)) {
-      if (slot.waiting) markWaiting(slot, false);
+    if (this.waiting.first === null && this.#push(slot)) {
+      this.taking = false;
       return;
     }
-    this.line.add(slot);
+    this.waiting.add(slot);
+    this.taking = false;
     this.#makeRoom();
   }
 
   /**
-   * Submits, and queues what waits for a place in the SQ. A submission may run
-   * the program's code, so that what it is made for has to wait in line before.
+   * Submits, and queues what waits for a place in the SQ. Submitting may run the
+   * program's code, so the command that needs the room waits already.
    */
   #makeRoom(): void {
-    while (this.sqFull && this.submit() && this.pump());
+    while (
+      this.busy !== "program" && this.sqFull && this.submit() && this.pump()
+    );
+  }
+
+  /** Queues what has waited, as far as there is room; `true` if any was. */
+  pump(): boolean {
+    if (this.failure !== null) return false;
+    let pushed = false;
+    while (this.waiting.first !== null && this.pumpFirst(false)) pushed = true;
+    return pushed;
+  }
+
+  /** Queues the first of those that wait; with `force` beyond the CQ's room. */
+  pumpFirst(force: boolean): boolean {
+    const slot = this.waiting.first!;
+    if (!this.#push(slot, force)) return false;
+    this.waiting.remove(slot);
+    return true;
+  }
+
+  /**
+   * Writes the SQEs of a command and of what is linked to it, if all fit. A part
+   * of a chain is never written, because a chain ends where a submission does.
+   */
+  #push(first: Slot, force = false): boolean {
+    this.sqFull = false;
+    if (first.linked !== null) return this.#pushChain(first, force);
+    const command = first.command!;
+    if (first.receiver instanceof Cancellation) {
+      const { cancellations } = this;
+      if (cancellations.inFlight >= this.room.spare) return false;
+      if (!this.#write(command, first)) return false;
+      cancellations.inFlight++;
+      return true;
+    }
+    return (force || this.room.fits(command.completions)) &&
+      this.#write(command, first);
+  }
+
+  /** Writes an SQE, with addresses, and then adds it to the queue. */
+  #write(command: Command<unknown>, slot: Slot): boolean {
+    const { sq, room } = this;
+    const at = this.#peek(command);
+    if (at < 0) return false;
+    command.fill(sq, at, slot.index, slot.generation, 0);
+    this.#fillAddresses(slot, at);
+    sq.push(sq.mixed && command.sqe128 ? 2 : 1);
+    room.inFlight++;
+    room.extra += command.completions - 1;
+    slot.phase = "queued";
+    return true;
+  }
+
+  /** Writes the SQE of a command without a slot; `false` if none is free. */
+  writeDirect(command: Command<unknown>, place: number, batch: Batch): boolean {
+    const { sq } = this;
+    const at = this.#peek(command);
+    if (at < 0) return false;
+    command.fill(sq, at, place | DIRECT, batch.number, 0);
+    sq.push(sq.mixed && command.sqe128 ? 2 : 1);
+    this.room.inFlight++;
+    batch.direct++;
+    return true;
+  }
+
+  /** Returns the place for an SQE; -1 if the SQ is full. */
+  #peek(command: Command<unknown>): number {
+    const at = this.sq.mixed ? this.#peekMixed(command) : this.sq.peek();
+    this.sqFull = at < 0;
+    return at;
+  }
+
+  #peekMixed({ sqe128 }: Command<unknown>): number {
+    const { sq } = this;
+    if (!sq.has(sqe128 ? 3 : 1)) return -1;
+    if (sqe128 && sq.straddles(0)) sq.fill();
+    return sq.at(0);
+  }
+
+  #pushChain(first: Slot, force: boolean): boolean {
+    const { sq, room } = this;
+    let completions = 0;
+    let count = 0;
+    for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
+      completions += slot.command!.completions;
+      count++;
+    }
+    if (!force && !room.fits(completions)) return false;
+    if (!sq.has(room.places(count))) {
+      this.sqFull = true;
+      return false;
+    }
+    if (sq.mixed && this.#straddles(first)) sq.fill();
+    let places = 0;
+    for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
+      const { command, index, generation } = slot;
+      const link = slot.linked !== null ? uapi.IOSQE_IO_LINK : 0;
+      const at = sq.at(places);
+      command!.fill(sq, at, index, generation, link);
+      this.#fillAddresses(slot, at);
+      places += sq.mixed && command!.sqe128 ? 2 : 1;
+    }
+    sq.push(places);
+    room.inFlight += count;
+    room.extra += completions - count;
+    (first.chain ?? first).phase = "queued";
+    return true;
+  }
+
+  /**
+   * Returns `true` if an SQE of a chain would straddle the end of a mixed ring. A
+   * no-op between two SQEs would end the chain, so it goes before the first.
+   */
+  #straddles(first: Slot): boolean {
+    let places = 0;
+    for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
+      const { sqe128 } = slot.command!;
+      if (sqe128 && this.sq.straddles(places)) return true;
+      places += sqe128 ? 2 : 1;
+    }
+    return false;
+  }
+
+  #fillAddresses(slot: Slot, at: number): void {
+    const { sq } = this;
+    const { lease } = slot;
+    for (let i = 0; i < lease.count; i++) {
+      slot.command!.encodeAddress(sq.words, at, i, lease.address(i));
+    }
+    if (sq.hold) slot.sqe = at;
+  }
+
+  // ---- Aborting --------------------------------------------------------------
+
+  /**
+   * Asks the kernel to cancel a command, or drops it if it still waits. In a call
+   * of the program's code it is only noted.
+   */
+  abort(slot: Slot, reason: unknown): void {
+    const { receiver, generation } = slot;
+    if (slot.command === null || slot.aborted || receiver === NOBODY) return;
+    if (receiver === null || receiver instanceof Cancellation) return;
+    if (this.busy === "program") {
+      this.#toAbort.push({ slot, generation, reason });
+      this.#host.schedule();
+      return;
+    }
+    if (phaseOf(slot) === "waiting") {
+      this.#dropWaiting(slot.chain?.first ?? slot, reason);
+      return;
+    }
+    slot.abortReason = reason;
+    slot.aborted = true;
+    this.cancel(slot.index, generation);
+    this.#host.schedule();
+  }
+
+  /** Settles a command that the kernel has not seen, and all of its chain. */
+  #dropWaiting(first: Slot, reason: unknown): void {
+    this.waiting.remove(first);
+    for (let slot: Slot | null = first; slot !== null;) {
+      const { linked }: Slot = slot;
+      slot.abortReason = reason;
+      slot.aborted = true;
+      settleAborted(slot);
+      this.slots.give(slot);
+      slot = linked;
+    }
+    this.#host.schedule(); // It may have kept the ring from being idle.
+  }
+
+  /** Acts on what was noted while the program's code ran. */
+  abortNoted(): void {
+    for (const { slot, generation, reason } of this.#toAbort.splice(0)) {
+      if (slot.generation !== generation) continue;
+      if (reason === NOBODY) this.cancel(slot.index, generation);
+      else this.abort(slot, reason);
+    }
+  }
+
+  /** Aborts every command. */
+  abortAll(reason: unknown): void {
+    this.sweep();
+    const busy = [...this.slots.busy()];
+    // What waits comes first: a cancellation could make room for it.
+    for (const slot of busy) {
+      if (phaseOf(slot) === "waiting") this.abort(slot, reason);
+    }
+    for (const slot of busy) this.abort(slot, reason);
   }
 
   /** Cancels what has this `user_data`, before anything else is queued. */
@@ -180,150 +391,15 @@ export class Queues {
     const { slots } = this;
     const slot = this.cancellations.take(slots, userDataLow, userDataHigh);
     if (this.#push(slot)) return;
-    this.line.addFirst(slot);
+    this.waiting.addFirst(slot);
     this.#makeRoom();
-  }
-
-  // ---- The way in ----------------------------------------------------------
-
-  /** Queues what has waited, as far as there is room; `true` if any was. */
-  pump(): boolean {
-    if (this.failure !== null) return false;
-    let pushed = false;
-    while (this.line.first !== null && this.pumpFirst(false)) pushed = true;
-    return pushed;
-  }
-
-  /** Queues or drops the first of those that wait; `false` if it still has to. */
-  pumpFirst(force: boolean): boolean {
-    const slot = this.line.first!;
-    if (!slot.aborted) {
-      if (!this.#push(slot, force)) return false;
-      this.line.shift();
-      markWaiting(slot, false);
-      return true;
-    }
-    // It was settled while it waited, with all that is linked to it.
-    this.line.shift();
-    for (let each: Slot | null = slot; each !== null;) {
-      const { linked }: Slot = each;
-      this.slots.give(each);
-      each = linked;
-    }
-    return true;
-  }
-
-  /**
-   * Writes the SQEs of a command and of what is linked to it, if all fit: never
-   * those of a part of a chain, which ends where a submission does. With `force`
-   * the CQ may be too small.
-   */
-  #push(first: Slot, force = false): boolean {
-    this.sqFull = false;
-    if (first.linked !== null) return this.#pushChain(first, force);
-    const { completions } = first.command!;
-    if (first.receiver instanceof Cancellation) {
-      const cancellations = this.cancellations;
-      if (cancellations.inFlight >= this.#spare) return false;
-      if (!this.#encode(first, 0)) return false;
-      cancellations.inFlight++;
-      return true;
-    }
-    if (!force && !this.fits(completions)) return false;
-    return this.#hasPlaces(first, 1) && this.#encode(first, 0);
-  }
-
-  #pushChain(first: Slot, force: boolean): boolean {
-    let completions = 0;
-    let count = 0;
-    for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-      completions += slot.command!.completions;
-      count++;
-    }
-    if (!force && !this.fits(completions)) return false;
-    if (!this.#hasPlaces(first, this.#places(count))) return false;
-    for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-      this.#encode(slot, slot.linked !== null ? uapi.IOSQE_IO_LINK : 0);
-    }
-    return true;
-  }
-
-  /** `true` when the CQ has room for so many completions more. */
-  fits(completions: number): boolean {
-    return this.inFlight + completions <= this.#limit || this.inFlight === 0;
-  }
-
-  /** Whether the SQ has so many places, besides one that is kept. */
-  #hasPlaces(first: Slot, count: number): boolean {
-    let kept = 0;
-    // A chain as long as the queue has no choice.
-    if (this.#kept > 0 && count < this.sq.entries) {
-      for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-        if (this.#keepsSqe(slot.command!)) kept = this.#kept;
-      }
-    }
-    if (count + kept === 1 || this.sq.has(count + kept)) return true;
-    this.sqFull = true;
-    return false;
-  }
-
-  /**
-   * Whether the SQE of a command stays taken until the command is over. With a
-   * submission thread there is no telling when an SQE was taken.
-   */
-  #keepsSqe(command: Command<unknown>): boolean {
-    return this.sq.hold && (command.isUringCmd || this.sqpoll);
-  }
-
-  /** Places for `count` SQEs: in a mixed ring two each, and one filler. */
-  #places(count: number): number {
-    return this.sq.mixed ? 2 * count + 1 : count;
-  }
-
-  /** Writes the SQE of a command that has a slot; `false` when none is free. */
-  #encode(slot: Slot, flags: number): boolean {
-    const command = slot.command!;
-    const at = this.write(command, slot.index, slot.generation, flags);
-    if (at < 0) return false;
-    if (!command.plain || this.sq.hold) this.#encodeRest(slot, at);
-    return true;
-  }
-
-  /** Writes an SQE, and returns where; -1 when there is none that is free. */
-  write(
-    command: Command<unknown>,
-    userDataLow: number,
-    userDataHigh: number,
-    flags: number,
-  ): number {
-    const at = command.submit(this.sq, userDataLow, userDataHigh, flags);
-    if (at >= 0) this.inFlight++;
-    this.sqFull = at < 0;
-    return at;
-  }
-
-  /** What there is to do for few commands, or on few kernels. */
-  #encodeRest(slot: Slot, at: number): void {
-    const sq = this.sq;
-    const command = slot.command!;
-    this.#limit -= command.completions - 1;
-    for (let i = 0; i < slot.addresses.length; i++) {
-      command.encodeAddress(sq.words, at, i, slot.addresses[i]);
-    }
-    if (!sq.hold) return;
-    if (this.#keepsSqe(command)) {
-      slot.marked = true;
-      slot.sqe = at;
-    } else {
-      this.#loose.push(at);
-    }
   }
 
   // ---- Into the kernel, and out of it ---------------------------------------
 
   /**
-   * Hands the queue to the kernel; what it does not take stays queued, which
-   * `false` says. A submission thread takes it when it comes to it.
+   * Hands the queue to the kernel. Returns `false` if the kernel took only a part;
+   * the rest stays queued. A submission thread takes it when it comes to it.
    */
   submit(): boolean {
     if (this.failure !== null) return false;
@@ -340,24 +416,15 @@ export class Queues {
       if (taken <= 0) return false;
       toSubmit = taken === toSubmit ? 0 : sq.publish();
     }
-    this.releaseLoose();
     return true;
   }
 
-  /** Frees SQEs that were held until they were taken, once all were. */
-  releaseLoose(): void {
-    if (this.#loose.length === 0 || this.sq.publish() > 0) return;
-    for (const sqe of this.#loose) this.sq.release(sqe);
-    this.#loose.length = 0;
-  }
-
   /**
-   * io_uring_enter(), made again when it was interrupted. Returns 0 when there
-   * was no memory or no room: it is to be made again later.
+   * Calls io_uring_enter(), again if it was interrupted. Returns 0 if there was no
+   * memory or no room: the caller retries later. Matches __io_uring_submit() in
+   * liburing, which leaves the retry to its caller.
    */
   enter(toSubmit: number, minComplete: number, flags: number): number {
-    // What is called here by a decoder may have to wait for room in the CQ.
-    if (this.reaping > 0) this.cq.commit();
     for (;;) {
       this.enters++;
       const rc = this.#handle.enter(toSubmit, minComplete, flags);
@@ -368,8 +435,8 @@ export class Queues {
           continue;
         case E.EAGAIN:
         case E.EBUSY:
-          // Completions that were not taken may stand in the way. With them
-          // gone there may be fewer to wait for: that is the caller's to say.
+          // Completions that were not reaped may stand in the way. With them
+          // gone there may be fewer to wait for, which the caller decides.
           if (this.reapPosted() === 0 || minComplete > 0) return 0;
           if (this.failure !== null) return 0;
           continue;
@@ -380,36 +447,35 @@ export class Queues {
     }
   }
 
-  /** What is left of a chain that was cut in two is cancelled. */
+  /** Cancels the rest of a chain that a short submit has cut in two. */
   #endCutChain(): void {
     const { words } = this.sq;
     for (const at of this.sq.cutOff()) {
       const slot = this.slots.find(words[at + 8], words[at + 9]);
       if (slot === null) {
-        // Of a batch whose commands link each other by flags of their own: no
-        // operation has this number, so that it fails.
+        // In a batch whose commands link each other by flags of their own: no
+        // operation has this number, so the command fails.
         words[at] |= 0xff;
         continue;
       }
-      slot.marked = true;
       slot.cut = true;
       const bounds = slot.command!.opcode === uapi.IORING_OP_LINK_TIMEOUT;
       if (bounds) this.#cancelBefore(slot);
     }
   }
 
-  /** Cancels a command that nothing bounds the time of any more. */
+  /** Cancels the command whose link timeout was cut off. */
   #cancelBefore(cut: Slot): void {
     for (const { linked, index, generation } of this.slots.busy()) {
       if (linked === cut) return this.cancel(index, generation);
     }
   }
 
-  /** Takes all that has completed, and what the CQ had no room for. */
+  /** Reaps all completions, with those that the CQ had no room for. */
   reap(): void {
     this.reapPosted();
     const sq = this.sq;
-    // A stream whose completions are made on request may have no end of them.
+    // With DEFER_TASKRUN a stream can produce completions without end.
     for (let round = 0; round < ROUNDS; round++) {
       if (this.failure !== null || !sq.needsEnter) return;
       if (sq.overflowed) this.overflows++;
@@ -418,21 +484,23 @@ export class Queues {
     }
   }
 
+  /** Reaps the completions in the CQ, and returns their number. */
   reapPosted(): number {
     if (this.failure !== null) return 0;
     const cq = this.cq;
     let taken = 0;
-    this.reaping++;
-    // A stream may post as fast as it is read: the rest has its turn later.
+    // A stream may post as fast as it is read: the rest is for a later turn.
     let more = cq.ready > 0;
-    while (more && this.failure === null && cq.next()) {
+    while (more && cq.peek()) {
+      if (!this.#handled) this.#complete();
+      this.#handled = true;
+      cq.step();
+      this.#handled = false;
       taken++;
       this.completions++;
-      this.#complete();
       more = taken < cq.entries && cq.known > 0;
     }
-    if (taken > 0) cq.commit();
-    this.reaping--;
+    cq.commit();
     return taken;
   }
 
@@ -442,10 +510,9 @@ export class Queues {
     let { res } = this.cq;
     if (userDataLow < 0) {
       const batch = this.#findBatch(userDataHigh);
-      if (batch !== null && batch.complete(userDataLow & ~DIRECT, res)) {
-        this.inFlight--;
-        return;
-      }
+      const place = userDataLow & ~DIRECT;
+      const command = batch?.pending(place) ?? null;
+      if (command !== null) return this.#completeDirect(batch!, place, res);
     }
     const slot = this.slots.find(userDataLow, userDataHigh);
     if (slot === null) {
@@ -453,133 +520,160 @@ export class Queues {
       // A zero-copy send that its chain cancels completes without saying that its
       // notification follows (io_fail_links(), Linux 6.18).
       if (flags & uapi.IORING_CQE_F_NOTIF) return;
-      return reportUnknown(res, userDataLow, userDataHigh);
+      return this.#reportUnknown(res, userDataLow, userDataHigh);
     }
     const command = slot.command!;
     if (slot.cut) res = -E.ECANCELED;
-    if (command.plain && (flags & uapi.IORING_CQE_F_MORE) === 0) {
-      this.inFlight--;
-      // What is told of it may queue others.
-      if (slot.sqe >= 0) this.sq.release(slot.sqe);
+    if ((flags & uapi.IORING_CQE_F_MORE) === 0) {
       if (command.numeric && res >= 0) slot.receiver!.value(slot, res);
-      else deliver(slot, this.cq, res, flags, -1);
-      this.slots.give(slot);
+      else if (slot.early) {
+        this.#deliver(slot, slot.earlyRes, slot.earlyFlags, res);
+      } else this.#deliver(slot, res, flags, -1);
+      slot.receiver = NOBODY;
+      this.#finish(slot, command);
     } else {
-      this.#completePart(slot, this.cq, res, flags);
-    }
-  }
-
-  /** A completion of a command that has memory, or more than one of them. */
-  #completePart(
-    slot: Slot,
-    extras: Extras,
-    res: number,
-    flags: number,
-  ): void {
-    // The slot's own decoder is the caller of this: first things first.
-    if (slot.later !== null) {
-      slot.later.push(new Late(extras, res, flags));
-      return;
-    }
-    const command = slot.command!;
-    if (flags & uapi.IORING_CQE_F_MORE) {
       this.#others++;
       if (command.multishot) {
-        this.#completeOneOfMany(slot, extras, res, flags);
+        if (!this.#deliver(slot, res, flags, -1)) this.#silence(slot);
       } else {
-        slot.marked = true;
         slot.early = true;
         slot.earlyRes = res;
         slot.earlyFlags = flags;
       }
-      return;
     }
-    this.inFlight--;
-    this.#limit += command.completions - 1;
-    if (slot.sqe >= 0) this.sq.release(slot.sqe);
-    const { early, earlyRes, earlyFlags } = slot;
-    if (early) deliver(slot, extras, earlyRes, earlyFlags, res);
-    else deliver(slot, extras, res, flags, -1);
+  }
+
+  #completeDirect(batch: Batch, place: number, res: number): void {
+    const command = batch.pending(place)!;
+    if (res >= 0 || command.expected.includes(-res)) {
+      batch.put(place, res);
+    } else {
+      batch.fail(place, this.#refusal(batch, command, res));
+    }
+    batch.direct--;
+    this.room.inFlight--;
+  }
+
+  /** Makes the error of a command without a slot, unless its call was cut short. */
+  #refusal(batch: Batch, command: Command<unknown>, res: number): unknown {
+    if (batch !== this.batch) return undefined;
+    const { busy } = this;
+    this.busy = "program";
+    try {
+      return refusalOf(command, res);
+    } finally {
+      this.busy = busy;
+    }
+  }
+
+  /** Delivers a result; `false` if the receiver got the decoder's error. */
+  #deliver(
+    slot: Slot,
+    res: number,
+    flags: number,
+    notification: number,
+  ): boolean {
+    if (slot.receiver === NOBODY) return true;
+    const { busy } = this;
+    this.busy = "program";
+    try {
+      return deliver(slot, this.cq, res, flags, notification);
+    } finally {
+      this.busy = busy;
+    }
+  }
+
+  /** Gives back what a settled command had. */
+  #finish(slot: Slot, { completions }: Command<unknown>): void {
+    if (slot.sqe >= 0) {
+      this.sq.release(slot.sqe);
+      slot.sqe = -1;
+    }
     this.slots.give(slot);
+    this.room.extra -= completions - 1;
+    this.room.inFlight--;
   }
 
-  /** A value of a stream, and the completions that its decoder has reaped. */
-  #completeOneOfMany(
-    slot: Slot,
-    extras: Extras,
-    res: number,
-    flags: number,
-  ): void {
-    slot.later = [];
-    this.#deliverOneOfMany(slot, extras, res, flags);
-    this.#readLater(slot);
-  }
-
-  /** Tells some of what a stream has posted meanwhile: it may have no end. */
-  #readLater(slot: Slot): void {
-    const later = slot.later!;
-    for (let i = 0; i < ROUNDS && later.length > 0; i++) {
-      const late = later.shift()!;
-      if (late.flags & uapi.IORING_CQE_F_MORE) {
-        this.#others++;
-        this.#deliverOneOfMany(slot, late, late.res, late.flags);
-      } else {
-        slot.later = null;
-        return this.#completePart(slot, late, late.res, late.flags);
-      }
-    }
-    if (later.length > 0) this.#unread.push(slot);
-    else slot.later = null;
-  }
-
-  /** Goes on with the streams of which more was posted than was told. */
-  readUnread(): void {
-    this.reaping++;
-    for (const slot of this.#unread.splice(0)) {
-      if (this.failure === null) this.#readLater(slot);
-    }
-    this.reaping--;
-  }
-
-  #deliverOneOfMany(
-    slot: Slot,
-    extras: Extras,
-    res: number,
-    flags: number,
-  ): void {
-    // A stream whose decoder has thrown is over, but not for the kernel.
-    if (slot.receiver === NOBODY) return;
-    if (!deliver(slot, extras, res, flags, -1)) this.#silence(slot);
-  }
-
-  /** Cancels a command that was told how it ended. */
+  /** Cancels a stream whose decoder has thrown, in the next turn. */
   #silence(slot: Slot): void {
-    const { index, generation } = slot;
+    const { generation } = slot;
     slot.receiver = NOBODY;
-    this.cancel(index, generation);
-    this.#owner.schedule();
+    this.#toAbort.push({ slot, generation, reason: NOBODY });
+    this.#host.schedule();
   }
 
-  /** The batch of this number that is being waited for. */
+  /** Returns the batch of a number, also if its call was cut short. */
   #findBatch(number: number): Batch | null {
-    let batch = this.batch;
-    while (batch !== null && batch.number !== number) batch = batch.outer;
+    if (this.batch?.number === number) return this.batch;
+    let batch = this.#cutShort;
+    while (batch !== null && batch.number !== number) batch = batch.next;
     return batch;
   }
 
-  /** The commands under way. */
-  *commands(): Iterable<Command<unknown>> {
-    for (const { command } of this.slots.busy()) yield command!;
-    for (let batch = this.batch; batch !== null; batch = batch.outer) {
-      for (const [, command] of batch.direct()) yield command;
+  #reportUnknown(res: number, low: number, high: number): void {
+    const userData = `${high >>> 0}:${low >>> 0}`;
+    const { busy } = this;
+    this.busy = "program";
+    try {
+      reportError(
+        new Error(`io_uring: res ${res} for no command, user_data ${userData}`),
+      );
+    } finally {
+      this.busy = busy;
     }
+  }
+
+  // ---- Calls that were cut short ---------------------------------------------
+
+  /** Leaves a batch whose call was cut short: its CQEs are still to come. */
+  leaveBatch(batch: Batch): void {
+    batch.next = this.#cutShort;
+    this.#cutShort = batch;
+    this.batch = null;
+    this.taking = true;
+  }
+
+  /** Puts in order what a call has left behind that was cut short. */
+  recover(): void {
+    this.busy = null;
+    if (this.batch !== null) this.leaveBatch(this.batch);
+    this.sweep();
+  }
+
+  /** Gives back the slots that a call has taken and not queued. */
+  sweep(): void {
+    for (const slot of this.slots.busy()) {
+      if (phaseOf(slot) === "taken") this.slots.give(slot);
+    }
+    let first: Batch | null = null;
+    for (let batch = this.#cutShort; batch !== null;) {
+      const { next }: Batch = batch;
+      for (const slot of this.slots.busy()) {
+        if (slot.receiver === batch) this.#orphan(slot);
+      }
+      if (batch.direct > 0) {
+        batch.next = first;
+        first = batch;
+      }
+      batch = next;
+    }
+    this.#cutShort = first;
+    this.taking = false;
+  }
+
+  /** Leaves a slot without its receiver; the command runs if the kernel has it. */
+  #orphan(slot: Slot): void {
+    slot.receiver = NOBODY;
+    if (phaseOf(slot) !== "waiting") return;
+    this.waiting.remove(slot);
+    this.slots.give(slot);
   }
 
   // ---- The end -------------------------------------------------------------
 
-  /** The ring cannot go on: every command is told. */
+  /** Fails the ring, which cannot go on, and every command with it. */
   fail(errno: number): void {
-    if (this.failure !== null || this.#closed) return;
+    if (this.failure !== null || this.life === "closed") return;
     const { fd } = this.#handle;
     this.failure = new UringError(
       "io_uring_enter",
@@ -588,30 +682,23 @@ export class Queues {
       fatalAdvice(errno),
     );
     for (const slot of this.slots.busy()) {
-      const receiver = slot.receiver!;
+      const { receiver } = slot;
       slot.receiver = NOBODY;
-      receiver.error(slot, this.failure);
+      receiver?.error(slot, this.failure);
     }
-    for (let batch = this.batch; batch !== null; batch = batch.outer) {
-      batch.failFrom(0, this.failure);
-    }
+    this.batch?.failAll(this.failure);
     abandoned.push(this.slots);
     for (const arena of this.slots.arenas()) arena.held = true;
-    this.#owner.failed();
+    const before = this.life;
+    this.life = "failed";
+    this.#host.failed(before);
   }
 
-  /** Lets go of all: nothing is under way any more. */
+  /** Releases the ring: no command is in flight. */
   close(): void {
-    this.#closed = true;
+    this.life = "closed";
     this.cancellations.stop();
     this.#handle.close();
     leaveUse(this.#arenas);
   }
-}
-
-function reportUnknown(res: number, low: number, high: number): void {
-  const userData = `${high >>> 0}:${low >>> 0}`;
-  reportError(
-    new Error(`io_uring: res ${res} for no command, user_data ${userData}`),
-  );
 }

@@ -1,46 +1,47 @@
-/** How a completion becomes a result or an error, and who is told. */
+/** Turns a completion into a result or an error, and hands it to the receiver. */
 
 import { ECANCELED, EINTR } from "../../sys/uapi/errno.ts";
 import { IORING_CQE_F_MORE } from "../../sys/uapi/io_uring.ts";
+import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { Command } from "../command.ts";
 import { Completion } from "../completion.ts";
 import { UringError } from "../errors.ts";
-import {
-  copyOut,
-  type Extras,
-  memories,
-  type Receiver,
-  type Slot,
-} from "./slot.ts";
+import { NOBODY, type Receiver, type Slot } from "./slot.ts";
 
-/** The promise of a slot. */
+/** Receives for the promise of a slot. */
 export const AWAITED: Receiver = {
   value: (slot, value) => slot.resolve!(value),
-  error: (slot, error) => slot.resolve!(Promise.reject(error)),
+  // A promise that is rejected at once would stand in Deno's list of unhandled
+  // rejections until the thenable job has run, and that list is searched.
+  error: (slot, error) =>
+    slot.resolve!({
+      then: (_: unknown, reject: (error: unknown) => void) => reject(error),
+    }),
   end() {},
 };
 
+/** The abort reason of a stream whose loop was left: it ends without an error. */
+export const LEFT = Symbol("left");
+
 /**
- * What a command that was cancelled may answer. A worker that was interrupted in
- * a system call may leak what the kernel would have restarted it by: ERESTARTSYS,
+ * Errnos of commands that were cancelled. A worker that was interrupted in a
+ * system call may leak the kernel's own restart codes: ERESTARTSYS,
  * ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
  */
 const CANCELLED = [ECANCELED, EINTR, 512, 513, 514, 516];
 
-/** Of cancellations, and of commands that were told how they ended. */
-export const NOBODY: Receiver = { value() {}, error() {}, end() {} };
-
 /**
- * Settles a command, or hands on one value of a multishot command. It never
- * throws, and runs nobody's code but the command's decoder.
+ * Settles a command, or hands on one value of a multishot command. Runs the
+ * program's code: the decoder, `advice`, and a `then` of the result.
  *
  * `res` and `flags` are those of the completion that has the result, which is
- * not always the one `cq` is on: `notification` is what came after it. Returns
- * `false` when the result could not be made, and the receiver has the error.
+ * not always the one that `cq` is on: `notification` is the `res` of a later one,
+ * or -1. Returns `false` if the result could not be made, and the receiver has
+ * the error.
  */
 export function deliver(
   slot: Slot,
-  cq: Extras,
+  cq: CompletionQueue,
   res: number,
   flags: number,
   notification: number,
@@ -50,27 +51,38 @@ export function deliver(
   const simple = command.operands.length === 0;
   // A value of a stream may use all 32 bits: only its last one can be an errno.
   const more = multishot && (flags & IORING_CQE_F_MORE) !== 0;
-  const good = res >= 0 || more || expected.includes(-res);
+  const succeeded = res >= 0 || more || expected.includes(-res);
   let value: unknown = res;
   try {
-    if (!simple) copyOut(slot, res);
-    if (good && decode !== null) {
-      const memory = simple ? undefined : memories(slot);
+    if (slot.decoding) {
+      throw new Error(`the decoder of ${command.name} was cut short`);
+    }
+    if (!simple) slot.lease.copyOut(command, res);
+    if (succeeded && decode !== null) {
+      const memory = simple ? undefined : slot.lease.memories(command);
       const extra1 = cq.wide ? cq.extra(0) : 0n;
       const extra2 = cq.wide ? cq.extra(1) : 0n;
-      value = decode(
-        new Completion(res, flags, memory, extra1, extra2, notification),
+      const completion = new Completion(
+        res,
+        flags,
+        memory,
+        extra1,
+        extra2,
+        notification,
       );
+      slot.decoding = true;
+      value = decode(completion);
+      slot.decoding = false;
     }
   } catch (error) {
     slot.receiver!.error(slot, error);
+    slot.decoding = false;
     return false;
   }
-  // The decoder may have closed the ring, or have been told that it failed.
   const receiver = slot.receiver!;
-  if (!more && slot.aborted && isCancelled(res)) {
+  if (!more && slot.aborted && CANCELLED.includes(-res)) {
     settleAborted(slot);
-  } else if (good) {
+  } else if (succeeded) {
     receiver.value(slot, value);
     if (multishot && !more) receiver.end(slot);
   } else {
@@ -79,7 +91,7 @@ export function deliver(
   return true;
 }
 
-/** The error that a negative result is. */
+/** Makes the error for a negative result. */
 export function refusalOf(command: Command<unknown>, res: number): UringError {
   const { name, fd, advice } = command;
   let text: unknown;
@@ -95,16 +107,10 @@ export function refusalOf(command: Command<unknown>, res: number): UringError {
   return refusal;
 }
 
-/** `true` when a command that was asked to be cancelled may answer this. */
-export function isCancelled(res: number): boolean {
-  return CANCELLED.includes(-res);
-}
-
-/** Tells that a command was aborted. */
+/** Tells the receiver of an aborted command, once. */
 export function settleAborted(slot: Slot): void {
   const receiver = slot.receiver!;
-  slot.receiver = NOBODY;
-  // Leaving a stream is no error.
-  if (slot.abortReason === undefined) receiver.end(slot);
+  if (slot.abortReason === LEFT) receiver.end(slot);
   else receiver.error(slot, slot.abortReason);
+  slot.receiver = NOBODY;
 }

@@ -1,11 +1,20 @@
+import type { Receiver, Slot } from "./slot.ts";
+
+/** A value that has not been asked for. */
+interface Kept<T> {
+  readonly value: T;
+  next: Kept<T> | null;
+}
+
 /**
  * The completions of a multishot command as an async iterator.
  *
- * Values that nobody waits for are kept in order. Leaving the loop cancels the
- * command, and waits until the kernel has let go of it.
+ * Values that the program has not asked for are kept in order. Leaving the loop
+ * cancels the command, and waits until the kernel has let go of it.
  */
-export class CommandStream<T> implements AsyncIterableIterator<T> {
-  readonly #values: T[] = [];
+export class CommandStream<T> implements AsyncIterableIterator<T>, Receiver {
+  #first: Kept<T> | null = null;
+  #last: Kept<T> | null = null;
   readonly #takers: PromiseWithResolvers<IteratorResult<T>>[] = [];
   readonly #cancel: () => void;
   readonly #ended: PromiseWithResolvers<void> = Promise.withResolvers();
@@ -16,30 +25,51 @@ export class CommandStream<T> implements AsyncIterableIterator<T> {
     this.#cancel = cancel;
   }
 
-  push(value: T): void {
-    const taker = this.#takers.shift();
-    if (taker) taker.resolve({ done: false, value });
-    else this.#values.push(value);
+  value(_: Slot, value: unknown): void {
+    const taker = this.#takers[0];
+    if (taker !== undefined) {
+      taker.resolve({ done: false, value: value as T });
+      this.#takers.shift();
+      return;
+    }
+    const kept = { value: value as T, next: null };
+    if (this.#last === null) this.#first = kept;
+    else this.#last.next = kept;
+    this.#last = kept;
   }
 
-  /** The last completion has come: nothing follows it. */
-  end(failure: { error: unknown } | null): void {
-    this.#done = true;
+  error(_: Slot, error: unknown): void {
+    this.#finish({ error });
+  }
+
+  end(): void {
+    this.#finish(null);
+  }
+
+  #finish(failure: { error: unknown } | null): void {
+    if (this.#done) return;
     this.#error = failure;
     this.#ended.resolve();
-    for (const taker of this.#takers.splice(0)) {
-      const error = this.#takeError();
-      if (error) taker.reject(error.error);
+    for (let taker; (taker = this.#takers[0]) !== undefined;) {
+      if (failure) taker.reject(failure.error);
       else taker.resolve({ done: true, value: undefined });
+      // The error is thrown once: a later taker finds that the stream is over.
+      failure = this.#error = null;
+      this.#takers.shift();
     }
+    this.#done = true;
   }
 
   next(): Promise<IteratorResult<T>> {
-    if (this.#values.length > 0) {
-      return Promise.resolve({ done: false, value: this.#values.shift()! });
+    const kept = this.#first;
+    if (kept !== null) {
+      this.#first = kept.next;
+      if (this.#first === null) this.#last = null;
+      return Promise.resolve({ done: false, value: kept.value });
     }
     if (this.#done) {
-      const error = this.#takeError();
+      const error = this.#error;
+      this.#error = null;
       if (error) return Promise.reject(error.error);
       return Promise.resolve({ done: true, value: undefined });
     }
@@ -51,19 +81,13 @@ export class CommandStream<T> implements AsyncIterableIterator<T> {
   async return(): Promise<IteratorResult<T>> {
     if (!this.#done) this.#cancel();
     await this.#ended.promise;
-    this.#values.length = 0;
+    this.#first = null;
+    this.#last = null;
     this.#error = null;
     return { done: true, value: undefined };
   }
 
   [Symbol.asyncIterator](): this {
     return this;
-  }
-
-  /** An error is thrown once; after it the stream is just over. */
-  #takeError(): { error: unknown } | null {
-    const error = this.#error;
-    this.#error = null;
-    return error;
   }
 }

@@ -5,29 +5,43 @@
  */
 
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { Batch, DIRECT } from "./batch.ts";
 import type { Command } from "../command.ts";
-import { markWaiting } from "./waiting.ts";
-import type { Slot } from "./slot.ts";
+import { Batch } from "./batch.ts";
 import type { Queues } from "./queues.ts";
-import { NOBODY } from "./settle.ts";
+import type { Slot } from "./slot.ts";
 
-/** The synchronous calls of a ring: of them, one may be in a decoder of another. */
+/** The synchronous calls of a ring. */
 export class SyncCalls {
   readonly #queues: Queues;
   readonly #schedule: () => void;
-  /** A number for the next batch. */
+  /** The number of the next batch. */
   #batches = 0;
   /** A batch of one command, unless it is in use. */
   #single: Batch | null = null;
 
-  /** `schedule` has a turn taken, for what is under way besides. */
+  /** `schedule` schedules a turn for what else is in flight. */
   constructor(queues: Queues, schedule: () => void) {
     this.#queues = queues;
     this.#schedule = schedule;
   }
 
-  /** `true` for a command that a batch itself can stand for. */
+  /**
+   * Refuses a call from the program's code that the ring itself is calling. What
+   * a synchronous call has left behind that was cut short is put in order.
+   */
+  enter(): void {
+    const queues = this.#queues;
+    if (queues.busy === "sync") queues.recover();
+    if (queues.busy !== "program") return;
+    this.#schedule(); // A turn of the event loop finds out if nothing runs.
+    throw new TypeError(
+      "a decoder cannot wait for the ring that runs it, and neither can other " +
+        "code that the ring calls: use ring.cmd(), which the ring runs in its " +
+        "next turn, or another ring",
+    );
+  }
+
+  /** Returns `true` for a command that a batch itself can stand for. */
   isDirect(command: Command<unknown>): boolean {
     return command.numeric && !this.#queues.sq.hold;
   }
@@ -38,30 +52,28 @@ export class SyncCalls {
    */
   run(commands: unknown[], slots: readonly Slot[] | null): unknown[] {
     const batch = new Batch(commands);
-    this.#start(batch);
-    if (slots !== null) this.#queueSlots(batch, slots);
-    else this.#queueDirect(batch);
-    this.#end(batch);
+    if (slots === null) {
+      this.#run(batch, null);
+    } else {
+      slots.forEach((slot, place) => batch.leave(place, slot));
+      this.#run(batch, slots);
+    }
     return batch.results;
   }
 
   /** Runs one command, and blocks until it has completed. */
   runOne(command: Command<unknown>): unknown {
-    const slot = this.isDirect(command)
-      ? null
-      : this.#queues.slots.take(command);
     const batch = this.#single ?? new Batch([undefined]);
-    this.#single = null; // A decoder may make another one meanwhile.
+    this.#single = null; // It is used again only if this call is not cut short.
     batch.commands[0] = command;
-    this.#start(batch);
-    if (slot === null) {
-      this.#queueDirect(batch);
+    if (this.isDirect(command)) {
+      this.#run(batch, null);
     } else {
+      this.#queues.taking = true;
+      const slot = this.#queues.slots.take(command);
       batch.leave(0, slot);
-      batch.queued = 1;
-      this.#queues.enqueue(slot);
+      this.#run(batch, [slot]);
     }
-    this.#end(batch);
     const result = batch.results[0];
     batch.results[0] = undefined;
     batch.commands[0] = undefined;
@@ -69,82 +81,71 @@ export class SyncCalls {
     return result;
   }
 
-  #start(batch: Batch): void {
+  /** Runs a batch, and throws its first error. */
+  #run(batch: Batch, slots: readonly Slot[] | null): void {
+    const queues = this.#queues;
     batch.left = batch.commands.length;
-    batch.queued = 0;
+    batch.failed = -1;
     batch.number = this.#batches;
     this.#batches = this.#batches + 1 | 0;
-    batch.outer = this.#queues.batch;
-    this.#queues.batch = batch;
+    const { busy } = queues;
+    queues.batch = batch;
+    queues.busy = "sync";
+    let over = false;
+    try {
+      if (slots !== null) { for (const slot of slots) queues.enqueue(slot); }
+      else this.#queueDirect(batch);
+      this.#waitFor(batch);
+      over = true;
+    } finally {
+      queues.busy = busy;
+      if (over) queues.batch = null;
+      else queues.leaveBatch(batch);
+    }
+    if (!queues.idle) this.#schedule();
+    if (batch.failed >= 0) throw batch.cause;
   }
 
   /** Queues commands without slots. One that has to wait is given a slot. */
   #queueDirect(batch: Batch): void {
-    const { number } = batch;
     for (let place = 0; place < batch.commands.length; place++) {
       const command = batch.pending(place);
-      // The ring may have failed or been closed since the last one.
+      // The ring may have failed since the last one.
       if (command === null) continue;
-      if (this.#writeDirect(command, place | DIRECT, number)) {
-        batch.queued = place + 1;
-        continue;
-      }
+      if (this.#writeDirect(command, place, batch)) continue;
       if (this.#queues.sqFull) {
-        // This may run the program's code, which may end the ring.
+        // This may run the program's code, and the ring may fail.
         this.#queues.submit();
         if (batch.pending(place) === null) continue;
-        if (this.#writeDirect(command, place | DIRECT, number)) {
-          batch.queued = place + 1;
-          continue;
-        }
+        if (this.#writeDirect(command, place, batch)) continue;
       }
+      this.#queues.taking = true;
       const slot = this.#queues.slots.take(command);
       batch.leave(place, slot);
-      batch.queued = place + 1;
       this.#queues.enqueue(slot);
     }
   }
 
   /** Writes the SQE of a command without a slot, if there is room for it. */
-  #writeDirect(command: Command<unknown>, low: number, high: number): boolean {
-    return this.#queues.line.first === null && this.#queues.fits(1) &&
-      this.#queues.write(command, low, high, 0) >= 0;
-  }
-
-  /** Queues commands that have slots, unless they were told of an end before. */
-  #queueSlots(batch: Batch, slots: readonly Slot[]): void {
-    slots.forEach((slot, place) => {
-      batch.leave(place, slot);
-      markWaiting(slot, true);
-    });
-    batch.queued = slots.length;
-    for (const slot of slots) {
-      if (slot.receiver === NOBODY) this.#queues.slots.give(slot);
-      else this.#queues.enqueue(slot);
-    }
-  }
-
-  /** Blocks until a batch is over, and throws its first error. */
-  #end(batch: Batch): void {
-    this.#waitFor(batch);
-    this.#queues.batch = batch.outer;
-    if (batch.failed >= 0) throw batch.cause;
+  #writeDirect(command: Command<unknown>, place: number, batch: Batch) {
+    const queues = this.#queues;
+    return queues.waiting.first === null && queues.room.fits(1) &&
+      queues.writeDirect(command, place, batch);
   }
 
   #waitFor(batch: Batch): void {
     const queues = this.#queues;
-    const { sq, line } = queues;
+    const { sq, waiting } = queues;
     while (batch.left > 0) {
       const toSubmit = sq.publish();
       let wanted = 0;
       let flags = queues.enterFlags;
       // A system call that only submits takes less, and most commands are over
-      // when it returns. What is not is waited for by the next one.
+      // when it returns. The next call waits for the rest.
       if (toSubmit === 0 || queues.sqpoll) {
-        const starved = line.first !== null &&
-          this.#starves(batch);
+        const starved = waiting.first !== null && this.#starves(batch);
         if (starved && this.#force(batch)) continue;
-        // Places in the SQ are given back by the thread, not by what completes.
+        // Places in the SQ are given back by the thread, not by completions.
         wanted = starved && toSubmit > 0 ? 0 : this.#wanted(batch.left);
         flags = uapi.IORING_ENTER_GETEVENTS;
         if (queues.sqpoll && wanted === 0) {
@@ -156,53 +157,50 @@ export class SyncCalls {
       }
       queues.enter(toSubmit, wanted, flags);
       if (queues.failure !== null) return;
-      queues.releaseLoose();
       queues.reapPosted();
       // With the batch over, what the CQ had no room for can wait for a turn.
       if (batch.left > 0) queues.reap();
-      if (line.first !== null) queues.pump();
+      if (waiting.first !== null) queues.pump();
     }
-    if (!queues.idle) this.#schedule();
   }
 
-  /** Whether what is left of a batch is all in line, and nothing under way. */
+  /** Returns `true` if the rest of a batch all waits, and none is in flight. */
   #starves(batch: Batch): boolean {
-    const { line } = this.#queues;
-    if (line.length < batch.left) return false;
+    const { waiting } = this.#queues;
+    if (waiting.length < batch.left) return false;
     let count = 0;
-    for (let slot = line.first; slot !== null; slot = slot.next) {
+    for (let slot = waiting.first; slot !== null; slot = slot.next) {
       if (slot.receiver === batch) count++;
     }
     return count === batch.left;
   }
 
   /**
-   * Queues what is in line up to the first command of a batch, although the CQ
-   * may be too small: what is in flight may never end, so that waiting for it
-   * could be for ever. The kernel keeps what the CQ has no room for. `false` when
-   * the SQ has no room for any of it.
+   * Queues what waits up to the first command of a batch, although the CQ may be
+   * too small: what is in flight may never complete. The kernel keeps completions
+   * that the CQ has no room for. Returns `false` if the SQ has no room for any.
    */
   #force(batch: Batch): boolean {
-    const { line } = this.#queues;
+    const { waiting } = this.#queues;
     let pushed = false;
-    for (let own = false; !own && line.first !== null; pushed = true) {
-      own = line.first.receiver === batch;
+    for (let own = false; !own && waiting.first !== null; pushed = true) {
+      own = waiting.first.receiver === batch;
       if (!this.#queues.pumpFirst(true)) break;
     }
     return pushed;
   }
 
   /**
-   * Completions to wait for, of `left`: not more than are under way. A submission
-   * thread posts completions before it gives places back, so that all may be
-   * over while there is no room for the next. Where completions are made on
-   * request, the kernel wakes for the last of them, and the SCSI driver gives a
-   * request's tag back only then: waiting for more than there are tags is for
-   * ever (io_req_local_work_add() and scsi_bsg_uring_task_cb(), Linux 7.2).
+   * Returns the number of completions to wait for, of `left`: at most those in
+   * flight. A submission thread posts completions before it gives places back, so
+   * all may have completed while there is no room for the next. A ring with
+   * DEFER_TASKRUN is woken for the last of them only, and the SCSI driver gives a
+   * request's tag back only then: waiting for more than there are tags never ends
+   * (io_req_local_work_add() and scsi_bsg_uring_task_cb(), Linux 7.2).
    */
   #wanted(left: number): number {
-    const { line, deferred, cq, inFlight } = this.#queues;
-    const one = line.length > 0 || deferred;
-    return Math.min(one ? 1 : left, cq.entries, inFlight);
+    const { waiting, deferred, cq, room } = this.#queues;
+    const one = waiting.length > 0 || deferred;
+    return Math.min(one ? 1 : left, cq.entries, room.inFlight);
   }
 }

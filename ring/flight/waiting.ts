@@ -1,45 +1,45 @@
-/** Commands that wait for room in the queues, in order. */
+/** Commands that wait for room in the queues. */
 
 import type { Slot } from "./slot.ts";
 
-/** A list of slots, of which each may be the first of a chain. */
-export class Line {
+/** A list of slots in order. Each may be the first of a chain, which waits whole. */
+export class WaitQueue {
   first: Slot | null = null;
   #last: Slot | null = null;
-  /** Commands in line; a chain counts as one. */
+  /** Commands that wait; a chain counts as one. */
   length = 0;
 
-  /** Puts a command behind the others. */
+  /** Adds a command at the end. */
   add(slot: Slot): void {
-    markWaiting(slot, true);
+    (slot.chain ?? slot).phase = "waiting";
     slot.next = null;
+    slot.previous = this.#last;
     if (this.#last === null) this.first = slot;
     else this.#last.next = slot;
     this.#last = slot;
     this.length++;
   }
 
-  /** Lets a command go before the others. */
+  /** Adds a command before all others. */
   addFirst(slot: Slot): void {
-    markWaiting(slot, true);
+    slot.phase = "waiting";
     slot.next = this.first;
+    slot.previous = null;
+    if (this.first === null) this.#last = slot;
+    else this.first.previous = slot;
     this.first = slot;
-    this.#last ??= slot;
     this.length++;
   }
 
-  /** Takes the first out. */
-  shift(): void {
-    this.first = this.first!.next;
-    if (this.first === null) this.#last = null;
+  /** Takes a command out, wherever it stands. */
+  remove(slot: Slot): void {
+    const { next, previous } = slot;
+    if (previous === null) this.first = next;
+    else previous.next = next;
+    if (next === null) this.#last = previous;
+    else next.previous = previous;
+    slot.next = null;
+    slot.previous = null;
     this.length--;
-  }
-}
-
-/** Says of a command, and of what is linked to it, whether it waits for room. */
-export function markWaiting(first: Slot, waiting: boolean): void {
-  for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-    slot.marked = true;
-    slot.waiting = waiting;
   }
 }

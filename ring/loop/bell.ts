@@ -12,14 +12,14 @@
 import { O_CLOEXEC } from "../../sys/uapi/fcntl.ts";
 import { close } from "../../sys/file.ts";
 import { syscall } from "../../sys/libc.ts";
-import { Clock } from "./polling.ts";
+import { PollTimer } from "./polling.ts";
 import { UringError } from "../errors.ts";
 import { abandon, type Block, give, take } from "../flight/pool.ts";
 import { registerEventfd, unregisterEventfd } from "../bare/register.ts";
 import { type Listener, must, Waker } from "./waker.ts";
 
 /** Looks by the clock until a ring tries again to be woken. */
-const PATIENCE = 16;
+const LOOKS_BEFORE_RECONNECT = 16;
 
 /** What a bell has of the waker while it is connected to it. */
 interface Wire {
@@ -36,7 +36,7 @@ export class Bell implements Listener {
   /** The ring makes completions when it is entered (DEFER_TASKRUN). */
   readonly #deferred: boolean;
   readonly #ring: () => void;
-  readonly #clock: Clock;
+  readonly #timer: PollTimer;
   #wire: Wire | null = null;
   /** Looks by the clock after which it is tried to connect again. */
   #retryAt = 0;
@@ -50,17 +50,17 @@ export class Bell implements Listener {
     this.#fd = fd;
     this.#deferred = deferred;
     this.#ring = ring;
-    this.#clock = new Clock(ring);
+    this.#timer = new PollTimer(ring);
     this.#connect();
   }
 
   /** Asks to be called at the next signal, unless that is asked already. */
   arm(): void {
     if (this.#armed || this.#closed) return;
-    if (this.#wire === null && this.#clock.looks >= this.#retryAt) {
+    if (this.#wire === null && this.#timer.looks >= this.#retryAt) {
       this.#connect();
     }
-    if (this.#wire === null) return this.#clock.arm();
+    if (this.#wire === null) return this.#timer.arm();
     const { waker, id, eventfd, block } = this.#wire;
     this.#armed = true;
     waker.arm(id, eventfd, block.address);
@@ -70,7 +70,7 @@ export class Bell implements Listener {
   hold(on: boolean): void {
     if (this.#held === on) return;
     this.#held = on;
-    (this.#wire?.waker ?? this.#clock).hold(on);
+    (this.#wire?.waker ?? this.#timer).hold(on);
   }
 
   /** The read has completed: `false` when that is no signal for the ring. */
@@ -108,12 +108,12 @@ export class Bell implements Listener {
       // No descriptors, no memory, or a ring that was restricted.
       const known = error instanceof UringError || error instanceof RangeError;
       if (!known) throw error;
-      this.#retryAt = this.#clock.looks + PATIENCE;
+      this.#retryAt = this.#timer.looks + LOOKS_BEFORE_RECONNECT;
       return;
     }
-    this.#clock.stop();
+    this.#timer.stop();
     if (this.#held) {
-      this.#clock.hold(false);
+      this.#timer.hold(false);
       this.#wire.waker.hold(true);
     }
   }
@@ -125,10 +125,10 @@ export class Bell implements Listener {
     unregisterEventfd(this.#fd);
     if (this.#held) {
       wire.waker.hold(false);
-      this.#clock.hold(true);
+      this.#timer.hold(true);
     }
-    this.#retryAt = this.#clock.looks + PATIENCE;
-    if (!this.#closed) this.#clock.arm();
+    this.#retryAt = this.#timer.looks + LOOKS_BEFORE_RECONNECT;
+    if (!this.#closed) this.#timer.arm();
   }
 
   #letGo(): void {
@@ -145,7 +145,7 @@ export class Bell implements Listener {
   close(): void {
     this.hold(false);
     this.#closed = true;
-    this.#clock.stop();
+    this.#timer.stop();
     // When the waker itself fails, it disconnects its bells.
     while (this.#armed) this.#wire!.waker.disarm(this.#wire!.id);
     if (this.#wire !== null) this.#letGo();

@@ -49,14 +49,14 @@ export class Pace {
   }
 
   /** While something is waited for: whether to look again, and not to sleep. */
-  looksAgain(): boolean {
+  shouldSpin(): boolean {
     const now = performance.now();
     if (this.#waitingSince === 0) this.#waitingSince = now;
     return this.#spin && this.#brief && now - this.#waitingSince < BRIEF_MS;
   }
 
   /** Completions have come: the wait is over, if there was one. */
-  found(): void {
+  completionsCame(): void {
     if (this.#waitingSince === 0) return;
     this.#brief = performance.now() - this.#waitingSince < BRIEF_MS;
     this.#waitingSince = 0;

@@ -5,7 +5,7 @@ const SOONEST = 1;
 const LATEST = 20;
 
 /** A timer that is set anew after each look for as long as it is asked to. */
-export class Clock {
+export class PollTimer {
   /** Looks so far. */
   looks = 0;
   readonly #look: () => void;

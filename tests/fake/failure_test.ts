@@ -1,12 +1,8 @@
 /** A ring that fails: wherever it enters the kernel, each command is told once. */
 
-import {
-  assert,
-  assertEquals,
-  assertInstanceOf,
-  assertThrows,
-} from "@std/assert";
+import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { scratchOperand } from "../../ring/operand.ts";
+import { phaseOf } from "../../ring/flight/slot.ts";
 import { UringError } from "../../ring/errors.ts";
 import { take } from "../../ring/flight/pool.ts";
 import {
@@ -187,7 +183,8 @@ for (const place of PLACES) {
       all.forEach(({ all }) => assert(!(all[0] instanceof Error)));
       assertEquals(kernel.order, range(1, kernel.order.length));
       assertEquals(strays.errors, []);
-      const { inFlight, line: { length: waiting } } = kernel.engine.queues;
+      const { room: { inFlight }, waiting: { length: waiting } } =
+        kernel.engine.queues;
       assertEquals([inFlight, waiting, kernel.posted], [0, 0, 0]);
     });
   }
@@ -214,7 +211,7 @@ for (const place of PLACES) {
       }
       assertInstanceOf(kernel.engine.queues.failure, UringError);
       assertEquals(kernel.engine.queues.failure.code, name);
-      assertEquals(kernel.engine.state, "failed");
+      assertEquals(kernel.engine.queues.life, "failed");
       await kernel.engine.close();
       assert(kernel.closed);
       assertEquals(strays.errors, []);
@@ -238,8 +235,11 @@ Deno.test("a failed ring reads no completion any more, and its memory stays", as
     for (const fd of range(1, 4)) kernel.finish(fd, fd);
     return -ENOMEM;
   };
-  kernel.engine.abort([...kernel.engine.queues.slots.busy()][0], "reason");
-  const { inFlight } = kernel.engine.queues;
+  kernel.engine.queues.abort(
+    [...kernel.engine.queues.slots.busy()][0],
+    "reason",
+  );
+  const { inFlight } = kernel.engine.queues.room;
   await kernel.pass();
   kernel.post({ low, high: high + 1 }, 0);
   for (let i = 0; i < 3; i++) await kernel.pass();
@@ -248,7 +248,7 @@ Deno.test("a failed ring reads no completion any more, and its memory stays", as
     5,
     completions,
   ]);
-  assertEquals(kernel.engine.queues.inFlight, inFlight);
+  assertEquals(kernel.engine.queues.room.inFlight, inFlight);
   const reused = range(1, 1000).map(() => take(64).address);
   assertEquals(addresses.some((each) => reused.includes(each)), false);
   assertEquals(strays.errors, []);
@@ -285,36 +285,10 @@ Deno.test("what was aborted while it waited is not told that its ring failed, to
   await kernel.pass();
   const told = new Told();
   const slot = kernel.start(numbered(7), told);
-  assert(slot.waiting);
-  kernel.engine.abort(slot, "reason");
+  assertEquals(phaseOf(slot), "waiting");
+  kernel.engine.queues.abort(slot, "reason");
   kernel.engine.queues.fail(ENOMEM);
-  assertEquals([told.all, kernel.engine.state], [["reason"], "failed"]);
-});
-
-Deno.test("a ring that fails in a decoder tells all commands but that one, once", async () => {
-  await using kernel = new FakeKernel();
-  using strays = reportedErrors();
-  kernel.react = kernel.keep;
-  const failing = numbered(1, {
-    decode: () => {
-      kernel.answer = () => -ENOMEM;
-      const error = assertThrows(() => kernel.engine.sync.runOne(numbered(5)));
-      assertEquals(error, kernel.engine.queues.failure);
-      return 1;
-    },
-  });
-  const all = [failing, numbered(2), numbered(3)]
-    .map((each) => kernel.run(each));
-  await kernel.pass();
-  for (const fd of range(1, 3)) kernel.finish(fd, fd);
-  await kernel.pass();
-  const { failure } = kernel.engine.queues;
-  assertEquals(all.map(({ all }) => all.length), [1, 1, 1]);
-  assertEquals(all[1].all, [failure]);
-  // What follows is not read.
-  assertEquals([all[2].all, strays.errors], [[failure], []]);
-  assertEquals(kernel.engine.queues.completions, 1);
-  await kernel.engine.close();
+  assertEquals([told.all, kernel.engine.queues.life], [["reason"], "failed"]);
 });
 
 for (const waiting of [false, true]) {

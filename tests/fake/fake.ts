@@ -9,7 +9,7 @@
 import { Command } from "../../ring/command.ts";
 import { CompletionQueue } from "../../ring/bare/cqueue.ts";
 import { Engine } from "../../ring/loop/engine.ts";
-import type { Receiver, Slot } from "../../ring/flight/slot.ts";
+import { link, type Receiver, type Slot } from "../../ring/flight/slot.ts";
 import { enter, prepRw, type RingHandle, setup } from "../../ring/raw.ts";
 import { SubmissionQueue } from "../../ring/bare/squeue.ts";
 import { EBADF, ECANCELED, ENOENT } from "../../sys/uapi/errno.ts";
@@ -200,11 +200,8 @@ export class FakeKernel implements AsyncDisposable {
   /** Queues a chain, and says what each command of it is told. */
   link(commands: readonly Command<unknown>[]): Told[] {
     const slots = commands.map((each) => this.engine.queues.slots.take(each));
-    const all = slots.map((slot, i) => {
-      slot.marked = true;
-      slot.linked = slots[i + 1] ?? null;
-      return slot.receiver = new Told();
-    });
+    link(slots);
+    const all = slots.map((slot) => slot.receiver = new Told());
     this.engine.queues.enqueue(slots[0]);
     this.engine.schedule();
     return all;
@@ -212,6 +209,7 @@ export class FakeKernel implements AsyncDisposable {
 
   /** Runs a batch, whose commands have slots or stand for themselves. */
   batch(commands: readonly Command<unknown>[], slots = false): unknown[] {
+    this.engine.sync.enter();
     const direct = commands.every((each) => this.engine.sync.isDirect(each));
     const taken = slots || !direct
       ? commands.map((each) => this.engine.queues.slots.take(each))

@@ -3,7 +3,7 @@
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { operand, scratchOperand } from "../../ring/operand.ts";
 import * as op from "../../cmd/op.ts";
-import { copyOut, memories, Slots } from "../../ring/flight/slot.ts";
+import { Slots } from "../../ring/flight/slot.ts";
 import { Ring } from "../../ring/ring.ts";
 import { ADDR, custom } from "../kit/commands.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
@@ -24,10 +24,10 @@ const of = (
 Deno.test("a block goes back with its slot, and is the next command's", () => {
   const slots = new Slots();
   const first = slots.take(of(new Uint8Array(100), "writes"));
-  const [block] = first.blocks;
+  const [block] = first.lease.blocks;
   slots.give(first);
   const second = slots.take(of(new Uint8Array(100), "writes"));
-  assertStrictEquals(second.blocks[0], block);
+  assertStrictEquals(second.lease.blocks[0], block);
   slots.give(second);
 });
 
@@ -36,10 +36,12 @@ Deno.test("a slot is as new when its command is over, whatever was set", () => {
   const slot = slots.take(op.nop());
   const other = slots.take(op.nop());
   Object.assign(slot, {
-    marked: true,
     aborted: true,
     abortReason: "why",
-    waiting: true,
+    phase: "queued",
+    chain: { first: other, phase: "queued" },
+    decoding: true,
+    cut: true,
     sqe: 64,
     linked: other,
     early: true,
@@ -47,17 +49,20 @@ Deno.test("a slot is as new when its command is over, whatever was set", () => {
   slots.give(slot);
   const again = slots.take(op.nop());
   assertStrictEquals(again, slot);
-  const { aborted, abortReason, waiting, sqe, linked, early, marked } = again;
+  const { aborted, abortReason, phase, sqe, linked, early } = again;
+  const { chain, decoding, cut } = again;
   assertEquals(
-    { aborted, abortReason, waiting, sqe, linked, early, marked },
+    { aborted, abortReason, phase, sqe, linked, early, chain, decoding, cut },
     {
       aborted: false,
       abortReason: undefined,
-      waiting: false,
+      phase: "taken",
       sqe: -1,
       linked: null,
       early: false,
-      marked: false,
+      chain: null,
+      decoding: false,
+      cut: false,
     },
   );
 });
@@ -80,9 +85,9 @@ Deno.test("memory of a command's own is zeroed for it", () => {
     operands: [scratchOperand(ADDR, 100)],
   });
   const slot = slots.take(command);
-  slot.blocks[0]!.bytes.fill(7);
+  slot.lease.blocks[0]!.bytes.fill(7);
   slots.give(slot);
-  const [memory] = memories(slots.take(command));
+  const [memory] = slots.take(command).lease.memories(command);
   assertEquals([...memory], new Array(100).fill(0));
 });
 
@@ -99,8 +104,8 @@ for (
     const slots = new Slots();
     const bytes = new Uint8Array(8).fill(1);
     const slot = slots.take(of(bytes, "writes", true));
-    slot.blocks[0]!.bytes.fill(9);
-    copyOut(slot, res);
+    slot.lease.blocks[0]!.bytes.fill(9);
+    slot.lease.copyOut(slot.command!, res);
     assertEquals(bytes, bytes.map((_, i) => i < kept ? 9 : 1));
     slots.give(slot);
   });
@@ -111,7 +116,7 @@ Deno.test("what the kernel only reads is never written back", () => {
   const bytes = new Uint8Array(8).fill(1);
   const slot = slots.take(of(bytes, "reads"));
   bytes.fill(2); // The caller may use it again at once.
-  copyOut(slot, 8);
+  slot.lease.copyOut(slot.command!, 8);
   assertEquals([...bytes], new Array(8).fill(2));
   slots.give(slot);
 });
@@ -119,7 +124,7 @@ Deno.test("what the kernel only reads is never written back", () => {
 Deno.test("the blocks of commands under way count as in use", () => {
   const slots = new Slots();
   const slot = slots.take(of(new Uint8Array(8), "reads"));
-  assertEquals([...slots.arenas()], [slot.blocks[0]!.arena]);
+  assertEquals([...slots.arenas()], [slot.lease.blocks[0]!.arena]);
   slots.give(slot);
   assertEquals([...slots.arenas()], []);
 });

@@ -1,6 +1,7 @@
 /** Streams, where a kernel of the test's own says what comes when. */
 
 import { assertEquals, assertRejects } from "@std/assert";
+import { LEFT } from "../../ring/flight/settle.ts";
 import { CommandStream } from "../../ring/flight/stream.ts";
 import { EAGAIN, ECANCELED, ENOBUFS } from "../../sys/uapi/errno.ts";
 import { IORING_CQE_F_MORE as MORE } from "../../sys/uapi/io_uring.ts";
@@ -14,14 +15,10 @@ const many = (fd: number, decode?: () => unknown) =>
 async function streaming(decode?: () => unknown) {
   const kernel = new FakeKernel();
   kernel.react = () => {};
-  const stream = new CommandStream<unknown>(() =>
-    kernel.engine.abort(slot, undefined)
-  );
-  const slot = kernel.start(many(1, decode), {
-    value: (_, value) => stream.push(value),
-    error: (_, error) => stream.end({ error }),
-    end: () => stream.end(null),
+  const stream = new CommandStream<unknown>(() => {
+    if (slot.receiver === stream) kernel.engine.queues.abort(slot, LEFT);
   });
+  const slot = kernel.start(many(1, decode), stream);
   await kernel.pass();
   return { kernel, stream, slot, sqe: kernel.taken[0] };
 }
@@ -46,13 +43,13 @@ Deno.test("what looks like an errno is a value of a stream, but for the last", a
   }
   await assertRejects(() => stream.next(), Error, "EIO");
   assertEquals(await stream.next(), { done: true, value: undefined });
-  assertEquals(kernel.engine.queues.inFlight, 0);
+  assertEquals(kernel.engine.queues.room.inFlight, 0);
 });
 
 Deno.test("an aborted stream that is told of a value like ECANCELED goes on to its end", async () => {
   const { kernel, stream, slot, sqe } = await streaming();
   await using _ = kernel;
-  kernel.engine.abort(slot, new Error("enough"));
+  kernel.engine.queues.abort(slot, new Error("enough"));
   kernel.post(sqe, -ECANCELED, MORE);
   await kernel.pass();
   assertEquals(await stream.next(), { done: false, value: -ECANCELED });
@@ -107,13 +104,13 @@ Deno.test("leaving a stream waits for its last completion", async () => {
   kernel.post(sqe, 2, MORE);
   kernel.post(cancel, 0);
   await kernel.pass();
-  assertEquals([state.settled, kernel.engine.queues.inFlight], [false, 1]);
+  assertEquals([state.settled, kernel.engine.queues.room.inFlight], [false, 1]);
   kernel.post(sqe, -ECANCELED);
   await kernel.pass();
   assertEquals(await left, { done: true, value: undefined });
   // Nothing is left of what came meanwhile.
   assertEquals(await stream.next(), { done: true, value: undefined });
-  assertEquals(kernel.engine.queues.inFlight, 0);
+  assertEquals(kernel.engine.queues.room.inFlight, 0);
 });
 
 Deno.test("an error that nobody asked for is not thrown after a stream was left", async () => {
@@ -147,13 +144,16 @@ Deno.test("a stream whose decoder throws is told once, and its last completion s
   for (const res of [1, 2, 3]) kernel.post(sqe, res, MORE);
   await kernel.pass();
   const cancel = kernel.taken[1];
-  assertEquals([kernel.taken.length, kernel.engine.queues.inFlight], [2, 2]);
+  assertEquals([kernel.taken.length, kernel.engine.queues.room.inFlight], [
+    2,
+    2,
+  ]);
   kernel.post(cancel, 0);
   kernel.post(sqe, -ECANCELED);
   await kernel.pass();
   await assertRejects(() => stream.next(), Error, "cannot decode");
   assertEquals(await stream.next(), { done: true, value: undefined });
-  assertEquals([kernel.engine.queues.inFlight, strays.errors], [0, []]);
+  assertEquals([kernel.engine.queues.room.inFlight, strays.errors], [0, []]);
 });
 
 Deno.test("what completes while its stream is being cancelled silences nobody else", async () => {

@@ -1,16 +1,11 @@
 /** Synchronous batches: what stands for a command is the batch, or a slot. */
 
-import {
-  assertEquals,
-  assertInstanceOf,
-  assertStringIncludes,
-  assertThrows,
-} from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { Ring, uringCmd, UringError } from "../../mod.ts";
 import { Command } from "../../ring/command.ts";
 import * as op from "../../cmd/op.ts";
 import { IORING_OP_NOP } from "../../sys/uapi/io_uring.ts";
-import { devNull, pipe } from "../kit/fds.ts";
+import { devNull } from "../kit/fds.ts";
 import { message } from "../kit/commands.ts";
 import { reportedErrors } from "../kit/process.ts";
 import { until } from "../kit/wait.ts";
@@ -49,30 +44,41 @@ Deno.test("the first error of a batch is thrown, when all have completed", () =>
   assertEquals(ring.cmdSync(op.nop()), 0);
 });
 
-Deno.test("a decoder may run a batch inside of a batch", () => {
+Deno.test("a decoder cannot wait for the ring that runs it, and leaves the batch whole", () => {
   const ring = Ring.open({ entries: 2 });
-  let depth = 0;
-  const nested: Command<number> = interrupted(() => {
-    if (++depth > 4) return 0;
-    const [a, b, c] = ring.cmdAllSync([op.nop(), nested, op.nop()]);
-    return a + b + c + ring.cmdSync(op.nop()) + 1;
-  });
+  const other = Ring.open();
   const plain = op.nop();
-  assertEquals(ring.cmdAllSync([plain, plain, nested, plain]), [0, 0, 4, 0]);
+  const waits = interrupted(() => {
+    for (
+      const wait of [() => ring.cmdSync(plain), () => ring.cmdAllSync([plain])]
+    ) {
+      assertThrows(wait, TypeError, "a decoder cannot wait");
+    }
+    return other.cmdSync(plain) + 5; // Another ring is none of its business.
+  });
+  const commands = [plain, waits, plain, waits, plain];
+  assertEquals(ring.cmdAllSync(commands), [0, 5, 0, 5, 0]);
   assertEquals(ring.stats().inFlight, 0);
 });
 
-Deno.test("a decoder that closes the ring cancels the rest of the batch", async () => {
+Deno.test("what a decoder queues in a synchronous call runs in the next turn", async () => {
+  await using ring = Ring.open();
+  let later: Promise<number> | undefined;
+  const queues = interrupted(() => void (later = ring.cmd(op.nop())));
+  ring.cmdSync(queues);
+  assertEquals(await later, 0);
+});
+
+Deno.test("a decoder that closes the ring lets the batch complete first", async () => {
   const ring = Ring.open();
-  using ends = pipe();
   let closed: Promise<void> | undefined;
-  const never = op.poll(ends.left, { events: op.POLLIN });
-  const closing = interrupted(() => void (closed = ring.close()));
-  const error = assertThrows(() =>
-    ring.cmdAllSync<unknown>([never, closing, never])
-  );
-  assertInstanceOf(error, DOMException);
-  assertEquals(error.name, "AbortError");
+  const closing = interrupted(() => {
+    closed = ring.close();
+    return 1;
+  });
+  const plain = op.nop();
+  assertEquals(ring.cmdAllSync([plain, closing, plain]), [0, 1, 0]);
+  assertThrows(() => ring.cmdSync(plain), TypeError, "closed");
   await closed;
 });
 
@@ -99,7 +105,7 @@ Deno.test("files cannot be unregistered inside of a batch that uses them", async
   assertThrows(
     () => ring.cmdAllSync<unknown>([nosy, command]),
     TypeError,
-    "is under way",
+    "is in flight",
   );
   ring.unregisterFiles();
 });

@@ -30,7 +30,6 @@ function run(engine: Engine, ...chain: Command<unknown>[]): Promise<unknown>[] {
   const slots = chain.map((each) => engine.queues.slots.take(each));
   slots.forEach((slot, i) => {
     slot.receiver = AWAITED;
-    slot.marked = true;
     slot.linked = slots[i + 1] ?? null;
   });
   const promises = slots.map((slot) => slot.await());
@@ -91,38 +90,6 @@ for (const options of [{}, { deferTaskrun: true }] as RingOptions[]) {
     assertGreater(ring.stats().overflows, 0);
     assertEquals(ring.stats().inFlight, 0);
   });
-
-  Deno.test(`a decoder waits for a command although the CQ is full, with ${shape}`, async () => {
-    await using ring = Ring.open({ ...options, entries: 4, cqEntries: 4 });
-    await using sender = Ring.open();
-    using _strays = reportedErrors();
-    const nested = custom({
-      name: "NOP",
-      opcode: 0,
-      decode: () => {
-        sender.cmdAllSync([1, 2, 3, 4, 5].map((i) => message(ring, 0, i)));
-        return ring.cmdAllSync([op.nop(), op.nop(), op.nop()]).length;
-      },
-    });
-    assertEquals(ring.cmdAllSync([nested, nested, nested]), [3, 3, 3]);
-    assertEquals(await ring.cmd(nested), 3);
-  });
-
-  Deno.test(`a decoder that waits sleeps, with ${shape}`, async () => {
-    await using ring = Ring.open(options);
-    const nested = custom({
-      name: "NOP",
-      opcode: 0,
-      decode: () => {
-        const before = ring.stats().enters;
-        ring.cmdSync(op.timeout(30));
-        return ring.stats().enters - before;
-      },
-    });
-    const other = ring.cmd(op.nop());
-    assertLess(await ring.cmd(nested), 10);
-    assertEquals(await other, 0);
-  });
 }
 
 // ---- The kernel stops in the middle ------------------------------------------------
@@ -143,7 +110,7 @@ for (const flags of [0, uapi.IORING_SETUP_SUBMIT_ALL]) {
         UringError,
         "EINVAL",
       );
-      assertEquals(engine.queues.inFlight, 0);
+      assertEquals(engine.queues.room.inFlight, 0);
     }
     assertEquals(engine.sync.runOne(op.nop()), 0);
     await engine.close();
@@ -261,7 +228,7 @@ for (
       const chain = run(engine, op.nop(), op.nop());
       // Nothing is submitted before there is room; but a cancellation is.
       const [first] = engine.queues.slots.busy();
-      engine.abort(first, new Error("never mind"));
+      engine.queues.abort(first, new Error("never mind"));
       return await outcomes([...all.flat(), ...chain]);
     }],
     ["runs a batch", (engine, shut) => {
@@ -304,7 +271,7 @@ for (
     assertInstanceOf(engine.queues.failure, UringError);
     assert(engine.queues.failure.message.includes("behind its back"));
     await engine.close();
-    assertEquals(engine.state, "closed");
+    assertEquals(engine.queues.life, "closed");
     await until(() => openFdCount() <= fds);
   });
 }

@@ -62,7 +62,7 @@ Deno.test({
     }
     await until(() => ended === total);
     assertEquals(handle.sq.words.slice(at, at + 16), before);
-    assertEquals(engine.queues.inFlight, 1);
+    assertEquals(engine.queues.room.inFlight, 1);
     await engine.close();
     assertEquals(ended, total + 1);
   },

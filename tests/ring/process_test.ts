@@ -131,7 +131,7 @@ Deno.test("a command that cannot be cancelled holds no process after unref()", a
     engine.referenced = false;
     const slot = kernel.start(numbered(1));
     await turn();
-    engine.abort(slot, "reason");
+    engine.queues.abort(slot, "reason");
     await turn();
     await turn();
     console.log(cancelled);

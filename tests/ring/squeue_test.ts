@@ -1,6 +1,6 @@
 /** The submission queue over plain arrays: the test is the kernel. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { SubmissionQueue } from "../../ring/bare/squeue.ts";
 import {
   IORING_OP_NOP,
@@ -210,11 +210,24 @@ Deno.test("a queue without the array writes none", () => {
   assertEquals([...ring.subarray(ARRAY)], new Array(5).fill(STALE));
 });
 
-Deno.test("an SQE is given out as it was left, but for mixed sizes", () => {
+Deno.test("an SQE that was given out is a no-op until it is filled, and no earlier command", () => {
   for (const shape of [{}, { sqeWords: 32 }, { hold: true }] as const) {
     const { sq, sqes } = new Kernel(shape);
-    all(sq);
-    assert(sqes.every((word) => word === STALE));
+    const given = all(sq);
+    assertEquals(given.map((at) => sqes[at]), given.map(() => 0));
+    assertEquals(sqes.filter((word) => word !== STALE).length, given.length);
+  }
+});
+
+Deno.test("an SQE that was looked at is no part of the queue before it is pushed", () => {
+  for (const shape of [{}, { sqeWords: 32 }, { hold: true }] as const) {
+    const { sq } = new Kernel(shape);
+    const at = sq.peek();
+    assertEquals([sq.peek(), sq.at(0), sq.publish()], [at, at, 0]);
+    assertNotEquals(sq.at(1), at);
+    sq.push();
+    assertEquals(sq.publish(), 1);
+    assertNotEquals(sq.peek(), at);
   }
 });
 

@@ -8,7 +8,7 @@ import {
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { probe, Ring, type RingOptions } from "../../mod.ts";
-import { Clock } from "../../ring/loop/polling.ts";
+import { PollTimer } from "../../ring/loop/polling.ts";
 import { Engine } from "../../ring/loop/engine.ts";
 import * as op from "../../cmd/op.ts";
 import { AWAITED } from "../../ring/flight/settle.ts";
@@ -191,7 +191,7 @@ testUnless(
 
 Deno.test("the clock looks soon, then less often, and soon again when something is new", async () => {
   let wanted = 8;
-  const clock: Clock = new Clock(() => {
+  const clock: PollTimer = new PollTimer(() => {
     if (--wanted > 0) clock.arm();
   });
   using set = timers();
@@ -222,7 +222,7 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 Deno.test("the clock has one timer, and none once it was stopped", async () => {
   let wanted = 5;
-  const clock: Clock = new Clock(() => {
+  const clock: PollTimer = new PollTimer(() => {
     if (--wanted > 0) clock.arm();
     // The seventh look is some time away, and sooner then.
     if (clock.looks === 6) queueMicrotask(() => clock.arm());
@@ -243,7 +243,7 @@ Deno.test("the clock has one timer, and none once it was stopped", async () => {
 Deno.test("a look that throws is over all the same", async () => {
   using reported = reportedErrors();
   using set = timers();
-  const clock = new Clock(() => {
+  const clock = new PollTimer(() => {
     throw new Error("a look");
   });
   for (let i = 1; i <= 3; i++) {
@@ -257,8 +257,8 @@ for (const held of [false, true]) {
   Deno.test(`a clock that ${held ? "is let go" : "was never held"} lets the process go`, async () => {
     const { code, stderr } = await runScript(
       `
-      import { Clock } from "@uring/ring/loop/polling.ts";
-      const clock = new Clock(() => clock.arm());
+      import { PollTimer } from "@uring/ring/loop/polling.ts";
+      const clock = new PollTimer(() => clock.arm());
       clock.hold(${held});
       clock.arm();
       if (${held}) {
@@ -311,7 +311,7 @@ function restrict(
     ),
   ]);
   assertEquals([rc, enableRings(fd)], [0, 0]);
-  engine.state = "open";
+  engine.queues.life = "open";
 }
 
 /** Waits for a time, in the kernel. */

@@ -1,0 +1,126 @@
+/** The memory of one command in flight. */
+
+import { type Arena, arenaOf } from "../../sys/arena.ts";
+import { high, low } from "../../sys/struct.ts";
+import { checkBytes } from "../check.ts";
+import type { Command } from "../command.ts";
+import {
+  bufferOf,
+  byteLengthOf,
+  byteOffsetOf,
+  setBytes,
+} from "../intrinsics.ts";
+import type { Operand } from "../operand.ts";
+import { type Block, give, take } from "./pool.ts";
+
+/**
+ * The memory behind each address of a command: the caller's own where it comes
+ * from `Ring.alloc`, and else a block of the pool.
+ */
+export class Lease {
+  /** Addresses that are known; those beyond it in the arrays are an older lease's. */
+  count = 0;
+  readonly #addresses: number[] = [];
+  /** For each address the block of the pool; `null` for the caller's memory. */
+  readonly blocks: (Block | null)[] = [];
+
+  /** Returns an address, by the number of its operand. */
+  address(index: number): number {
+    return this.#addresses[index];
+  }
+
+  /** Finds or takes the memory of each operand, and copies in what the kernel reads. */
+  take(command: Command<unknown>): void {
+    for (const operand of command.operands) {
+      const { bytes } = operand;
+      const arena = bytes === null
+        ? undefined
+        : this.#arenaOf(operand, command);
+      if (arena === undefined) this.#copyIn(operand);
+      else this.#add(null, arena.address + byteOffsetOf(bytes!));
+      if (operand.inside < 0) continue;
+      const address = this.#addresses[this.count - 1];
+      const { view } = this.blocks[operand.inside]!;
+      view.setUint32(operand.at, low(address), true);
+      view.setUint32(operand.at + 4, high(address), true);
+    }
+  }
+
+  /** Returns the arena of the caller's bytes, which are checked to be still there. */
+  #arenaOf(operand: Operand, { name }: Command<unknown>): Arena | undefined {
+    const bytes = checkBytes(`memory of ${name}`, operand.bytes!);
+    const now = byteLengthOf(bytes);
+    if (now !== operand.byteLength) {
+      throw new TypeError(
+        `memory of ${name} was ${operand.byteLength} bytes when the command ` +
+          `was made, and is ${now} now`,
+      );
+    }
+    return arenaOf(bufferOf(bytes));
+  }
+
+  /** Takes a block, with a copy of the caller's bytes. */
+  #copyIn({ bytes, byteLength, reads, counted }: Operand): void {
+    const block = take(byteLength);
+    this.#add(block, 0);
+    this.#addresses[this.count - 1] = block.address;
+    // Bytes that are copied back must not be an earlier command's.
+    if (!reads && counted) return;
+    if (bytes !== null) block.bytes.set(bytes);
+    else block.bytes.fill(0, 0, byteLength);
+  }
+
+  #add(block: Block | null, address: number): void {
+    this.blocks[this.count] = block;
+    this.#addresses[this.count] = address;
+    this.count++;
+  }
+
+  /** Gives the blocks back to the pool, each once. */
+  give(): void {
+    while (this.count > 0) {
+      const block = this.blocks[--this.count];
+      this.blocks[this.count] = null;
+      if (block !== null) give(block);
+    }
+  }
+
+  /** Copies what the kernel wrote from blocks of the pool to the caller's arrays. */
+  copyOut({ operands, name }: Command<unknown>, res: number): void {
+    for (let i = 0; i < operands.length; i++) {
+      const { bytes, byteLength, writes, counted } = operands[i];
+      const block = this.blocks[i];
+      if (block === null || bytes === null || !writes) continue;
+      const written = counted
+        ? Math.min(Math.max(res, 0), byteLength)
+        : byteLength;
+      if (byteLengthOf(bytes) < written) {
+        throw new TypeError(
+          `${name} completed with ${res}, but the array for its result was ` +
+            "detached or made smaller meanwhile",
+        );
+      }
+      setBytes(bytes, block.bytes.subarray(0, written));
+    }
+  }
+
+  /** Returns the memory behind each address, as the command's decoder sees it. */
+  memories({ operands }: Command<unknown>): Uint8Array[] {
+    return operands.map(({ bytes, byteLength }, i) => {
+      const block = this.blocks[i];
+      return block === null ? bytes! : block.bytes.subarray(0, byteLength);
+    });
+  }
+
+  /** The arenas that the memory lies in. */
+  *arenas({ operands }: Command<unknown>): Iterable<Arena> {
+    for (let i = 0; i < this.count; i++) {
+      const block = this.blocks[i];
+      if (block !== null) yield block.arena;
+    }
+    for (const { bytes } of operands) {
+      const arena = bytes === null ? undefined : arenaOf(bufferOf(bytes));
+      if (arena !== undefined) yield arena;
+    }
+  }
+}

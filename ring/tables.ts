@@ -1,0 +1,111 @@
+/** The tables of files and buffers that a ring has registered. */
+
+import { lastingAddressOf } from "../sys/arena.ts";
+import * as register from "./bare/register.ts";
+import { patiently } from "./bare/setup.ts";
+import { checkBytes, checkFd, checkInteger, checkList } from "./check.ts";
+import type { Command } from "./command.ts";
+import { registerAdvice, UringError } from "./errors.ts";
+import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
+import { FixedBuffer, FixedFile } from "./registered.ts";
+
+/** Throws the error of an io_uring_register() that failed. */
+export function checkRegistered(op: string, fd: number, rc: number): void {
+  if (rc >= 0) return;
+  const advice = registerAdvice(-rc);
+  throw new UringError(`io_uring_register ${op}`, fd, -rc, advice);
+}
+
+/** The two tables of one ring. */
+export class Tables {
+  readonly #fd: number;
+  #files: readonly FixedFile[] = [];
+  #buffers: readonly FixedBuffer[] = [];
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  registerFiles(fds: readonly number[]): FixedFile[] {
+    this.#check("REGISTER_FILES", register.registerFiles(this.#fd, fds));
+    const files = fds.map((_, i) => new FixedFile(this, i));
+    this.#files = files;
+    return files.slice();
+  }
+
+  unregisterFiles(inFlight: Iterable<Command<unknown>>): void {
+    for (const { name, fixedFile } of inFlight) {
+      if (fixedFile !== null) throw inUse(name, "files");
+    }
+    this.#check("UNREGISTER_FILES", register.unregisterFiles(this.#fd));
+    this.#files = [];
+  }
+
+  registerBuffers(buffers: readonly Uint8Array[]): FixedBuffer[] {
+    const ranges = buffers.map((bytes) => {
+      const base = lastingAddressOf(bufferOf(bytes));
+      if (base !== undefined) {
+        return [base + byteOffsetOf(bytes), byteLengthOf(bytes)] as const;
+      }
+      throw new TypeError(
+        "a registered buffer must be memory of ring.alloc(): the kernel " +
+          "keeps its address, and JavaScript can take other memory away",
+      );
+    });
+    const rc = patiently(() => register.registerBuffers(this.#fd, ranges));
+    this.#check("REGISTER_BUFFERS", rc);
+    const made = buffers.map((bytes, i) => new FixedBuffer(this, i, bytes));
+    this.#buffers = made;
+    return made.slice();
+  }
+
+  unregisterBuffers(inFlight: Iterable<Command<unknown>>): void {
+    for (const { name, fixedBuffer } of inFlight) {
+      if (fixedBuffer !== null) throw inUse(name, "buffers");
+    }
+    this.#check("UNREGISTER_BUFFERS", register.unregisterBuffers(this.#fd));
+    this.#buffers = [];
+  }
+
+  /** Refuses a command that names a file or a buffer of another table. */
+  check({ name, fixedFile, fixedBuffer }: Command<unknown>): void {
+    if (fixedFile !== null && this.#files[fixedFile.index] !== fixedFile) {
+      throw new TypeError(
+        `${name} names a file that is not in this ring's table of files`,
+      );
+    }
+    if (
+      fixedBuffer !== null && this.#buffers[fixedBuffer.index] !== fixedBuffer
+    ) {
+      throw new TypeError(
+        `${name} names a buffer that is not in this ring's table of buffers`,
+      );
+    }
+  }
+
+  #check(op: string, rc: number): void {
+    checkRegistered(op, this.#fd, rc);
+  }
+}
+
+/** Reads the descriptors for a table of files. */
+export function checkFiles(fds: readonly number[]): number[] {
+  const list = checkList("fds", fds);
+  checkInteger("number of files", list.length, 1, 16384);
+  list.forEach((fd) => checkFd(fd));
+  return list;
+}
+
+/** Reads the arrays for a table of buffers. */
+export function checkBuffers(buffers: readonly Uint8Array[]): Uint8Array[] {
+  const list = checkList("buffers", buffers);
+  checkInteger("number of buffers", list.length, 1, 4096);
+  list.forEach((bytes) => checkBytes("buffer", bytes));
+  return list;
+}
+
+function inUse(name: string, table: string): TypeError {
+  return new TypeError(
+    `${name} is in flight and uses the table of ${table}: wait for it first`,
+  );
+}

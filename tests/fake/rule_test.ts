@@ -1,0 +1,186 @@
+/** While completions are delivered, the ring only queues. */
+
+import { assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
+import { IORING_CQE_F_MORE as MORE } from "../../sys/uapi/io_uring.ts";
+import { reportedErrors } from "../kit/process.ts";
+import { turn } from "../kit/wait.ts";
+import { FakeKernel, numbered, Told } from "./fake.ts";
+
+/** The program's code that a delivery calls. */
+const PLACES = {
+  "a decoder": (act: () => void) =>
+    numbered(1, { decode: () => (act(), "decoded") }),
+  "advice": (act: () => void) =>
+    numbered(1, { advice: () => (act(), "advice") }),
+  "a result's then": (act: () => void) =>
+    numbered(1, {
+      decode: () => ({
+        get then() {
+          return act();
+        },
+      }),
+    }),
+};
+
+/** Delivers a command whose code does something while it is delivered. */
+async function deliver(
+  kernel: FakeKernel,
+  place: keyof typeof PLACES,
+  act: () => void,
+): Promise<void> {
+  const slot = kernel.start(PLACES[place](act));
+  void slot.await(); // Another promise of it would ask for `then` again.
+  slot.receiver = {
+    value: (slot, value) => slot.resolve!(value),
+    error() {},
+    end() {},
+  };
+  await kernel.pass();
+  kernel.finish(1, place === "advice" ? -5 : 0);
+  await kernel.pass();
+}
+
+for (const place of Object.keys(PLACES) as (keyof typeof PLACES)[]) {
+  Deno.test(`in ${place}, a command is queued and submitted in the next turn`, async () => {
+    await using kernel = new FakeKernel();
+    kernel.react = kernel.keep;
+    let calls = -1;
+    const told = new Told();
+    await deliver(kernel, place, () => {
+      const before = kernel.calls.length;
+      for (let fd = 2; fd < 9; fd++) kernel.run(numbered(fd), told);
+      calls = kernel.calls.length - before;
+    });
+    assertEquals(calls, 0); // The queue has four places: it is full.
+    for (let i = 0; i < 3; i++) await kernel.pass();
+    assertEquals(kernel.order, [1, 2, 3, 4, 5, 6, 7]);
+  });
+
+  Deno.test(`in ${place}, a synchronous call throws and leaves no trace`, async () => {
+    await using kernel = new FakeKernel();
+    kernel.react = kernel.keep;
+    let error: unknown;
+    await deliver(kernel, place, () => {
+      error = assertThrows(() => kernel.batch([numbered(2)]));
+    });
+    assertInstanceOf(error, TypeError);
+    kernel.react = (sqe) => kernel.post(sqe, 7);
+    assertEquals(kernel.batch([numbered(3)]), [7]);
+    assertEquals(kernel.order, [1, 3]);
+  });
+
+  Deno.test(`in ${place}, an abort takes effect in the next turn`, async () => {
+    await using kernel = new FakeKernel();
+    kernel.react = kernel.keep;
+    const others = [2, 3, 4, 5, 6, 7, 8, 9].map((fd) => {
+      const told = new Told();
+      return { told, slot: kernel.start(numbered(fd), told) };
+    });
+    let during: unknown[] = [];
+    await deliver(kernel, place, () => {
+      const { queues } = kernel.engine;
+      for (const { slot } of others) queues.abort(slot, "reason");
+      during = others.flatMap(({ told }) => told.all);
+    }).catch(() => {});
+    // The command with the code waits until there is room for it.
+    for (let i = 0; i < 9 && kernel.kept.has(1) === false; i++) {
+      for (const fd of [...kernel.kept.keys()]) kernel.finish(fd);
+      await kernel.pass();
+    }
+    assertEquals(during, []);
+  });
+
+  Deno.test(`in ${place}, close() takes effect in the next turn`, async () => {
+    await using kernel = new FakeKernel();
+    kernel.react = kernel.keep;
+    const other = kernel.run(numbered(2));
+    let during: unknown[] = [];
+    let closed: Promise<void> | undefined;
+    await deliver(kernel, place, () => {
+      closed = kernel.engine.close();
+      during = [kernel.closed, ...other.all];
+    });
+    assertEquals(during, [false]);
+    await closed;
+    assertEquals([kernel.closed, other.all.length], [true, 1]);
+  });
+}
+
+Deno.test("no receiver runs inside another, however a decoder calls for it", async () => {
+  await using kernel = new FakeKernel({ cqEntries: 32 });
+  kernel.react = kernel.keep;
+  let depth = 0;
+  let deepest = 0;
+  const slots = Array.from({ length: 12 }, (_, i) =>
+    kernel.start(
+      numbered(i, {
+        decode: () => {
+          deepest = Math.max(deepest, ++depth);
+          for (const slot of slots) kernel.engine.queues.abort(slot, "reason");
+          kernel.run(numbered(100 + i));
+          depth--;
+        },
+      }),
+      {
+        value: () => deepest = Math.max(deepest, depth + 1),
+        error: () => deepest = Math.max(deepest, depth + 1),
+        end() {},
+      },
+    ));
+  await kernel.pass();
+  for (const fd of [...kernel.kept.keys()]) kernel.finish(fd);
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  assertEquals(deepest, 1);
+});
+
+Deno.test("completions reach a stream in order, whatever its decoder queues", async () => {
+  await using kernel = new FakeKernel({ cqEntries: 64 });
+  kernel.react = (sqe) => sqe.fd === 1 ? undefined : kernel.post(sqe, 0);
+  const told = kernel.run(numbered(1, {
+    multishot: true,
+    decode: ({ res }) => {
+      kernel.run(numbered(2));
+      return res;
+    },
+  }));
+  await kernel.pass();
+  const values = Array.from({ length: 30 }, (_, i) => i);
+  for (const value of values) kernel.post(kernel.taken[0], value, MORE);
+  for (let i = 0; i < 4; i++) await kernel.pass();
+  kernel.post(kernel.taken[0], 30);
+  await kernel.pass();
+  assertEquals(told.all, [...values, 30, "end"]);
+});
+
+Deno.test("a synchronous call that was cut short is put in order by the next one", async () => {
+  await using kernel = new FakeKernel();
+  using strays = reportedErrors();
+  kernel.react = kernel.keep;
+  const { queues } = kernel.engine;
+  // As the timeout of node:vm leaves it: no finally has run.
+  let cut = true;
+  kernel.answer = () => {
+    if (!cut) return undefined;
+    kernel.take();
+    cut = false;
+    throw new Error("cut short");
+  };
+  assertThrows(() => kernel.batch([numbered(1), numbered(2)]), Error, "cut");
+  queues.busy = "sync";
+  kernel.wait = () => kernel.finish(3, 7);
+  assertEquals(kernel.batch([numbered(3)]), [7]);
+  // What it has left in the kernel completes for no one.
+  for (const fd of [1, 2]) kernel.finish(fd);
+  await kernel.pass();
+  assertEquals([queues.room.inFlight, strays.errors], [0, []]);
+});
+
+Deno.test("a call that was cut short in a decoder is put in order by the event loop", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = (sqe) => kernel.post(sqe, 0);
+  kernel.engine.queues.busy = "program"; // As the timeout of node:vm leaves it.
+  assertThrows(() => kernel.batch([numbered(1)]), TypeError, "decoder");
+  await turn();
+  await turn();
+  assertEquals(kernel.batch([numbered(1)]), [0]);
+});
