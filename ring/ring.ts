@@ -28,7 +28,7 @@ import { alloc } from "./alloc.ts";
 import * as register from "./bare/register.ts";
 import { AWAITED } from "./flight/settle.ts";
 import { patiently, type RingHandle, setup } from "./bare/setup.ts";
-import { setupFlagNames } from "./bare/setup.ts";
+import { setupFlagNames } from "./bare/setup_advice.ts";
 import { CommandStream } from "./flight/stream.ts";
 
 /** How to run a command. */

@@ -202,6 +202,39 @@ Deno.test("without --allow-ffi the error says what to run with", async () => {
   }
 });
 
+Deno.test("a ring that is opened after --allow-ffi was revoked leaves no descriptor and no mapping", async () => {
+  const { stdout, stderr } = await runScript(
+    `
+    import { setup } from "@uring/ring/raw.ts";
+    import { close, open, openDescriptors } from "@uring/sys/file.ts";
+    import { syscall } from "@uring/sys/libc.ts";
+    import { scratch } from "@uring/sys/scratch.ts";
+    // Deno itself may not read /proc after a revocation.
+    function held() {
+      const descriptors = openDescriptors().length;
+      const fd = open("/proc/self/maps");
+      const { bytes, at } = scratch();
+      let maps = "";
+      for (let n; (n = syscall("read", fd, at, bytes.length)) > 0;) {
+        maps += new TextDecoder().decode(bytes.slice(0, n));
+      }
+      close(fd);
+      return descriptors + "," + (maps.match(/io_uring/g)?.length ?? 0);
+    }
+    setup({ entries: 1 }).close(); // Opens libc.
+    const before = held();
+    Deno.permissions.revokeSync({ name: "ffi" });
+    try {
+      setup({ entries: 1 });
+    } catch (error) {
+      console.log(error.name, before === held(), /^[1-9]\\d*,0$/.test(before));
+    }
+  `,
+    ["-A"],
+  );
+  assertEquals([stdout, stderr], ["NotCapable true true\n", ""]);
+});
+
 Deno.test("importing asks for no permission and opens nothing", async () => {
   const { code, stdout, stderr } = await runScript(
     `

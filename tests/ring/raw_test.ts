@@ -1,6 +1,7 @@
 /** The bare ring on the real kernel. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import { probe, UringError } from "../../mod.ts";
 import * as raw from "../../ring/raw.ts";
 import * as E from "../../sys/uapi/errno.ts";
@@ -361,10 +362,14 @@ Deno.test("more rings are entered than a thread's table has places for", () => {
   });
 });
 
-Deno.test("a ring that is refused what it needs leaves nothing", () => {
-  const rings = () =>
-    Deno.readTextFileSync("/proc/self/maps").match(/io_uring/g)?.length ?? 0;
-  const before = [openFdCount(), rings()];
+/** Descriptors, and mappings of rings, that this process has. */
+const held = () => [
+  openFdCount(),
+  Deno.readTextFileSync("/proc/self/maps").match(/io_uring/g)?.length ?? 0,
+];
+
+Deno.test("a ring whose workers cannot be limited leaves no descriptor and no mapping", () => {
+  const before = held();
   const op = IORING_REGISTER_IOWQ_MAX_WORKERS;
   using _refused = refuse(["io_uring_register"], E.EPERM, op);
   assertThrows(
@@ -372,8 +377,26 @@ Deno.test("a ring that is refused what it needs leaves nothing", () => {
     UringError,
     "maxWorkers",
   );
-  assertEquals([openFdCount(), rings()], before);
+  assertEquals(held(), before);
 });
+
+for (const [part, count] of [["queues", 0], ["SQEs", 1]] as const) {
+  Deno.test(`a ring whose ${part} cannot be viewed leaves no descriptor and no mapping`, () => {
+    const before = held();
+    const { getArrayBuffer } = Deno.UnsafePointerView;
+    let calls = 0;
+    using _revoked = stub(
+      Deno.UnsafePointerView,
+      "getArrayBuffer",
+      (...args: Parameters<typeof getArrayBuffer>) => {
+        if (calls++ === count) throw new Deno.errors.NotCapable("revoked");
+        return getArrayBuffer(...args);
+      },
+    );
+    assertThrows(() => raw.setup({ entries: 1 }), Deno.errors.NotCapable);
+    assertEquals([calls, held()], [count + 1, before]);
+  });
+}
 
 Deno.test({
   name: "what a submission thread has not taken yet is written over by nothing",

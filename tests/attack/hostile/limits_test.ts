@@ -6,7 +6,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { refusal } from "../../../ring/bare/setup.ts";
+import { refusal } from "../../../ring/bare/setup_advice.ts";
 import * as E from "../../../sys/uapi/errno.ts";
 import { ask } from "./ask.ts";
 
@@ -185,6 +185,6 @@ Deno.test("what a ring is to share threads with, or be bound to, is named when i
     ]);
   `);
   assertMatch(closed, /ENXIO \(6\)\. The ring to attach to is not open/);
-  assertMatch(none, /EINVAL .*ATTACH_WQ.*The descriptor .* has to be a ring's/);
-  assertMatch(processor, /EINVAL .*SQ_AFF.*The processor .* has to be there/);
+  assertMatch(none, /EINVAL .*ATTACH_WQ.*The descriptor .* must be a ring's/);
+  assertMatch(processor, /EINVAL .*SQ_AFF.*The processor .* must exist/);
 });
