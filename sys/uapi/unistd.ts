@@ -1,37 +1,6 @@
 // <asm/unistd.h> of x86-64 and aarch64, Linux 7.2.
 
-/** The system calls this library makes. */
-export interface SyscallNumbers {
-  readonly read: number;
-  readonly write: number;
-  readonly close: number;
-  readonly ioctl: number;
-  readonly fcntl: number;
-  readonly openat: number;
-  readonly readlinkat: number;
-  readonly getdents64: number;
-  readonly statx: number;
-  readonly munmap: number;
-  readonly mremap: number;
-  readonly eventfd2: number;
-  readonly pipe2: number;
-  readonly uname: number;
-  readonly socket: number;
-  readonly socketpair: number;
-  readonly bind: number;
-  readonly listen: number;
-  readonly connect: number;
-  readonly accept4: number;
-  readonly getsockname: number;
-  readonly getpeername: number;
-  readonly getsockopt: number;
-  readonly setsockopt: number;
-  readonly io_uring_setup: number;
-  readonly io_uring_enter: number;
-  readonly io_uring_register: number;
-}
-
-export const __NR_x86_64: SyscallNumbers = {
+export const __NR_x86_64 = {
   read: 0,
   write: 1,
   close: 3,
@@ -59,6 +28,11 @@ export const __NR_x86_64: SyscallNumbers = {
   io_uring_setup: 425,
   io_uring_enter: 426,
   io_uring_register: 427,
+};
+
+/** The numbers of the system calls that this library makes. */
+export type SyscallNumbers = {
+  readonly [name in keyof typeof __NR_x86_64]: number;
 };
 
 export const __NR_aarch64: SyscallNumbers = {
@@ -92,10 +66,9 @@ export const __NR_aarch64: SyscallNumbers = {
 };
 
 /**
- * The numbers for a machine.
+ * Returns the numbers for a machine.
  *
- * @throws {Error} on a machine whose numbers are not here: a wrong number is
- * some other system call.
+ * @throws {Error} on any other machine: a wrong number is another system call.
  */
 export function syscallNumbers(os: string, arch: string): SyscallNumbers {
   if (os !== "linux") {

@@ -13,11 +13,14 @@ import { abandon, give, take } from "../../ring/flight/pool.ts";
 import * as raw from "../../ring/raw.ts";
 import { ENOMEM } from "../../sys/uapi/errno.ts";
 import { libc } from "../../sys/libc.ts";
-import { addressOf, enterUse, leaveUse } from "../../sys/arena.ts";
+import { arenaOf, enterUse, leaveUse } from "../../sys/arena.ts";
 import { devNull, pipe, writeSync } from "../kit/fds.ts";
 import { mappingCount } from "../kit/process.ts";
 import { turn } from "../kit/wait.ts";
 import { Page } from "../attack/late/pages.ts";
+
+/** The address that the kernel gets for the start of a memory of alloc(). */
+const addressOf = ({ buffer }: Uint8Array) => arenaOf(buffer)!.address;
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
@@ -39,14 +42,14 @@ const sharedBytes = () =>
 /** Gives addresses to so much memory that those of what is idle are taken back. */
 function makeIdle(ring: Ring): void {
   const idle = Array.from({ length: 5000 }, () => ring.alloc(1));
-  for (const { buffer } of idle) addressOf(buffer);
+  for (const bytes of idle) addressOf(bytes);
 }
 
 Deno.test("idle addresses are taken back again and again", async () => {
   await using ring = Ring.open();
   const idle = Array.from({ length: 16_000 }, () => ring.alloc(1));
   const before = sharedBytes();
-  for (const { buffer } of idle) addressOf(buffer);
+  for (const bytes of idle) addressOf(bytes);
   assertLess(sharedBytes() - before, 300 << 20);
 });
 
@@ -77,7 +80,7 @@ Deno.test("a ring that is closed takes back no address that another ring uses", 
   await using ring = Ring.open();
   using pair = pipe();
   const bytes = ring.alloc(8);
-  const address = addressOf(bytes.buffer)!;
+  const address = addressOf(bytes);
   const read = ring.cmd(op.read(pair.left, bytes));
   await turn();
   await Ring.open().close();
@@ -98,7 +101,7 @@ Deno.test("memory that cannot have an address is refused, and has one when it ca
     return 2n ** 64n - 1n;
   };
   {
-    using _full = stub(symbols, "map", fail);
+    using _full = stub(symbols, "mremap", fail);
     for (let i = 0; i < 100; i++) {
       await assertRejects(
         () => ring.cmd(op.write(file.fd, bytes)),

@@ -11,7 +11,7 @@ import * as op from "../../cmd/op.ts";
 import * as raw from "../../ring/raw.ts";
 import { operand } from "../../ring/operand.ts";
 import { IORING_OP_READV } from "../../sys/uapi/io_uring.ts";
-import { addressOf } from "../../sys/arena.ts";
+import { arenaOf } from "../../sys/arena.ts";
 import { give, take } from "../../ring/flight/pool.ts";
 import { ADDR, custom } from "../kit/commands.ts";
 import { collect, turn } from "../kit/wait.ts";
@@ -26,7 +26,7 @@ Deno.test("memory of alloc() is zeroed, aligned, and the length that was asked f
     const bytes = ring.alloc(byteLength);
     assertEquals(bytes.length, byteLength);
     assertEquals(bytes.every((byte) => byte === 0), true);
-    assertEquals(addressOf(bytes.buffer)! % 65536, 0);
+    assertEquals(arenaOf(bytes.buffer)!.address % 65536, 0);
   }
   for (const bad of [0, -1, 1.5, NaN, 2 ** 32]) {
     assertThrows(() => ring.alloc(bad), RangeError, "byteLength");
@@ -275,11 +275,11 @@ Deno.test("addresses of idle memory are taken back when they are many, and none 
   using pair = pipe();
   using file = devNull();
   const used = ring.alloc(8);
-  const address = addressOf(used.buffer)!;
+  const address = arenaOf(used.buffer)!.address;
   const read = ring.cmd(op.read(pair.left, used));
   await turn();
   const idle = Array.from({ length: 5000 }, () => other.alloc(1));
-  const addresses = idle.map(({ buffer }) => addressOf(buffer)!);
+  const addresses = idle.map(({ buffer }) => arenaOf(buffer)!.address);
   // Other memory fits where some of them were, and not where the kernel writes.
   const pages = addresses.map((at) => Page.at(at));
   const free = pages.filter((page) => page !== null);

@@ -36,7 +36,7 @@ Deno.test("with no descriptor left, a ring and a command say so, and one is enou
   `);
   const advice =
     "EMFILE (24). The process has as many files open as RLIMIT_NOFILE " +
-    "lets it: close some, or raise it with `ulimit -n`.";
+    "allows. Close some, or raise it with `ulimit -n`.";
   const open = `UringError: io_uring_setup: ${advice}`;
   const command = `UringError: OPENAT "/dev/null": ${advice}`;
   assertEquals(refused, [open, open, command]);
