@@ -286,6 +286,57 @@ Deno.test("a command fits itself to the queue it is submitted to", () => {
   assertEquals(io_uring_sqe.flags.get(sq.view, 0), 4);
 });
 
+/** Commands that set one word of the SQE each, to its lowest or highest bit. */
+const SINGLE: Partial<CommandSpec<number>>[] = [
+  {},
+  ...["fdWord", "len", "opFlags", "fileIndex"].flatMap((field) => [
+    { [field]: 1 },
+    { [field]: 2 ** 31 },
+  ]),
+  ...["off", "addr", "addr3"].flatMap((field) =>
+    [0n, 31n, 32n, 63n].map((bit) => ({ [field]: 1n << bit }))
+  ),
+  ...["ioprio", "bufIndex", "personality"].flatMap((field) => [
+    { [field]: 1 },
+    { [field]: 0x8000 },
+  ]),
+  ...[1, 0x80].map((flags) => ({ flags })),
+  ...Array.from({ length: 80 }, (_, byte) => {
+    const payload = new Uint8Array(byte + 1);
+    payload[byte] = 0x80;
+    return { payload };
+  }),
+];
+
+for (
+  const [name, shape, opcodeOf128] of [
+    ["SQEs of 64 bytes", {}, null],
+    ["SQEs of 128 bytes", { sqeWords: 32 }, IORING_OP_URING_CMD],
+    ["SQEs of both sizes", { mixed: true }, IORING_OP_URING_CMD128],
+  ] as const
+) {
+  Deno.test(`submit() writes what encode() does for each field alone, into ${name}`, () => {
+    let compared = 0;
+    for (const spec of SINGLE) {
+      const opcode = IORING_OP_URING_CMD;
+      const command = new Command({ name: "ONE", opcode, ...spec });
+      if (command.sqe128 && opcodeOf128 === null) continue;
+      const sq = queue(2, shape);
+      const { low, high } = USER_DATA;
+      assertEquals(command.submit(sq, low, high, IOSQE_ASYNC), 0);
+      const wide = command.sqe128 || sq.sqeWords === 32;
+      const expected = encoded(command, { wide, flags: IOSQE_ASYNC });
+      if (command.sqe128) io_uring_sqe.opcode.set(expected, 0, opcodeOf128!);
+      const written = new Uint8Array(sq.words.buffer, 0, expected.byteLength);
+      const { buffer, byteOffset, byteLength } = expected;
+      const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+      assertEquals(written, bytes, Object.keys(spec).join());
+      compared++;
+    }
+    assertEquals(compared, SINGLE.length - (opcodeOf128 === null ? 64 : 0));
+  });
+}
+
 Deno.test("a chain in a mixed ring is not cut by what fills its last place", () => {
   const small = new Command({ name: "SMALL", opcode: IORING_OP_NOP });
   const opcode = IORING_OP_URING_CMD;
