@@ -1,4 +1,4 @@
-/** Addresses that the kernel is given: which stay, and what becomes of others. */
+/** Lifetimes of the addresses that the kernel gets. */
 
 import {
   assertEquals,
@@ -24,7 +24,7 @@ const addressOf = ({ buffer }: Uint8Array) => arenaOf(buffer)!.address;
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
-/** Where memory is that the kernel can be given, at its home or its alias. */
+/** Returns the mappings of arenas, at their homes and their aliases. */
 function shared(): { from: number; to: number }[] {
   const maps = Deno.readTextFileSync("/proc/self/maps");
   return [...maps.matchAll(/^(\w+)-(\w+) rw-s/gm)].map(([, from, to]) => ({
@@ -39,13 +39,13 @@ const isShared = (address: number) =>
 const sharedBytes = () =>
   shared().reduce((sum, { from, to }) => sum + to - from, 0);
 
-/** Gives addresses to so much memory that those of what is idle are taken back. */
+/** Gives addresses to so much memory that idle addresses are released. */
 function makeIdle(ring: Ring): void {
   const idle = Array.from({ length: 5000 }, () => ring.alloc(1));
   for (const bytes of idle) addressOf(bytes);
 }
 
-Deno.test("idle addresses are taken back again and again", async () => {
+Deno.test("idle addresses are released repeatedly", async () => {
   await using ring = Ring.open();
   const idle = Array.from({ length: 16_000 }, () => ring.alloc(1));
   const before = sharedBytes();
@@ -53,7 +53,7 @@ Deno.test("idle addresses are taken back again and again", async () => {
   assertLess(sharedBytes() - before, 300 << 20);
 });
 
-Deno.test("an address that was given away stays, as do those of blocks while there is a ring", async () => {
+Deno.test("a lasting address stays, and so do those of blocks while a ring is open", async () => {
   await using last = Ring.open();
   using pair = pipe();
   const ring = Ring.open();
@@ -76,7 +76,7 @@ Deno.test("an address that was given away stays, as do those of blocks while the
   give(block);
 });
 
-Deno.test("a ring that is closed takes back no address that another ring uses", async () => {
+Deno.test("closing a ring releases no address that another ring uses", async () => {
   await using ring = Ring.open();
   using pair = pipe();
   const bytes = ring.alloc(8);
@@ -89,7 +89,7 @@ Deno.test("a ring that is closed takes back no address that another ring uses", 
   assertEquals([await read, text(bytes)], [8, "it lives"]);
 });
 
-Deno.test("memory that cannot have an address is refused, and has one when it can", async () => {
+Deno.test("memory that cannot be mapped is refused, and mapped once that is possible", async () => {
   await using ring = Ring.open();
   using file = devNull();
   const bytes = ring.alloc(8);
@@ -119,7 +119,7 @@ Deno.test("memory that cannot have an address is refused, and has one when it ca
   assertEquals(await ring.cmd(op.write(file.fd, bytes)), 8);
 });
 
-Deno.test("memory that is all in use is not looked through for each new one", () => {
+Deno.test("arenas that are all in use are not scanned at each new one", () => {
   let looks = 0;
   const used = () => (looks++, []);
   enterUse(used);

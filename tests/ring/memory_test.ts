@@ -20,7 +20,7 @@ import { mappingCount } from "../kit/process.ts";
 import { writeSync } from "../kit/fds.ts";
 import { Page } from "../attack/late/pages.ts";
 
-Deno.test("memory of alloc() is zeroed, aligned, and the length that was asked for", async () => {
+Deno.test("memory of ring.alloc() is zeroed, aligned, and of the length asked for", async () => {
   await using ring = Ring.open();
   for (const byteLength of [1, 4096, 65536, 65537, 1 << 20]) {
     const bytes = ring.alloc(byteLength);
@@ -58,7 +58,7 @@ Deno.test("a view of alloc() memory is used in place, on any ring", async () => 
   assertEquals([memory[101], memory[106]], [0, 0]);
 });
 
-Deno.test("any other array is copied in when the call is made", async () => {
+Deno.test("any other array is copied in at the call", async () => {
   await using ring = Ring.open();
   using pair = pipe();
   const data = new TextEncoder().encode("before");
@@ -79,7 +79,7 @@ Deno.test("only the bytes that were read are copied out", async () => {
   assertEquals(new TextDecoder().decode(whole), "..abc.......");
 });
 
-Deno.test("bytes that a command may write but did not are left as they were", async () => {
+Deno.test("bytes that a command could have written but did not are unchanged", async () => {
   await using ring = Ring.open();
   using pair = tcpPair();
   const bytes = new Uint8Array(16).fill(0xaa);
@@ -117,7 +117,7 @@ Deno.test("a buffer in flight survives when every reference to it is dropped", a
   await turn();
   for (let i = 0; i < 5; i++) {
     collect();
-    // What was freed would be handed out again here.
+    // Memory that was freed would be reused here.
     for (let j = 0; j < 200; j++) new Uint8Array(64).fill(0x55);
     await turn();
   }
@@ -145,7 +145,7 @@ Deno.test("alloc() memory is collected once nothing uses it", async () => {
   assertGreater(refs.filter((ref) => ref.deref() === undefined).length, 15);
 });
 
-Deno.test("an array that is transferred in flight fails its command, and nothing else", async () => {
+Deno.test("an array that is transferred in flight fails only its command", async () => {
   await using ring = Ring.open();
   using pair = pipe();
   const bytes = new Uint8Array(8);
@@ -169,7 +169,7 @@ Deno.test("an array that is made smaller in flight fails its command", async () 
   await assertRejects(() => read, TypeError, "made smaller");
 });
 
-Deno.test("an array that is detached, or changed its size, is refused before it is queued", async () => {
+Deno.test("an array that was detached or resized is refused before its command is queued", async () => {
   await using ring = Ring.open();
   const gone = new Uint8Array(8);
   const command = op.read(0, gone);
@@ -183,7 +183,7 @@ Deno.test("an array that is detached, or changed its size, is refused before it 
   assertEquals(ring.stats().submitted, 0);
 });
 
-Deno.test("an aborted command keeps its memory until the kernel has let go", async () => {
+Deno.test("an aborted command keeps its memory until its last completion", async () => {
   await using ring = Ring.open();
   using pair = pipe();
   const abort = new AbortController();
@@ -206,7 +206,7 @@ Deno.test("an aborted command keeps its memory until the kernel has let go", asy
   await Promise.all(others);
 });
 
-Deno.test("blocks are used again, and never two at a time", () => {
+Deno.test("blocks are reused, and never have two users", () => {
   const seen = new Set<number>();
   const blocks = Array.from({ length: 3000 }, (_, i) => take(1 + i % 300));
   for (const { address, bytes } of blocks) {
@@ -223,7 +223,7 @@ Deno.test("blocks are used again, and never two at a time", () => {
   for (const block of again) give(block);
 });
 
-Deno.test("a block larger than the pool keeps has memory of its own", () => {
+Deno.test("a block too large for the pool has its own memory", () => {
   const block = take((1 << 20) + 1);
   assertEquals(block.bytes.length, (1 << 20) + 1);
   give(block);
@@ -246,9 +246,9 @@ Deno.test("a file of many megabytes is read into an ordinary array", async () =>
   await Deno.remove(path);
 });
 
-// ---- Addresses, which the kernel has of its own ----------------------------------
+// ---- Addresses that the kernel gets -----------------------------------------------
 
-/** Reads into two memories. Their addresses are in memory of the command's own. */
+/** Reads into two arrays, whose addresses are in a third. */
 function readv(fd: number, first: Uint8Array, second: Uint8Array) {
   const iov = new Uint8Array(32); // Two of struct iovec: base, length.
   const view = new DataView(iov.buffer);
@@ -269,7 +269,7 @@ function readv(fd: number, first: Uint8Array, second: Uint8Array) {
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
-Deno.test("addresses of idle memory are taken back when they are many, and none in use", async () => {
+Deno.test("many addresses of idle memory are released, and none of memory in use", async () => {
   await using ring = Ring.open();
   await using other = Ring.open();
   using pair = pipe();
@@ -297,7 +297,7 @@ Deno.test("addresses of idle memory are taken back when they are many, and none 
   for (const page of free) page[Symbol.dispose]();
 });
 
-Deno.test("a command's first address stays while its second is looked for", async () => {
+Deno.test("a command's first address stays while the second is mapped", async () => {
   await using ring = Ring.open();
   using pair = pipe();
   // So large that whatever is idle is taken back for the next.
@@ -313,7 +313,7 @@ Deno.test("a command's first address stays while its second is looked for", asyn
   assertEquals(text(small), "two, and");
 });
 
-Deno.test("memory that was collected is unmapped, its address as well", async () => {
+Deno.test("collected memory is unmapped at both addresses", async () => {
   await using ring = Ring.open();
   using file = devNull();
   const round = async () => {
@@ -332,7 +332,7 @@ Deno.test("memory that was collected is unmapped, its address as well", async ()
   assertLess(mappingCount() - before, 100);
 });
 
-Deno.test("a bare ring closes although its queue was transferred, and leaves that to its owner", () => {
+Deno.test("a bare ring closes although its queue was transferred, and leaves that mapped", () => {
   const ring = raw.setup({ entries: 8 });
   const buffer = ring.sq.words.buffer as ArrayBuffer;
   const moved = new Int32Array(buffer.transfer());

@@ -1,4 +1,4 @@
-/** How a process that uses rings lives and ends, and what it says when refused. */
+/** The start and the end of a process with rings, and its messages when refused. */
 
 import {
   assertEquals,
@@ -16,7 +16,7 @@ import { Ring } from "@uring/mod.ts";
 import * as op from "@uring/cmd/op.ts";
 `;
 
-Deno.test("a process stays while a command is in flight, then exits by itself", async () => {
+Deno.test("a process runs while a command is in flight, then exits", async () => {
   const start = performance.now();
   const { code, stdout, stderr } = await runScript(`${IMPORTS}
     const ring = Ring.open();
@@ -30,7 +30,7 @@ Deno.test("a process stays while a command is in flight, then exits by itself", 
   assertGreater(performance.now() - start, 300);
 });
 
-Deno.test("what loads while the first late completion is waited for begins no second turn", async () => {
+Deno.test("a module that loads during the first wait does not start a second turn", async () => {
   // Loading node:net runs microtasks, in a turn that is the event loop's own.
   const { stdout, code } = await runScript(
     `
@@ -50,7 +50,7 @@ Deno.test("what loads while the first late completion is waited for begins no se
   assertEquals([stdout, code], ["closed\n", 0]);
 });
 
-Deno.test("an idle ring that was used does not keep a process", async () => {
+Deno.test("an idle ring does not keep a process running", async () => {
   const { code, stdout } = await runScript(`${IMPORTS}
     const ring = Ring.open();
     await ring.cmd(op.timeout(1));
@@ -61,7 +61,7 @@ Deno.test("an idle ring that was used does not keep a process", async () => {
 });
 
 for (const options of ["{}", "{ iopoll: true }", "{ deferTaskrun: true }"]) {
-  Deno.test(`unref() lets a process go that waits on a ring with ${options}`, async () => {
+  Deno.test(`unref() lets a process exit that waits on a ring with ${options}`, async () => {
     const start = performance.now();
     const { code, stdout } = await runScript(`${IMPORTS}
       const ring = Ring.open(${options});
@@ -78,7 +78,7 @@ for (const options of ["{}", "{ iopoll: true }", "{ deferTaskrun: true }"]) {
   });
 }
 
-Deno.test("ref() holds a process again", async () => {
+Deno.test("ref() keeps a process running again", async () => {
   const { stdout } = await runScript(`${IMPORTS}
     const ring = Ring.open();
     ring.unref();
@@ -98,7 +98,7 @@ const { engine } = kernel;
 `;
 
 for (const on of [true, false]) {
-  Deno.test(`${on ? "ref() holds" : "unref() lets go of"} a process whose ring is looked at again and again`, async () => {
+  Deno.test(`${on ? "ref() keeps" : "unref() does not keep"} a process running whose ring is polled`, async () => {
     const { stdout, stderr } = await runScript(
       `${FAKE}
       let calls = 0; // There is more to submit for as long as it is refused.
@@ -119,7 +119,7 @@ for (const on of [true, false]) {
   });
 }
 
-Deno.test("a command that cannot be cancelled holds no process after unref()", async () => {
+Deno.test("a command that cannot be cancelled keeps no process running after unref()", async () => {
   const { code, stdout, stderr } = await runScript(
     `${FAKE}
     const real = setTimeout; // It would try again, but not for a long time.
@@ -167,10 +167,9 @@ Deno.test("a worker opens a ring of its own", async () => {
   assertEquals([code, stdout, stderr], [0, "0,0,0,0\n", ""]);
 });
 
-Deno.test("another thread that submits to a ring is refused by the kernel, with the reason", async () => {
+Deno.test("the kernel refuses a submission by another thread", async () => {
   const { stdout, stderr } = await runScript(
     `${IMPORTS}
-    import { Engine } from "@uring/ring/loop/engine.ts";
     import { io_uring_enter } from "@uring/sys/libc.ts";
     const ring = Ring.open();
     await ring.cmd(op.nop());
@@ -191,7 +190,7 @@ Deno.test("another thread that submits to a ring is refused by the kernel, with 
   assertMatch(stdout, /^(-17|0)\n$/, stderr);
 });
 
-Deno.test("without --allow-ffi the error says what to run with", async () => {
+Deno.test("without --allow-ffi the error names the flag", async () => {
   for (const flags of [[], ["--allow-ffi=libc.so.6"]]) {
     const { code, stderr } = await runScript(
       `import { Ring } from "@uring/mod.ts"; Ring.open();`,
@@ -235,7 +234,7 @@ Deno.test("a ring that is opened after --allow-ffi was revoked leaves no descrip
   assertEquals([stdout, stderr], ["NotCapable true true\n", ""]);
 });
 
-Deno.test("importing asks for no permission and opens nothing", async () => {
+Deno.test("importing needs no permission and opens nothing", async () => {
   const { code, stdout, stderr } = await runScript(
     `
     import * as m from "@uring/mod.ts";
@@ -284,7 +283,7 @@ Deno.test("the module run as a program asks for the permission it needs", async 
   assertStringIncludes(stderr, "--allow-ffi");
 });
 
-// Deno makes a socket pair for signals late, and panics where it may not.
+// Deno makes a socket pair for signals late, and panics if that fails.
 const DEMO = `
 import { demo } from "@uring/cmd/cli/demo.ts";
 import { Ring } from "@uring/mod.ts";
@@ -299,7 +298,7 @@ await new Promise((resolve) => setTimeout(resolve, 50));
 const NR = Deno.build.arch === "x86_64" ? __NR_x86_64 : __NR_aarch64;
 `;
 
-Deno.test("the program does with what there is, and names what it cannot do without", async () => {
+Deno.test("the program runs without optional system calls, and names a required one", async () => {
   const { stdout, stderr } = await runScript(`${DEMO}
     const forbid = async (...names) => {
       for (const name of names) hostile.forbid(NR[name], 1);
@@ -333,7 +332,7 @@ Deno.test("the program does with what there is, and names what it cannot do with
   assertMatch(stderr, /^io_uring is refused\. .*seccomp filter/m);
 });
 
-Deno.test("the program fails when a command does that this kernel has", async () => {
+Deno.test("the program fails if a command of this kernel fails", async () => {
   const { stdout, stderr } = await runScript(`${DEMO}
     const { cmd } = Ring.prototype;
     const none = open("/dev/null");
@@ -358,7 +357,7 @@ Deno.test("the program fails when a command does that this kernel has", async ()
 });
 
 // It changes a setting of the whole machine for a moment, which is for machines
-// that nobody else works on.
+// without other users.
 const knob = "/proc/sys/kernel/io_uring_disabled"; // Since Linux 6.6.
 const missing = !isRoot || !Deno.env.has("CI")
   ? " (needs root, and CI=true: it disables io_uring)"
@@ -379,7 +378,7 @@ Deno.test({
       assertStringIncludes(two.stderr, "io_uring_disabled is 2");
       assertStringIncludes(two.stderr, "sysctl -w kernel.io_uring_disabled=0");
       await Deno.writeTextFile(knob, "1");
-      // Root without CAP_SYS_ADMIN, which would pass all the same.
+      // Root without CAP_SYS_ADMIN, which passes whatever the sysctl says.
       const one = await demo([
         "setpriv",
         "--bounding-set=-sys_admin",
