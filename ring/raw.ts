@@ -5,20 +5,6 @@
  * until the completion. `alloc` gives memory that JavaScript cannot take away;
  * keep a reference to it for as long.
  *
- * @example
- * ```ts
- * import { enter, IORING_OP_NOP, prepRw, setup } from "@uring/cmd/raw";
- *
- * const ring = setup({ entries: 8 });
- * for (let i = 0; i < 3; i++) {
- *   prepRw(ring.sq, { opcode: IORING_OP_NOP, userData: i });
- * }
- * enter(ring, { toSubmit: ring.sq.publish(), minComplete: 3 });
- * while (ring.cq.next()) console.log(ring.cq.userDataLow, ring.cq.res);
- * ring.cq.commit();
- * ring.close();
- * ```
- *
  * ## The two queues
  *
  * A ring is a descriptor with two queues in memory that the kernel shares with
@@ -41,7 +27,7 @@
  * `sq.next()` gives the next SQE to fill, `sq.publish()` moves the tail.
  * `enter()` calls io_uring_enter(2): the kernel takes up to `toSubmit` SQEs, and
  * the call returns when `minComplete` CQEs are there. `cq.next()` steps over
- * CQEs, `cq.commit()` moves the head. An operation that cannot block completes
+ * CQEs, `cq.commit()` moves the head. An operation that need not wait completes
  * within `enter()`; another one posts its CQE at any later time, in any order.
  *
  * `setup()` calls io_uring_setup(2), maps both queues in one piece and the SQEs in
@@ -88,6 +74,20 @@
  * *Linux 6.10 to 6.13* read the SQE of a deferred uring command a second time.
  * There, an SQE is not reused before its command has completed
  * ({@linkcode rereadsSqes}).
+ *
+ * @example
+ * ```ts
+ * import { enter, IORING_OP_NOP, prepRw, setup } from "@uring/cmd/raw";
+ *
+ * const ring = setup({ entries: 8 });
+ * for (let i = 0; i < 3; i++) {
+ *   prepRw(ring.sq, { opcode: IORING_OP_NOP, userData: i });
+ * }
+ * enter(ring, { toSubmit: ring.sq.publish(), minComplete: 3 });
+ * while (ring.cq.next()) console.log(ring.cq.userDataLow, ring.cq.res);
+ * ring.cq.commit();
+ * ring.close();
+ * ```
  *
  * @module
  */
