@@ -21,18 +21,7 @@
 
 import { errnoName } from "./errno_names.ts";
 import { libc, mmap, mremap, syscall } from "./libc.ts";
-import {
-  MAP_ANONYMOUS,
-  MAP_FIXED,
-  MAP_NORESERVE,
-  MAP_PRIVATE,
-  MAP_SHARED,
-  MREMAP_FIXED,
-  MREMAP_MAYMOVE,
-  PROT_NONE,
-  PROT_READ,
-  PROT_WRITE,
-} from "./uapi/mman.ts";
+import * as mman from "./uapi/mman.ts";
 
 /** Bytes that the size of an arena is a multiple of: a page of WebAssembly. */
 export const PAGE = 65536;
@@ -72,10 +61,16 @@ export class Arena {
   #map(): number {
     if (aliasedBytes >= large) unmapIdle();
     const size = this.byteLength + GUARDED;
-    const reserved = mmap(size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const reserved = mmap(
+      size,
+      mman.PROT_NONE,
+      mman.MAP_PRIVATE | mman.MAP_ANONYMOUS,
+      -1,
+      0,
+    );
     if (reserved < 0) throw cannotMap(size, -reserved);
     const alias = Math.ceil((reserved + 1) / PAGE) * PAGE;
-    const flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+    const flags = mman.MREMAP_MAYMOVE | mman.MREMAP_FIXED;
     const rc = mremap(this.home, 0, this.byteLength, flags, alias);
     if (rc < 0) {
       syscall("munmap", reserved, size);
@@ -144,8 +139,9 @@ export function arena(byteLength: number, pooled = false): ArrayBuffer {
   const size = pages * PAGE;
   // Private pages, as V8 maps them, cannot be mapped twice. Pages that are never
   // touched take no memory.
-  const flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
-  const rc = mmap(size, PROT_READ | PROT_WRITE, flags, -1, 0, home);
+  const flags = mman.MAP_SHARED | mman.MAP_ANONYMOUS | mman.MAP_FIXED |
+    mman.MAP_NORESERVE;
+  const rc = mmap(size, mman.PROT_READ | mman.PROT_WRITE, flags, -1, 0, home);
   if (rc < 0) throw cannotMap(size, -rc);
   const made = new Arena(home, size, pooled);
   arenas.set(buffer, made);

@@ -1,12 +1,7 @@
 /** Mappings of a ring's memory. */
 
 import { mmap, syscall } from "./libc.ts";
-import {
-  MAP_POPULATE,
-  MAP_SHARED,
-  PROT_READ,
-  PROT_WRITE,
-} from "./uapi/mman.ts";
+import * as mman from "./uapi/mman.ts";
 
 /** A mapped part of a ring. */
 export interface Mapping {
@@ -20,8 +15,9 @@ export function map(
   byteLength: number,
   offset: number,
 ): Mapping | number {
-  const flags = MAP_SHARED | MAP_POPULATE;
-  const address = mmap(byteLength, PROT_READ | PROT_WRITE, flags, fd, offset);
+  const prot = mman.PROT_READ | mman.PROT_WRITE;
+  const flags = mman.MAP_SHARED | mman.MAP_POPULATE;
+  const address = mmap(byteLength, prot, flags, fd, offset);
   if (address < 0) return address;
   try {
     const pointer = Deno.UnsafePointer.create(BigInt(address));

@@ -22,8 +22,8 @@ function updateRingFd(op: number, fd: number, index: number, data: number) {
 
 /** Registers the ring with the calling thread. Returns its index, or `-errno`. */
 export function registerRingFd(fd: number): number {
-  const any = 0xffff_ffff; // The kernel chooses the index.
-  const rc = updateRingFd(uapi.IORING_REGISTER_RING_FDS, fd, any, fd);
+  const next = 0xffff_ffff; // The kernel chooses the index.
+  const rc = updateRingFd(uapi.IORING_REGISTER_RING_FDS, fd, next, fd);
   return rc === 1 ? update.offset.get(scratch().view, 0) : rc;
 }
 

@@ -6,7 +6,7 @@ import * as uapi from "../../sys/uapi/io_uring.ts";
 import { io_uring_enter, syscall } from "../../sys/libc.ts";
 import { map, type Mapping, unmap } from "../../sys/mapping.ts";
 import { scratch } from "../../sys/scratch.ts";
-import { sizeof } from "../../sys/struct.ts";
+import { type Field, sizeof } from "../../sys/struct.ts";
 import { release, version } from "../../sys/uname.ts";
 import { CompletionQueue } from "./cqueue.ts";
 import { registerAdvice, UringError } from "../errors.ts";
@@ -173,8 +173,7 @@ function handleOf(fd: number, options: SetupOptions): RingHandle {
   );
   const sqes = owned.adopt(mapped(fd, sqesWords, uapi.IORING_OFF_SQES), unmap);
   const ring = new Int32Array(buffer, 0, ringWords);
-  const sq = submissionQueue(params, ring, sqes.buffer, options.hold ?? false);
-  const cq = completionQueue(params, ring);
+  const [sq, cq] = makeQueues(params, ring, sqes.buffer, options.hold ?? false);
   limitWorkers(fd, options.maxWorkers ?? 0);
   // Entering by the index saves the kernel the look-up of the file. A thread has
   // 16 of them (IO_RINGFD_REG_MAX, Linux 6.18); rings beyond that do without.
@@ -216,31 +215,32 @@ function readParams() {
   const flags = p.flags.get(view, 0);
   const sqEntries = p.sq_entries.get(view, 0);
   const cqEntries = p.cq_entries.get(view, 0);
-  /** Indices of the shared words, in 32-bit words of the ring's mapping. */
-  const sq = (field: Exclude<keyof typeof io_sqring_offsets, symbol>) =>
-    Number(io_sqring_offsets[field].get(view, p.sq_off.offset)) >> 2;
-  const cq = (field: Exclude<keyof typeof io_cqring_offsets, symbol>) =>
-    Number(io_cqring_offsets[field].get(view, p.cq_off.offset)) >> 2;
+  const sq = wordsOf(io_sqring_offsets, view, p.sq_off.offset);
+  const cq = wordsOf(io_cqring_offsets, view, p.cq_off.offset);
   const sqeWords: 16 | 32 = flags & uapi.IORING_SETUP_SQE128 ? 32 : 16;
   const cqeWords: 4 | 8 = flags & uapi.IORING_SETUP_CQE32 ? 8 : 4;
-  const array = flags & uapi.IORING_SETUP_NO_SQARRAY ? -1 : sq("array");
-  const ringWords = Math.max(
-    cq("cqes") + cqEntries * cqeWords,
-    array < 0 ? 0 : array + sqEntries,
-  );
+  const array = flags & uapi.IORING_SETUP_NO_SQARRAY ? -1 : sq.array;
+  const sqEnd = array < 0 ? 0 : array + sqEntries;
   return {
     flags,
     features: p.features.get(view, 0),
-    sqEntries,
-    cqEntries,
-    sqeWords,
-    cqeWords,
-    array,
-    ringWords,
+    sq: { ...sq, array, entries: sqEntries, sqeWords },
+    cq: { ...cq, entries: cqEntries, cqeWords },
+    ringWords: Math.max(cq.cqes + cqEntries * cqeWords, sqEnd),
     sqesWords: sqEntries * sqeWords,
-    sq,
-    cq,
   };
+}
+
+/** Reads a struct of byte offsets as indices of 32-bit words. */
+function wordsOf<F extends Record<string, Field>>(
+  offsets: F,
+  view: DataView,
+  base: number,
+): { [name in keyof F & string]: number } {
+  const words = Object.entries(offsets).map((
+    [name, field],
+  ) => [name, Number(field.get(view, base)) >> 2]);
+  return Object.fromEntries(words);
 }
 
 /** Maps words of the ring at one of the `IORING_OFF_` offsets. */
@@ -250,49 +250,23 @@ function mapped(fd: number, words: number, offset: number): Mapping {
   throw setupError(-mapping, unmappable(words * 4));
 }
 
-function submissionQueue(
-  { flags, array, sqEntries: entries, sqeWords, sq }: Params,
+function makeQueues(
+  { flags, sq, cq }: Params,
   ring: Int32Array,
   sqes: ArrayBuffer,
   hold: boolean,
-): SubmissionQueue {
-  checkMask(ring[sq("ring_mask")], entries);
-  return new SubmissionQueue({
-    ring,
-    sqes: new Int32Array(sqes),
-    head: sq("head"),
-    tail: sq("tail"),
-    flags: sq("flags"),
-    array,
-    entries,
-    sqeWords,
-    mixed: (flags & uapi.IORING_SETUP_SQE_MIXED) !== 0,
-    hold,
-  });
-}
-
-function completionQueue(
-  { flags, cqEntries: entries, cqeWords, cq }: Params,
-  ring: Int32Array,
-): CompletionQueue {
-  checkMask(ring[cq("ring_mask")], entries);
-  return new CompletionQueue({
-    ring,
-    head: cq("head"),
-    tail: cq("tail"),
-    flags: cq("flags"),
-    overflow: cq("overflow"),
-    cqes: cq("cqes"),
-    entries,
-    cqeWords,
-    mixed: (flags & uapi.IORING_SETUP_CQE_MIXED) !== 0,
-  });
-}
-
-/** Compares what the mapping says with the parameters: both must agree. */
-function checkMask(mask: number, entries: number): void {
-  if (mask === entries - 1) return;
-  throw setupError(E.EINVAL, "The kernel laid out a ring of another size.");
+): [SubmissionQueue, CompletionQueue] {
+  for (const { ring_mask, entries } of [sq, cq]) {
+    if (ring[ring_mask] === entries - 1) continue;
+    throw setupError(E.EINVAL, "The kernel laid out a ring of another size.");
+  }
+  const words = new Int32Array(sqes);
+  const mixedSq = (flags & uapi.IORING_SETUP_SQE_MIXED) !== 0;
+  const mixedCq = (flags & uapi.IORING_SETUP_CQE_MIXED) !== 0;
+  return [
+    new SubmissionQueue({ ...sq, ring, sqes: words, mixed: mixedSq, hold }),
+    new CompletionQueue({ ...cq, ring, mixed: mixedCq }),
+  ];
 }
 
 function limitWorkers(fd: number, maxWorkers: number): void {
