@@ -32,21 +32,18 @@ const LARGE = 256 << 20;
 
 /** The two addresses of an arena's pages. It does not keep the buffer alive. */
 export class Arena {
-  readonly home: number;
-  readonly byteLength: number;
   /** The alias stays until the buffer is collected. */
   held = false;
-  /** The alias stays while a ring is open. */
-  readonly pooled: boolean;
   #alias = 0;
   /** Start of the address space reserved around the alias. */
   #reserved = 0;
 
-  constructor(home: number, byteLength: number, pooled: boolean) {
-    this.home = home;
-    this.byteLength = byteLength;
-    this.pooled = pooled;
-  }
+  /** The alias of a `pooled` arena stays while a ring is open. */
+  constructor(
+    readonly home: number,
+    readonly byteLength: number,
+    readonly pooled: boolean,
+  ) {}
 
   /** The address of the first byte for the kernel, at the alias. */
   get address(): number {
