@@ -6,22 +6,15 @@ import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
 /** A file in the table of a ring, returned by `Ring.registerFiles`. */
 export class FixedFile {
   readonly #index: number;
-  readonly #owner: object;
 
   /** Used by a ring only. */
-  constructor(owner: object, index: number) {
-    this.#owner = owner;
+  constructor(index: number) {
     this.#index = index;
   }
 
   /** The index in the ring's table. */
   get index(): number {
     return this.#index;
-  }
-
-  /** The ring whose table it is. */
-  get owner(): object {
-    return this.#owner;
   }
 
   /** Returns `true` for such a file, not for an object that looks like one. */
@@ -33,12 +26,10 @@ export class FixedFile {
 /** A pinned buffer of a ring, returned by `Ring.registerBuffers`. */
 export class FixedBuffer {
   readonly #index: number;
-  readonly #owner: object;
   readonly #bytes: Uint8Array;
 
   /** Used by a ring only. */
-  constructor(owner: object, index: number, bytes: Uint8Array) {
-    this.#owner = owner;
+  constructor(index: number, bytes: Uint8Array) {
     this.#index = index;
     this.#bytes = bytes;
   }
@@ -46,11 +37,6 @@ export class FixedBuffer {
   /** The index in the ring's table: `buf_index` of a command. */
   get index(): number {
     return this.#index;
-  }
-
-  /** The ring whose table it is. */
-  get owner(): object {
-    return this.#owner;
   }
 
   /** The memory. Commands may use it, or any `subarray` of it. */

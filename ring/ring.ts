@@ -291,7 +291,7 @@ export class Ring implements AsyncDisposable {
     list.forEach((fd) => checkFd(fd));
     this.#checkOpen();
     this.#register("REGISTER_FILES", register.registerFiles(this.fd, list));
-    const files = list.map((_, i) => new FixedFile(this, i));
+    const files = list.map((_, i) => new FixedFile(i));
     this.#files = files;
     return files.slice();
   }
@@ -328,7 +328,7 @@ export class Ring implements AsyncDisposable {
     });
     const rc = patiently(() => register.registerBuffers(this.fd, ranges));
     this.#register("REGISTER_BUFFERS", rc);
-    const made = list.map((bytes, i) => new FixedBuffer(this, i, bytes));
+    const made = list.map((bytes, i) => new FixedBuffer(i, bytes));
     this.#buffers = made;
     return made.slice();
   }

@@ -138,7 +138,7 @@ Deno.test("flags of the ring are added to those of the command", () => {
 });
 
 Deno.test("a file of the ring's table is named by its index", () => {
-  const file = new FixedFile({}, 0x1234);
+  const file = new FixedFile(0x1234);
   const command = new Command({ name: "FIXED", opcode: 1, file, flags: 2 });
   const view = encoded(command);
   assertEquals(io_uring_sqe.fd.get(view, 0), 0x1234);
@@ -147,13 +147,27 @@ Deno.test("a file of the ring's table is named by its index", () => {
 });
 
 Deno.test("a registered buffer is named by its index", () => {
-  const buffer = new FixedBuffer({}, 0xfffe, new Uint8Array(1));
+  const buffer = new FixedBuffer(0xfffe, new Uint8Array(1));
   const spec = { name: "FIXED", opcode: 1, buffer, personality: 3 };
   const command = new Command(spec);
   const view = encoded(command);
   assertEquals(io_uring_sqe.buf_index.get(view, 0), 0xfffe);
   assertEquals(io_uring_sqe.personality.get(view, 0), 3);
   assertStrictEquals(command.fixedBuffer, buffer);
+});
+
+Deno.test("a registered file or buffer gives no access to its ring", () => {
+  const file = new FixedFile(1);
+  const buffer = new FixedBuffer(2, new Uint8Array(1));
+  assertEquals([file, buffer].map(Reflect.ownKeys), [[], []]);
+  const getters = [FixedFile, FixedBuffer].map(({ prototype }) =>
+    Reflect.ownKeys(prototype).toSorted()
+  );
+  assertEquals(getters, [["constructor", "index"], [
+    "bytes",
+    "constructor",
+    "index",
+  ]]);
 });
 
 Deno.test("a descriptor is an integer from 0 to 2^31 - 1", () => {
