@@ -107,7 +107,7 @@ export function checkInteger(
   return value;
 }
 
-/** The largest `int` of C. */
+/** The largest `int` of C: also the most bytes of one transfer or socket option. */
 export const INT_MAX = 0x7fff_ffff;
 
 /** Checks that a value is a file descriptor: a number from 0 to 2^31 - 1. */
