@@ -128,7 +128,7 @@ export class Command<T> {
    * `true` if every open ring can run the command: the ring skips its checks of
    * tables, of the sizes of SQE and CQE, and of `precheck`.
    */
-  readonly unconditional: boolean;
+  readonly runsOnAnyRing: boolean;
 
   // The SQE, as its 32-bit words. V8 reads and stores a field without a conversion
   // if it never held anything but an integer, not even undefined: hence the zeros.
@@ -212,7 +212,7 @@ export class Command<T> {
     this.plain = this.operands.length === 0 && !this.multishot &&
       this.completions === 1;
     this.numeric = this.plain && this.decode === null;
-    this.unconditional = this.fixedFile === null && buffer === null &&
+    this.runsOnAnyRing = this.fixedFile === null && buffer === null &&
       !this.sqe128 && !this.cqe32 && !this.multishot && this.precheck === null;
   }
 

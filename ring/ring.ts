@@ -475,7 +475,7 @@ export class Ring implements AsyncDisposable {
       throw new TypeError(`not a command: ${shown(command)}`);
     }
     const open = this.#engine.state === "open";
-    if (open && command.unconditional && !stream) return;
+    if (open && command.runsOnAnyRing && !stream) return;
     this.#checkFully(command, stream);
   }
 
