@@ -19,7 +19,7 @@ import { mappingCount } from "../kit/process.ts";
 import { turn } from "../kit/wait.ts";
 import { Page } from "../attack/late/pages.ts";
 
-/** The address that the kernel gets for the start of a memory of alloc(). */
+/** Returns the address that the kernel gets for memory of alloc(). */
 const addressOf = ({ buffer }: Uint8Array) => arenaOf(buffer)!.address;
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);

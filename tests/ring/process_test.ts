@@ -88,7 +88,7 @@ Deno.test("ref() keeps a process running again", async () => {
   assertEquals(stdout, "late\n");
 });
 
-/** A ring over plain arrays, with a command that the kernel has. */
+/** A script with a ring over plain arrays, of which it plays the kernel. */
 const FAKE = `
 import { FakeKernel, numbered } from "@uring/tests/fake/fake.ts";
 import { turn } from "@uring/tests/kit/wait.ts";
@@ -319,7 +319,7 @@ Deno.test("the program runs without optional system calls, and names a required 
     /socket SIOCINQ +unknown +there is no file to try: EPERM/,
   );
   assertMatch(socket, /10000 on \/dev\/null, 100 in flight/);
-  // The kernel's own account cannot be had, and what was tried stands for it.
+  // The kernel cannot be asked, so the result of trying each flag is shown.
   assertMatch(register, /setup flags: \d+\n +CLAMP COOP_TASKRUN /);
   assertMatch(register, /opcodes: none/);
   const ends = outputs.slice(1).map((text) => text.split("\n")[0]);
@@ -336,7 +336,7 @@ Deno.test("the program fails if a command of this kernel fails", async () => {
   const { stdout, stderr } = await runScript(`${DEMO}
     const { cmd } = Ring.prototype;
     const none = open("/dev/null");
-    // It asks for what it is to receive from a file that is no socket.
+    // Receives from a file that is not a socket.
     Ring.prototype.cmd = function (command) {
       const it = command.name === "RECV" ? op.recv(none, this.alloc(8)) : command;
       return cmd.call(this, it);
@@ -356,7 +356,7 @@ Deno.test("the program fails if a command of this kernel fails", async () => {
   assertEquals(ends, ["--- 1", '--- TypeError: not a command: "no command"']);
 });
 
-// It changes a setting of the whole machine for a moment, which is for machines
+// This test changes a sysctl of the whole machine for a moment: it is for machines
 // without other users.
 const knob = "/proc/sys/kernel/io_uring_disabled"; // Since Linux 6.6.
 const missing = !isRoot || !Deno.env.has("CI")
@@ -393,7 +393,7 @@ Deno.test({
   },
 });
 
-/** Puts a seccomp filter on the process that answers io_uring_setup() so. */
+/** A script that forbids io_uring_setup() with an errno, by a seccomp filter. */
 const filtered = (errno: number) => `
   import { Ring } from "@uring/mod.ts";
   import { forbid } from "@uring/tests/attack/hostile/surroundings.ts";

@@ -225,7 +225,7 @@ Deno.test("prepRw writes every field where the kernel has it", () => {
       assertEquals(sqe.file_index.get(view, 0), 0xf3f4_f5f6);
       assertEquals(sqe.addr3.get(view, 0), 2n ** 64n - 1n);
       assertEquals([...sqe.__pad2.get(view, 0)], [0, 0, 0, 0, 0, 0, 0, 0]);
-      // The second half of a large one is zeroed, the next SQE is not touched.
+      // The second half of a large SQE is zeroed. The next SQE is unchanged.
       const rest = sq.words.subarray(16, sq.sqeWords);
       assertEquals([...rest], new Array(sq.sqeWords - 16).fill(0));
       assertEquals(sq.words[sq.sqeWords], -1);
@@ -280,7 +280,7 @@ Deno.test("a uring command reaches /dev/null, which answers 0", () => {
       withFd(ring, "/dev/null", O_RDWR, (fd) => {
         const opcode = raw.IORING_OP_URING_CMD;
         assertEquals(one(ring, { opcode, fd, off: 0xffff_ffff }), 0);
-        // The upper half of `off` has to be zero in a uring command.
+        // The upper half of `off` must be 0 in a uring command.
         assertEquals(one(ring, { opcode, fd, off: 2 ** 32 }), -E.EINVAL);
         assertEquals(one(ring, { opcode, fd, opFlags: 1 << 5 }), -E.EINVAL);
       });
@@ -354,7 +354,7 @@ Deno.test("a thread enters more rings than it can register", () => {
   const rings = Array.from({ length: 20 }, () => raw.setup({ entries: 1 }));
   for (const ring of rings) assertEquals(one(ring, { opcode: 0 }), 0);
   for (const ring of rings) ring.close();
-  // And the table is free again.
+  // The table is free again.
   withRing({ entries: 1 }, ({ fd }) => {
     const index = registerRingFd(fd);
     assert(index >= 0);
@@ -362,7 +362,7 @@ Deno.test("a thread enters more rings than it can register", () => {
   });
 });
 
-/** Descriptors, and mappings of rings, that this process has. */
+/** Counts the descriptors and the mappings of rings of this process. */
 const held = () => [
   openFdCount(),
   Deno.readTextFileSync("/proc/self/maps").match(/io_uring/g)?.length ?? 0,
@@ -503,7 +503,7 @@ Deno.test({
         sq.words[at + 1] = -1; // fd
         sq.words[at + 8] = userData;
       };
-      // The chains start at every place of the ring, the last two included.
+      // The chains start at every place of the ring, including the last two.
       for (let round = 0; round < 64; round++) {
         push(1, { link: true });
         push(2, { wide: round % 2 === 0, link: true });
@@ -582,11 +582,11 @@ Deno.test("closing detaches every view of the ring", () => {
   ) {
     assertThrows(use, TypeError, "detached", use.toString());
   }
-  // What fills an SQE still goes nowhere.
+  // Stores to an SQE still go nowhere.
   raw.prepRw(sq, { opcode: raw.IORING_OP_NOP });
   assertEquals(sq.words.length, 0);
   assertEquals(raw.enter(ring, { toSubmit: 1 }), -E.EBADF);
-  ring.close(); // Once more does nothing.
+  ring.close(); // A second call does nothing.
 });
 
 Deno.test("after the SQEs were detached, publish() refuses", () => {

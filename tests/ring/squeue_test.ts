@@ -86,13 +86,13 @@ class Kernel {
     this.ring[FLAGS] = value;
   }
 
-  /** Takes `count` places from the head on. */
+  /** Takes `count` places, as the kernel does. */
   take(count: number): void {
     this.head = this.head + count | 0;
   }
 }
 
-/** The SQEs that a call of `next` gives, until there are none. */
+/** Takes SQEs from `next()` until the queue is full. */
 function all(sq: SubmissionQueue, wide = false): number[] {
   const found: number[] = [];
   for (let at = sq.next(wide); at >= 0; at = sq.next(wide)) found.push(at);
@@ -287,7 +287,7 @@ for (const start of STARTS) {
     assertEquals(sqe(kernel, 3), FILLER);
     assertEquals([sq.publish(), sq.space], [3, 1]);
     assertEquals(kernel.tail, ready + 3 | 0);
-    // It is no more than the next SQE that is given out without being filled.
+    // The SQE itself is given out with its old content, except for its first word.
     assertEquals([...kernel.sqes.subarray(1, 48)], new Array(47).fill(STALE));
     assertEquals([sq.next(true), sq.next()], [-1, 32]);
   });
@@ -374,7 +374,7 @@ for (const start of STARTS) {
     const after = put(false, false);
     sq.publish();
     const [head, length] = [kernel.head, sq.publish()];
-    // Up to the end, or the beginning, of a chain nothing is cut.
+    // A submission that ends at either end of the chain cuts nothing.
     for (const taken of [1, length - 1, length]) {
       kernel.head = head + taken | 0;
       assertEquals(sq.cutOff(), []);
@@ -502,7 +502,7 @@ function compare(shape: Shape, steps: number, seed: number): number {
     const at = (hold ? ring[ARRAY + place] : place) * sqeWords;
     if (mixed && (sqes[at] & 0xff) === IORING_OP_NOP) {
       assertEquals([...sqes.subarray(at, at + 16)], FILLER);
-      // It stands before the SQE, or the chain, that it makes fit.
+      // The filler is before the SQE, or the chain, for which it makes room.
       const number = sqes[8 + (place + 1 & mask) * 16];
       assert(number === queued[0].number, "a filler that nothing needs");
       kernel.take(1);
@@ -529,7 +529,7 @@ function compare(shape: Shape, steps: number, seed: number): number {
         break;
       case 1:
       case 2: {
-        // The kernel takes some, not always all.
+        // The kernel takes some SQEs, not always all.
         for (let some = below(entries + 1); some > 0 && published > 0;) {
           const places = takeOne();
           published -= places;
