@@ -36,6 +36,7 @@ import {
   checkString,
   checkU32,
   checkU64,
+  INT_MAX,
 } from "../ring/check.ts";
 import { checkInside } from "../ring/registered.ts";
 import { Command, type File } from "../ring/command.ts";
@@ -84,8 +85,6 @@ export {
 } from "../sys/uapi/socket.ts";
 export type { IpAddress, SocketAddress, UnixAddress } from "./sockaddr.ts";
 
-/** Bytes that one operation transfers at most. */
-const MAX_LENGTH = 0x7fff_ffff;
 /** Byte offset of `addr` in the SQE. */
 const ADDR = uapi.io_uring_sqe.addr.offset;
 /** `off` of a read or write at the file's own position. */
@@ -198,8 +197,8 @@ function transfer(
 /** The length of an array, as far as `len` of the SQE can say it. */
 function lengthOf(name: string, bytes: Uint8Array): number {
   const length = byteLengthOf(checkBytes(name, bytes));
-  if (length <= MAX_LENGTH) return length;
-  return checkInteger(`length of ${name}`, length, 0, MAX_LENGTH);
+  if (length <= INT_MAX) return length;
+  return checkInteger(`length of ${name}`, length, 0, INT_MAX);
 }
 
 /**

@@ -29,7 +29,8 @@ import type { Command } from "../ring/command.ts";
 import { UringError } from "../ring/errors.ts";
 import { probeOpcodes } from "../ring/bare/register.ts";
 import { Ring } from "../ring/ring.ts";
-import { setup, setupFlagNames } from "../ring/bare/setup.ts";
+import { setup } from "../ring/bare/setup.ts";
+import { setupFlagNames } from "../ring/bare/setup_advice.ts";
 import * as sock from "./socket/mod.ts";
 import { uringCmd } from "./uring_cmd.ts";
 

@@ -1,11 +1,16 @@
-/** Checks of what a caller passes: bad input is refused before it is queued. */
+/** Checks of arguments: bad input throws before anything is queued. */
 
-import { bufferOf, byteLengthOf, isDetached } from "./intrinsics.ts";
-import { isThere, isUint8Array } from "./intrinsics.ts";
+import {
+  bufferOf,
+  byteLengthOf,
+  isDetached,
+  isThere,
+  isUint8Array,
+} from "./intrinsics.ts";
 
 /**
- * A value as a message names it. It runs none of the caller's code, which could
- * throw: no `toString`, and no trap of a proxy.
+ * Returns a value in the form that messages show. It runs none of the caller's
+ * code, which could throw: no `toString`, and no trap of a proxy.
  */
 export function shown(value: unknown): string {
   switch (typeof value) {
@@ -24,13 +29,13 @@ export function shown(value: unknown): string {
   }
 }
 
-/** An object, whose properties can be asked for. */
+/** Checks that a value is an object. */
 export function checkObject<T extends object>(name: string, value: T): T {
   if (typeof value === "object" && value !== null) return value;
   throw new TypeError(`${name} must be an object, not ${shown(value)}`);
 }
 
-/** An instance of a class, or of one that extends it. */
+/** Checks that a value is an instance of a class. */
 export function checkInstance<T>(
   name: string,
   value: T,
@@ -41,31 +46,31 @@ export function checkInstance<T>(
   throw new TypeError(`${name} must be of class ${kind}, not ${shown(value)}`);
 }
 
-/** A function; `undefined` where there need not be one. */
+/** Checks that a value is a function, or `undefined`. */
 export function checkFunction<T>(name: string, value: T): T {
   if (value === undefined || typeof value === "function") return value;
   throw new TypeError(`${name} must be a function, not ${shown(value)}`);
 }
 
-/** A text. */
+/** Checks that a value is a string. */
 export function checkString(name: string, value: string): string {
   if (typeof value === "string") return value;
   throw new TypeError(`${name} must be a string, not ${shown(value)}`);
 }
 
-/** Lists up to this long have their memory at once. */
+/** Longest list whose memory is allocated at once: a longer one is rarely real. */
 const USUAL = 65536;
 
 /**
- * The elements of an array, as they were when each was read, once: what is
- * checked then cannot change under the library. A hole ends it, so that a sparse
- * array of any length takes no memory.
+ * Copies an array, reading each element once, so that what was checked cannot
+ * change later. It throws at the first hole, so that a sparse array of any length
+ * takes no memory.
  */
 export function checkList<T>(name: string, value: readonly T[]): T[] {
   if (!isArray(value)) {
     throw new TypeError(`${name} must be an array, not ${shown(value)}`);
   }
-  // Of a proxy, the length could be anything.
+  // The length of a proxy could be anything.
   const length = checkU32(`length of ${name}`, value.length);
   const items: T[] = length <= USUAL ? new Array(length) : [];
   for (let i = 0; i < length; i++) {
@@ -80,11 +85,11 @@ function isArray(value: unknown): boolean {
   try {
     return Array.isArray(value);
   } catch {
-    return false; // A proxy that was revoked.
+    return false; // A revoked proxy.
   }
 }
 
-/** An integer within bounds. */
+/** Checks that a value is an integer within bounds. */
 export function checkInteger(
   name: string,
   value: number,
@@ -102,27 +107,30 @@ export function checkInteger(
   return value;
 }
 
-/** A file descriptor. */
+/** The largest `int` of C: also the most bytes of one transfer or socket option. */
+export const INT_MAX = 0x7fff_ffff;
+
+/** Checks that a value is a file descriptor: a number from 0 to 2^31 - 1. */
 export function checkFd(value: number, name = "fd"): number {
-  return checkInteger(name, value, 0, 0x7fff_ffff);
+  return checkInteger(name, value, 0, INT_MAX);
 }
 
-/** A field of 8 bits. */
+/** Checks that a value fits 8 bits unsigned. */
 export function checkU8(name: string, value: number): number {
   return checkInteger(name, value, 0, 0xff);
 }
 
-/** A field of 16 bits. */
+/** Checks that a value fits 16 bits unsigned. */
 export function checkU16(name: string, value: number): number {
   return checkInteger(name, value, 0, 0xffff);
 }
 
-/** A field of 32 bits. */
+/** Checks that a value fits 32 bits unsigned. */
 export function checkU32(name: string, value: number): number {
   return checkInteger(name, value, 0, 0xffff_ffff);
 }
 
-/** A field of 64 bits: a safe integer, or a `bigint` of up to 64 bits. */
+/** Checks that a safe integer or a `bigint` fits 64 bits unsigned. */
 export function checkU64(
   name: string,
   value: number | bigint,
@@ -136,7 +144,7 @@ export function checkU64(
   return value;
 }
 
-/** One of the names in a table. */
+/** Checks that a value is a key of a table. */
 export function checkName(
   name: string,
   value: string,
@@ -147,18 +155,13 @@ export function checkName(
   throw new TypeError(`${name} must be one of ${names}, not ${shown(value)}`);
 }
 
-/** An array whose bytes are there: not detached, not shrunk away. */
+/** Checks that a value is a Uint8Array that is not detached or out of bounds. */
 export function checkBytes(name: string, value: Uint8Array): Uint8Array {
   if (!isUint8Array(value)) {
     throw new TypeError(`${name} must be a Uint8Array, not ${shown(value)}`);
   }
-  if (byteLengthOf(value) === 0) checkThere(name, value);
-  return value;
-}
-
-/** Distinguishes an empty array from a detached or shrunk one. */
-function checkThere(name: string, value: Uint8Array): void {
-  if (isThere(value)) return;
+  // An empty array, a detached one and one out of bounds all have the length 0.
+  if (byteLengthOf(value) > 0 || isThere(value)) return value;
   throw new TypeError(
     isDetached(bufferOf(value))
       ? `${name} is detached: its memory was transferred elsewhere`

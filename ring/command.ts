@@ -1,8 +1,4 @@
-/**
- * A command: a submission as a value.
- *
- * @module
- */
+/** The command: a submission queue entry as a value. */
 
 import {
   IORING_OP_URING_CMD,
@@ -18,18 +14,18 @@ import type { Operand } from "./operand.ts";
 import { type FixedBuffer, FixedFile } from "./registered.ts";
 import type { SubmissionQueue } from "./bare/squeue.ts";
 
-/** What a command is asked of: a descriptor, or a file of the ring's table. */
+/** The file of a command: a descriptor, or a file of the ring's table. */
 export type File = number | FixedFile;
 
-/** What a {@linkcode Command} is made of: the SQE, and what the ring must know. */
+/** The parts of a {@linkcode Command}: its SQE, and facts for the ring. */
 export interface CommandSpec<T> {
-  /** What messages call it, such as `"URING_CMD SIOCINQ"`. */
+  /** The name in messages, such as `"URING_CMD SIOCINQ"`. */
   name: string;
   /** `IORING_OP_` number. */
   opcode: number;
-  /** The file; without it, the operation is on none. */
+  /** The file. Without it, the operation has none. */
   file?: File;
-  /** Byte 4 of the SQE, 32 bits, where it is something else than a file. */
+  /** Byte 4 of the SQE, 32 bits, where it is not a file. */
   fdWord?: number;
   /** `IOSQE_` bits. */
   flags?: number;
@@ -37,7 +33,7 @@ export interface CommandSpec<T> {
   ioprio?: number;
   /** Byte 8 of the SQE, 64 bits: `off`, or `cmd_op` in the low half. */
   off?: number | bigint;
-  /** Byte 16 of the SQE, 64 bits. An address belongs into `operands`. */
+  /** Byte 16 of the SQE, 64 bits. Put an address into `operands` instead. */
   addr?: number | bigint;
   /** Byte 24 of the SQE, 32 bits. */
   len?: number;
@@ -45,7 +41,7 @@ export interface CommandSpec<T> {
   opFlags?: number;
   /** Byte 40 of the SQE, 16 bits. */
   bufIndex?: number;
-  /** The registered buffer, for the ring to check. */
+  /** The registered buffer, which sets `buf_index`. The ring checks it. */
   buffer?: FixedBuffer;
   /** Byte 42 of the SQE, 16 bits. */
   personality?: number;
@@ -53,32 +49,32 @@ export interface CommandSpec<T> {
   fileIndex?: number;
   /** Byte 48 of the SQE, 64 bits. */
   addr3?: number | bigint;
-  /** From byte 48 of the SQE on: up to 16 bytes, 80 with a 128-byte SQE. */
+  /** Byte 48 of the SQE and on: up to 16 bytes, or 80 with a 128-byte SQE. */
   payload?: Uint8Array;
-  /** Addresses. */
+  /** The addresses in the SQE, with the memory they point at. */
   operands?: readonly Operand[];
-  /** Needs CQEs of 32 bytes. */
+  /** The command needs a CQE of 32 bytes. */
   cqe32?: boolean;
-  /** Yields many completions, for `Ring.stream`. */
+  /** The command completes many times, and is for `Ring.stream`. */
   multishot?: boolean;
-  /** Completions a single run posts at most. */
+  /** Most completions that one run posts. Default 1. */
   completions?: number;
-  /** Makes the result of a completion; without it, the result is `res`. */
+  /** Makes the result from a completion. Default: the result is `res`. */
   decode?: (completion: Completion) => T;
-  /** Errnos that are results: `decode` gets them as a negative `res`. */
+  /** Errnos that are results: `decode` gets each as a negative `res`. */
   expected?: readonly number[];
-  /** Throws when the command cannot succeed: asked each time it is queued. */
+  /** Throws if the command cannot succeed. The ring calls it at each run. */
   precheck?: () => void;
-  /** Explains an errno. */
+  /** Explains an errno. Default: the general advice. */
   advice?: Advice;
 }
 
 /**
- * Something to ask the kernel: made by functions such as `siocinq(fd)`, run by
- * a `Ring`, as often as you like.
+ * An operation for the kernel, as a value. Functions such as `siocinq(fd)` make
+ * commands; a `Ring` runs them, each as often as you like.
  *
- * It is a submission queue entry as a value, with what is needed to run it: the
- * memory it points at, and how its result is read.
+ * A command is a submission queue entry (SQE) together with the memory it points
+ * at and the function that reads its result.
  *
  * @example
  * ```ts
@@ -92,41 +88,50 @@ export interface CommandSpec<T> {
  * ```
  */
 export class Command<T> {
-  /** What messages call it, such as `"URING_CMD SIOCINQ"`. */
+  /** The name in messages, such as `"URING_CMD SIOCINQ"`. */
   readonly name: string;
   /** The descriptor, or the index in the table of files; -1 for no file. */
   readonly fd: number;
-  /** The file of a ring's table that `fd` is the index of. */
+  /** The file of a ring's table, whose index is `fd`; `null` for a descriptor. */
   readonly fixedFile: FixedFile | null;
-  /** The registered buffer it uses. */
+  /** The registered buffer; `null` for none. */
   readonly fixedBuffer: FixedBuffer | null;
-  /** Addresses, and what they point at. */
+  /** The addresses in the SQE, with the memory they point at. */
   readonly operands: readonly Operand[];
-  /** `true` for more than 16 bytes of payload: needs an SQE of 128 bytes. */
+  /** `true` if the payload has more than 16 bytes, for an SQE of 128 bytes. */
   readonly sqe128: boolean;
-  /** `true` when it needs a CQE of 32 bytes. */
+  /** `true` if the command needs a CQE of 32 bytes. */
   readonly cqe32: boolean;
-  /** `true` when it goes on completing until cancelled. */
+  /** `true` if the command completes many times, until it is cancelled. */
   readonly multishot: boolean;
-  /** Completions a single run posts at most. */
+  /** Most completions that one run posts. */
   readonly completions: number;
-  /** Makes the result of a completion; `null`: the result is `res`. */
+  /** Makes the result from a completion; `null` if the result is `res`. */
   readonly decode: ((completion: Completion) => T) | null;
-  /** Errnos that are results. */
+  /** Errnos that are results, not errors. */
   readonly expected: readonly number[];
-  /** Throws when the command cannot succeed. */
+  /** Throws if the command cannot succeed. */
   readonly precheck: (() => void) | null;
   /** Explains an errno. */
   readonly advice: Advice;
-  /** `true` when it points at no memory and completes once. */
+  /**
+   * `true` if the command points at no memory and completes once: its CQE alone
+   * settles it, with nothing to copy and no other completion to wait for.
+   */
   readonly plain: boolean;
-  /** `true` when, besides, its result is just a number. */
+  /**
+   * `true` if a `plain` command has no decoder: its result is `res` itself, and a
+   * synchronous batch runs it without a slot.
+   */
   readonly numeric: boolean;
-  /** `true` when every ring can run it. */
-  readonly unconditional: boolean;
+  /**
+   * `true` if every open ring can run the command: the ring skips its checks of
+   * tables, of the sizes of SQE and CQE, and of `precheck`.
+   */
+  readonly runsOnAnyRing: boolean;
 
-  // The SQE, as the 32-bit words that go into it. A field that was never anything
-  // but an integer, not even undefined, is read and stored without a conversion.
+  // The SQE, as its 32-bit words. V8 reads and stores a field without a conversion
+  // if it never held anything but an integer, not even undefined: hence the zeros.
   readonly #head: number = 0;
   readonly #fd: number = 0;
   readonly #offLow: number = 0;
@@ -141,14 +146,14 @@ export class Command<T> {
   readonly #cmd1: number = 0;
   readonly #cmd2: number = 0;
   readonly #cmd3: number = 0;
-  /** Whether it sets nothing but `opcode`, `flags`, `fd` and `cmd_op`. */
+  /** `true` if all but `opcode`, `flags`, `ioprio`, `fd` and `cmd_op` is 0. */
   readonly #short: boolean;
-  /** The payload from its 17th byte on. */
-  readonly #rest: readonly number[] | null;
+  /** The words of the payload from its 17th byte on; `null` if it is shorter. */
+  readonly #rest: readonly number[] | null = null;
 
   /**
-   * Makes a command of its parts. The numbers are taken as they are, and where
-   * one is an address, nothing looks after what is there: it is for `./raw`.
+   * Makes a command of its parts. Numbers are not checked, and the memory behind
+   * an address given as a number is not kept: this constructor is for `./raw`.
    */
   constructor(spec: CommandSpec<T>) {
     const { file, payload, buffer = null } = spec;
@@ -160,7 +165,7 @@ export class Command<T> {
       flags |= IOSQE_FIXED_FILE;
     } else {
       this.fixedFile = null;
-      // A file that was passed and is not there is a mistake, and not "none".
+      // `file: undefined` is a mistake of the caller, and does not mean "none".
       this.fd = "file" in spec ? checkFd(file as number) : -1;
     }
     this.name = spec.name;
@@ -188,9 +193,6 @@ export class Command<T> {
     this.#fileIndex = (spec.fileIndex ?? 0) | 0;
     this.#cmd0 = low(addr3) | 0;
     this.#cmd1 = high(addr3) | 0;
-    this.#cmd2 = 0;
-    this.#cmd3 = 0;
-    this.#rest = null;
     if (payload !== undefined) {
       payloadBytes.fill(0);
       payloadBytes.set(payload);
@@ -198,22 +200,23 @@ export class Command<T> {
       this.#cmd1 = payloadWords[1];
       this.#cmd2 = payloadWords[2];
       this.#cmd3 = payloadWords[3];
-      if (byteLengthOf(payload) > 16) this.#rest = restOf(payloadWords);
+      if (byteLengthOf(payload) > 16) {
+        this.#rest = restOf(payloadWords);
+      }
     }
     this.sqe128 = this.#rest !== null;
-    this.#short = !this.sqe128 && (this.#offHigh | this.#addrLow |
-          this.#addrHigh | this.#len | this.#opFlags | this.#buffer |
-          this.#fileIndex | this.#cmd0 | this.#cmd1 | this.#cmd2 |
-          this.#cmd3) ===
-        0;
+    const others = this.#offHigh | this.#addrLow | this.#addrHigh | this.#len |
+      this.#opFlags | this.#buffer | this.#fileIndex | this.#cmd0 |
+      this.#cmd1 | this.#cmd2 | this.#cmd3;
+    this.#short = !this.sqe128 && others === 0;
     this.plain = this.operands.length === 0 && !this.multishot &&
       this.completions === 1;
     this.numeric = this.plain && this.decode === null;
-    this.unconditional = this.fixedFile === null && buffer === null &&
+    this.runsOnAnyRing = this.fixedFile === null && buffer === null &&
       !this.sqe128 && !this.cqe32 && !this.multishot && this.precheck === null;
   }
 
-  /** `true` for a command: `instanceof`, at the price of a comparison. */
+  /** Returns `true` for a command: as `instanceof`, but much faster. */
   static is(value: unknown): value is Command<unknown> {
     return typeof value === "object" && value !== null && #head in value;
   }
@@ -224,9 +227,9 @@ export class Command<T> {
   }
 
   /**
-   * Writes the SQE into `words` from index `at` on: 16 words, or 32 when `wide`.
-   * Every word is set, so that nothing of an earlier command is left. Addresses
-   * are 0: the ring writes them, since it has the memory.
+   * Writes the SQE into `words` from index `at` on: 16 words, or 32 if `wide`.
+   * It sets every word, so that nothing of an earlier command is left. Addresses
+   * are 0: the ring writes them with {@linkcode encodeAddress}.
    */
   encode(
     words: Int32Array,
@@ -259,8 +262,8 @@ export class Command<T> {
   }
 
   /**
-   * Writes the command into the next SQE of a queue, and returns the index of
-   * the SQE's first word, or -1 when the queue is full.
+   * Writes the command into the next SQE of a queue. Returns the index of the
+   * SQE's first word, or -1 if the queue is full.
    */
   submit(
     sq: SubmissionQueue,
@@ -286,7 +289,7 @@ export class Command<T> {
     const { words } = sq;
     const wide = sq.sqeWords === 32 || sq.mixed && this.sqe128;
     if (this.#short && !wide) {
-      // Zeroed two words at a time, it takes fewer stores.
+      // Zeroing two words at a time takes fewer stores than encode().
       sq.zero(at);
       words[at] = this.#head | flags << 8;
       words[at + 1] = this.#fd;
@@ -296,13 +299,13 @@ export class Command<T> {
       return;
     }
     this.encode(words, at, wide, userDataLow, userDataHigh, flags);
-    // In a mixed ring it is the opcode that says how large the SQE is.
+    // In a mixed ring the opcode gives the size of the SQE.
     if (wide && sq.mixed) {
       words[at] = words[at] & ~0xff | IORING_OP_URING_CMD128;
     }
   }
 
-  /** Writes the address for operand `index` into the SQE at `at`. */
+  /** Writes the address of operand `index` into the SQE at `at`. */
   encodeAddress(
     words: Int32Array,
     at: number,
@@ -322,7 +325,7 @@ export class Command<T> {
   }
 }
 
-// Where a payload is read as words. A typed array of a command's own would take a
+// Shared, to read a payload as words: a typed array for each command would take a
 // microsecond to make.
 const payloadWords = new Int32Array(20);
 const payloadBytes = new Uint8Array(payloadWords.buffer);

@@ -1,22 +1,22 @@
-/** What the kernel answered, as a command's decoder sees it. */
+/** A completion in the form that a command's decoder gets. */
 
 import { shown } from "./check.ts";
 
-/** What the kernel answered: passed to a command's `decode`. */
+/** The kernel's answer to a command, passed to its `decode`. */
 export class Completion {
-  /** The result as the operation defines it; an expected errno is negative. */
+  /** The result, as the operation defines it; `-errno` for an expected errno. */
   readonly res: number;
   /** The `IORING_CQE_F_` bits. */
   readonly flags: number;
-  /** Bytes 16 to 23 of a 32-byte CQE, 0 in a ring of smaller ones. */
+  /** Bytes 16 to 23 of a 32-byte CQE; 0 if the CQE is smaller. */
   readonly extra1: bigint;
-  /** Bytes 24 to 31 of a 32-byte CQE, 0 in a ring of smaller ones. */
+  /** Bytes 24 to 31 of a 32-byte CQE; 0 if the CQE is smaller. */
   readonly extra2: bigint;
-  /** `res` of a notification that followed, -1 where there was none. */
+  /** `res` of the notification that followed; -1 if there was none. */
   readonly notification: number;
   readonly #memory: readonly Uint8Array[];
 
-  /** Made by a ring, and by tests of decoders. */
+  /** Makes a completion: for a ring, and for tests of a decoder. */
   constructor(
     res: number,
     flags = 0,
@@ -34,8 +34,8 @@ export class Completion {
   }
 
   /**
-   * The memory behind the address number `index` of the command, as the kernel
-   * left it. It is used again after `decode` has returned: copy what you keep.
+   * Returns the memory of the command's address number `index`, as the kernel left
+   * it. The ring reuses it after `decode` has returned: copy what you keep.
    */
   memory(index = 0): Uint8Array {
     const memory = this.#memory[index];

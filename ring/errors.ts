@@ -1,11 +1,11 @@
 import * as E from "../sys/uapi/errno.ts";
 import { errnoName } from "../sys/errno_names.ts";
 
-/** What usually causes an errno of a command for `fd`, and what to do. */
+/** A function that explains an errno: the usual cause, and the remedy. */
 export type Advice = (errno: number) => string | undefined;
 
 /**
- * The kernel refused a command, or a system call of the ring.
+ * The error of a command, or of a system call of the ring, that the kernel refused.
  *
  * The message names the command, the descriptor and the errno, then the usual
  * cause and the remedy.
@@ -17,7 +17,7 @@ export type Advice = (errno: number) => string | undefined;
  *
  * await using ring = Ring.open();
  * try {
- *   await ring.cmd(siocinq(0)); // Standard input is hardly a socket.
+ *   await ring.cmd(siocinq(0)); // Standard input is rarely a socket.
  * } catch (error) {
  *   if (!(error instanceof UringError)) throw error;
  *   console.log(error.code, error.errno, error.op, error.fd);
@@ -31,9 +31,9 @@ export class UringError extends Error {
   readonly code: string;
   /** The errno as a positive number, such as 95. */
   readonly errno: number;
-  /** What was asked for, such as `"URING_CMD SIOCINQ"`. */
+  /** The command or system call, such as `"URING_CMD SIOCINQ"`. */
   readonly op: string;
-  /** The descriptor it was asked of; -1 where there was none. */
+  /** The descriptor; -1 if there was none. */
   readonly fd: number;
 
   /** Makes the error for `errno`, a positive number. */
@@ -48,133 +48,86 @@ export class UringError extends Error {
   }
 }
 
-const GENERAL = new Map<number, string>([
-  [
-    E.EBADF,
-    "The descriptor is not open, or not open for this: a command that writes " +
-    "needs it opened for writing.",
-  ],
-  [
-    E.EFAULT,
-    "The kernel could not use an address of the command: outside the " +
-    "registered buffer it named, or not mapped.",
-  ],
-  [
-    E.EACCES,
-    "The process may not do this: the device wants a capability, a security " +
-    "module denies it, or the ring was restricted.",
-  ],
-  [
-    E.EPERM,
-    "The process may not do this. Most device commands want root or a " +
-    "capability.",
-  ],
-  [
-    E.ECANCELED,
-    "It was cancelled, a command it was linked to failed, or the kernel could " +
-    "start no thread to run it: RLIMIT_NPROC (`ulimit -u`) or the cgroup's " +
-    "pids.max is reached.",
-  ],
-  [
-    E.EINTR,
-    "The command was interrupted: cancelled, or its device was reset.",
-  ],
-  [
-    E.ENOMEM,
-    "The kernel is out of memory, or RLIMIT_MEMLOCK is too small for " +
-    "registered buffers: raise it with `ulimit -l`.",
-  ],
-  [
-    E.EMFILE,
-    "The process has as many files open as RLIMIT_NOFILE lets it: close some, " +
-    "or raise it with `ulimit -n`.",
-  ],
-  [
-    E.ENFILE,
-    "The machine has as many files open as the sysctl fs.file-max lets it: " +
-    "raise it with `sysctl -w fs.file-max=` as root.",
-  ],
-  [
-    E.EINVAL,
-    "The kernel does not take these arguments, or is too old for this " +
-    "operation: `deno run --allow-ffi jsr:@uring/cmd` lists what it takes.",
-  ],
-]);
-
-/** Advice by the name of the errno it is about. */
+/** Advice by the name of the errno. */
 export type AdviceTable = { readonly [code in keyof typeof E]?: string };
 
-/** Makes an {@linkcode Advice} of a table; `fallback` is asked for the rest. */
-export function adviceFrom(table: AdviceTable, fallback: Advice): Advice {
+/** Makes an {@linkcode Advice} of a table. Without an entry it asks `fallback`. */
+export function adviceFrom(
+  table: AdviceTable,
+  fallback: Advice = () => undefined,
+): Advice {
   const texts = new Map(
-    Object.entries(table).map((
-      [code, text],
-    ) => [E[code as keyof typeof E], text]),
+    Object.entries(table)
+      .map(([code, text]) => [E[code as keyof typeof E], text]),
   );
   return (errno) => texts.get(errno) ?? fallback(errno);
 }
 
-/** What an errno means whatever the command was. */
-export function generalAdvice(errno: number): string | undefined {
-  return GENERAL.get(errno);
-}
+/** Explains an errno of any command. */
+export const generalAdvice: Advice = adviceFrom({
+  EBADF: "The descriptor is not open, or not open for this. A command that " +
+    "writes needs it opened for writing.",
+  EFAULT: "The kernel could not use an address of the command: outside the " +
+    "registered buffer it named, or not mapped.",
+  EACCES: "The process may not do this: the device wants a capability, a " +
+    "security module denies it, or the ring was restricted.",
+  EPERM: "The process may not do this. Most device commands want root or a " +
+    "capability.",
+  ECANCELED: "It was cancelled, a command it was linked to failed, or the " +
+    "kernel could start no thread to run it: RLIMIT_NPROC (`ulimit -u`) or " +
+    "the cgroup's pids.max is reached.",
+  EINTR: "The command was interrupted: cancelled, or its device was reset.",
+  ENOMEM: "The kernel is out of memory, or RLIMIT_MEMLOCK is too small for " +
+    "registered buffers. Raise it with `ulimit -l`.",
+  EMFILE: "The process has as many files open as RLIMIT_NOFILE allows. " +
+    "Close some, or raise it with `ulimit -n`.",
+  ENFILE: "The machine has as many files open as the sysctl fs.file-max " +
+    "allows. Raise it with `sysctl -w fs.file-max=` as root.",
+  EINVAL: "The kernel does not take these arguments, or is too old for this " +
+    "operation. `deno run --allow-ffi jsr:@uring/cmd` lists what it takes.",
+});
 
-/** What an errno of IORING_OP_URING_CMD means whatever the file is. */
-export function uringCmdAdvice(errno: number): string | undefined {
-  switch (errno) {
-    case E.EOPNOTSUPP:
-      return "The file has no handler for uring commands, as a pipe, a tty or " +
-        "a regular file on ext4 or xfs has none, its handler does not know " +
-        "this command, or the ring polls (iopoll), which before Linux 7.2 " +
-        "takes files that can be polled only.";
-    case E.EINVAL:
-      return "The handler does not take these arguments, or the kernel has no " +
-        "IORING_OP_URING_CMD: it came with Linux 5.19.";
-    case E.ENOTTY:
-      return "The driver does not know this cmd_op.";
-    default:
-      return generalAdvice(errno);
-  }
-}
+/** Explains an errno of IORING_OP_URING_CMD on any file. */
+export const uringCmdAdvice: Advice = adviceFrom({
+  EOPNOTSUPP: "The file has no handler for uring commands (as a pipe, a tty, " +
+    "or a regular file on ext4 or xfs), or its handler does not know this " +
+    "command. On a ring with iopoll, before Linux 7.2, the device must " +
+    "support polling.",
+  EINVAL: "The handler does not take these arguments, or the kernel has no " +
+    "IORING_OP_URING_CMD, which came with Linux 5.19.",
+  ENOTTY: "The driver does not know this cmd_op.",
+}, generalAdvice);
 
-/** What an errno of io_uring_register() means. */
-export function registerAdvice(errno: number): string | undefined {
-  switch (errno) {
-    case E.EBUSY:
-      return "The ring has such a table already: unregister it first.";
-    case E.EACCES:
-      return "The ring was restricted and may not do this.";
-    case E.ENXIO:
-      return "The ring has no such table.";
-    case E.EPERM:
-    case E.ENOSYS:
-      return "A seccomp filter or a security module forbids " +
-        "io_uring_register(): run with a profile that allows it.";
-    default:
-      return generalAdvice(errno);
-  }
-}
+const REGISTER_FORBIDDEN = "A seccomp filter or a security module forbids " +
+  "io_uring_register(). Run with a profile that allows it.";
 
-/** What an error of io_uring_enter() means for the ring. */
+/** Explains an errno of io_uring_register(). */
+export const registerAdvice: Advice = adviceFrom({
+  EBUSY: "The ring has such a table already. Unregister it first.",
+  EACCES: "The ring was restricted and may not do this.",
+  ENXIO: "The ring has no such table.",
+  EPERM: REGISTER_FORBIDDEN,
+  ENOSYS: REGISTER_FORBIDDEN,
+}, generalAdvice);
+
+const ENTER_FORBIDDEN = "A seccomp filter or a security module now forbids " +
+  "io_uring_enter(), which runs every command. Allow it, and " +
+  "io_uring_register() with it.";
+const RING_CLOSED = "The descriptor of the ring was closed behind its back.";
+
+const fatal = adviceFrom({
+  EBADR: "The kernel had no memory for a completion and lost it. The results " +
+    "of the commands in flight are unknown. Open another ring.",
+  EEXIST: "The ring belongs to another thread. A worker opens its own.",
+  EBADF: RING_CLOSED,
+  EOPNOTSUPP: RING_CLOSED,
+  EPERM: ENTER_FORBIDDEN,
+  EACCES: ENTER_FORBIDDEN,
+  ENOSYS: ENTER_FORBIDDEN,
+  EOWNERDEAD: "The kernel's submission thread has died.",
+});
+
+/** Explains an errno of io_uring_enter(), which ends the ring. */
 export function fatalAdvice(errno: number): string {
-  switch (errno) {
-    case E.EBADR:
-      return "The kernel had no memory for a completion and lost it. What the " +
-        "commands in flight came to is not known: open another ring.";
-    case E.EEXIST:
-      return "The ring belongs to another thread. A worker opens its own.";
-    case E.EBADF:
-    case E.EOPNOTSUPP:
-      return "The descriptor of the ring was closed behind its back.";
-    case E.EPERM:
-    case E.EACCES:
-    case E.ENOSYS:
-      return "A seccomp filter or a security module has come to forbid " +
-        "io_uring_enter(), which runs every command: allow it, and " +
-        "io_uring_register() with it.";
-    case E.EOWNERDEAD:
-      return "The kernel's submission thread has died.";
-    default:
-      return "The ring cannot go on.";
-  }
+  return fatal(errno) ?? "The ring cannot go on.";
 }

@@ -1,8 +1,8 @@
-/** Reads of typed arrays that no subclass and no property can falsify. */
+/** Reads of typed arrays that no subclass and no own property can falsify. */
 
-// What a typed array says of itself, it may say differently the next time: a
-// subclass or a property of its own can stand before each of these. What the
-// kernel is told is asked for in the way that reads the array itself.
+// A subclass or an own property can shadow each of these names and answer
+// differently each time. The built-in getters read the array itself, and only
+// their answers may reach the kernel.
 const { prototype } = Uint8Array;
 const typed: object = Object.getPrototypeOf(prototype);
 const tag = getter<string | undefined>(typed, Symbol.toStringTag);
@@ -16,41 +16,38 @@ function getter<T>(of: object, name: string | symbol): (this: unknown) => T {
   return Object.getOwnPropertyDescriptor(of, name)!.get!;
 }
 
-/** How many bytes an array really has; 0 when they are gone. */
+/** Returns the real length of an array; 0 if it is detached or out of bounds. */
 export function byteLengthOf(bytes: Uint8Array): number {
   return byteLength.call(bytes);
 }
 
-/** Where in its buffer an array really starts. */
+/** Returns the real offset of an array in its buffer. */
 export function byteOffsetOf(bytes: Uint8Array): number {
   return byteOffset.call(bytes);
 }
 
-/** The buffer that an array really lies in. */
+/** Returns the real buffer of an array. */
 export function bufferOf(bytes: Uint8Array): ArrayBufferLike {
   return buffer.call(bytes);
 }
 
-/** Copies bytes into an array, whatever its own `set` would do. */
+/** Copies bytes into an array with the built-in `set`. */
 export function setBytes(into: Uint8Array, from: Uint8Array): void {
   set.call(into, from);
 }
 
-/** A view of all that an array really has, without what its class adds. */
+/** Makes a plain Uint8Array of all bytes of an array. */
 export function viewOf(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(
-    bufferOf(bytes),
-    byteOffsetOf(bytes),
-    byteLengthOf(bytes),
-  );
+  const start = byteOffsetOf(bytes);
+  return new Uint8Array(bufferOf(bytes), start, byteLengthOf(bytes));
 }
 
-/** `true` for a Uint8Array of this or another realm, whatever it says of itself. */
+/** Returns `true` for a Uint8Array of this or another realm. */
 export function isUint8Array(value: unknown): value is Uint8Array {
-  return tag.call(value) === "Uint8Array"; // No object can pretend to have it.
+  return tag.call(value) === "Uint8Array"; // No object can forge it.
 }
 
-/** `true` unless the bytes are gone: detached, or beyond the end of a buffer. */
+/** Returns `false` for an array that is detached, or out of bounds. */
 export function isThere(bytes: Uint8Array): boolean {
   try {
     at.call(bytes, 0);
@@ -60,7 +57,7 @@ export function isThere(bytes: Uint8Array): boolean {
   }
 }
 
-/** `true` for a buffer whose memory was transferred elsewhere. */
+/** Returns `true` for a buffer whose memory was transferred elsewhere. */
 export function isDetached(buffer: ArrayBufferLike): boolean {
   return buffer instanceof ArrayBuffer && detached.call(buffer);
 }

@@ -5,23 +5,22 @@ import { byteLengthOf } from "./intrinsics.ts";
 /** Memory that a command points at. */
 export interface Memory {
   /**
-   * The bytes. Memory of `Ring.alloc` is used in place; any other is copied
-   * before the command is queued, and back after it has completed.
+   * The bytes. The kernel uses memory of `Ring.alloc` in place. The ring copies
+   * other memory before it queues the command, and back after the completion.
    */
   bytes: Uint8Array;
   /**
-   * What the kernel does with them. How many it reads or writes, the other
-   * fields of the command say: a driver that is told of more bytes than there
-   * are takes what lies behind them.
+   * The kernel's access. Other fields of the command say how many bytes it reads
+   * or writes: a driver that is given too large a length goes beyond the end.
    */
   kernel: "reads" | "writes" | "both";
 }
 
-/** One address in a command: where it is written, and what it points at. */
+/** An address in a command: where it is written, and the memory behind it. */
 export interface Operand {
   /** Byte offset of the address, in the SQE or in the operand `inside`. */
   readonly at: number;
-  /** The caller's bytes; `null` for scratch memory of the command's own. */
+  /** The caller's bytes; `null` for scratch memory of the command. */
   readonly bytes: Uint8Array | null;
   /** Bytes of memory. */
   readonly byteLength: number;
@@ -29,13 +28,13 @@ export interface Operand {
   readonly reads: boolean;
   /** The kernel writes them. */
   readonly writes: boolean;
-  /** The kernel writes as many bytes as the result says, and no more. */
+  /** The result is the number of bytes that the kernel wrote. */
   readonly counted: boolean;
-  /** Index of the earlier operand the address is written to; -1: the SQE. */
+  /** Index of the earlier operand that has the address; -1 for the SQE. */
   readonly inside: number;
 }
 
-/** Memory of the caller's, as an operand. */
+/** Makes an operand of the caller's memory. */
 export function operand(
   at: number,
   { bytes, kernel }: Memory,
@@ -47,15 +46,8 @@ export function operand(
   return { at, bytes, byteLength, reads, writes, counted, inside };
 }
 
-/** Memory of the command's own, which only its `decode` sees. */
+/** Makes an operand of scratch memory, which only `decode` sees. */
 export function scratchOperand(at: number, byteLength: number): Operand {
-  return {
-    at,
-    bytes: null,
-    byteLength,
-    reads: false,
-    writes: true,
-    counted: false,
-    inside: -1,
-  };
+  const access = { reads: false, writes: true, counted: false };
+  return { at, bytes: null, byteLength, ...access, inside: -1 };
 }

@@ -1,9 +1,79 @@
 /**
- * The bare ring: liburing's control, without promises or protection.
+ * The bare ring: the control of liburing, without promises and without protection.
  *
- * Nothing here looks after memory: an address given to the kernel must stay
- * valid until the completion. `alloc` gives memory that JavaScript cannot take
- * away; keep a reference to it for as long.
+ * Nothing here keeps memory alive: an address given to the kernel must stay valid
+ * until the completion. `alloc` gives memory that JavaScript cannot take away;
+ * keep a reference to it for as long.
+ *
+ * ## The two queues
+ *
+ * A ring is a descriptor with two queues in memory that the kernel shares with
+ * the program. The *submission queue* (SQ) holds entries (SQEs) of 64 or 128
+ * bytes, each of which describes one operation: an opcode, a file, addresses and
+ * lengths. The *completion queue* (CQ) holds entries (CQEs) of 16 or 32 bytes,
+ * each of which has a result, flags, and the `user_data` of its SQE: 64 bits
+ * that the kernel does not read, and copies to identify the command.
+ *
+ * Each queue is a circular array with two counters. The producer moves the
+ * *tail*, the consumer moves the *head*; both run through all 32 bits, and their
+ * low bits are the index in the array. The program produces SQEs and consumes
+ * CQEs, the kernel does the reverse. So no lock is needed, only an order of
+ * memory accesses: a producer fills an entry before it moves the tail, and a
+ * consumer reads an entry before it moves the head. `Atomics.store()` and
+ * `Atomics.load()` give that order (they are sequentially consistent, which
+ * includes the release and acquire that the kernel expects); entries themselves
+ * take plain stores and loads.
+ *
+ * `sq.next()` gives the next SQE to fill, `sq.publish()` moves the tail.
+ * `enter()` calls io_uring_enter(2): the kernel takes up to `toSubmit` SQEs, and
+ * the call returns when `minComplete` CQEs are there. `cq.next()` steps over
+ * CQEs, `cq.commit()` moves the head. An operation that need not wait completes
+ * within `enter()`; another one posts its CQE at any later time, in any order.
+ *
+ * `setup()` calls io_uring_setup(2), maps both queues in one piece and the SQEs in
+ * another, and registers the descriptor with the thread (IORING_REGISTER_RING_FDS),
+ * which saves the kernel a look-up at each `enter()`.
+ *
+ * ## What `Ring` adds
+ *
+ * *Setup.* `Ring.open()` asks for SUBMIT_ALL, NO_SQARRAY, SINGLE_ISSUER and
+ * COOP_TASKRUN. As long as the kernel answers EINVAL, it drops one of them, newest
+ * first. A ring with SQEs of 128 bytes also asks for DEFER_TASKRUN and, on x86-64,
+ * limits the thread to one kernel worker. Kernels with the x32 ABI
+ * (CONFIG_X86_X32_ABI), such as Debian's, may otherwise take a command's addresses
+ * for those of a 32-bit process, if they start it while an interrupt returns.
+ *
+ * *Encoding.* A {@linkcode Command} holds its SQE as 32-bit words, so that to
+ * queue it takes 16 stores or fewer.
+ *
+ * *user_data.* The low half is the index of a slot, which keeps the promise and
+ * the memory of a command; the high half is the slot's generation, so that a late
+ * CQE never settles another command. A synchronous batch of commands that point at
+ * no memory and return a number needs no slots: its user_data is the index in the
+ * batch and the number of the batch.
+ *
+ * *Submission.* Commands queued in one turn of the event loop share one
+ * io_uring_enter(), in a microtask that runs when no more of them come. Commands
+ * that have completed when it returns are settled at once.
+ *
+ * *Waking up.* Only if commands remain does the event loop have to wake up. The
+ * ring signals an eventfd; a small ring of the library reads the eventfd and,
+ * linked to that read, writes a byte into a pipe; the other end of the pipe is a
+ * socket of `node:net`, which the event loop watches with epoll. No thread waits
+ * and no call blocks. While the program is awake, IORING_CQ_EVENTFD_DISABLED turns
+ * the signal off. Without free descriptors for this, the ring is polled every 1 to
+ * 20 ms. If the last wait took less than 0.2 ms, the ring looks for completions that
+ * long before the event loop sleeps, because waking up takes 0.05 ms
+ * (`Ring.open({ spin: false })` leaves the processor to others).
+ *
+ * *Overflow.* Commands in flight are limited to the CQEs that the CQ has room for,
+ * and more wait in order, so that the CQ cannot overflow. If the kernel reports an
+ * overflow nevertheless, the ring flushes it. A lost completion (EBADR) fails the
+ * ring and all its commands.
+ *
+ * *Linux 6.10 to 6.13* read the SQE of a deferred uring command a second time.
+ * There, an SQE is not reused before its command has completed
+ * ({@linkcode rereadsSqes}).
  *
  * @example
  * ```ts
@@ -84,7 +154,7 @@ export {
   IOSQE_IO_LINK,
 } from "../sys/uapi/io_uring.ts";
 
-/** The fields that {@linkcode prepRw} writes; those left out are 0. */
+/** The fields that {@linkcode prepRw} writes. Default of each: 0. */
 export interface RawSqe {
   /** Byte 0: an `IORING_OP_` number. */
   opcode: number;
@@ -92,29 +162,30 @@ export interface RawSqe {
   flags?: number;
   /** Byte 2, 16 bits. */
   ioprio?: number;
-  /** Byte 4. Default: 0. */
+  /** Byte 4, 32 bits. */
   fd?: number;
   /** Byte 8, 64 bits: an offset, or `cmd_op`. */
   off?: number | bigint;
   /** Byte 16, 64 bits: an address as a number. */
   addr?: number | bigint;
-  /** Byte 24. */
+  /** Byte 24, 32 bits. */
   len?: number;
-  /** Byte 28: `rw_flags`, `uring_cmd_flags`, ... */
+  /** Byte 28, 32 bits: `rw_flags`, `uring_cmd_flags`, ... */
   opFlags?: number;
-  /** Byte 32, the low 32 of 64 bits; `cq.userDataLow` reads it back signed. */
+  /** Byte 32, the low 32 of 64 bits: `cq.userDataLow` reads it back signed. */
   userData?: number;
   /** Byte 40, 16 bits. */
   bufIndex?: number;
-  /** Byte 44: `file_index`, `optlen`, ... */
+  /** Byte 44, 32 bits: `file_index`, `optlen`, ... */
   fileIndex?: number;
   /** Byte 48, 64 bits. */
   addr3?: number | bigint;
 }
 
 /**
- * Writes the next SQE; `false` when the queue is full. More than its first 64
- * bytes is zeroed. Matches io_uring_get_sqe() and io_uring_prep_rw() in liburing.
+ * Writes the next SQE, and zeroes its second half if it has 128 bytes. Returns
+ * `false` if the queue is full. Matches io_uring_get_sqe() and io_uring_prep_rw()
+ * in liburing.
  */
 export function prepRw(sq: SubmissionQueue, sqe: RawSqe): boolean {
   const at = sq.next();
@@ -123,7 +194,7 @@ export function prepRw(sq: SubmissionQueue, sqe: RawSqe): boolean {
   const { flags = 0, ioprio = 0, off, addr, addr3 } = sqe;
   sq.zero(at);
   words[at] = sqe.opcode | flags << 8 | ioprio << 16;
-  // What is left out is not stored: a queue is filled as fast as it is stored to.
+  // Fields that are left out are not stored: stores are what filling a queue costs.
   if (sqe.fd !== undefined) words[at + 1] = sqe.fd;
   if (off !== undefined) {
     words[at + 2] = low(off);
@@ -146,9 +217,9 @@ export function prepRw(sq: SubmissionQueue, sqe: RawSqe): boolean {
   return true;
 }
 
-/** What {@linkcode enter} shall do. */
+/** Options of {@linkcode enter}. Default of each: 0. */
 export interface EnterOptions {
-  /** SQEs to submit: what `sq.publish()` returned. */
+  /** SQEs to submit: the result of `sq.publish()`. */
   toSubmit?: number;
   /** CQEs to wait for. */
   minComplete?: number;
@@ -157,8 +228,8 @@ export interface EnterOptions {
 }
 
 /**
- * io_uring_enter(2): the number of SQEs taken, or `-errno`. It is not made again
- * when it was interrupted. Matches io_uring_enter() in liburing.
+ * Calls io_uring_enter(2). Returns the number of SQEs that the kernel took, or
+ * `-errno`. It does not retry after EINTR. Matches io_uring_enter() in liburing.
  */
 export function enter(ring: RingHandle, options: EnterOptions = {}): number {
   const { toSubmit = 0, minComplete = 0, flags = 0 } = options;
@@ -167,13 +238,14 @@ export function enter(ring: RingHandle, options: EnterOptions = {}): number {
 }
 
 /**
- * The address of an array that lies in memory of {@linkcode alloc} or
- * `Ring.alloc`.
+ * Returns the address of an array in memory of {@linkcode alloc} or `Ring.alloc`.
  *
  * @throws {TypeError} for any other array: its memory could go away.
  */
 export function addressOf(bytes: Uint8Array): number {
   const base = lastingAddressOf(bufferOf(checkBytes("bytes", bytes)));
   if (base !== undefined) return base + byteOffsetOf(bytes);
-  throw new TypeError("only memory of alloc() has an address that stays");
+  throw new TypeError(
+    "the array has no address that stays. Allocate it with alloc()",
+  );
 }

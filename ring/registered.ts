@@ -1,70 +1,56 @@
-/** Files and buffers that a ring has registered, as values. */
+/** Registered files and buffers of a ring, as values. */
 
 import { shown } from "./check.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
 
-/** A file in the table of a ring: what `Ring.registerFiles` returns. */
+/** A file in the table of a ring, returned by `Ring.registerFiles`. */
 export class FixedFile {
   readonly #index: number;
-  readonly #owner: object;
 
-  /** Made by a ring only. */
-  constructor(owner: object, index: number) {
-    this.#owner = owner;
+  /** Used by a ring only. */
+  constructor(index: number) {
     this.#index = index;
   }
 
-  /** The place in the ring's table. */
+  /** The index in the ring's table. */
   get index(): number {
     return this.#index;
   }
 
-  /** The ring whose table it is. */
-  get owner(): object {
-    return this.#owner;
-  }
-
-  /** `true` for such a file, and not for what only looks like one. */
+  /** Returns `true` for such a file, not for an object that looks like one. */
   static is(value: unknown): value is FixedFile {
     return typeof value === "object" && value !== null && #index in value;
   }
 }
 
-/** A pinned buffer of a ring: what `Ring.registerBuffers` returns. */
+/** A pinned buffer of a ring, returned by `Ring.registerBuffers`. */
 export class FixedBuffer {
   readonly #index: number;
-  readonly #owner: object;
   readonly #bytes: Uint8Array;
 
-  /** Made by a ring only. */
-  constructor(owner: object, index: number, bytes: Uint8Array) {
-    this.#owner = owner;
+  /** Used by a ring only. */
+  constructor(index: number, bytes: Uint8Array) {
     this.#index = index;
     this.#bytes = bytes;
   }
 
-  /** The place in the ring's table: `buf_index` of a command. */
+  /** The index in the ring's table: `buf_index` of a command. */
   get index(): number {
     return this.#index;
   }
 
-  /** The ring whose table it is. */
-  get owner(): object {
-    return this.#owner;
-  }
-
-  /** The memory: use it, or any `subarray` of it. */
+  /** The memory. Commands may use it, or any `subarray` of it. */
   get bytes(): Uint8Array {
     return this.#bytes;
   }
 
-  /** `true` for such a buffer, and not for what only looks like one. */
+  /** Returns `true` for such a buffer, not for an object that looks like one. */
   static is(value: unknown): value is FixedBuffer {
     return typeof value === "object" && value !== null && #index in value;
   }
 }
 
-/** A buffer that a ring has registered, or one of another table. */
+/** Checks that a value is a registered buffer, of whatever ring. */
 export function checkBuffer(name: string, value: FixedBuffer): FixedBuffer {
   if (FixedBuffer.is(value)) return value;
   throw new TypeError(
@@ -72,7 +58,7 @@ export function checkBuffer(name: string, value: FixedBuffer): FixedBuffer {
   );
 }
 
-/** Refuses bytes that do not lie in the registered buffer they are said to. */
+/** Refuses bytes that do not lie inside the registered buffer. */
 export function checkInside(bytes: Uint8Array, buffer: FixedBuffer): void {
   const all = checkBuffer("buffer", buffer).bytes;
   const start = byteOffsetOf(bytes);

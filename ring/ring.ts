@@ -27,7 +27,7 @@ import { IORING_SETUP_SQPOLL } from "../sys/uapi/io_uring.ts";
 import { alloc } from "./alloc.ts";
 import * as register from "./bare/register.ts";
 import { type RingHandle, setup } from "./bare/setup.ts";
-import { setupFlagNames } from "./bare/setup.ts";
+import { setupFlagNames } from "./bare/setup_advice.ts";
 import { checkInstance, checkList, checkObject, shown } from "./check.ts";
 import { Command } from "./command.ts";
 import type { Queues } from "./flight/queues.ts";
@@ -466,7 +466,7 @@ export class Ring implements AsyncDisposable {
       throw new TypeError(`not a command: ${shown(command)}`);
     }
     const open = this.#queues.life === "open";
-    if (open && command.unconditional && !stream) return;
+    if (open && command.runsOnAnyRing && !stream) return;
     this.#checkFully(command, stream);
   }
 

@@ -28,7 +28,7 @@ export class Tables {
 
   registerFiles(fds: readonly number[]): FixedFile[] {
     this.#check("REGISTER_FILES", register.registerFiles(this.#fd, fds));
-    const files = fds.map((_, i) => new FixedFile(this, i));
+    const files = fds.map((_, i) => new FixedFile(i));
     this.#files = files;
     return files.slice();
   }
@@ -54,7 +54,7 @@ export class Tables {
     });
     const rc = patiently(() => register.registerBuffers(this.#fd, ranges));
     this.#check("REGISTER_BUFFERS", rc);
-    const made = buffers.map((bytes, i) => new FixedBuffer(this, i, bytes));
+    const made = buffers.map((bytes, i) => new FixedBuffer(i, bytes));
     this.#buffers = made;
     return made.slice();
   }

@@ -1,82 +1,73 @@
 /**
  * Memory with a known address.
  *
- * **Contract.** The kernel is given addresses of two kinds of memory only:
+ * **Contract.** The kernel gets addresses of two kinds of memory only:
  * - an *arena*, the buffer of a `WebAssembly.Memory` of fixed size. JavaScript
  *   cannot detach, transfer or resize it, and it stays as long as a view of it
- *   is reachable. The `Memory` object is dropped here, so that nobody can
- *   `grow` it, which is the one operation that would detach the buffer;
+ *   is reachable. This module drops the `Memory` object, because its `grow` is
+ *   the one operation that would detach the buffer;
  * - a *mapping* of a ring. Its buffer is detached before it is unmapped, so
  *   that a view of a closed ring has length 0 and never faults.
  *
- * V8 unmaps an arena when its isolate ends, as that of a worker does at any
- * time, while the kernel may still write to it. So the pages of an arena are
- * mapped twice: at its *home*, where JavaScript sees them, and at an *alias*,
- * which is what the kernel is given, and which nobody unmaps but this module:
- * when the buffer was collected, when the last ring was closed, or when there are
- * many, and always those only that no command under way uses. Those of a worker
- * that was terminated stay.
+ * V8 unmaps an arena when its isolate ends, which for a worker is at any time,
+ * while the kernel may still write to it. So the pages of an arena are mapped
+ * twice: at its *home*, where JavaScript sees them, and at an *alias*, which the
+ * kernel gets. Only this module unmaps an alias: when the buffer was collected,
+ * when the last ring was closed, or when there are many, and never one that a
+ * command in flight uses. The aliases of a terminated worker stay.
  *
  * @module
  */
 
 import { errnoName } from "./errno_names.ts";
 import { libc, mmap, mremap, syscall } from "./libc.ts";
-import {
-  MAP_ANONYMOUS,
-  MAP_FIXED,
-  MAP_NORESERVE,
-  MAP_PRIVATE,
-  MAP_SHARED,
-  MREMAP_FIXED,
-  MREMAP_MAYMOVE,
-  PROT_NONE,
-  PROT_READ,
-  PROT_WRITE,
-} from "./uapi/mman.ts";
+import * as mman from "./uapi/mman.ts";
 
-/** Arenas are rounded up to this many bytes. */
+/** Bytes that the size of an arena is a multiple of: a page of WebAssembly. */
 export const PAGE = 65536;
-/** Addresses that are reserved around an alias, some on each side of it. */
+/** Bytes of address space reserved around an alias, some on each side of it. */
 const GUARDED = 2 * PAGE;
-/** Bytes behind aliases, before those that are idle are unmapped. */
+/** Bytes that have an alias before idle aliases are unmapped: 256 MiB. */
 const LARGE = 256 << 20;
 
-/** The two places of an arena's pages. It does not keep the buffer alive. */
+/** The two addresses of an arena's pages. It does not keep the buffer alive. */
 export class Arena {
-  readonly home: number;
-  readonly byteLength: number;
-  /** Keeps its alias until the buffer is collected. */
+  /** The alias stays until the buffer is collected. */
   held = false;
-  /** Keeps its alias while there is a ring. */
-  readonly pooled: boolean;
   #alias = 0;
-  /** Where the addresses begin that were reserved for the alias. */
+  /** Start of the address space reserved around the alias. */
   #reserved = 0;
 
-  constructor(home: number, byteLength: number, pooled: boolean) {
-    this.home = home;
-    this.byteLength = byteLength;
-    this.pooled = pooled;
-  }
+  /** The alias of a `pooled` arena stays while a ring is open. */
+  constructor(
+    readonly home: number,
+    readonly byteLength: number,
+    readonly pooled: boolean,
+  ) {}
 
-  /** What the kernel is given for the first byte. */
+  /** The address of the first byte for the kernel, at the alias. */
   get address(): number {
     return this.#alias !== 0 ? this.#alias : this.#map();
   }
 
   /**
-   * Maps the pages once more, as mremap() does for an old size of 0: aligned like
-   * the home, and between addresses that stay without memory, so that nothing lies
-   * where the kernel would write beyond an end.
+   * Maps the pages a second time, as mremap() does for an old size of 0. The alias
+   * is aligned like the home and has guard pages on both sides, so that the kernel
+   * gets EFAULT where it would write beyond an end.
    */
   #map(): number {
     if (aliasedBytes >= large) unmapIdle();
     const size = this.byteLength + GUARDED;
-    const reserved = mmap(size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const reserved = mmap(
+      size,
+      mman.PROT_NONE,
+      mman.MAP_PRIVATE | mman.MAP_ANONYMOUS,
+      -1,
+      0,
+    );
     if (reserved < 0) throw cannotMap(size, -reserved);
     const alias = Math.ceil((reserved + 1) / PAGE) * PAGE;
-    const flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+    const flags = mman.MREMAP_MAYMOVE | mman.MREMAP_FIXED;
     const rc = mremap(this.home, 0, this.byteLength, flags, alias);
     if (rc < 0) {
       syscall("munmap", reserved, size);
@@ -104,15 +95,15 @@ const aliased = new Set<Arena>();
 let aliasedBytes = 0;
 let large = LARGE;
 
-/** What commands under way use, of each ring. */
+/** For each open ring, the arenas that its commands in flight use. */
 const rings = new Set<() => Iterable<Arena>>();
 
-/** A ring was opened, which can tell what arenas it uses. */
+/** Registers an open ring: `used` returns the arenas it uses. */
 export function enterUse(used: () => Iterable<Arena>): void {
   rings.add(used);
 }
 
-/** That ring was closed, and the kernel has let go of all that it used. */
+/** Removes a closed ring. The kernel has released all that it used. */
 export function leaveUse(used: () => Iterable<Arena>): void {
   rings.delete(used);
   if (rings.size === 0) unmapIdle();
@@ -125,17 +116,17 @@ function unmapIdle(): void {
     const needed = each.held || used.has(each) || each.pooled && rings.size > 0;
     if (!needed) each.unmap();
   }
-  // Where most are in use, it is not soon looked for idle ones again.
+  // If most aliases are in use, the next scan comes later.
   large = Math.max(LARGE, 2 * aliasedBytes);
 }
 
 /**
- * Makes an arena of at least `byteLength` bytes, zeroed and 64 KiB aligned. One
- * that is `pooled` may be in use outside of commands, too.
+ * Makes an arena of at least `byteLength` bytes, zeroed and 64 KiB aligned.
+ * A `pooled` arena may be in use outside of commands, too.
  */
 export function arena(byteLength: number, pooled = false): ArrayBuffer {
   const pages = Math.max(1, Math.ceil(byteLength / PAGE));
-  libc(); // So that a missing permission is named before memory is taken.
+  libc(); // Names a missing permission before memory is taken.
   // A maximum equal to the size keeps V8 from reserving gigabytes around it.
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
   const buffer = memory.buffer as ArrayBuffer; // It is not `shared`.
@@ -143,10 +134,11 @@ export function arena(byteLength: number, pooled = false): ArrayBuffer {
   // User space ends at 2^47 on these machines, far below 2^53.
   const home = Number(Deno.UnsafePointer.value(pointer));
   const size = pages * PAGE;
-  // Pages of V8's own could not be mapped twice. Those that are never touched
-  // need not be there.
-  const flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
-  const rc = mmap(size, PROT_READ | PROT_WRITE, flags, -1, 0, home);
+  // Private pages, as V8 maps them, cannot be mapped twice. Pages that are never
+  // touched take no memory.
+  const flags = mman.MAP_SHARED | mman.MAP_ANONYMOUS | mman.MAP_FIXED |
+    mman.MAP_NORESERVE;
+  const rc = mmap(size, mman.PROT_READ | mman.PROT_WRITE, flags, -1, 0, home);
   if (rc < 0) throw cannotMap(size, -rc);
   const made = new Arena(home, size, pooled);
   arenas.set(buffer, made);
@@ -156,29 +148,25 @@ export function arena(byteLength: number, pooled = false): ArrayBuffer {
 
 function cannotMap(byteLength: number, errno: number): RangeError {
   return new RangeError(
-    `${byteLength} bytes of memory cannot be mapped: ${
-      errnoName(errno)
-    }. The ` +
-      "process has reached a limit: memory, `ulimit -v`, or mappings, of which " +
-      "the sysctl vm.max_map_count says how many there can be: each memory of " +
-      "alloc() takes some.",
+    `${byteLength} bytes of memory cannot be mapped: ${errnoName(errno)}. ` +
+      "The process has reached a limit: of memory, of address space " +
+      "(`ulimit -v`), or of mappings (the sysctl vm.max_map_count), of which " +
+      "each alloc() takes some.",
   );
 }
 
-/** The arena of a buffer; `undefined` for other buffers. */
+/**
+ * Returns the arena of a buffer; `undefined` for other buffers. Its address stays
+ * while a command in flight uses the arena.
+ */
 export function arenaOf(buffer: ArrayBufferLike): Arena | undefined {
   return arenas.get(buffer);
 }
 
 /**
- * The address of the first byte of an arena, which stays while a command under
- * way uses the arena; `undefined` for other buffers.
+ * Returns the address of the first byte of an arena, which stays as long as the
+ * buffer; `undefined` for other buffers.
  */
-export function addressOf(buffer: ArrayBufferLike): number | undefined {
-  return arenas.get(buffer)?.address;
-}
-
-/** The same, where the address stays as long as the buffer. */
 export function lastingAddressOf(buffer: ArrayBufferLike): number | undefined {
   const found = arenas.get(buffer);
   if (found !== undefined) found.held = true;

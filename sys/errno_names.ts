@@ -4,8 +4,8 @@ const NAMES = new Map<number, string>(
   Object.entries(errno).map(([name, value]) => [value, name]),
 );
 
-/** The name of a positive errno: 95 is `EOPNOTSUPP`. */
+/** Returns the name of a positive errno: 95 is `EOPNOTSUPP`. */
 export function errnoName(number: number): string {
-  // A driver may leak a number of the kernel's own, above any of the header.
+  // A driver may leak one of the kernel's internal numbers, such as 512.
   return NAMES.get(number) ?? `E${number}`;
 }

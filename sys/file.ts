@@ -1,4 +1,4 @@
-/** Files by their descriptors, for what is small and synchronous. */
+/** Small, synchronous operations on files, by descriptor. */
 
 import { AT_EMPTY_PATH, AT_FDCWD, F_GETFL, O_ACCMODE } from "./uapi/fcntl.ts";
 import { O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "./uapi/fcntl.ts";
@@ -6,7 +6,7 @@ import { S_IFBLK, S_IFCHR, S_IFMT, statx } from "./uapi/fs.ts";
 import { syscall } from "./libc.ts";
 import { scratch } from "./scratch.ts";
 
-/** Opens a path: the descriptor, or `-errno`. */
+/** Opens a path. Returns the descriptor, or `-errno`. */
 export function open(path: string, flags: number = O_RDONLY): number {
   const { bytes, at } = scratch();
   const encoded = new TextEncoder().encode(path);
@@ -20,7 +20,10 @@ export function close(fd: number): void {
   syscall("close", fd);
 }
 
-/** What a small file of /proc or /sys says; `undefined` when it cannot be read. */
+/**
+ * Reads a file of /proc or /sys of up to 64 KiB, without the white space around
+ * its text; `undefined` if it cannot be read.
+ */
 export function readText(path: string): string | undefined {
   const fd = open(path);
   if (fd < 0) return undefined;
@@ -31,17 +34,17 @@ export function readText(path: string): string | undefined {
   return new TextDecoder().decode(bytes.slice(0, read)).trim();
 }
 
-/** What a descriptor refers to. */
+/** Facts about the file that a descriptor refers to. */
 export interface FileFacts {
   /** One of the `S_IF` constants. */
   readonly type: number;
-  /** The device, of a device node: its major and minor number. */
+  /** The major and minor number of a device node. */
   readonly device: readonly [major: number, minor: number];
   /** One of O_RDONLY, O_WRONLY, O_RDWR. */
   readonly access: number;
 }
 
-/** Facts about an open descriptor, or `-errno`. */
+/** Returns facts about an open descriptor, or `-errno`. */
 export function fileFacts(fd: number): FileFacts | number {
   const { bytes, view, at } = scratch();
   bytes[0] = 0; // The empty path.
@@ -55,7 +58,7 @@ export function fileFacts(fd: number): FileFacts | number {
   return { type, device: [major, minor], access: flags & O_ACCMODE };
 }
 
-/** Where /sys has what a node is of; `undefined` for what is no device. */
+/** Returns the folder of a device in /sys; `undefined` for other files. */
 export function deviceFolder({ type, device }: FileFacts): string | undefined {
   if (type !== S_IFCHR && type !== S_IFBLK) return undefined;
   const kind = type === S_IFCHR ? "char" : "block";
@@ -63,15 +66,15 @@ export function deviceFolder({ type, device }: FileFacts): string | undefined {
 }
 
 /**
- * What the kernel calls the node of a device, such as `nvme0n1` or
- * `bsg/0:0:0:0`; `undefined` where there is no /sys to ask.
+ * Returns the kernel's name for the node of a device, such as `nvme0n1` or
+ * `bsg/0:0:0:0`; `undefined` where /sys is not mounted.
  */
 export function deviceName(folder: string): string | undefined {
   const event = readText(`${folder}/uevent`);
   return event && (/^DEVNAME=(.*)$/m.exec(event)?.[1] ?? "");
 }
 
-/** The descriptors of this process, or `-errno` where /proc is not mounted. */
+/** Lists the descriptors of this process; `-errno` where /proc is not mounted. */
 export function openDescriptors(): number[] | number {
   const names = listDirectory(
     "/proc/self/fd",
@@ -80,7 +83,7 @@ export function openDescriptors(): number[] | number {
   return typeof names === "number" ? names : names.map(Number);
 }
 
-/** The names in a directory that pass a test, or `-errno`. */
+/** Lists the names in a directory that pass a test, or returns `-errno`. */
 export function listDirectory(
   path: string,
   test: (name: string, directory: number) => boolean,
@@ -92,7 +95,7 @@ export function listDirectory(
   for (;;) {
     const length = syscall("getdents64", directory, at, bytes.length);
     if (length <= 0) break;
-    // struct linux_dirent64: the record's length is at 16, its name at 19.
+    // struct linux_dirent64 has the record's length at 16 and its name at 19.
     for (let base = 0; base < length;) {
       const end = base + view.getUint16(base + 16, true);
       const name = bytes.slice(base + 19, end);

@@ -1,11 +1,11 @@
 /**
  * The one symbol table.
  *
- * libc is opened by the first system call, not at import, and once in an
- * isolate: a call site that meets two function objects loses the fast path.
- * Every call returns its result, or `-errno`.
+ * The first system call opens libc, not the import, and once in an isolate: a
+ * call site that meets two function objects loses the fast path. Every call
+ * returns its result, or `-errno`.
  *
- * Each parameter of a fast call is declared as what the kernel reads. An `i32`
+ * Each parameter of a fast call is declared as the kernel reads it. An `i32`
  * leaves the upper half of its register undefined, which the kernel cuts off
  * itself for an `int`; a `size_t` or an address is a `usize`.
  *
@@ -17,23 +17,43 @@ import { type SyscallNumbers, syscallNumbers } from "./uapi/unistd.ts";
 const SYMBOLS = {
   /**
    * `int io_uring_enter(unsigned fd, unsigned to_submit,
-   *   unsigned min_complete, unsigned flags, const void *arg, size_t argsz)`
+   *   unsigned min_complete, unsigned flags, const void *arg, size_t argsz)`,
+   * the only hot call.
    */
   enter: {
     name: "syscall",
-    parameters: ["i32", "i32", "u32", "u32", "u32", "usize", "usize"],
+    parameters: [
+      "i32", // number
+      "i32", // fd
+      "u32", // to_submit
+      "u32", // min_complete
+      "u32", // flags
+      "usize", // arg
+      "usize", // argsz
+    ],
     result: "i32",
   },
-  /** `long syscall(long number, ...)`, for every call that is not hot. */
+  /** `long syscall(long number, ...)`: six arguments, as wide as registers. */
   call: {
     name: "syscall",
     parameters: ["i32", "usize", "usize", "usize", "usize", "usize", "usize"],
     result: "i32",
   },
-  /** `void *mremap(...)` as a system call, whose result is an address. */
-  map: {
+  /**
+   * `unsigned long mremap(unsigned long addr, unsigned long old_len,
+   *   unsigned long new_len, unsigned long flags, unsigned long new_addr)`, as
+   * the kernel has it. The result is an address, for which `call` is too narrow.
+   */
+  mremap: {
     name: "syscall",
-    parameters: ["i32", "usize", "usize", "usize", "usize", "usize"],
+    parameters: [
+      "i32", // number
+      "usize", // addr
+      "usize", // old_len
+      "usize", // new_len
+      "usize", // flags
+      "usize", // new_addr
+    ],
     result: "usize",
   },
   /**
@@ -41,7 +61,14 @@ const SYMBOLS = {
    *   off_t offset)`
    */
   mmap: {
-    parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],
+    parameters: [
+      "usize", // addr
+      "usize", // length
+      "i32", // prot
+      "i32", // flags
+      "i32", // fd
+      "i64", // offset
+    ],
     result: "usize",
   },
   /** `int *__errno_location(void)`: the errno of the calling thread. */
@@ -50,30 +77,30 @@ const SYMBOLS = {
 
 type Symbols = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
-/** What is known once libc is open. */
+/** The open libc. */
 interface Libc {
   readonly symbols: Symbols;
   readonly errno: Int32Array;
   readonly nr: SyscallNumbers;
-  /** The one number that is looked up often. */
+  /** `nr.io_uring_enter`, for the hot call. */
   readonly enter: number;
 }
 
 let opened: Libc | undefined;
 
-/** Opens libc the first time it is needed. */
+/** Returns libc, which the first call opens. */
 export function libc(): Libc {
   return opened ??= open();
 }
 
-/** The first Deno whose `node:net` watches a descriptor that it is given. */
+/** Deno 2.7.12 is the first whose `node:net` watches a descriptor given to it. */
 const LEAST_DENO = [2, 7, 12];
 
 /**
- * Refuses a Deno that is too old, rather than fail at the first completion that
- * comes late.
+ * Refuses a Deno that is too old, because it would fail only later, at the first
+ * completion that the event loop waits for.
  *
- * @throws {Error} saying which version is needed.
+ * @throws {Error} naming the version needed.
  */
 export function checkDeno(version: string): void {
   const parts = version.split(/[.+-]/).map(Number);
@@ -89,7 +116,7 @@ function open(): Libc {
   checkDeno(Deno.version.deno);
   const nr = syscallNumbers(Deno.build.os, Deno.build.arch);
   try {
-    // musl's loader answers to the glibc name too.
+    // musl's loader answers to this name too.
     const { symbols } = Deno.dlopen("libc.so.6", SYMBOLS);
     const location = symbols.__errno_location();
     if (location === null) throw new Error("libc has no errno");
@@ -106,20 +133,20 @@ function explain(cause: unknown): unknown {
   if (!(cause instanceof Error)) return cause;
   const { NotCapable } = Deno.errors;
   const denied = cause instanceof NotCapable;
-  // In a scope, Deno takes the name for that of a file where the program runs,
-  // and does not find it.
+  // With a path scope, Deno takes the name for a file in the working directory,
+  // which it does not find.
   const { state } = Deno.permissions.querySync({ name: "ffi" });
   const advice = denied || state !== "granted"
-    ? "Run with --allow-ffi, without a path: a path scope forbids the " +
+    ? "Run with --allow-ffi, without a path. A path scope forbids the " +
       "pointers that the rings are mapped with, and would limit nothing, " +
       "since libc can do all that the user can."
-    : "It has to be found as libc.so.6, which glibc is called, and which " +
-      "musl's loader answers to.";
+    : "It has to be found as libc.so.6, which is glibc's name, and which " +
+      "musl's loader accepts.";
   const message = `libc cannot be opened: ${cause.message}. ${advice}`;
   return new (denied ? NotCapable : Error)(message, { cause });
 }
 
-/** io_uring_enter(2) without an argument: the hot one. */
+/** Calls io_uring_enter(2) without an argument. */
 export function io_uring_enter(
   fd: number,
   toSubmit: number,
@@ -127,21 +154,13 @@ export function io_uring_enter(
   flags: number,
 ): number {
   const { symbols, errno, enter } = libc();
-  const rc = symbols.enter(
-    enter,
-    fd,
-    toSubmit,
-    minComplete,
-    flags,
-    0n,
-    0n,
-  );
-  // Nothing may allocate between the call and this read: V8's own threads and
-  // Deno's operations make system calls that overwrite errno.
+  const rc = symbols.enter(enter, fd, toSubmit, minComplete, flags, 0n, 0n);
+  // Nothing may allocate between the call and this read: V8 and Deno's operations
+  // make system calls that overwrite errno.
   return rc >= 0 ? rc : -errno[0];
 }
 
-/** A system call by its name. Negative arguments are sign-extended. */
+/** Makes a system call by its name. Negative arguments are sign-extended. */
 export function syscall(
   name: keyof SyscallNumbers,
   ...args: (number | bigint)[]
@@ -153,7 +172,7 @@ export function syscall(
   return rc >= 0 ? rc : -errno[0];
 }
 
-/** mmap(2): the address, or `-errno` as a negative number. */
+/** Calls mmap(2): returns the address, or `-errno`. */
 export function mmap(
   byteLength: number,
   prot: number,
@@ -169,7 +188,7 @@ export function mmap(
   return rc !== MAP_FAILED ? Number(rc) : -errno[0];
 }
 
-/** mremap(2): the address, or `-errno` as a negative number. */
+/** Calls mremap(2): returns the address, or `-errno`. */
 export function mremap(
   address: number,
   oldLength: number,
@@ -180,7 +199,7 @@ export function mremap(
   const { symbols, errno, nr } = libc();
   const [at, old] = [BigInt(address), BigInt(oldLength)];
   const [length, to] = [BigInt(byteLength), BigInt(newAddress)];
-  const rc = symbols.map(nr.mremap, at, old, length, BigInt(flags), to);
+  const rc = symbols.mremap(nr.mremap, at, old, length, BigInt(flags), to);
   return rc !== MAP_FAILED ? Number(rc) : -errno[0];
 }
 

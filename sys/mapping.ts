@@ -1,14 +1,9 @@
-/** Parts of a ring, mapped. */
+/** Mappings of a ring's memory. */
 
 import { mmap, syscall } from "./libc.ts";
-import {
-  MAP_POPULATE,
-  MAP_SHARED,
-  PROT_READ,
-  PROT_WRITE,
-} from "./uapi/mman.ts";
+import * as mman from "./uapi/mman.ts";
 
-/** A part of a ring, mapped. */
+/** A mapped part of a ring. */
 export interface Mapping {
   readonly address: number;
   readonly buffer: ArrayBuffer;
@@ -20,22 +15,24 @@ export function map(
   byteLength: number,
   offset: number,
 ): Mapping | number {
-  const address = mmap(
-    byteLength,
-    PROT_READ | PROT_WRITE,
-    MAP_SHARED | MAP_POPULATE,
-    fd,
-    offset,
-  );
+  const prot = mman.PROT_READ | mman.PROT_WRITE;
+  const flags = mman.MAP_SHARED | mman.MAP_POPULATE;
+  const address = mmap(byteLength, prot, flags, fd, offset);
   if (address < 0) return address;
-  const pointer = Deno.UnsafePointer.create(BigInt(address));
-  const buffer = Deno.UnsafePointerView.getArrayBuffer(pointer!, byteLength);
-  return { address, buffer };
+  try {
+    const pointer = Deno.UnsafePointer.create(BigInt(address));
+    const buffer = Deno.UnsafePointerView.getArrayBuffer(pointer!, byteLength);
+    return { address, buffer };
+  } catch (error) {
+    // The permission was revoked after libc was opened.
+    syscall("munmap", address, byteLength);
+    throw error;
+  }
 }
 
 /**
- * Detaches every view of a mapping, then unmaps it. One whose buffer somebody has
- * transferred stays: there are views of it that cannot be found.
+ * Detaches every view of a mapping, then unmaps it. It leaves a mapping whose
+ * buffer the program has transferred: views of that memory cannot be found.
  */
 export function unmap({ address, buffer }: Mapping): void {
   if (buffer.detached) return;

@@ -2,27 +2,24 @@
 
 import { arena, arenaOf, PAGE } from "./arena.ts";
 
-/** Memory for the arguments of a system call. */
 interface Scratch {
   readonly view: DataView;
   readonly bytes: Uint8Array;
+  /** The address of the first byte. */
   readonly at: number;
 }
 
 let shared: Scratch | undefined;
 
 /**
- * Memory for the arguments of one synchronous system call. The next caller
- * overwrites it, so it is never given to anything that outlives the call: there
- * is no need for an alias.
+ * Returns 64 KiB of memory for the arguments of one synchronous system call. The
+ * next caller overwrites it, so nothing that outlives the call may have it. That
+ * is why its address is its home, and not an alias.
  */
 export function scratch(): Scratch {
   if (shared !== undefined) return shared;
   const buffer = arena(PAGE);
-  const at = arenaOf(buffer)!.home;
-  return shared = {
-    view: new DataView(buffer),
-    bytes: new Uint8Array(buffer),
-    at,
-  };
+  const view = new DataView(buffer);
+  const bytes = new Uint8Array(buffer);
+  return shared = { view, bytes, at: arenaOf(buffer)!.home };
 }

@@ -1,13 +1,13 @@
-/** Sockets by plain system calls, for what is small and synchronous. */
+/** Small, synchronous operations on sockets, by plain system calls. */
 
 import { syscall } from "./libc.ts";
 import { scratch } from "./scratch.ts";
 import { SO_GET_FILTER, SOL_SOCKET } from "./uapi/socket.ts";
 
-/** The largest `struct sockaddr`: `sizeof(struct sockaddr_storage)`. */
+/** Bytes of the largest `struct sockaddr`: `sizeof(struct sockaddr_storage)`. */
 export const SOCKADDR_MAX = 128;
 
-/** The `struct sockaddr` of a socket's end, or `-errno`. */
+/** Returns the `struct sockaddr` of one end of a socket, or `-errno`. */
 export function socketName(
   fd: number,
   call: "getsockname" | "getpeername",
@@ -19,15 +19,15 @@ export function socketName(
 }
 
 /**
- * Bytes in one of what the kernel counts an option's length in. A filter is
- * counted in `struct sock_filter`, in sk_get_filter(): with a length in bytes
- * the kernel would write eight times as much.
+ * Returns the bytes in one unit of an option's length. It is 1, except for
+ * SO_GET_FILTER: sk_get_filter() counts in `struct sock_filter` of 8 bytes, and
+ * with a length in bytes it would write eight times as much.
  */
 export function optionUnit(level: number, optname: number): number {
   return level === SOL_SOCKET && optname === SO_GET_FILTER ? 8 : 1;
 }
 
-/** The value of a socket option, or `-errno`. */
+/** Returns the value of a socket option, or `-errno`. */
 export function socketOption(
   fd: number,
   level: number,
@@ -41,7 +41,7 @@ export function socketOption(
   view.setUint32(0, length, true);
   const rc = syscall("getsockopt", fd, level, optname, at + 8, at);
   if (rc < 0) return rc;
-  // Some options answer how long they are, although less was asked for.
+  // Some options return their full length, although less was asked for.
   const given = Math.min(view.getUint32(0, true), length);
   return bytes.slice(8, 8 + given * unit);
 }

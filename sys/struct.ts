@@ -3,36 +3,34 @@
  *
  * A field reads and writes a `DataView`; a union is two names at one offset;
  * padding is a field like any other, so that no byte of a struct is unnamed.
- * Everything is little-endian, as is every machine Deno runs on.
+ * All fields are little-endian, like every machine that Deno runs on.
  *
  * @module
  */
 
-/** A place in a struct: where it starts and how many bytes it takes. */
+/** A field of a struct: its offset, its size, and how to read and write it. */
 export abstract class Field<T = unknown> {
   /** Bytes from the start of the struct. */
   readonly offset: number;
-  /** Bytes the field takes. */
+  /** Bytes of the field. */
   readonly size: number;
   /** `true` where the C type is signed. */
   readonly signed: boolean;
 
-  /** Made by {@linkcode u8} and its like. */
+  /** Used by {@linkcode u8} and the other functions of this kind. */
   constructor(offset: number, size: number, signed = false) {
-    if (!(Number.isSafeInteger(offset) && offset >= 0)) {
-      throw new RangeError("offset must be a number of bytes from 0 on");
-    }
-    if (!(Number.isSafeInteger(size) && size >= 0)) {
-      throw new RangeError("byteLength must be a number of bytes from 0 on");
+    for (const [name, value] of Object.entries({ offset, byteLength: size })) {
+      if (Number.isSafeInteger(value) && value >= 0) continue;
+      throw new RangeError(`${name} must be a number of bytes from 0 on`);
     }
     this.offset = offset;
     this.size = size;
     this.signed = signed;
   }
 
-  /** Reads the field of the struct that starts at `base`. */
+  /** Reads the field in the struct at byte `base`. */
   abstract get(view: DataView, base: number): T;
-  /** Writes the field of the struct that starts at `base`. */
+  /** Writes the field in the struct at byte `base`. */
   abstract set(view: DataView, base: number, value: T): void;
 }
 
@@ -91,9 +89,9 @@ class S64 extends Field<number | bigint> {
   }
 }
 
-/** A field that holds an address: a `u64`, told apart by its type. */
+/** A field that holds an address: a `u64` with a type of its own. */
 export interface PointerField extends Field<number | bigint> {
-  /** Tells the type from that of a `u64`. */
+  /** Distinguishes the type from that of a `u64`. */
   readonly pointer: true;
 }
 
@@ -119,50 +117,50 @@ class Bytes extends Field<Uint8Array> {
   }
 }
 
-/** An unsigned 8-bit field. */
+/** Makes an unsigned 8-bit field. */
 export const u8 = (offset: number): Field<number> => new U8(offset, 1);
-/** An unsigned 16-bit field. */
+/** Makes an unsigned 16-bit field. */
 export const u16 = (offset: number): Field<number> => new U16(offset, 2);
-/** An unsigned 32-bit field. */
+/** Makes an unsigned 32-bit field. */
 export const u32 = (offset: number): Field<number> => new U32(offset, 4);
-/** A signed 32-bit field. */
+/** Makes a signed 32-bit field. */
 export const s32 = (offset: number): Field<number> => new S32(offset, 4, true);
-/** An unsigned 64-bit field; reads as a `bigint`. */
+/** Makes an unsigned 64-bit field, which reads as a `bigint`. */
 export const u64 = (offset: number): Field<number | bigint> =>
   new U64(offset, 8);
-/** A signed 64-bit field; reads as a `bigint`. */
+/** Makes a signed 64-bit field, which reads as a `bigint`. */
 export const s64 = (offset: number): Field<number | bigint> =>
   new S64(offset, 8, true);
-/** A 64-bit field that holds an address. */
+/** Makes a 64-bit field that holds an address. */
 export const pointer = (offset: number): PointerField => new Pointer(offset, 8);
-/** `byteLength` bytes, copied whole. */
+/** Makes a field of `byteLength` bytes, which are copied. */
 export const bytes = (offset: number, byteLength: number): Field<Uint8Array> =>
   new Bytes(offset, byteLength);
 
-/** `true` for a field made by {@linkcode pointer}. */
+/** Returns `true` for a field of {@linkcode pointer}. */
 export function isPointer(field: Field): boolean {
   return field instanceof Pointer;
 }
 
-/** The low 32 bits of a 64-bit value, as an unsigned number. */
+/** Returns the low 32 bits of a 64-bit value, as an unsigned number. */
 export function low(value: number | bigint): number {
   if (typeof value === "bigint") return Number(value & 0xffff_ffffn);
-  return value >>> 0; // It is taken modulo 2^32, however large the number.
+  return value >>> 0; // Modulo 2^32, however large the number.
 }
 
-/** The high 32 bits of a 64-bit value, as an unsigned number. */
+/** Returns the high 32 bits of a 64-bit value, as an unsigned number. */
 export function high(value: number | bigint): number {
   if (typeof value === "bigint") return Number(value >> 32n & 0xffff_ffffn);
-  if (value >= 0 && value < 0x1_0000_0000) return 0; // Without a division.
+  if (value >= 0 && value < 0x1_0000_0000) return 0; // Saves the division.
   return Math.floor(value / 0x1_0000_0000) >>> 0;
 }
 
 const SIZE = Symbol("sizeof");
 
-/** The fields of a struct by name, and its size. */
+/** A struct: its fields by name, and its size. */
 export type Struct<F> = F & { readonly [SIZE]: number };
 
-/** Names the fields of a C struct of `byteLength` bytes. */
+/** Makes a struct of `byteLength` bytes from its fields by name. */
 export function struct<F extends Record<string, Field>>(
   byteLength: number,
   fields: F,
@@ -170,12 +168,12 @@ export function struct<F extends Record<string, Field>>(
   return { ...fields, [SIZE]: byteLength };
 }
 
-/** The size of a struct in bytes. */
+/** Returns the size of a struct in bytes. */
 export function sizeof(layout: Struct<unknown>): number {
   return layout[SIZE];
 }
 
-/** `true` for a value made by {@linkcode struct}. */
+/** Returns `true` for a value of {@linkcode struct}. */
 export function isStruct(
   value: unknown,
 ): value is Struct<Record<string, Field>> {

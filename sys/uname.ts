@@ -1,10 +1,10 @@
 import { scratch } from "./scratch.ts";
 import { syscall } from "./libc.ts";
 
-/** `struct new_utsname`: six strings of 65 bytes. */
+/** Bytes of each of the six strings in `struct new_utsname`. */
 const LENGTH = 65;
 
-/** The release of the running kernel, such as `"6.18.44"`. */
+/** Returns the release of the running kernel, such as `"6.18.44"`. */
 export function release(): string {
   const { bytes, at } = scratch();
   syscall("uname", at);
@@ -12,7 +12,7 @@ export function release(): string {
   return new TextDecoder().decode(text.subarray(0, text.indexOf(0)));
 }
 
-/** Major and minor number of a kernel release as one number: 6.18 is 6018. */
+/** Returns major and minor number of a release as one number: 6.18 is 6018. */
 export function version(text = release()): number {
   const [major, minor] = text.split(".").map((part) => parseInt(part));
   return major * 1000 + minor;

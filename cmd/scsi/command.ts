@@ -22,7 +22,12 @@ import {
 } from "../../sys/uapi/io_uring.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
 import { byteLengthOf } from "../../ring/intrinsics.ts";
-import { checkBytes, checkInteger, checkObject } from "../../ring/check.ts";
+import {
+  checkBytes,
+  checkInteger,
+  checkObject,
+  INT_MAX,
+} from "../../ring/check.ts";
 import { checkInside, type FixedBuffer } from "../../ring/registered.ts";
 import { Command, type File } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
@@ -49,8 +54,6 @@ const [CDB, SENSE, DATA] = [0, 1, 2];
 
 /** Bytes of sense data that the kernel keeps: its SCSI_SENSE_BUFFERSIZE. */
 const SENSE_SIZE = 96;
-/** Bytes that any operation transfers at most. */
-const MAX_LENGTH = 0x7fff_ffff;
 
 /** How long a device has. */
 export interface ScsiOptions {
@@ -88,7 +91,7 @@ export function dataOperand(
   bytes: Uint8Array,
 ): Operand {
   const length = byteLengthOf(checkBytes(name, bytes));
-  checkInteger(`length of ${name}`, length, 1, MAX_LENGTH);
+  checkInteger(`length of ${name}`, length, 1, INT_MAX);
   return name === "dataIn"
     ? operand(DATA_IN_AT, { bytes, kernel: "writes" })
     : operand(DATA_OUT_AT, { bytes, kernel: "reads" });
@@ -170,7 +173,7 @@ function payloadOf(
   }
   if (timeoutMs !== undefined) {
     // 0 would be the default, and from 2^31 on msecs_to_jiffies() says for ever.
-    checkInteger("timeoutMs", timeoutMs, 1, 0x7fff_ffff);
+    checkInteger("timeoutMs", timeoutMs, 1, INT_MAX);
     bsg_uring_cmd.timeout_ms.set(view, 0, timeoutMs);
   }
   return payload;

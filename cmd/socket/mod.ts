@@ -40,6 +40,7 @@ import {
   checkInteger,
   checkObject,
   checkU32,
+  INT_MAX,
 } from "../../ring/check.ts";
 import { Command, type File } from "../../ring/command.ts";
 import { operand, scratchOperand } from "../../ring/operand.ts";
@@ -212,7 +213,7 @@ export function setsockopt(
     file,
     off: uapi.SOCKET_URING_OP_SETSOCKOPT,
     addr: levelAndName(level, optname),
-    fileIndex: checkInteger("length of value", byteLengthOf(bytes), 0, MAX_INT),
+    fileIndex: checkInteger("length of value", byteLengthOf(bytes), 0, INT_MAX),
     operands: [operand(optval.offset, { bytes, kernel: "reads" })],
     advice: optionAdvice,
   });
@@ -320,9 +321,6 @@ export function txTimestamps(file: File): Command<TxTimestamp> {
 
 /** SCM_TSTAMP_SND, SCM_TSTAMP_SCHED, SCM_TSTAMP_ACK, SCM_TSTAMP_COMPLETION. */
 const TYPES = ["sent", "scheduled", "acknowledged", "sent"] as const;
-
-/** The kernel takes the length of an option as an `int`. */
-const MAX_INT = 0x7fff_ffff;
 
 /** The four bytes of an `int`. */
 function int(value: number): Uint8Array {

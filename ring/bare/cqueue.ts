@@ -1,10 +1,12 @@
+/** The completion queue of a ring. */
+
 import {
   IORING_CQ_EVENTFD_DISABLED,
   IORING_CQE_F_32,
   IORING_CQE_F_SKIP,
 } from "../../sys/uapi/io_uring.ts";
 
-/** Where a completion queue is, in 32-bit words of its mapping. */
+/** The layout of a completion queue, in 32-bit words of its mapping. */
 export interface CompletionLayout {
   /** The mapping with the words that kernel and program share. */
   readonly ring: Int32Array;
@@ -14,26 +16,26 @@ export interface CompletionLayout {
   readonly tail: number;
   /** Index of the flags, which the program sets. */
   readonly flags: number;
-  /** Index of the count of completions that were lost. */
+  /** Index of the count of lost completions. */
   readonly overflow: number;
   /** Index of the first CQE. */
   readonly cqes: number;
-  /** CQEs in the ring, of 16 bytes in a mixed one: a power of two. */
+  /** CQEs in the ring, a power of two; in a mixed ring CQEs of 16 bytes. */
   readonly entries: number;
-  /** 4 words in a CQE, or 8 with IORING_SETUP_CQE32. */
+  /** Words in a CQE: 4, or 8 with IORING_SETUP_CQE32. */
   readonly cqeWords: 4 | 8;
-  /** `false` where no CQE takes another number of places than one. */
+  /** `false` if every CQE takes one place. Default `true`. */
   readonly mixed?: boolean;
 }
 
 /**
- * The completion queue: a cursor over what the kernel has posted.
+ * The completion queue: a cursor over the completions that the kernel has posted.
  *
- * `next()` steps to a completion, whose fields then read as properties;
- * `commit()` gives the ones stepped over back to the kernel.
+ * `next()` steps to a completion, whose fields are the properties then; `commit()`
+ * gives the places of all completions stepped over back to the kernel.
  */
 export class CompletionQueue {
-  /** CQEs in the ring. */
+  /** CQEs in the ring: a power of two. */
   readonly entries: number = 0;
   /** Words in a CQE: 4 or 8. */
   readonly cqeWords: 4 | 8 = 4;
@@ -46,20 +48,20 @@ export class CompletionQueue {
   readonly #overflow: number = 0;
   readonly #cqes: number = 0;
   readonly #mask: number = 0;
-  /** How far the number of a CQE is shifted to be the index of its words. */
+  /** Left shift that makes the number of a CQE the index of its first word. */
   readonly #shift: number = 2;
-  /** Whether to look how many places a CQE takes. */
+  /** `true` if a CQE may take more places than one, or be a filler. */
   readonly #mixed: boolean;
-  /** How far the cursor is, ahead of the head that the kernel sees. */
+  /** The cursor, ahead of the head that the kernel sees. */
   #head = 0;
   /** The kernel's tail when it was last read. */
   #tail = 0;
-  /** Index of the completion the cursor is on. */
+  /** Word index of the completion that the cursor is on. */
   #at = 0;
   /** Where the cursor goes from there. */
   #after = 0;
 
-  /** Takes over a queue that the kernel has laid out. */
+  /** Makes a queue of the layout that the kernel chose. */
   constructor(layout: CompletionLayout) {
     this.entries = layout.entries;
     this.cqeWords = layout.cqeWords;
@@ -79,8 +81,8 @@ export class CompletionQueue {
   }
 
   /**
-   * Steps to the next completion; `false` when there is none. It reads the
-   * kernel's tail only when what it knew of is used up.
+   * Steps to the next completion. Returns `false` if there is none. It reads the
+   * kernel's tail only after all completions before the last known tail.
    *
    * Matches io_uring_for_each_cqe() in liburing.
    */
@@ -107,10 +109,10 @@ export class CompletionQueue {
     this.#head = this.#after;
   }
 
-  /** Whether the cursor is on a completion, of which a large one has two places. */
+  /** Skips a filler, and counts the second place of a 32-byte CQE. */
   #peekMixed(flags: number): boolean {
-    // A filler stands in the last place of a mixed ring when a completion of 32
-    // bytes would not have fitted there.
+    // The kernel puts a filler into the last place of a mixed ring if a CQE of 32
+    // bytes does not fit there.
     if (flags & IORING_CQE_F_SKIP) {
       this.#head = this.#after;
       return this.peek();
@@ -121,7 +123,7 @@ export class CompletionQueue {
   }
 
   /**
-   * Gives what the cursor stepped over back to the kernel.
+   * Gives the places that the cursor stepped over back to the kernel.
    *
    * Matches io_uring_cq_advance() in liburing.
    */
@@ -130,8 +132,8 @@ export class CompletionQueue {
   }
 
   /**
-   * How many completions the kernel has posted beyond the cursor: in a mixed
-   * ring the places they take, which are two for a large one.
+   * Places of the completions beyond the cursor, from the kernel's tail read anew.
+   * A completion takes one place, and one of 32 bytes in a mixed ring takes two.
    */
   get ready(): number {
     this.#tail = Atomics.load(this.#ring, this.#tailIndex);
@@ -139,8 +141,7 @@ export class CompletionQueue {
   }
 
   /**
-   * The same as of the last time the kernel's tail was read, which is what
-   * {@linkcode ready} does, and {@linkcode next} when it knows of no more.
+   * The same, from the tail as {@linkcode ready} or {@linkcode next} read it last.
    */
   get known(): number {
     return this.#tail - this.#head | 0;
@@ -156,7 +157,7 @@ export class CompletionQueue {
     return this.#ring[this.#at + 1];
   }
 
-  /** The result: what the operation defines, or `-errno`. */
+  /** The result, as the operation defines it, or `-errno`. */
   get res(): number {
     return this.#ring[this.#at + 2];
   }
@@ -166,24 +167,24 @@ export class CompletionQueue {
     return this.#ring[this.#at + 3];
   }
 
-  /** `true` when the completion is one of 32 bytes. */
+  /** `true` if the completion has 32 bytes. */
   get wide(): boolean {
     return this.cqeWords === 8 || (this.flags & IORING_CQE_F_32) !== 0;
   }
 
-  /** One of the two 64-bit words of a 32-byte completion. */
+  /** Returns one of the two extra 64-bit words; 0 in a completion of 16 bytes. */
   extra(index: 0 | 1): bigint {
     if (!this.wide) return 0n;
     return this.#view.getBigUint64((this.#at + 4) * 4 + index * 8, true);
   }
 
-  /** Whether the registered eventfd is signalled for each completion. */
+  /** Enables or disables the signal to the registered eventfd. */
   set eventfd(on: boolean) {
     const flags = on ? 0 : IORING_CQ_EVENTFD_DISABLED;
     Atomics.store(this.#ring, this.#flags, flags);
   }
 
-  /** Completions that the kernel lost for want of memory. */
+  /** Completions that the kernel lost because it had no memory for them. */
   get lost(): number {
     return Atomics.load(this.#ring, this.#overflow) >>> 0;
   }

@@ -1,4 +1,4 @@
-/** io_uring_register(2): what a ring is told outside its queues. */
+/** io_uring_register(2): the operations on a ring outside its queues. */
 
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { syscall } from "../../sys/libc.ts";
@@ -9,54 +9,57 @@ function register(fd: number, op: number, arg: number, nr: number): number {
   return syscall("io_uring_register", fd, op, arg, nr);
 }
 
-/** Registers the ring with the calling thread: its index, or `-errno`. */
-export function registerRingFd(fd: number): number {
+const { io_uring_rsrc_update2: update } = uapi;
+
+/** Passes one `struct io_uring_rsrc_update2`, which stays in the scratch memory. */
+function updateRingFd(op: number, fd: number, index: number, data: number) {
   const { bytes, view, at } = scratch();
-  const { io_uring_rsrc_update2: update } = uapi;
   bytes.fill(0, 0, sizeof(update));
-  update.offset.set(view, 0, 0xffff_ffff); // Let the kernel choose.
-  update.data.set(view, 0, fd);
-  const rc = register(fd, uapi.IORING_REGISTER_RING_FDS, at, 1);
-  return rc === 1 ? update.offset.get(view, 0) : rc;
+  update.offset.set(view, 0, index);
+  update.data.set(view, 0, data);
+  return register(fd, op, at, 1);
+}
+
+/** Registers the ring with the calling thread. Returns its index, or `-errno`. */
+export function registerRingFd(fd: number): number {
+  const next = 0xffff_ffff; // The kernel chooses the index.
+  const rc = updateRingFd(uapi.IORING_REGISTER_RING_FDS, fd, next, fd);
+  return rc === 1 ? update.offset.get(scratch().view, 0) : rc;
 }
 
 /** Undoes {@linkcode registerRingFd}. */
 export function unregisterRingFd(fd: number, index: number): void {
-  const { bytes, view, at } = scratch();
-  const { io_uring_rsrc_update2: update } = uapi;
-  bytes.fill(0, 0, sizeof(update));
-  update.offset.set(view, 0, index);
-  register(fd, uapi.IORING_UNREGISTER_RING_FDS, at, 1);
+  updateRingFd(uapi.IORING_UNREGISTER_RING_FDS, fd, index, 0);
 }
 
-/** Has an eventfd signalled when completions are posted. */
+/** Makes the ring signal an eventfd when it posts completions. */
 export function registerEventfd(fd: number, eventfd: number): number {
   const { view, at } = scratch();
   view.setInt32(0, eventfd, true);
   return register(fd, uapi.IORING_REGISTER_EVENTFD, at, 1);
 }
 
-/** Has no eventfd signalled any more. */
+/** Undoes {@linkcode registerEventfd}. */
 export function unregisterEventfd(fd: number): number {
   return register(fd, uapi.IORING_UNREGISTER_EVENTFD, 0, 0);
 }
 
-/** Bounds the workers for what ends by itself, as uring commands do. */
+/** Limits the workers for bounded work, which includes uring commands. */
 export function registerMaxWorkers(fd: number, bounded: number): number {
   const { view, at } = scratch();
   view.setUint32(0, bounded, true);
-  view.setUint32(4, 0, true); // The others stay as many as they are.
+  view.setUint32(4, 0, true); // Leaves the limit for unbounded work.
   return register(fd, uapi.IORING_REGISTER_IOWQ_MAX_WORKERS, at, 2);
 }
 
-/** Gives the ring a table of files; -1 leaves a place empty. */
+/** Gives the ring a table of files. A descriptor of -1 leaves a place empty. */
 export function registerFiles(fd: number, fds: readonly number[]): number {
   const { view, at } = scratch();
   fds.forEach((file, i) => view.setInt32(i * 4, file, true));
   return register(fd, uapi.IORING_REGISTER_FILES, at, fds.length);
 }
 
-/** Takes the table of files away. */
+/** Removes the table of files. */
 export function unregisterFiles(fd: number): number {
   return register(fd, uapi.IORING_UNREGISTER_FILES, 0, 0);
 }
@@ -75,7 +78,7 @@ export function registerBuffers(
   return register(fd, uapi.IORING_REGISTER_BUFFERS, at, buffers.length);
 }
 
-/** Unpins them. */
+/** Removes the table of buffers and unpins them. */
 export function unregisterBuffers(fd: number): number {
   return register(fd, uapi.IORING_UNREGISTER_BUFFERS, 0, 0);
 }
@@ -86,9 +89,10 @@ export function enableRings(fd: number): number {
 }
 
 /**
- * What a ring of these `IORING_SETUP_` flags has to register in any case: that it
- * is no longer registered with the thread, which would keep all of it for ever,
- * and a deferred one its eventfd anew, see `Bell`.
+ * Returns the register operations that a ring with these `IORING_SETUP_` flags
+ * always needs. Each must be unregistered from its thread, which would keep the
+ * whole ring until the thread ends. One with DEFER_TASKRUN renews its eventfd, see
+ * `Bell`.
  */
 export function neededBy(flags: number): number[] {
   const ops = [uapi.IORING_UNREGISTER_RING_FDS];
@@ -98,7 +102,7 @@ export function neededBy(flags: number): number[] {
   return ops;
 }
 
-/** Restrictions as pairs of an `IORING_RESTRICTION_` number and its value. */
+/** Sets restrictions: pairs of an `IORING_RESTRICTION_` number and its value. */
 export function registerRestrictions(
   fd: number,
   restrictions: readonly (readonly [opcode: number, value: number])[],
@@ -115,7 +119,7 @@ export function registerRestrictions(
   return register(fd, op, at, restrictions.length);
 }
 
-/** The opcodes the kernel has, as a set of numbers. */
+/** Returns the opcodes that the kernel has. */
 export function probeOpcodes(fd: number): Set<number> {
   const { bytes, view, at } = scratch();
   const { io_uring_probe: probe, io_uring_probe_op: entry } = uapi;

@@ -1,3 +1,5 @@
+/** The submission queue of a ring. */
+
 import {
   IORING_OP_NOP,
   IORING_OP_NOP128,
@@ -10,7 +12,7 @@ import {
   IOSQE_IO_LINK,
 } from "../../sys/uapi/io_uring.ts";
 
-/** Where a submission queue is, in 32-bit words of its mappings. */
+/** The layout of a submission queue, in 32-bit words of its mappings. */
 export interface SubmissionLayout {
   /** The mapping with the words that kernel and program share. */
   readonly ring: Int32Array;
@@ -26,22 +28,22 @@ export interface SubmissionLayout {
   readonly array: number;
   /** SQEs in the ring: a power of two. */
   readonly entries: number;
-  /** 16 words in an SQE, or 32 with IORING_SETUP_SQE128. */
+  /** Words in an SQE: 16, or 32 with IORING_SETUP_SQE128. */
   readonly sqeWords: 16 | 32;
-  /** `true` where SQEs of both sizes may stand in the ring. */
+  /** `true` if the ring may have SQEs of both sizes. */
   readonly mixed: boolean;
-  /** `true` where the kernel may read an SQE again after io_uring_enter(). */
+  /** `true` if the kernel may read an SQE again after io_uring_enter(). */
   readonly hold: boolean;
 }
 
-/** Flags of an SQE that link the next one to it, in its first word. */
+/** The flags that link the next SQE to an SQE, in its first word. */
 const LINKED = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8;
 
 /** The first word of a no-op that posts no CQE. */
 const NO_OP = IORING_OP_NOP | IOSQE_CQE_SKIP_SUCCESS << 8;
 
 /**
- * The submission queue: which SQE is next, and how the kernel is told.
+ * The submission queue: gives out SQEs, and publishes them to the kernel.
  *
  * The program owns the SQEs from the kernel's head to its own tail. Filling one
  * takes plain stores; only the tail that publishes them is atomic.
@@ -53,13 +55,13 @@ export class SubmissionQueue {
   readonly view: DataView;
   /** The SQEs as doubles, to zero two words with one store. */
   readonly #doubles: Float64Array;
-  /** SQEs in the ring. */
+  /** SQEs in the ring: a power of two. */
   readonly entries: number = 0;
   /** Words in an SQE: 16 or 32. */
   readonly sqeWords: 16 | 32 = 16;
-  /** `true` where an SQE of either size may be queued, and none is held. */
+  /** `true` if an SQE may have either size. Never `true` with `hold`. */
   readonly mixed: boolean;
-  /** `true` where an SQE stays taken until {@linkcode release}. */
+  /** `true` if an SQE stays in use until {@linkcode release}. */
   readonly hold: boolean;
 
   readonly #ring: Int32Array;
@@ -68,26 +70,26 @@ export class SubmissionQueue {
   readonly #flags: number = 0;
   readonly #array: number = 0;
   readonly #mask: number = 0;
-  /** How far the number of an SQE is shifted to be the index of its words. */
+  /** Left shift that makes the number of an SQE the index of its first word. */
   readonly #shift: number = 4;
-  /** The tail of what is filled, ahead of the published one. */
+  /** The tail after the SQEs given out, ahead of the published tail. */
   #next = 0;
-  /** The tail that the kernel was shown last. */
+  /** The tail as published last. */
   #published = 0;
-  /** The kernel's head when it was last known: it can only have moved on. */
+  /** The kernel's head as last known. It may have moved on since. */
   #seen = 0;
-  /** What the last publish() returned, until the kernel has taken it all. */
+  /** The result of the last publish(); 0 once the kernel has taken it all. */
   #offered = -1;
-  /** Tail at the first SQE of the chain that the next one would belong to. */
+  /** The tail at the first SQE of the chain that the next SQE may belong to. */
   #chain = 0;
-  /** Word index of the SQE before the next one; -1 when that was published. */
+  /** Word index of the last SQE given out; -1 if it was published. */
   #last = -1;
-  /** SQEs that are free, where they are held: the last is taken first. */
+  /** With `hold`, the numbers of the free SQEs. The last is taken first. */
   readonly #free: number[] = [];
   /** Count of the free SQEs: those beyond it in the array are taken. */
   #freeCount = 0;
 
-  /** Takes over a queue that the kernel has laid out. */
+  /** Makes a queue of the layout that the kernel chose. */
   constructor(layout: SubmissionLayout) {
     this.words = layout.sqes;
     const { buffer, byteOffset, byteLength } = layout.sqes;
@@ -106,8 +108,8 @@ export class SubmissionQueue {
     this.#shift = layout.sqeWords === 32 ? 5 : 4;
     this.#next = layout.ring[layout.tail];
     this.#seen = layout.ring[layout.head];
-    // The array is an indirection that only `hold` has a use for. Otherwise
-    // SQE i always stands at place i, and the array is filled once.
+    // The array maps places to SQEs, which only `hold` needs. Otherwise SQE i is
+    // always at place i, and the array is filled once.
     for (let i = 0; i < layout.entries; i++) {
       if (layout.hold) this.#free.push(layout.entries - 1 - i);
       else if (layout.array >= 0) layout.ring[layout.array + i] = i;
@@ -149,7 +151,7 @@ export class SubmissionQueue {
     this.#next = this.#next + places | 0;
   }
 
-  /** Whether a 128-byte SQE at a place of a mixed ring would straddle its end. */
+  /** Returns `true` if a 128-byte SQE at a place would straddle the end of the ring. */
   straddles(offset: number): boolean {
     return (this.#next + offset & this.#mask) === this.#mask;
   }
@@ -163,14 +165,14 @@ export class SubmissionQueue {
   }
 
   /**
-   * The next free SQE as an index into {@linkcode words}, or -1 when the queue
-   * is full. It is not zeroed: every word of it has to be set.
+   * Returns the next free SQE as an index into {@linkcode words}, or -1 if the
+   * queue is full. The SQE is not zeroed: the caller sets every word of it.
    *
    * `wide` asks for a 128-byte SQE in a mixed ring. It takes two places, which
-   * may not straddle the end of the ring: a no-op that posts no CQE fills the
-   * place where that would happen. Between two SQEs of a chain it would end the
-   * chain: it goes before the chain instead, and those that were filled since
-   * the last {@linkcode publish} move up by one place.
+   * must not straddle the end of the ring. Where they would, a filler takes the
+   * last place: a no-op that posts no CQE. Between two SQEs of a chain a filler
+   * would end the chain. It goes before the chain instead, whose SQEs since the
+   * last {@linkcode publish} move up by one place.
    *
    * Matches io_uring_get_sqe() and io_uring_get_sqe128() in liburing.
    */
@@ -185,8 +187,8 @@ export class SubmissionQueue {
   }
 
   /**
-   * Zeroes the 64 bytes of an SQE, by its word index. With what a command sets
-   * afterwards it is fewer stores than setting each word.
+   * Zeroes the 64 bytes of an SQE, by its word index. Together with the few words
+   * that a command sets then, it takes fewer stores than setting every word.
    */
   zero(word: number): void {
     const doubles = this.#doubles;
@@ -201,6 +203,12 @@ export class SubmissionQueue {
     doubles[at + 7] = 0;
   }
 
+  // A chain of A and a wide B in a mixed ring of 8 places, of which 6 is next:
+  //
+  //   6: A   7: B, which would straddle the end        not allowed
+  //   6: A   7: filler   0, 1: B                       ends the chain after A
+  //   6: filler   7: A   0, 1: B                       A moves up: as done here
+  //
   #nextMixed(wide: boolean): number {
     const fill = wide && (this.#next & this.#mask) === this.#mask;
     const places = (wide ? 2 : 1) + (fill ? 1 : 0);
@@ -210,13 +218,13 @@ export class SubmissionQueue {
     if (fill) this.#pad((this.#chain & this.#mask) * 16);
     this.#next = this.#next + places | 0;
     this.#last = (this.#next - (wide ? 2 : 1) & this.#mask) * 16;
-    this.words[this.#last] = 0; // Links nothing, until the caller says so.
+    this.words[this.#last] = 0; // Links nothing until the caller fills it.
     return this.#last;
   }
 
   /**
-   * `true` when `count` places are free. The kernel's head is read only when
-   * the last reading of it is not enough.
+   * Returns `true` if `count` places are free. It reads the kernel's head only if
+   * the head as last known leaves too few.
    */
   has(count: number): boolean {
     if (this.hold && this.#freeCount < count) return false;
@@ -226,12 +234,12 @@ export class SubmissionQueue {
     return (this.#next - this.#seen | 0) + count <= entries;
   }
 
-  /** Gives back an SQE of a queue that holds them, by its word index. */
+  /** Frees an SQE of a queue with `hold`, by its word index. */
   release(word: number): void {
     this.#free[this.#freeCount++] = word >> this.#shift;
   }
 
-  /** Puts a no-op at `word`; what is there, up to the last place, moves up. */
+  /** Inserts a filler at `word`. The SQEs from there to the last place move up. */
   #pad(word: number): void {
     this.words.copyWithin(word + 16, word, this.#mask * 16);
     this.words.fill(0, word, word + 16);
@@ -239,7 +247,7 @@ export class SubmissionQueue {
   }
 
   /**
-   * Free SQEs: places, of which a 128-byte SQE in a mixed ring takes two.
+   * The free places. An SQE takes one, and one of 128 bytes in a mixed ring two.
    *
    * Matches io_uring_sq_space_left() in liburing.
    */
@@ -250,20 +258,20 @@ export class SubmissionQueue {
   }
 
   /**
-   * Shows the kernel what was filled, and returns how much of it the kernel has
-   * not taken yet: what io_uring_enter() is to submit. It counts from the
-   * kernel's head, so that after a short submit the rest is submitted once.
+   * Publishes the SQEs given out. Returns the places that the kernel has not taken
+   * yet, for io_uring_enter() to submit. It counts from the kernel's head, so that
+   * after a short submit the rest is submitted once.
    *
    * Matches io_uring_flush_sq() in liburing.
    *
-   * @throws {TypeError} when the memory of the SQEs was detached: what was
-   * stored to it since went nowhere, and the kernel would run what was there.
+   * @throws {TypeError} if the memory of the SQEs was detached: stores since then
+   * went nowhere, and the kernel would run the SQEs as they were before.
    */
   publish(): number {
     if (this.words.length === 0) {
       throw new TypeError("the memory of the SQEs was detached");
     }
-    // The store releases: the plain stores to the SQEs are seen before it.
+    // A store with release order: the kernel sees the plain stores to the SQEs first.
     Atomics.store(this.#ring, this.#tail, this.#next);
     this.#last = -1;
     if (this.#offered !== 0) this.#seen = Atomics.load(this.#ring, this.#head);
@@ -273,8 +281,8 @@ export class SubmissionQueue {
   }
 
   /**
-   * io_uring_enter() has answered that it took `count` SQEs. When that is all
-   * that was published, its head need not be read to know where it is.
+   * Notes that io_uring_enter() took `count` SQEs. If that is all that was
+   * published, the kernel's head is known without reading it.
    */
   taken(count: number): void {
     if (count !== this.#offered) return;
@@ -283,20 +291,18 @@ export class SubmissionQueue {
   }
 
   /**
-   * After a short submit: the SQEs of a chain of which the kernel has taken the
-   * beginning alone. It ends a chain where a submission ends, so that the rest
-   * would run as if nothing were before it: they are made no-ops. Returns the
-   * indices of their first words, with `user_data` as it was.
+   * Makes no-ops of the rest of a chain of which a short submit took only the
+   * beginning. The kernel ends a chain where a submission ends, so that the rest
+   * would run as a chain of its own. Returns the indices of the first words of
+   * these SQEs, whose `user_data` stays.
    */
   cutOff(): number[] {
     const { words } = this;
     const head = Atomics.load(this.#ring, this.#head);
     const cut: number[] = [];
     let linked = false;
-    for (
-      let at = this.#published - this.#offered | 0;
-      at !== this.#published;
-    ) {
+    let at = this.#published - this.#offered | 0;
+    while (at !== this.#published) {
       const taken = (at - head | 0) < 0;
       if (!taken && !linked) break;
       const word = this.#wordOf(at);
@@ -315,28 +321,29 @@ export class SubmissionQueue {
     return cut;
   }
 
-  /** Index of the first word of the SQE at a place. */
+  /** Returns the index of the first word of the SQE at a place. */
   #wordOf(at: number): number {
     const place = at & this.#mask;
     const sqe = this.hold ? this.#ring[this.#array + place] : place;
     return sqe << this.#shift;
   }
 
-  /** `true` when the kernel's submission thread sleeps and has to be woken. */
+  /** `true` if the kernel's submission thread sleeps and must be woken. */
   get needsWakeup(): boolean {
-    return (Atomics.load(this.#ring, this.#flags) & IORING_SQ_NEED_WAKEUP) !==
-      0;
+    return this.#hasFlag(IORING_SQ_NEED_WAKEUP);
   }
 
-  /** `true` when io_uring_enter() would post completions that wait for it. */
+  /** `true` if completions wait for io_uring_enter() to post them. */
   get needsEnter(): boolean {
-    const waiting = IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN;
-    return (Atomics.load(this.#ring, this.#flags) & waiting) !== 0;
+    return this.#hasFlag(IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
   }
 
-  /** `true` when the kernel keeps completions that the CQ had no room for. */
+  /** `true` if the kernel keeps completions that the CQ had no room for. */
   get overflowed(): boolean {
-    return (Atomics.load(this.#ring, this.#flags) & IORING_SQ_CQ_OVERFLOW) !==
-      0;
+    return this.#hasFlag(IORING_SQ_CQ_OVERFLOW);
+  }
+
+  #hasFlag(flags: number): boolean {
+    return (Atomics.load(this.#ring, this.#flags) & flags) !== 0;
   }
 }

@@ -8,7 +8,7 @@ export const BSG_SUB_PROTOCOL_SCSI_CMD = 0;
 export const BSG_SUB_PROTOCOL_SCSI_TMF = 1;
 export const BSG_SUB_PROTOCOL_SCSI_TRANSPORT = 2;
 
-/** The payload of a command to a bsg node, in an SQE of 128 bytes. */
+/** The payload of a command to a bsg node, for an SQE of 128 bytes. */
 export const bsg_uring_cmd = struct(80, {
   request: pointer(0),
   request_len: u32(8),

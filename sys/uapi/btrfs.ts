@@ -36,7 +36,7 @@ export const btrfs_ioctl_encoded_io_args = struct(128, {
 export const BTRFS_ENCODED_IO_COMPRESSION_NONE = 0;
 /** A single zlib stream. */
 export const BTRFS_ENCODED_IO_COMPRESSION_ZLIB = 1;
-/** A single zstd frame, with a windowLog of 17 at most. */
+/** A single zstd frame, with a windowLog of at most 17. */
 export const BTRFS_ENCODED_IO_COMPRESSION_ZSTD = 2;
 /** LZO1X sector by sector, in the frame of fs/btrfs/lzo.c. */
 export const BTRFS_ENCODED_IO_COMPRESSION_LZO_4K = 3;

@@ -20,9 +20,9 @@ export const O_TRUNC = 0o1000;
 export const O_APPEND = 0o2000;
 /** Do not block. */
 export const O_NONBLOCK = 0o4000;
-/** Writes complete when the data is stored. */
+/** Complete writes when the data is stored. */
 export const O_DSYNC = 0o10000;
-/** Bypass the page cache; aligned memory, offsets and lengths. */
+/** Bypass the page cache. Memory, offsets and lengths must be aligned. */
 export const O_DIRECT: number = aarch64 ? 0o200000 : 0o40000;
 /** Fail if it is not a directory. */
 export const O_DIRECTORY: number = aarch64 ? 0o40000 : 0o200000;
@@ -30,10 +30,10 @@ export const O_DIRECTORY: number = aarch64 ? 0o40000 : 0o200000;
 export const O_NOFOLLOW: number = aarch64 ? 0o100000 : 0o400000;
 export const O_NOATIME = 0o1000000;
 export const O_CLOEXEC = 0o2000000;
-/** Writes complete when data and metadata are stored. */
+/** Complete writes when data and metadata are stored. */
 export const O_SYNC = 0o4010000;
 export const O_PATH = 0o10000000;
-/** A file without a name, in this directory. */
+/** Make a file without a name, in this directory. */
 export const O_TMPFILE: number = 0o20000000 | O_DIRECTORY;
 
 export const AT_FDCWD = -100;

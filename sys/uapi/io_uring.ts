@@ -2,7 +2,7 @@
 
 import { bytes, s32, struct, u16, u32, u64, u8 } from "../struct.ts";
 
-/** What one submission asks for. The second half exists with SQE128 only. */
+/** A submission queue entry. One of 128 bytes goes on with 64 bytes of `cmd`. */
 export const io_uring_sqe = struct(64, {
   opcode: u8(0),
   flags: u8(1),
@@ -89,11 +89,11 @@ export const IORING_SETUP_CLAMP = 1 << 4;
 export const IORING_SETUP_ATTACH_WQ = 1 << 5;
 /** Start disabled. Linux 5.10. */
 export const IORING_SETUP_R_DISABLED = 1 << 6;
-/** Go on submitting behind a bad SQE. Linux 5.18. */
+/** Go on submitting after a bad SQE. Linux 5.18. */
 export const IORING_SETUP_SUBMIT_ALL = 1 << 7;
 /** Do not interrupt the program to complete. Linux 5.19. */
 export const IORING_SETUP_COOP_TASKRUN = 1 << 8;
-/** Say when completions wait to be asked for. Linux 5.19. */
+/** Set IORING_SQ_TASKRUN while completions wait for an enter. Linux 5.19. */
 export const IORING_SETUP_TASKRUN_FLAG = 1 << 9;
 /** SQEs are 128 bytes. Linux 5.19. */
 export const IORING_SETUP_SQE128 = 1 << 10;
@@ -101,11 +101,11 @@ export const IORING_SETUP_SQE128 = 1 << 10;
 export const IORING_SETUP_CQE32 = 1 << 11;
 /** One thread submits. Linux 6.0. */
 export const IORING_SETUP_SINGLE_ISSUER = 1 << 12;
-/** Complete only when asked to. Linux 6.1. */
+/** Complete only in io_uring_enter(). Linux 6.1. */
 export const IORING_SETUP_DEFER_TASKRUN = 1 << 13;
 export const IORING_SETUP_NO_MMAP = 1 << 14;
 export const IORING_SETUP_REGISTERED_FD_ONLY = 1 << 15;
-/** Without the array of SQE numbers. Linux 6.6. */
+/** Leave out the array of SQE numbers. Linux 6.6. */
 export const IORING_SETUP_NO_SQARRAY = 1 << 16;
 /** Sleep before polling. Linux 6.13. */
 export const IORING_SETUP_HYBRID_IOPOLL = 1 << 17;
@@ -241,7 +241,7 @@ export const IORING_NOP_FIXED_BUFFER = 1 << 3;
 export const IORING_NOP_TW = 1 << 4;
 export const IORING_NOP_CQE32 = 1 << 5;
 
-/** What one completion says. `big_cqe` exists in a 32-byte CQE only. */
+/** A completion queue entry. Only one of 32 bytes has `big_cqe`. */
 export const io_uring_cqe = struct(16, {
   user_data: u64(0),
   res: s32(8),
@@ -269,7 +269,7 @@ export const IORING_OFF_PBUF_RING = 0x80000000;
 export const IORING_OFF_PBUF_SHIFT = 16;
 export const IORING_OFF_MMAP_MASK = 0xf8000000;
 
-/** Where the words of the SQ ring are in its mapping. */
+/** Byte offsets of the words of the SQ ring in its mapping. */
 export const io_sqring_offsets = struct(40, {
   head: u32(0),
   tail: u32(4),
@@ -286,7 +286,7 @@ export const IORING_SQ_NEED_WAKEUP = 1 << 0;
 export const IORING_SQ_CQ_OVERFLOW = 1 << 1;
 export const IORING_SQ_TASKRUN = 1 << 2;
 
-/** Where the words of the CQ ring are in its mapping. */
+/** Byte offsets of the words of the CQ ring in its mapping. */
 export const io_cqring_offsets = struct(40, {
   head: u32(0),
   tail: u32(4),
@@ -301,7 +301,7 @@ export const io_cqring_offsets = struct(40, {
 
 export const IORING_CQ_EVENTFD_DISABLED = 1 << 0;
 
-/** Wait for completions, and post those that are due. */
+/** Wait for completions, and post those that wait for an enter. */
 export const IORING_ENTER_GETEVENTS = 1 << 0;
 /** Wake the submission thread. */
 export const IORING_ENTER_SQ_WAKEUP = 1 << 1;
@@ -314,7 +314,7 @@ export const IORING_ENTER_ABS_TIMER = 1 << 5;
 export const IORING_ENTER_EXT_ARG_REG = 1 << 6;
 export const IORING_ENTER_NO_IOWAIT = 1 << 7;
 
-/** Passed to io_uring_setup() and filled in by it. */
+/** The parameters of io_uring_setup(), which it fills in. */
 export const io_uring_params = struct(120, {
   sq_entries: u32(0),
   cq_entries: u32(4),

@@ -13,15 +13,15 @@ function ioc(dir: number, type: number, nr: number, size: number): number {
     nr << IOC_NRSHIFT) >>> 0;
 }
 
-/** A command without an argument. */
+/** Makes the number of a command without an argument. */
 export const _IO = (type: number, nr: number): number =>
   ioc(IOC_NONE, type, nr, 0);
-/** A command that reads `size` bytes from the kernel. */
+/** Makes the number of a command that reads `size` bytes from the kernel. */
 export const _IOR = (type: number, nr: number, size: number): number =>
   ioc(IOC_READ, type, nr, size);
-/** A command that writes `size` bytes to the kernel. */
+/** Makes the number of a command that writes `size` bytes to the kernel. */
 export const _IOW = (type: number, nr: number, size: number): number =>
   ioc(IOC_WRITE, type, nr, size);
-/** A command that does both with `size` bytes. */
+/** Makes the number of a command that does both with `size` bytes. */
 export const _IOWR = (type: number, nr: number, size: number): number =>
   ioc(IOC_READ | IOC_WRITE, type, nr, size);

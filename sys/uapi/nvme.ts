@@ -1,11 +1,11 @@
 // <nvme/types.h>, of libnvme 1.3, for Linux 6.1.
 
-// The drive's own structs and numbers, as the NVMe specifications have them. The
-// kernel has no header of them for programs; libnvme has.
+// Structs and numbers of the NVMe specifications. The kernel exports no header of
+// them to programs; libnvme does.
 
 import { bytes, struct, u16, u32, u64, u8 } from "../struct.ts";
 
-/** What a controller says of itself. */
+/** Identify data of a controller. */
 export const nvme_id_ctrl = struct(4096, {
   vid: u16(0),
   ssvid: u16(2),
@@ -104,14 +104,14 @@ export const nvme_id_ctrl = struct(4096, {
   vs: bytes(3072, 1024),
 });
 
-/** A format that a namespace can have. */
+/** A block format of a namespace. */
 export const nvme_lbaf = struct(4, {
   ms: u16(0),
   ds: u8(2),
   rp: u8(3),
 });
 
-/** What a namespace says of itself. */
+/** Identify data of a namespace. */
 export const nvme_id_ns = struct(4096, {
   nsze: u64(0),
   ncap: u64(8),
@@ -157,7 +157,7 @@ export const nvme_id_ns = struct(4096, {
   vs: bytes(392, 3704),
 });
 
-/** The health of a drive. */
+/** The health log of a drive. */
 export const nvme_smart_log = struct(512, {
   critical_warning: u8(0),
   temperature: bytes(1, 2),
@@ -186,7 +186,7 @@ export const nvme_smart_log = struct(512, {
   rsvd232: bytes(232, 280),
 });
 
-/** An error that a controller remembers. */
+/** An entry of the error log. */
 export const nvme_error_log_page = struct(64, {
   error_count: u64(0),
   sqid: u16(8),
@@ -203,7 +203,7 @@ export const nvme_error_log_page = struct(64, {
   rsvd2: bytes(42, 22),
 });
 
-/** The firmware of a drive. */
+/** The firmware slots of a drive. */
 export const nvme_firmware_slot = struct(512, {
   afi: u8(0),
   rsvd1: bytes(1, 7),
@@ -211,14 +211,14 @@ export const nvme_firmware_slot = struct(512, {
   rsvd2: bytes(64, 448),
 });
 
-/** A range of blocks, with hints. */
+/** A range of blocks in a Dataset Management command. */
 export const nvme_dsm_range = struct(16, {
   cattr: u32(0),
   nlb: u32(4),
   slba: u64(8),
 });
 
-/** A zone. */
+/** A zone in a report. */
 export const nvme_zns_desc = struct(64, {
   zt: u8(0),
   zs: u8(1),
@@ -231,7 +231,7 @@ export const nvme_zns_desc = struct(64, {
   rsvd32: bytes(32, 32),
 });
 
-/** What goes ahead of the zones of a report. */
+/** The header of a zone report. */
 export const nvme_zone_report = struct(64, {
   nr_zones: u64(0),
   rsvd8: bytes(8, 56),
@@ -247,7 +247,7 @@ export const nvme_admin_directive_recv = 0x1a;
 export const nvme_admin_nvme_mi_recv = 0x1e;
 export const nvme_admin_get_lba_status = 0x86;
 
-/** Opcodes of the commands to a namespace. */
+/** Opcodes of commands to a namespace. */
 export const nvme_cmd_flush = 0x00;
 export const nvme_cmd_write = 0x01;
 export const nvme_cmd_read = 0x02;
@@ -270,33 +270,33 @@ export const NVME_LOG_LID_ERROR = 0x01;
 export const NVME_LOG_LID_SMART = 0x02;
 export const NVME_LOG_LID_FW_SLOT = 0x03;
 
-/** Priority of the submission queues. */
+/** Arbitration: priorities of the submission queues. */
 export const NVME_FEAT_FID_ARBITRATION = 0x01;
 /** The power state. */
 export const NVME_FEAT_FID_POWER_MGMT = 0x02;
-/** At which temperature a drive warns. */
+/** Temperature thresholds for warnings. */
 export const NVME_FEAT_FID_TEMP_THRESH = 0x04;
-/** How long a drive tries again. */
+/** Time limit for error recovery. */
 export const NVME_FEAT_FID_ERR_RECOVERY = 0x05;
-/** Whether there is a write cache that loses its content. */
+/** The volatile write cache. */
 export const NVME_FEAT_FID_VOLATILE_WC = 0x06;
-/** How many queues the host has. */
+/** Number of queues of the host. */
 export const NVME_FEAT_FID_NUM_QUEUES = 0x07;
-/** How interrupts are gathered. */
+/** Interrupt coalescing. */
 export const NVME_FEAT_FID_IRQ_COALESCE = 0x08;
-/** Whether writes are atomic. */
+/** Atomicity of writes. */
 export const NVME_FEAT_FID_WRITE_ATOMIC = 0x0a;
-/** What a drive tells of by itself. */
+/** Events that a drive reports by itself. */
 export const NVME_FEAT_FID_ASYNC_EVENT = 0x0b;
-/** Changes of the power state that a drive makes by itself. */
+/** Autonomous changes of the power state. */
 export const NVME_FEAT_FID_AUTO_PST = 0x0c;
-/** The clock of a drive. */
+/** Clock of the drive. */
 export const NVME_FEAT_FID_TIMESTAMP = 0x0e;
-/** How a drive keeps itself cool. */
+/** Host controlled thermal management. */
 export const NVME_FEAT_FID_HCTM = 0x10;
-/** A number that software counts its steps with. */
+/** Software progress marker. */
 export const NVME_FEAT_FID_SW_PROGRESS = 0x80;
-/** Whether a namespace takes writes. */
+/** Write protection of a namespace. */
 export const NVME_FEAT_FID_WRITE_PROTECT = 0x84;
 
 export const NVME_IO_DEAC = 1 << 9;

@@ -37,7 +37,7 @@ export const SO_RCVBUF = 8;
 export const SO_KEEPALIVE = 9;
 /** The priority of packets. */
 export const SO_PRIORITY = 12;
-/** What closing does with unsent data: `struct linger`. */
+/** How closing treats unsent data: `struct linger`. */
 export const SO_LINGER = 13;
 /** Share an address with other sockets. */
 export const SO_REUSEPORT = 15;
@@ -47,7 +47,7 @@ export const SO_PEERCRED = 17;
 export const SO_RCVLOWAT = 18;
 export const SO_GET_FILTER = 26;
 export const SO_ACCEPTCONN = 30;
-/** The mark of packets; wants CAP_NET_ADMIN. */
+/** The mark of packets. Needs CAP_NET_ADMIN. */
 export const SO_MARK = 36;
 /** Report times of packets: `SOF_TIMESTAMPING_` bits. */
 export const SO_TIMESTAMPING = 37;
@@ -59,18 +59,18 @@ export const SO_DOMAIN = 39;
 export const SO_BUSY_POLL = 46;
 /** The processor that packets arrive on. */
 export const SO_INCOMING_CPU = 49;
-/** A number that only this socket has: 8 bytes, read only. */
+/** A number unique to the socket: 8 bytes, read only. */
 export const SO_COOKIE = 57;
 /** Allow MSG_ZEROCOPY. */
 export const SO_ZEROCOPY = 60;
 
 /** Leave the data in the queue. */
 export const MSG_PEEK = 0x2;
-/** The result is the real length of a datagram. */
+/** Return the real length of a datagram. */
 export const MSG_TRUNC = 0x20;
 /** Fail with EAGAIN rather than wait. */
 export const MSG_DONTWAIT = 0x40;
-/** Wait for as many bytes as there is room for. */
+/** Wait until the buffer is full. */
 export const MSG_WAITALL = 0x100;
 export const MSG_NOSIGNAL = 0x4000;
 /** More data follows. */
@@ -114,7 +114,7 @@ export const sockaddr_un = struct(110, {
 
 /** Send small packets at once. */
 export const TCP_NODELAY = 1;
-/** Bytes of the largest segment. */
+/** Bytes of the largest segment (MSS). */
 export const TCP_MAXSEG = 2;
 /** Send only full packets. */
 export const TCP_CORK = 3;
@@ -145,9 +145,9 @@ export const SOF_TIMESTAMPING_RAW_HARDWARE = 1 << 6;
 export const SOF_TIMESTAMPING_OPT_ID = 1 << 7;
 /** Take the time before the queueing layer. */
 export const SOF_TIMESTAMPING_TX_SCHED = 1 << 8;
-/** Take the time when the peer has acknowledged. */
+/** Take the time when the peer has acknowledged the data. */
 export const SOF_TIMESTAMPING_TX_ACK = 1 << 9;
 /** Report the time without the packet. */
 export const SOF_TIMESTAMPING_OPT_TSONLY = 1 << 11;
-/** Number a stream's bytes from what was written. Linux 6.2. */
+/** Count from the last byte written, not acknowledged. Linux 6.2. */
 export const SOF_TIMESTAMPING_OPT_ID_TCP = 1 << 16;

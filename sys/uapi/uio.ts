@@ -2,7 +2,7 @@
 
 import { pointer, struct, u64 } from "../struct.ts";
 
-/** One piece of memory in an array of them. */
+/** A piece of memory in an array. */
 export const iovec = struct(16, {
   iov_base: pointer(0),
   iov_len: u64(8),

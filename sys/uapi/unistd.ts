@@ -1,101 +1,53 @@
 // <asm/unistd.h> of x86-64 and aarch64, Linux 7.2.
 
-/** The system calls this library makes. */
-export interface SyscallNumbers {
-  readonly read: number;
-  readonly write: number;
-  readonly close: number;
-  readonly ioctl: number;
-  readonly fcntl: number;
-  readonly openat: number;
-  readonly readlinkat: number;
-  readonly getdents64: number;
-  readonly statx: number;
-  readonly munmap: number;
-  readonly mremap: number;
-  readonly eventfd2: number;
-  readonly pipe2: number;
-  readonly uname: number;
-  readonly socket: number;
-  readonly socketpair: number;
-  readonly bind: number;
-  readonly listen: number;
-  readonly connect: number;
-  readonly accept4: number;
-  readonly getsockname: number;
-  readonly getpeername: number;
-  readonly getsockopt: number;
-  readonly setsockopt: number;
-  readonly io_uring_setup: number;
-  readonly io_uring_enter: number;
-  readonly io_uring_register: number;
+/** The system calls that this library makes: number on x86-64, on aarch64. */
+const NUMBERS = {
+  read: [0, 63],
+  write: [1, 64],
+  close: [3, 57],
+  ioctl: [16, 29],
+  fcntl: [72, 25],
+  openat: [257, 56],
+  getdents64: [217, 61],
+  statx: [332, 291],
+  munmap: [11, 215],
+  mremap: [25, 216],
+  eventfd2: [290, 19],
+  pipe2: [293, 59],
+  uname: [63, 160],
+  socket: [41, 198],
+  socketpair: [53, 199],
+  bind: [49, 200],
+  listen: [50, 201],
+  connect: [42, 203],
+  accept4: [288, 242],
+  getsockname: [51, 204],
+  getpeername: [52, 205],
+  getsockopt: [55, 209],
+  setsockopt: [54, 208],
+  io_uring_setup: [425, 425],
+  io_uring_enter: [426, 426],
+  io_uring_register: [427, 427],
+} as const;
+
+/** The numbers of one machine, by the name of the system call. */
+export type SyscallNumbers = {
+  readonly [name in keyof typeof NUMBERS]: number;
+};
+
+function column(index: 0 | 1): SyscallNumbers {
+  const numbers = Object.entries(NUMBERS)
+    .map(([name, machines]) => [name, machines[index]]);
+  return Object.fromEntries(numbers);
 }
 
-export const __NR_x86_64: SyscallNumbers = {
-  read: 0,
-  write: 1,
-  close: 3,
-  ioctl: 16,
-  fcntl: 72,
-  openat: 257,
-  readlinkat: 267,
-  getdents64: 217,
-  statx: 332,
-  munmap: 11,
-  mremap: 25,
-  eventfd2: 290,
-  pipe2: 293,
-  uname: 63,
-  socket: 41,
-  socketpair: 53,
-  bind: 49,
-  listen: 50,
-  connect: 42,
-  accept4: 288,
-  getsockname: 51,
-  getpeername: 52,
-  getsockopt: 55,
-  setsockopt: 54,
-  io_uring_setup: 425,
-  io_uring_enter: 426,
-  io_uring_register: 427,
-};
-
-export const __NR_aarch64: SyscallNumbers = {
-  read: 63,
-  write: 64,
-  close: 57,
-  ioctl: 29,
-  fcntl: 25,
-  openat: 56,
-  readlinkat: 78,
-  getdents64: 61,
-  statx: 291,
-  munmap: 215,
-  mremap: 216,
-  eventfd2: 19,
-  pipe2: 59,
-  uname: 160,
-  socket: 198,
-  socketpair: 199,
-  bind: 200,
-  listen: 201,
-  connect: 203,
-  accept4: 242,
-  getsockname: 204,
-  getpeername: 205,
-  getsockopt: 209,
-  setsockopt: 208,
-  io_uring_setup: 425,
-  io_uring_enter: 426,
-  io_uring_register: 427,
-};
+export const __NR_x86_64: SyscallNumbers = column(0);
+export const __NR_aarch64: SyscallNumbers = column(1);
 
 /**
- * The numbers for a machine.
+ * Returns the numbers for a machine.
  *
- * @throws {Error} on a machine whose numbers are not here: a wrong number is
- * some other system call.
+ * @throws {Error} on any other machine: a wrong number is another system call.
  */
 export function syscallNumbers(os: string, arch: string): SyscallNumbers {
   if (os !== "linux") {

@@ -16,7 +16,7 @@ import {
   IORING_SETUP_SQE128,
   setup,
 } from "../../ring/raw.ts";
-import { setupFlagNames } from "../../ring/bare/setup.ts";
+import { setupFlagNames } from "../../ring/bare/setup_advice.ts";
 import { CommandStream } from "../../ring/flight/stream.ts";
 import { answer, decodeRandom, forge, forged } from "./fuzz/cqes.ts";
 import { checkCommand } from "./fuzz/invariants.ts";

@@ -19,7 +19,7 @@ import { EOWNERDEAD } from "../../sys/uapi/errno.ts";
 import { open } from "../../sys/file.ts";
 import { IORING_OP_READ, IOSQE_ASYNC } from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
-import { addressOf } from "../../sys/arena.ts";
+import { arenaOf } from "../../sys/arena.ts";
 import { collect } from "../kit/wait.ts";
 import { Fd } from "../kit/fds.ts";
 import { reportedErrors, runDeno, runScript } from "../kit/process.ts";
@@ -192,7 +192,7 @@ async function abandoned(fd: number, gate: AccessGate): Promise<number[]> {
   await ring.cmd(nop());
   await gate.hold(2);
   // While they are in use: they might be other addresses afterwards.
-  const places = [addressOf(own.buffer)!, block.address];
+  const places = [arenaOf(own.buffer)!.address, block.address];
   {
     using _enter = stub(libc().symbols, "enter", () => {
       libc().errno[0] = EOWNERDEAD;

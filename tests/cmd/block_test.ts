@@ -118,7 +118,7 @@ Deno.test("the SQE of discard is what it is meant to be", () => {
 });
 
 Deno.test("the SQE of zoneResetAll is what it is meant to be", () => {
-  assertEquals([...sqeBytes(zoneResetAll(new FixedFile({}, 0x0102)))], [
+  assertEquals([...sqeBytes(zoneResetAll(new FixedFile(0x0102)))], [
     ...[0x2e, 1, 0, 0], // opcode, flags: IOSQE_FIXED_FILE, ioprio
     ...[0x02, 0x01, 0, 0], // fd: the place in the table
     ...[0x01, 0x12, 0, 0], // cmd_op: BLOCK_URING_CMD_ZONE_RESET_ALL, 0x1201
@@ -143,7 +143,7 @@ Deno.test("ranges that are none are refused by name", () => {
 });
 
 Deno.test("what is no descriptor is refused", () => {
-  for (const none of ["5", null, undefined, {}, new FixedFile({}, 1)]) {
+  for (const none of ["5", null, undefined, {}, new FixedFile(1)]) {
     const fd = none as number;
     assertThrows(() => blockDevice(fd), TypeError, "fd must be a number");
     assertThrows(() => blockSize(fd), TypeError, "fd must be a number");

@@ -313,7 +313,7 @@ Deno.test("the bytes of encodedRead are what they are meant to be", () => {
 });
 
 Deno.test("the bytes of encodedWrite are what they are meant to be", () => {
-  const command = encodedWrite(new FixedFile({}, 0x0102), {
+  const command = encodedWrite(new FixedFile(0x0102), {
     offset: 0x1f_f2f3_f4f5_f6f7,
     data: new Uint8Array(0x0304),
     compression: "lzo64k",

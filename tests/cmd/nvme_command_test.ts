@@ -236,7 +236,7 @@ const everythingBytes = (nsid: number[]): number[] => [
 ];
 
 Deno.test("NVMe: the SQE of a passthru to a namespace has every field", () => {
-  const file = new FixedFile({}, 0x0102);
+  const file = new FixedFile(0x0102);
   const command = nvme.passthru({ ...PLAIN, file }, EVERYTHING);
   assertEquals(sqe(command), [
     ...[0x2e, 1, 0, 0], // opcode, flags: IOSQE_FIXED_FILE, ioprio
@@ -273,7 +273,7 @@ Deno.test("NVMe: the SQE of an admin passthru has every field", () => {
 Deno.test("NVMe: the SQE of several pieces in a registered buffer is right", () => {
   const all = alloc(4096);
   const data = [all.subarray(0, 512), all.subarray(1024, 2560)];
-  const buffer = new FixedBuffer({}, 0x0506, all);
+  const buffer = new FixedBuffer(0x0506, all);
   const command = nvme.read(PLAIN, { lba: 3, data, buffer });
   assertEquals(sqe(command), [
     ...[0x2e, 0, 0, 0, 6, 0, 0, 0], // opcode, fd
@@ -366,7 +366,7 @@ Deno.test("NVMe: the SQEs of commands on blocks are what they are meant to be", 
   const rest = nvme.read(SPACIOUS, { ...action, data: memory(576) });
   assertSqe(rest, "READ", io(0x02, { data_len: 576, cdw12 }));
 
-  const buffer = new FixedBuffer({}, 0x0506, alloc(512));
+  const buffer = new FixedBuffer(0x0506, alloc(512));
   const fixed = nvme.write(PLAIN, { lba: 0, data: buffer.bytes, buffer });
   const register = { uring_cmd_flags: 1, buf_index: 0x0506 };
   assertSqe(fixed, "WRITE", io(0x01, { data_len, ...register }));
@@ -1268,7 +1268,7 @@ Deno.test("NVMe: what may change a drive needs a descriptor that can write", () 
   const set = { feature: 6, value: 0 };
   type(text("SET FEATURES 0x6"), nvme.setFeatures(reading.fd, set).precheck!);
   nvme.setFeatures(writing.fd, set).precheck!();
-  nvme.setFeatures(new FixedFile({}, 0), set).precheck!();
+  nvme.setFeatures(new FixedFile(0), set).precheck!();
   assertEquals(nvme.getFeatures(reading.fd, { feature: 6 }).precheck, null);
   assertEquals(nvme.smartLog(reading.fd).precheck, null);
   assertEquals(nvme.identifyController(reading.fd).precheck, null);
@@ -1276,7 +1276,7 @@ Deno.test("NVMe: what may change a drive needs a descriptor that can write", () 
 
 Deno.test("NVMe: bytes outside of the registered buffer are refused", () => {
   const all = alloc(4096);
-  const buffer = new FixedBuffer({}, 0, all.subarray(512, 2048));
+  const buffer = new FixedBuffer(0, all.subarray(512, 2048));
   const make = (data: nvme.NvmeData) => () =>
     nvme.read(PLAIN, { lba: 0, data, buffer });
   const text = "the bytes do not lie inside the registered buffer";

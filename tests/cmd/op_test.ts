@@ -239,7 +239,7 @@ golden(
 
 golden(
   "write at the position of a registered file",
-  op.write(new FixedFile({}, 0x103), Uint8Array.of(9)),
+  op.write(new FixedFile(0x103), Uint8Array.of(9)),
   `
   17                      ; opcode: IORING_OP_WRITE
   01                      ; flags: IOSQE_FIXED_FILE
@@ -259,7 +259,7 @@ golden(
   [[[9], "reads"]],
 );
 
-const registered = new FixedBuffer({}, 0xf1f2, Uint8Array.of(1, 2, 3, 4));
+const registered = new FixedBuffer(0xf1f2, Uint8Array.of(1, 2, 3, 4));
 
 golden(
   "read into a registered buffer",
@@ -697,7 +697,7 @@ testUnless(
 
 Deno.test("bytes outside the registered buffer are refused", () => {
   const memory = new Uint8Array(100);
-  const buffer = new FixedBuffer({}, 0, memory.subarray(10, 20));
+  const buffer = new FixedBuffer(0, memory.subarray(10, 20));
   const outside = [
     memory.subarray(9, 12),
     memory.subarray(18, 21),

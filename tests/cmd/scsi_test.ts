@@ -83,10 +83,10 @@ Deno.test("the SQE of a SCSI read is what it is meant to be", () => {
 
 Deno.test("the SQE of a SCSI write from a registered buffer is right", () => {
   const bytes = alloc(8 * BLOCK);
-  const command = scsi.write(new FixedFile({}, 3), bytes.subarray(0, BLOCK), {
+  const command = scsi.write(new FixedFile(3), bytes.subarray(0, BLOCK), {
     lba: 7,
     blockSize: BLOCK,
-    buffer: new FixedBuffer({}, 0x0506, bytes),
+    buffer: new FixedBuffer(0x0506, bytes),
   });
   assertEquals([...sqeBytes(command, true)], [
     ...[0x2e, 1, 0, 0], // opcode, flags: IOSQE_FIXED_FILE, ioprio
@@ -268,7 +268,7 @@ Deno.test("arguments that are none of a SCSI command are refused by name", () =>
     assertThrows(request({ cdb, timeoutMs }), RangeError, "timeoutMs");
     assertThrows(() => scsi.inquiry(5, { timeoutMs }), RangeError, "timeoutMs");
   }
-  const registered = new FixedBuffer({}, 0, alloc(BLOCK));
+  const registered = new FixedBuffer(0, alloc(BLOCK));
   const without = { cdb, buffer: registered };
   assertThrows(request(without), TypeError, "buffer needs dataIn or dataOut");
   const outside = { ...without, dataIn: data };

@@ -237,7 +237,7 @@ Deno.test("SIOCINQ, SIOCOUTQ and TX_TIMESTAMP are a number in the SQE", () => {
 });
 
 Deno.test("a file of the ring's table is named by its place", () => {
-  const fixed = new FixedFile({}, 3);
+  const fixed = new FixedFile(3);
   const IOSQE_FIXED_FILE = 1;
   assertEquals(sqe(s.siocinq(fixed)), plainSqe(3, 0, IOSQE_FIXED_FILE));
   assertEquals(sqe(s.siocoutq(fixed)), plainSqe(3, 1, IOSQE_FIXED_FILE));
@@ -1611,7 +1611,7 @@ kernelTest(
       for (const fd of [...numbers, 2 ** 31]) {
         await expect(RangeError, () => ring.cmd<unknown>(make(fd)));
       }
-      for (const fd of [...others, foreign, new FixedFile(ring, 0)]) {
+      for (const fd of [...others, foreign, new FixedFile(0)]) {
         await expect(TypeError, () => ring.cmd<unknown>(make(wrong(fd))));
       }
     }

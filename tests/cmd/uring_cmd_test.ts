@@ -415,7 +415,7 @@ Deno.test("a registered file takes commands, and is named when it is gone", asyn
   assertEquals(await ring.cmd(command), 0);
   ring.unregisterFiles();
   await assertRejects(() => ring.cmd(command), TypeError, "names a file");
-  const foreign = uringCmd({ fd: new FixedFile(ring, 0), cmd_op: 0 });
+  const foreign = uringCmd({ fd: new FixedFile(0), cmd_op: 0 });
   await assertRejects(() => ring.cmd(foreign), TypeError, "names a file");
 });
 

@@ -1,4 +1,4 @@
-/** Addresses that the kernel is given: which stay, and what becomes of others. */
+/** Lifetimes of the addresses that the kernel gets. */
 
 import {
   assertEquals,
@@ -13,15 +13,18 @@ import { abandon, give, take } from "../../ring/flight/pool.ts";
 import * as raw from "../../ring/raw.ts";
 import { ENOMEM } from "../../sys/uapi/errno.ts";
 import { libc } from "../../sys/libc.ts";
-import { addressOf, enterUse, leaveUse } from "../../sys/arena.ts";
+import { arenaOf, enterUse, leaveUse } from "../../sys/arena.ts";
 import { devNull, pipe, writeSync } from "../kit/fds.ts";
 import { mappingCount } from "../kit/process.ts";
 import { turn } from "../kit/wait.ts";
 import { Page } from "../attack/late/pages.ts";
 
+/** Returns the address that the kernel gets for memory of alloc(). */
+const addressOf = ({ buffer }: Uint8Array) => arenaOf(buffer)!.address;
+
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
-/** Where memory is that the kernel can be given, at its home or its alias. */
+/** Returns the mappings of arenas, at their homes and their aliases. */
 function shared(): { from: number; to: number }[] {
   const maps = Deno.readTextFileSync("/proc/self/maps");
   return [...maps.matchAll(/^(\w+)-(\w+) rw-s/gm)].map(([, from, to]) => ({
@@ -36,21 +39,21 @@ const isShared = (address: number) =>
 const sharedBytes = () =>
   shared().reduce((sum, { from, to }) => sum + to - from, 0);
 
-/** Gives addresses to so much memory that those of what is idle are taken back. */
+/** Gives addresses to so much memory that idle addresses are released. */
 function makeIdle(ring: Ring): void {
   const idle = Array.from({ length: 5000 }, () => ring.alloc(1));
-  for (const { buffer } of idle) addressOf(buffer);
+  for (const bytes of idle) addressOf(bytes);
 }
 
-Deno.test("idle addresses are taken back again and again", async () => {
+Deno.test("idle addresses are released repeatedly", async () => {
   await using ring = Ring.open();
   const idle = Array.from({ length: 16_000 }, () => ring.alloc(1));
   const before = sharedBytes();
-  for (const { buffer } of idle) addressOf(buffer);
+  for (const bytes of idle) addressOf(bytes);
   assertLess(sharedBytes() - before, 300 << 20);
 });
 
-Deno.test("an address that was given away stays, as do those of blocks while there is a ring", async () => {
+Deno.test("a lasting address stays, and so do those of blocks while a ring is open", async () => {
   await using last = Ring.open();
   using pair = pipe();
   const ring = Ring.open();
@@ -73,11 +76,11 @@ Deno.test("an address that was given away stays, as do those of blocks while the
   give(block);
 });
 
-Deno.test("a ring that is closed takes back no address that another ring uses", async () => {
+Deno.test("closing a ring releases no address that another ring uses", async () => {
   await using ring = Ring.open();
   using pair = pipe();
   const bytes = ring.alloc(8);
-  const address = addressOf(bytes.buffer)!;
+  const address = addressOf(bytes);
   const read = ring.cmd(op.read(pair.left, bytes));
   await turn();
   await Ring.open().close();
@@ -86,7 +89,7 @@ Deno.test("a ring that is closed takes back no address that another ring uses", 
   assertEquals([await read, text(bytes)], [8, "it lives"]);
 });
 
-Deno.test("memory that cannot have an address is refused, and has one when it can", async () => {
+Deno.test("memory that cannot be mapped is refused, and mapped once that is possible", async () => {
   await using ring = Ring.open();
   using file = devNull();
   const bytes = ring.alloc(8);
@@ -98,7 +101,7 @@ Deno.test("memory that cannot have an address is refused, and has one when it ca
     return 2n ** 64n - 1n;
   };
   {
-    using _full = stub(symbols, "map", fail);
+    using _full = stub(symbols, "mremap", fail);
     for (let i = 0; i < 100; i++) {
       await assertRejects(
         () => ring.cmd(op.write(file.fd, bytes)),
@@ -116,7 +119,7 @@ Deno.test("memory that cannot have an address is refused, and has one when it ca
   assertEquals(await ring.cmd(op.write(file.fd, bytes)), 8);
 });
 
-Deno.test("memory that is all in use is not looked through for each new one", () => {
+Deno.test("arenas that are all in use are not scanned at each new one", () => {
   let looks = 0;
   const used = () => (looks++, []);
   enterUse(used);

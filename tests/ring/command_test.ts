@@ -1,4 +1,4 @@
-/** A command as a value: what it encodes, without a kernel. */
+/** The encoding of commands, without a kernel. */
 
 import {
   assert,
@@ -23,7 +23,7 @@ import {
 } from "../../sys/uapi/io_uring.ts";
 import { type Field, isStruct } from "../../sys/struct.ts";
 
-/** A command with a value in every field, each byte of which is another. */
+/** A command with a value in every field. No two bytes of it are the same. */
 const FULL: CommandSpec<number> = {
   name: "FULL",
   opcode: 0xf1,
@@ -42,7 +42,7 @@ const FULL: CommandSpec<number> = {
 
 const USER_DATA = { low: 0x7576_7778, high: 0x7172_7374 };
 
-/** The bytes that a command writes, of words that held something before. */
+/** Returns the bytes that a command writes over words of -1. */
 function encoded(
   command: Command<unknown>,
   { wide = false, flags = 0 }: { wide?: boolean; flags?: number } = {},
@@ -54,7 +54,7 @@ function encoded(
   return new DataView(words.buffer, 4, count * 4);
 }
 
-/** What each field of the SQE reads as, for the command `FULL`. */
+/** The value of each field of the SQE for the command `FULL`. */
 const READ_BACK: Record<string, unknown> = {
   opcode: 0xf1,
   flags: 0xf2,
@@ -90,7 +90,7 @@ const READ_BACK: Record<string, unknown> = {
   cmd: [],
 };
 
-Deno.test("every field of the SQE reads back what the command was made with", () => {
+Deno.test("every field of the SQE has the value that the command was made with", () => {
   assert(isStruct(io_uring_sqe));
   const view = encoded(new Command(FULL));
   const fields: Record<string, Field> = io_uring_sqe;
@@ -105,7 +105,7 @@ Deno.test("every field of the SQE reads back what the command was made with", ()
   }
 });
 
-Deno.test("a command that was given nothing but its opcode is zero elsewhere", () => {
+Deno.test("a command made of an opcode alone is zero elsewhere", () => {
   const view = encoded(new Command({ name: "LEAST", opcode: IORING_OP_NOP }));
   const { fd, user_data } = io_uring_sqe;
   assertEquals(fd.get(view, 0), -1); // No file.
@@ -114,7 +114,7 @@ Deno.test("a command that was given nothing but its opcode is zero elsewhere", (
   assertEquals(new Uint8Array(view.buffer, 4, 64), new Uint8Array(64));
 });
 
-Deno.test("numbers and bigints of 64 bits encode alike", () => {
+Deno.test("64-bit fields take numbers and bigints alike", () => {
   const both = (value: number) => [value, BigInt(value)];
   for (const value of [0, 1, 2 ** 31, 2 ** 32, 2 ** 32 + 1, 2 ** 53 - 1]) {
     for (const given of both(value)) {
@@ -127,18 +127,18 @@ Deno.test("numbers and bigints of 64 bits encode alike", () => {
   }
 });
 
-Deno.test("flags that the ring adds are added", () => {
+Deno.test("flags of the ring are added to those of the command", () => {
   const { flags, opcode, ioprio } = io_uring_sqe;
   const command = new Command({ ...FULL, flags: IOSQE_ASYNC });
   const linked = encoded(command, { flags: IOSQE_IO_LINK });
   assertEquals(flags.get(linked, 0), IOSQE_ASYNC | IOSQE_IO_LINK);
   assertEquals([opcode.get(linked, 0), ioprio.get(linked, 0)], [0xf1, 0xf3f4]);
-  // It is the SQE that has them, and not the command.
+  // The SQE has them, not the command.
   assertEquals(flags.get(encoded(command), 0), IOSQE_ASYNC);
 });
 
-Deno.test("a file of the ring's table is named by its place", () => {
-  const file = new FixedFile({}, 0x1234);
+Deno.test("a file of the ring's table is named by its index", () => {
+  const file = new FixedFile(0x1234);
   const command = new Command({ name: "FIXED", opcode: 1, file, flags: 2 });
   const view = encoded(command);
   assertEquals(io_uring_sqe.fd.get(view, 0), 0x1234);
@@ -146,8 +146,8 @@ Deno.test("a file of the ring's table is named by its place", () => {
   assertEquals([command.fd, command.fixedFile], [0x1234, file]);
 });
 
-Deno.test("a registered buffer is named by its place", () => {
-  const buffer = new FixedBuffer({}, 0xfffe, new Uint8Array(1));
+Deno.test("a registered buffer is named by its index", () => {
+  const buffer = new FixedBuffer(0xfffe, new Uint8Array(1));
   const spec = { name: "FIXED", opcode: 1, buffer, personality: 3 };
   const command = new Command(spec);
   const view = encoded(command);
@@ -156,7 +156,21 @@ Deno.test("a registered buffer is named by its place", () => {
   assertStrictEquals(command.fixedBuffer, buffer);
 });
 
-Deno.test("a descriptor is a number that could be one", () => {
+Deno.test("a registered file or buffer gives no access to its ring", () => {
+  const file = new FixedFile(1);
+  const buffer = new FixedBuffer(2, new Uint8Array(1));
+  assertEquals([file, buffer].map(Reflect.ownKeys), [[], []]);
+  const getters = [FixedFile, FixedBuffer].map(({ prototype }) =>
+    Reflect.ownKeys(prototype).toSorted()
+  );
+  assertEquals(getters, [["constructor", "index"], [
+    "bytes",
+    "constructor",
+    "index",
+  ]]);
+});
+
+Deno.test("a descriptor is an integer from 0 to 2^31 - 1", () => {
   for (const file of [0, 5, 2 ** 31 - 1]) {
     const command = new Command({ name: "FD", opcode: 1, file });
     assertEquals([command.fd, command.fixedFile], [file, null]);
@@ -167,12 +181,12 @@ Deno.test("a descriptor is a number that could be one", () => {
     assertThrows(make, RangeError, "fd must be an integer from 0");
   }
   const command = new Command({ name: "NONE", opcode: 1, fdWord: -100 });
-  assertEquals(command.fd, -1); // Not a file, whatever the word says.
+  assertEquals(command.fd, -1); // `fdWord` is not a file.
 });
 
 const upTo = (length: number) => Uint8Array.from({ length }, (_, i) => i + 1);
 
-Deno.test("a payload starts at byte 48, and is filled up with zeros", () => {
+Deno.test("a payload starts at byte 48 and is padded with zeros", () => {
   for (const length of [0, 1, 4, 7, 16]) {
     const payload = upTo(length);
     const command = new Command({ name: "PAYLOAD", opcode: 46, payload });
@@ -183,7 +197,7 @@ Deno.test("a payload starts at byte 48, and is filled up with zeros", () => {
   }
 });
 
-Deno.test("a large SQE has up to 80 bytes of payload, and zeros behind it", () => {
+Deno.test("a large SQE has up to 80 bytes of payload and is padded with zeros", () => {
   for (const length of [0, 16, 17, 33, 80]) {
     const payload = upTo(length);
     const command = new Command({ name: "PAYLOAD", opcode: 46, payload });
@@ -194,7 +208,7 @@ Deno.test("a large SQE has up to 80 bytes of payload, and zeros behind it", () =
   }
 });
 
-Deno.test("the second half of a large SQE is zeroed without a payload too", () => {
+Deno.test("the second half of a large SQE is zeroed if there is no payload", () => {
   const view = encoded(new Command(FULL), { wide: true });
   const first = new Uint8Array(view.buffer, 4, 64);
   const small = encoded(new Command(FULL));
@@ -203,7 +217,7 @@ Deno.test("the second half of a large SQE is zeroed without a payload too", () =
   assertEquals(second, new Uint8Array(64));
 });
 
-Deno.test("a payload is taken when the command is made", () => {
+Deno.test("a payload is copied when the command is made", () => {
   const payload = upTo(80);
   const command = new Command({ name: "PAYLOAD", opcode: 46, payload });
   payload.fill(0xff);
@@ -232,7 +246,7 @@ Deno.test("an address goes where its operand says, and nowhere else", () => {
   assertEquals(untouched.length, 34 - 4);
 });
 
-/** A queue with no kernel behind it. */
+/** Makes a queue without a kernel. */
 function queue(
   entries: number,
   { sqeWords = 16, mixed = false, start = 0 }: {
@@ -255,7 +269,7 @@ function queue(
   });
 }
 
-Deno.test("a command fits itself to the queue it is submitted to", () => {
+Deno.test("a command adapts its size and opcode to the queue", () => {
   const small = new Command({ name: "SMALL", opcode: IORING_OP_URING_CMD });
   const payload = upTo(20);
   const opcode = IORING_OP_URING_CMD;
@@ -286,7 +300,58 @@ Deno.test("a command fits itself to the queue it is submitted to", () => {
   assertEquals(io_uring_sqe.flags.get(sq.view, 0), 4);
 });
 
-Deno.test("a chain in a mixed ring is not cut by what fills its last place", () => {
+/** Commands that set one word of the SQE each, to its lowest or highest bit. */
+const SINGLE: Partial<CommandSpec<number>>[] = [
+  {},
+  ...["fdWord", "len", "opFlags", "fileIndex"].flatMap((field) => [
+    { [field]: 1 },
+    { [field]: 2 ** 31 },
+  ]),
+  ...["off", "addr", "addr3"].flatMap((field) =>
+    [0n, 31n, 32n, 63n].map((bit) => ({ [field]: 1n << bit }))
+  ),
+  ...["ioprio", "bufIndex", "personality"].flatMap((field) => [
+    { [field]: 1 },
+    { [field]: 0x8000 },
+  ]),
+  ...[1, 0x80].map((flags) => ({ flags })),
+  ...Array.from({ length: 80 }, (_, byte) => {
+    const payload = new Uint8Array(byte + 1);
+    payload[byte] = 0x80;
+    return { payload };
+  }),
+];
+
+for (
+  const [name, shape, opcodeOf128] of [
+    ["SQEs of 64 bytes", {}, null],
+    ["SQEs of 128 bytes", { sqeWords: 32 }, IORING_OP_URING_CMD],
+    ["SQEs of both sizes", { mixed: true }, IORING_OP_URING_CMD128],
+  ] as const
+) {
+  Deno.test(`submit() writes what encode() does for each field alone, into ${name}`, () => {
+    let compared = 0;
+    for (const spec of SINGLE) {
+      const opcode = IORING_OP_URING_CMD;
+      const command = new Command({ name: "ONE", opcode, ...spec });
+      if (command.sqe128 && opcodeOf128 === null) continue;
+      const sq = queue(2, shape);
+      const { low, high } = USER_DATA;
+      assertEquals(command.submit(sq, low, high, IOSQE_ASYNC), 0);
+      const wide = command.sqe128 || sq.sqeWords === 32;
+      const expected = encoded(command, { wide, flags: IOSQE_ASYNC });
+      if (command.sqe128) io_uring_sqe.opcode.set(expected, 0, opcodeOf128!);
+      const written = new Uint8Array(sq.words.buffer, 0, expected.byteLength);
+      const { buffer, byteOffset, byteLength } = expected;
+      const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+      assertEquals(written, bytes, Object.keys(spec).join());
+      compared++;
+    }
+    assertEquals(compared, SINGLE.length - (opcodeOf128 === null ? 64 : 0));
+  });
+}
+
+Deno.test("a chain in a mixed ring is not cut by a filler", () => {
   const small = new Command({ name: "SMALL", opcode: IORING_OP_NOP });
   const opcode = IORING_OP_URING_CMD;
   const large = new Command({ name: "LARGE", opcode, payload: upTo(80) });
@@ -305,12 +370,12 @@ Deno.test("a chain in a mixed ring is not cut by what fills its last place", () 
   ]);
 });
 
-Deno.test("a command is a uring command whatever its file is", () => {
+Deno.test("a command is a uring command by its opcode", () => {
   const of = (opcode: number) => new Command({ name: "X", opcode }).isUringCmd;
   assertEquals([of(IORING_OP_URING_CMD), of(IORING_OP_NOP)], [true, false]);
 });
 
-Deno.test("an operand knows who reads and who writes", () => {
+Deno.test("an operand knows whether the kernel reads or writes", () => {
   const bytes = new Uint8Array(5);
   const of = (kernel: "reads" | "writes" | "both") => {
     const { reads, writes } = operand(8, { bytes, kernel });
@@ -328,7 +393,7 @@ Deno.test("an operand knows who reads and who writes", () => {
   assertEquals([scratch.bytes, scratch.byteLength], [null, 12]);
 });
 
-Deno.test("a completion has what it was made of, and nothing by default", () => {
+Deno.test("a completion has the values it was made of, and defaults", () => {
   const memory = [new Uint8Array(1), new Uint8Array(2)];
   const full = new Completion(-5, 6, memory, 7n, 8n, 9);
   const { res, flags, extra1, extra2, notification } = full;

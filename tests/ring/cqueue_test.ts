@@ -1,4 +1,4 @@
-/** The completion queue over plain arrays: the test is the kernel. */
+/** The completion queue over plain arrays, in which the test plays the kernel. */
 
 import { assert, assertEquals } from "@std/assert";
 import { CompletionQueue } from "../../ring/bare/cqueue.ts";
@@ -12,7 +12,7 @@ import {
 } from "../../sys/uapi/io_uring.ts";
 import { random } from "../kit/random.ts";
 
-// Places of the shared words, which are not what they are in a real ring.
+// Indices of the shared words. They differ from those of a real ring.
 const HEAD = 2;
 const TAIL = 5;
 const FLAGS = 3;
@@ -22,7 +22,7 @@ const CQES = 10; // An even number: a CQE starts at a multiple of 8 bytes.
 /** Head and tail as they start: at 0, and before the wraps at 2^31 and 2^32. */
 const STARTS = [0, 0x7fff_fffe, 0xffff_fffe];
 
-/** Words that nobody has written. */
+/** The content of words that were never written. */
 const STALE = 0x5a5a_5a5a;
 
 interface Shape {
@@ -31,17 +31,17 @@ interface Shape {
   start?: number;
 }
 
-/** What the kernel has to tell. */
+/** A completion for the kernel to post. */
 interface Cqe {
   readonly low?: number;
   readonly high?: number;
   readonly res?: number;
   readonly flags?: number;
-  /** Of a 32-byte CQE: the four words that follow. */
+  /** The other four words of a 32-byte CQE. */
   readonly extra?: readonly number[];
 }
 
-/** A queue, and the words that the kernel shares with it. */
+/** A queue, and the words that it shares with the kernel. */
 class Kernel {
   readonly cq: CompletionQueue;
   readonly ring: Int32Array;
@@ -78,19 +78,19 @@ class Kernel {
     return this.ring[TAIL];
   }
 
-  /** Places that the program has given back, or never had. */
+  /** Free places for completions. */
   get room(): number {
     return this.entries - (this.tail - this.head | 0);
   }
 
-  /** Posts a completion of one place: 16 bytes, or 32 in a ring of those. */
+  /** Posts a completion of one place: of 16 bytes, or 32 with `cqeWords` 8. */
   post({ low = 0, high = 0, res = 0, flags = 0, extra = [] }: Cqe): void {
     const at = this.#place();
     this.ring.set([low, high, res, flags, ...extra], at);
     this.ring[TAIL]++;
   }
 
-  /** Posts one of 32 bytes in a mixed ring, as io_fill_nop_cqe() and its kin. */
+  /** Posts a completion of 32 bytes in a mixed ring, as io_fill_nop_cqe() does. */
   postWide(cqe: Cqe): void {
     const last = (this.tail & this.entries - 1) === this.entries - 1;
     if (last) this.post({ flags: IORING_CQE_F_SKIP });
@@ -105,12 +105,12 @@ class Kernel {
   }
 }
 
-/** Fields of the completion the cursor is on. */
+/** Returns the fields of the completion that the cursor is on. */
 function seen(cq: CompletionQueue): number[] {
   return [cq.userDataLow, cq.userDataHigh, cq.res, cq.flags];
 }
 
-/** The results of all that can be stepped to. */
+/** Steps over all completions, and returns their results. */
 function results(cq: CompletionQueue): number[] {
   const found: number[] = [];
   while (cq.next()) found.push(cq.res);
@@ -120,7 +120,7 @@ function results(cq: CompletionQueue): number[] {
 for (const start of STARTS) {
   const from = `from 0x${start.toString(16)} on`;
 
-  Deno.test(`the cursor steps over what was posted, in order, ${from}`, () => {
+  Deno.test(`the cursor steps over completions in order, ${from}`, () => {
     const kernel = new Kernel({ start });
     const { cq } = kernel;
     assertEquals([cq.ready, cq.next(), cq.ready], [0, false, 0]);
@@ -135,7 +135,7 @@ for (const start of STARTS) {
     }
   });
 
-  Deno.test(`nothing is given back before it is said so, ${from}`, () => {
+  Deno.test(`places are given back by commit() only, ${from}`, () => {
     const kernel = new Kernel({ start });
     const { cq } = kernel;
     for (let res = 0; res < 4; res++) kernel.post({ res });
@@ -143,12 +143,12 @@ for (const start of STARTS) {
     assertEquals([kernel.head, kernel.room, cq.ready], [start | 0, 0, 2]);
     cq.commit();
     assertEquals([kernel.room, cq.ready], [2, 2]);
-    // What was stepped over may be overwritten now, and the rest is still there.
+    // The kernel may overwrite the first two now. The others are still there.
     kernel.post({ res: 4 });
     kernel.post({ res: 5 });
     assertEquals(results(cq), [2, 3, 4, 5]);
     cq.commit();
-    cq.commit(); // Once more changes nothing.
+    cq.commit(); // A second commit changes nothing.
     assertEquals(kernel.head, start + 6 | 0);
   });
 
@@ -182,7 +182,7 @@ for (const start of STARTS) {
   });
 }
 
-Deno.test("what the kernel has posted before the queue was made is there", () => {
+Deno.test("completions posted before the queue was made are there", () => {
   const kernel = new Kernel({ start: 6 });
   kernel.post({ res: 1 });
   const later = new CompletionQueue({
@@ -198,7 +198,7 @@ Deno.test("what the kernel has posted before the queue was made is there", () =>
   assertEquals([later.ready, ...results(later)], [1, 1]);
 });
 
-Deno.test("the fields of a completion are signed but for what they say", () => {
+Deno.test("the fields of a completion read as signed numbers", () => {
   const kernel = new Kernel();
   const { cq } = kernel;
   const flags = IORING_CQE_F_MORE | IORING_CQE_F_BUFFER | 5 << 16;
@@ -229,14 +229,14 @@ Deno.test("a queue of one entry wraps at every completion", () => {
   assertEquals(kernel.head, 2);
 });
 
-Deno.test("the tail is read again only when what it said is used up", () => {
+Deno.test("the tail is read again only after its last known value was reached", () => {
   const kernel = new Kernel();
   const { cq } = kernel;
   kernel.post({ res: 1 });
   kernel.post({ res: 2 });
   assertEquals(cq.next(), true);
   const tail = kernel.tail;
-  kernel.ring[TAIL] = tail - 1; // No kernel does this: it shows who looks.
+  kernel.ring[TAIL] = tail - 1; // No kernel does this. It shows a read.
   assertEquals([cq.next(), cq.res], [true, 2]);
   kernel.ring[TAIL] = tail;
   assertEquals(cq.next(), false);
@@ -262,7 +262,7 @@ Deno.test("a mixed ring has completions of both sizes", () => {
   assertEquals(kernel.head, 6);
 });
 
-Deno.test("a filler with nothing behind it yet is no completion", () => {
+Deno.test("a filler without a completion after it is no completion", () => {
   const kernel = new Kernel({ start: 3 });
   const { cq } = kernel;
   kernel.post({ flags: IORING_CQE_F_SKIP });
@@ -273,7 +273,7 @@ Deno.test("a filler with nothing behind it yet is no completion", () => {
   assertEquals(kernel.head, 6);
 });
 
-Deno.test("the fillers of a mixed ring are given back with what follows", () => {
+Deno.test("a filler is given back with the completion that follows", () => {
   const kernel = new Kernel({ start: 2 });
   const { cq } = kernel;
   kernel.post({ res: 1 });
@@ -291,7 +291,7 @@ Deno.test("only a 32-byte completion has extra words", () => {
   assertEquals([kernel.cq.extra(0), kernel.cq.extra(1)], [0n, 0n]);
 });
 
-Deno.test("in a ring of 32-byte completions the flag for one means no more", () => {
+Deno.test("in a ring of 32-byte completions IORING_CQE_F_32 takes no second place", () => {
   const kernel = new Kernel({ cqeWords: 8 });
   kernel.post({ res: 1, flags: IORING_CQE_F_32 });
   kernel.post({ res: 2 });
@@ -308,7 +308,7 @@ Deno.test("the eventfd is switched on and off in the flags of the queue", () => 
   assertEquals([...ring], untouched);
 });
 
-Deno.test("lost completions are counted without a sign", () => {
+Deno.test("the count of lost completions is unsigned", () => {
   const { cq, ring } = new Kernel();
   for (const count of [0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff]) {
     ring[OVERFLOW] = count;
@@ -323,13 +323,16 @@ interface Posted {
   readonly wide: boolean;
 }
 
-/** Posts, steps and commits at random, and compares. Returns how many came. */
+/**
+ * Posts, steps and commits at random, and compares with a model. Returns the
+ * number of completions.
+ */
 function compare(shape: Shape, mixed: boolean, steps: number, seed: number) {
   const kernel = new Kernel(shape);
   const { cq, entries } = kernel;
   const below = random(seed);
   const word = () => below(2 ** 32) | 0;
-  /** Bits that an operation may set, but for those with a meaning here. */
+  /** Random flags, without those that the queue itself reads. */
   const bits = () => word() & ~(IORING_CQE_F_32 | IORING_CQE_F_SKIP);
   const posted: Posted[] = [];
   let came = 0;
@@ -389,7 +392,7 @@ for (
     ["both sizes", true, { cqeWords: 4, entries: 8 }],
   ] as const
 ) {
-  Deno.test(`a queue of CQEs of ${name} does what a model does, at random`, () => {
+  Deno.test(`a queue of CQEs of ${name} agrees with a model at random`, () => {
     for (const start of STARTS) {
       const [seed] = crypto.getRandomValues(new Int32Array(1));
       try {

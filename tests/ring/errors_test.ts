@@ -1,4 +1,4 @@
-/** What the library says about an errno, where no kernel can be made to answer it. */
+/** Advice for errnos that no test can make a kernel return. */
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import * as block from "../../cmd/block.ts";
@@ -16,7 +16,7 @@ import { errnoName } from "../../sys/errno_names.ts";
 
 type Row = readonly [errno: number, text: string];
 
-/** Checks that an errno is explained by what is known of its call, if by any. */
+/** Checks the explanation of each errno, and that an unknown errno has none. */
 function explains(
   advice: (errno: number) => string | undefined,
   rows: readonly Row[],
@@ -27,7 +27,7 @@ function explains(
   assertEquals(advice(9999), undefined);
 }
 
-Deno.test("what io_uring_register() refuses is explained", () => {
+Deno.test("errnos of io_uring_register() are explained", () => {
   explains(registerAdvice, [
     [E.EBUSY, "a table already"],
     [E.EACCES, "was restricted"],
@@ -38,7 +38,7 @@ Deno.test("what io_uring_register() refuses is explained", () => {
   ]);
 });
 
-Deno.test("what a uring command is refused with is explained", () => {
+Deno.test("errnos of a uring command are explained", () => {
   explains(uringCmdAdvice, [
     [E.EOPNOTSUPP, "no handler for uring commands"],
     [E.EINVAL, "came with Linux 5.19"],
@@ -47,7 +47,7 @@ Deno.test("what a uring command is refused with is explained", () => {
   ]);
 });
 
-Deno.test("what ends a ring is explained, whatever it is", () => {
+Deno.test("errnos that end a ring are explained, each of them", () => {
   for (
     const [errno, text] of [
       [E.EBADR, "lost it"],
@@ -63,7 +63,7 @@ Deno.test("what ends a ring is explained, whatever it is", () => {
   ) assertStringIncludes(fatalAdvice(errno), text, errnoName(errno));
 });
 
-Deno.test("what btrfs refuses is explained", () => {
+Deno.test("errnos of btrfs are explained", () => {
   explains(btrfs.advice, [
     [E.EPERM, "CAP_SYS_ADMIN"],
     [E.EOPNOTSUPP, "older than 6.13"],
@@ -77,7 +77,7 @@ Deno.test("what btrfs refuses is explained", () => {
   ]);
 });
 
-Deno.test("what a socket refuses is explained", () => {
+Deno.test("errnos of a socket are explained", () => {
   const SOL = sock.SOL_SOCKET;
   const query = { level: SOL, optname: 1, length: 4 };
   explains(sock.siocinq(0).advice, [
@@ -110,7 +110,7 @@ Deno.test("what a socket refuses is explained", () => {
   ]);
 });
 
-Deno.test("what a SCSI device's node refuses is explained", () => {
+Deno.test("errnos of a SCSI device's node are explained", () => {
   explains(scsi.inquiry(0).advice, [
     [E.EOPNOTSUPP, "older than 7.1"],
     [E.EPERM, "CAP_SYS_RAWIO"],
@@ -122,7 +122,7 @@ Deno.test("what a SCSI device's node refuses is explained", () => {
   ]);
 });
 
-Deno.test("what a block device refuses is explained", () => {
+Deno.test("errnos of a block device are explained", () => {
   const part = { offset: 0, length: 4096 };
   explains(block.discard(0, part).advice, [[
     E.ENOTTY,
@@ -134,13 +134,13 @@ Deno.test("what a block device refuses is explained", () => {
   ]);
 });
 
-Deno.test("a timeout that has nothing to limit is explained", () => {
+Deno.test("the errno of a timeout without a command to limit is explained", () => {
   const { advice } = linkTimeout(5);
   assertStringIncludes(advice(E.EINVAL) ?? "", "a command before it");
   assertStringIncludes(advice(E.EBADF) ?? "", "descriptor");
 });
 
-Deno.test("an errno that Linux has no name for is shown as its number", () => {
+Deno.test("an errno without a name is shown as its number", () => {
   assertEquals(errnoName(E.EPERM), "EPERM");
   assertEquals(errnoName(9999), "E9999");
 });

@@ -1,4 +1,4 @@
-/** How a process that uses rings lives and ends, and what it says when refused. */
+/** The start and the end of a process with rings, and its messages when refused. */
 
 import {
   assertEquals,
@@ -16,7 +16,7 @@ import { Ring } from "@uring/mod.ts";
 import * as op from "@uring/cmd/op.ts";
 `;
 
-Deno.test("a process stays while a command is in flight, then exits by itself", async () => {
+Deno.test("a process runs while a command is in flight, then exits", async () => {
   const start = performance.now();
   const { code, stdout, stderr } = await runScript(`${IMPORTS}
     const ring = Ring.open();
@@ -30,7 +30,7 @@ Deno.test("a process stays while a command is in flight, then exits by itself", 
   assertGreater(performance.now() - start, 300);
 });
 
-Deno.test("what loads while the first late completion is waited for begins no second turn", async () => {
+Deno.test("a module that loads during the first wait does not start a second turn", async () => {
   // Loading node:net runs microtasks, in a turn that is the event loop's own.
   const { stdout, code } = await runScript(
     `
@@ -50,7 +50,7 @@ Deno.test("what loads while the first late completion is waited for begins no se
   assertEquals([stdout, code], ["closed\n", 0]);
 });
 
-Deno.test("an idle ring that was used does not keep a process", async () => {
+Deno.test("an idle ring does not keep a process running", async () => {
   const { code, stdout } = await runScript(`${IMPORTS}
     const ring = Ring.open();
     await ring.cmd(op.timeout(1));
@@ -61,7 +61,7 @@ Deno.test("an idle ring that was used does not keep a process", async () => {
 });
 
 for (const options of ["{}", "{ iopoll: true }", "{ deferTaskrun: true }"]) {
-  Deno.test(`unref() lets a process go that waits on a ring with ${options}`, async () => {
+  Deno.test(`unref() lets a process exit that waits on a ring with ${options}`, async () => {
     const start = performance.now();
     const { code, stdout } = await runScript(`${IMPORTS}
       const ring = Ring.open(${options});
@@ -78,7 +78,7 @@ for (const options of ["{}", "{ iopoll: true }", "{ deferTaskrun: true }"]) {
   });
 }
 
-Deno.test("ref() holds a process again", async () => {
+Deno.test("ref() keeps a process running again", async () => {
   const { stdout } = await runScript(`${IMPORTS}
     const ring = Ring.open();
     ring.unref();
@@ -88,7 +88,7 @@ Deno.test("ref() holds a process again", async () => {
   assertEquals(stdout, "late\n");
 });
 
-/** A ring over plain arrays, with a command that the kernel has. */
+/** A script with a ring over plain arrays, of which it plays the kernel. */
 const FAKE = `
 import { FakeKernel, numbered } from "@uring/tests/fake/fake.ts";
 import { turn } from "@uring/tests/kit/wait.ts";
@@ -98,7 +98,7 @@ const { engine } = kernel;
 `;
 
 for (const on of [true, false]) {
-  Deno.test(`${on ? "ref() holds" : "unref() lets go of"} a process whose ring is looked at again and again`, async () => {
+  Deno.test(`${on ? "ref() keeps" : "unref() does not keep"} a process running whose ring is polled`, async () => {
     const { stdout, stderr } = await runScript(
       `${FAKE}
       let calls = 0; // There is more to submit for as long as it is refused.
@@ -119,7 +119,7 @@ for (const on of [true, false]) {
   });
 }
 
-Deno.test("a command that cannot be cancelled holds no process after unref()", async () => {
+Deno.test("a command that cannot be cancelled keeps no process running after unref()", async () => {
   const { code, stdout, stderr } = await runScript(
     `${FAKE}
     const real = setTimeout; // It would try again, but not for a long time.
@@ -167,10 +167,9 @@ Deno.test("a worker opens a ring of its own", async () => {
   assertEquals([code, stdout, stderr], [0, "0,0,0,0\n", ""]);
 });
 
-Deno.test("another thread that submits to a ring is refused by the kernel, with the reason", async () => {
+Deno.test("the kernel refuses a submission by another thread", async () => {
   const { stdout, stderr } = await runScript(
     `${IMPORTS}
-    import { Engine } from "@uring/ring/loop/engine.ts";
     import { io_uring_enter } from "@uring/sys/libc.ts";
     const ring = Ring.open();
     await ring.cmd(op.nop());
@@ -191,7 +190,7 @@ Deno.test("another thread that submits to a ring is refused by the kernel, with 
   assertMatch(stdout, /^(-17|0)\n$/, stderr);
 });
 
-Deno.test("without --allow-ffi the error says what to run with", async () => {
+Deno.test("without --allow-ffi the error names the flag", async () => {
   for (const flags of [[], ["--allow-ffi=libc.so.6"]]) {
     const { code, stderr } = await runScript(
       `import { Ring } from "@uring/mod.ts"; Ring.open();`,
@@ -202,7 +201,40 @@ Deno.test("without --allow-ffi the error says what to run with", async () => {
   }
 });
 
-Deno.test("importing asks for no permission and opens nothing", async () => {
+Deno.test("a ring that is opened after --allow-ffi was revoked leaves no descriptor and no mapping", async () => {
+  const { stdout, stderr } = await runScript(
+    `
+    import { setup } from "@uring/ring/raw.ts";
+    import { close, open, openDescriptors } from "@uring/sys/file.ts";
+    import { syscall } from "@uring/sys/libc.ts";
+    import { scratch } from "@uring/sys/scratch.ts";
+    // Deno itself may not read /proc after a revocation.
+    function held() {
+      const descriptors = openDescriptors().length;
+      const fd = open("/proc/self/maps");
+      const { bytes, at } = scratch();
+      let maps = "";
+      for (let n; (n = syscall("read", fd, at, bytes.length)) > 0;) {
+        maps += new TextDecoder().decode(bytes.slice(0, n));
+      }
+      close(fd);
+      return descriptors + "," + (maps.match(/io_uring/g)?.length ?? 0);
+    }
+    setup({ entries: 1 }).close(); // Opens libc.
+    const before = held();
+    Deno.permissions.revokeSync({ name: "ffi" });
+    try {
+      setup({ entries: 1 });
+    } catch (error) {
+      console.log(error.name, before === held(), /^[1-9]\\d*,0$/.test(before));
+    }
+  `,
+    ["-A"],
+  );
+  assertEquals([stdout, stderr], ["NotCapable true true\n", ""]);
+});
+
+Deno.test("importing needs no permission and opens nothing", async () => {
   const { code, stdout, stderr } = await runScript(
     `
     import * as m from "@uring/mod.ts";
@@ -251,7 +283,7 @@ Deno.test("the module run as a program asks for the permission it needs", async 
   assertStringIncludes(stderr, "--allow-ffi");
 });
 
-// Deno makes a socket pair for signals late, and panics where it may not.
+// Deno makes a socket pair for signals late, and panics if that fails.
 const DEMO = `
 import { demo } from "@uring/cmd/cli/demo.ts";
 import { Ring } from "@uring/mod.ts";
@@ -266,7 +298,7 @@ await new Promise((resolve) => setTimeout(resolve, 50));
 const NR = Deno.build.arch === "x86_64" ? __NR_x86_64 : __NR_aarch64;
 `;
 
-Deno.test("the program does with what there is, and names what it cannot do without", async () => {
+Deno.test("the program runs without optional system calls, and names a required one", async () => {
   const { stdout, stderr } = await runScript(`${DEMO}
     const forbid = async (...names) => {
       for (const name of names) hostile.forbid(NR[name], 1);
@@ -287,7 +319,7 @@ Deno.test("the program does with what there is, and names what it cannot do with
     /socket SIOCINQ +unknown +there is no file to try: EPERM/,
   );
   assertMatch(socket, /10000 on \/dev\/null, 100 in flight/);
-  // The kernel's own account cannot be had, and what was tried stands for it.
+  // The kernel cannot be asked, so the result of trying each flag is shown.
   assertMatch(register, /setup flags: \d+\n +CLAMP COOP_TASKRUN /);
   assertMatch(register, /opcodes: none/);
   const ends = outputs.slice(1).map((text) => text.split("\n")[0]);
@@ -300,11 +332,11 @@ Deno.test("the program does with what there is, and names what it cannot do with
   assertMatch(stderr, /^io_uring is refused\. .*seccomp filter/m);
 });
 
-Deno.test("the program fails when a command does that this kernel has", async () => {
+Deno.test("the program fails if a command of this kernel fails", async () => {
   const { stdout, stderr } = await runScript(`${DEMO}
     const { cmd } = Ring.prototype;
     const none = open("/dev/null");
-    // It asks for what it is to receive from a file that is no socket.
+    // Receives from a file that is not a socket.
     Ring.prototype.cmd = function (command) {
       const it = command.name === "RECV" ? op.recv(none, this.alloc(8)) : command;
       return cmd.call(this, it);
@@ -324,8 +356,8 @@ Deno.test("the program fails when a command does that this kernel has", async ()
   assertEquals(ends, ["--- 1", '--- TypeError: not a command: "no command"']);
 });
 
-// It changes a setting of the whole machine for a moment, which is for machines
-// that nobody else works on.
+// This test changes a sysctl of the whole machine for a moment: it is for machines
+// without other users.
 const knob = "/proc/sys/kernel/io_uring_disabled"; // Since Linux 6.6.
 const missing = !isRoot || !Deno.env.has("CI")
   ? " (needs root, and CI=true: it disables io_uring)"
@@ -346,7 +378,7 @@ Deno.test({
       assertStringIncludes(two.stderr, "io_uring_disabled is 2");
       assertStringIncludes(two.stderr, "sysctl -w kernel.io_uring_disabled=0");
       await Deno.writeTextFile(knob, "1");
-      // Root without CAP_SYS_ADMIN, which would pass all the same.
+      // Root without CAP_SYS_ADMIN, which passes whatever the sysctl says.
       const one = await demo([
         "setpriv",
         "--bounding-set=-sys_admin",
@@ -361,7 +393,7 @@ Deno.test({
   },
 });
 
-/** Puts a seccomp filter on the process that answers io_uring_setup() so. */
+/** A script that forbids io_uring_setup() with an errno, by a seccomp filter. */
 const filtered = (errno: number) => `
   import { Ring } from "@uring/mod.ts";
   import { forbid } from "@uring/tests/attack/hostile/surroundings.ts";

@@ -1,6 +1,7 @@
 /** The bare ring on the real kernel. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import { probe, UringError } from "../../mod.ts";
 import * as raw from "../../ring/raw.ts";
 import * as E from "../../sys/uapi/errno.ts";
@@ -17,7 +18,7 @@ import { refuse } from "../kit/refuse.ts";
 
 const { setupFlags } = probe();
 
-/** Opens a ring for the time of a test. */
+/** Opens a ring for the duration of a test. */
 function withRing(
   options: raw.SetupOptions,
   use: (ring: raw.RingHandle) => void,
@@ -30,7 +31,7 @@ function withRing(
   }
 }
 
-/** Submits all that is queued, and waits for `count` completions. */
+/** Submits all queued SQEs, and waits for `count` completions. */
 function run(ring: raw.RingHandle, count: number): [number, number][] {
   const toSubmit = ring.sq.publish();
   assertEquals(raw.enter(ring, { toSubmit, minComplete: count }), toSubmit);
@@ -48,7 +49,7 @@ function one(ring: raw.RingHandle, sqe: raw.RawSqe): number {
   return res;
 }
 
-/** A file of its own, with what is in it. */
+/** Makes a temporary file with a content. */
 function withFile(content: Uint8Array, use: (path: string) => void): void {
   const path = Deno.makeTempFileSync();
   try {
@@ -59,7 +60,7 @@ function withFile(content: Uint8Array, use: (path: string) => void): void {
   }
 }
 
-/** Opens a path through a ring, which is the only way to its descriptor. */
+/** Opens a path through the ring. */
 function withFd(
   ring: raw.RingHandle,
   path: string,
@@ -84,13 +85,13 @@ const O_RDWR = 2;
 
 for (
   const [shape, flags] of [
-    ["as it comes", 0],
+    ["without flags", 0],
     ["with SQEs of 128 bytes", raw.IORING_SETUP_SQE128],
     ["with CQEs of 32 bytes", raw.IORING_SETUP_CQE32],
     ["with both large", raw.IORING_SETUP_SQE128 | raw.IORING_SETUP_CQE32],
   ] as const
 ) {
-  Deno.test(`no-ops go through a ring ${shape}, round and round`, () => {
+  Deno.test(`no-ops go through a ring ${shape}, around its end`, () => {
     withRing({ entries: 4, flags }, (ring) => {
       assertEquals(ring.flags & flags, flags);
       for (let round = 0; round < 10; round++) {
@@ -109,7 +110,7 @@ for (
   });
 }
 
-Deno.test("the kernel's queues are as large as it says", () => {
+Deno.test("queues have a power of two of entries, as many as asked for", () => {
   for (const [entries, sq, cq] of [[1, 1, 2], [5, 8, 16], [64, 64, 128]]) {
     withRing({ entries }, (ring) => {
       assertEquals([ring.sq.entries, ring.cq.entries], [sq, cq]);
@@ -121,7 +122,7 @@ Deno.test("the kernel's queues are as large as it says", () => {
   });
 });
 
-Deno.test("optional flags are left out where the kernel has none such", () => {
+Deno.test("optional flags that the kernel does not know are dropped", () => {
   const optional = raw.IORING_SETUP_SQE_MIXED | raw.IORING_SETUP_CQE_MIXED |
     raw.IORING_SETUP_NO_SQARRAY;
   withRing({ entries: 4, optional }, (ring) => {
@@ -138,7 +139,7 @@ Deno.test("optional flags are left out where the kernel has none such", () => {
   });
 });
 
-Deno.test("a ring that cannot be made says why", () => {
+Deno.test("a ring that cannot be made names the errno", () => {
   for (
     const options of [
       { entries: 0 },
@@ -153,7 +154,7 @@ Deno.test("a ring that cannot be made says why", () => {
   }
 });
 
-Deno.test("a full queue takes nothing more, and loses nothing", () => {
+Deno.test("a full queue refuses SQEs, and loses none", () => {
   withRing({ entries: 2 }, (ring) => {
     const nop = (userData: number) =>
       raw.prepRw(ring.sq, { opcode: raw.IORING_OP_NOP, userData });
@@ -165,7 +166,7 @@ Deno.test("a full queue takes nothing more, and loses nothing", () => {
   });
 });
 
-Deno.test("what is submitted in two parts is submitted once", () => {
+Deno.test("SQEs submitted in two parts are submitted once", () => {
   withRing({ entries: 4 }, (ring) => {
     for (let userData = 0; userData < 4; userData++) {
       raw.prepRw(ring.sq, { opcode: raw.IORING_OP_NOP, userData });
@@ -177,7 +178,7 @@ Deno.test("what is submitted in two parts is submitted once", () => {
   });
 });
 
-Deno.test("user_data comes back as the bits it had", () => {
+Deno.test("user_data comes back with all its bits", () => {
   withRing({ entries: 4 }, (ring) => {
     for (const userData of [0, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff]) {
       raw.prepRw(ring.sq, { opcode: raw.IORING_OP_NOP, userData });
@@ -193,7 +194,7 @@ Deno.test("user_data comes back as the bits it had", () => {
 Deno.test("prepRw writes every field where the kernel has it", () => {
   for (const flags of [0, raw.IORING_SETUP_SQE128]) {
     withRing({ entries: 4, flags }, ({ sq }) => {
-      sq.words.fill(-1); // What an earlier command has left.
+      sq.words.fill(-1); // The content of an earlier command.
       raw.prepRw(sq, {
         opcode: 0xf1,
         flags: 0xf2,
@@ -224,7 +225,7 @@ Deno.test("prepRw writes every field where the kernel has it", () => {
       assertEquals(sqe.file_index.get(view, 0), 0xf3f4_f5f6);
       assertEquals(sqe.addr3.get(view, 0), 2n ** 64n - 1n);
       assertEquals([...sqe.__pad2.get(view, 0)], [0, 0, 0, 0, 0, 0, 0, 0]);
-      // The second half of a large one is zeroed, the next SQE is not touched.
+      // The second half of a large SQE is zeroed. The next SQE is unchanged.
       const rest = sq.words.subarray(16, sq.sqeWords);
       assertEquals([...rest], new Array(sq.sqeWords - 16).fill(0));
       assertEquals(sq.words[sq.sqeWords], -1);
@@ -236,7 +237,7 @@ Deno.test("prepRw writes every field where the kernel has it", () => {
   }
 });
 
-Deno.test("a file is read into memory of alloc, by its address", () => {
+Deno.test("a file is read into memory of alloc() by its address", () => {
   const content = new TextEncoder().encode("read by the bare ring");
   withFile(content, (path) => {
     withRing({ entries: 4 }, (ring) => {
@@ -255,7 +256,7 @@ Deno.test("a file is read into memory of alloc, by its address", () => {
   });
 });
 
-Deno.test("a file is written from memory of alloc, and at its position", () => {
+Deno.test("a file is written from memory of alloc(), at the file position", () => {
   withFile(new Uint8Array(), (path) => {
     withRing({ entries: 4 }, (ring) => {
       withFd(ring, path, O_RDWR, (fd) => {
@@ -279,7 +280,7 @@ Deno.test("a uring command reaches /dev/null, which answers 0", () => {
       withFd(ring, "/dev/null", O_RDWR, (fd) => {
         const opcode = raw.IORING_OP_URING_CMD;
         assertEquals(one(ring, { opcode, fd, off: 0xffff_ffff }), 0);
-        // The upper half of `off` has to be zero in a uring command.
+        // The upper half of `off` must be 0 in a uring command.
         assertEquals(one(ring, { opcode, fd, off: 2 ** 32 }), -E.EINVAL);
         assertEquals(one(ring, { opcode, fd, opFlags: 1 << 5 }), -E.EINVAL);
       });
@@ -320,7 +321,7 @@ Deno.test("a link is cut by a failure, a hard link is not", () => {
   });
 });
 
-Deno.test("a success that posts no completion posts none", () => {
+Deno.test("a success with IOSQE_CQE_SKIP_SUCCESS posts no completion", () => {
   withRing({ entries: 4 }, (ring) => {
     const flags = raw.IOSQE_CQE_SKIP_SUCCESS;
     raw.prepRw(ring.sq, { opcode: raw.IORING_OP_NOP, userData: 1, flags });
@@ -329,7 +330,7 @@ Deno.test("a success that posts no completion posts none", () => {
   });
 });
 
-Deno.test("completions that find no room are kept, and flushed by enter", () => {
+Deno.test("completions without room are kept, and flushed by enter()", () => {
   withRing({ entries: 4, cqEntries: 4 }, (ring) => {
     const { sq, cq } = ring;
     for (let userData = 0; userData < 12; userData++) {
@@ -349,11 +350,11 @@ Deno.test("completions that find no room are kept, and flushed by enter", () => 
   });
 });
 
-Deno.test("more rings are entered than a thread's table has places for", () => {
+Deno.test("a thread enters more rings than it can register", () => {
   const rings = Array.from({ length: 20 }, () => raw.setup({ entries: 1 }));
   for (const ring of rings) assertEquals(one(ring, { opcode: 0 }), 0);
   for (const ring of rings) ring.close();
-  // And the table is free again.
+  // The table is free again.
   withRing({ entries: 1 }, ({ fd }) => {
     const index = registerRingFd(fd);
     assert(index >= 0);
@@ -361,10 +362,14 @@ Deno.test("more rings are entered than a thread's table has places for", () => {
   });
 });
 
-Deno.test("a ring that is refused what it needs leaves nothing", () => {
-  const rings = () =>
-    Deno.readTextFileSync("/proc/self/maps").match(/io_uring/g)?.length ?? 0;
-  const before = [openFdCount(), rings()];
+/** Counts the descriptors and the mappings of rings of this process. */
+const held = () => [
+  openFdCount(),
+  Deno.readTextFileSync("/proc/self/maps").match(/io_uring/g)?.length ?? 0,
+];
+
+Deno.test("a ring whose workers cannot be limited leaves no descriptor and no mapping", () => {
+  const before = held();
   const op = IORING_REGISTER_IOWQ_MAX_WORKERS;
   using _refused = refuse(["io_uring_register"], E.EPERM, op);
   assertThrows(
@@ -372,11 +377,29 @@ Deno.test("a ring that is refused what it needs leaves nothing", () => {
     UringError,
     "maxWorkers",
   );
-  assertEquals([openFdCount(), rings()], before);
+  assertEquals(held(), before);
 });
 
+for (const [part, count] of [["queues", 0], ["SQEs", 1]] as const) {
+  Deno.test(`a ring whose ${part} cannot be viewed leaves no descriptor and no mapping`, () => {
+    const before = held();
+    const { getArrayBuffer } = Deno.UnsafePointerView;
+    let calls = 0;
+    using _revoked = stub(
+      Deno.UnsafePointerView,
+      "getArrayBuffer",
+      (...args: Parameters<typeof getArrayBuffer>) => {
+        if (calls++ === count) throw new Deno.errors.NotCapable("revoked");
+        return getArrayBuffer(...args);
+      },
+    );
+    assertThrows(() => raw.setup({ entries: 1 }), Deno.errors.NotCapable);
+    assertEquals([calls, held()], [count + 1, before]);
+  });
+}
+
 Deno.test({
-  name: "what a submission thread has not taken yet is written over by nothing",
+  name: "an SQE that the submission thread has not taken is not overwritten",
   ignore: !setupFlags.includes("SQPOLL"),
   async fn() {
     const flags = raw.IORING_SETUP_SQPOLL;
@@ -387,7 +410,7 @@ Deno.test({
     await until(() => sq.needsWakeup);
     assertEquals([nop(1), nop(2)], [true, true]);
     const toSubmit = sq.publish();
-    assertEquals(raw.enter(ring, { toSubmit }), 2); // It sleeps all the same.
+    assertEquals(raw.enter(ring, { toSubmit }), 2); // The thread still sleeps.
     assertEquals([nop(3), sq.space], [false, 0]);
     raw.enter(ring, { toSubmit, flags: raw.IORING_ENTER_SQ_WAKEUP });
     await until(() => cq.ready === 2);
@@ -396,7 +419,7 @@ Deno.test({
   },
 });
 
-Deno.test("SQEs that are held go through the array in any order", () => {
+Deno.test("held SQEs go through the array in any order", () => {
   withRing({ entries: 4, hold: true }, (ring) => {
     const { sq } = ring;
     assertEquals(ring.flags & raw.IORING_SETUP_NO_SQARRAY, 0);
@@ -480,7 +503,7 @@ Deno.test({
         sq.words[at + 1] = -1; // fd
         sq.words[at + 8] = userData;
       };
-      // The chains start at every place of the ring, the last two included.
+      // The chains start at every place of the ring, including the last two.
       for (let round = 0; round < 64; round++) {
         push(1, { link: true });
         push(2, { wide: round % 2 === 0, link: true });
@@ -496,7 +519,7 @@ Deno.test({
   },
 });
 
-Deno.test("memory of alloc is zeroed, aligned, and of the size asked for", () => {
+Deno.test("memory of alloc() is zeroed, aligned, and of the size asked for", () => {
   for (const length of [1, 4096, 65536, 65537]) {
     const memory = raw.alloc(length);
     assertEquals(memory.length, length);
@@ -559,14 +582,14 @@ Deno.test("closing detaches every view of the ring", () => {
   ) {
     assertThrows(use, TypeError, "detached", use.toString());
   }
-  // What fills an SQE still goes nowhere.
+  // Stores to an SQE still go nowhere.
   raw.prepRw(sq, { opcode: raw.IORING_OP_NOP });
   assertEquals(sq.words.length, 0);
   assertEquals(raw.enter(ring, { toSubmit: 1 }), -E.EBADF);
-  ring.close(); // Once more does nothing.
+  ring.close(); // A second call does nothing.
 });
 
-Deno.test("what is not stored to the SQEs does not run", () => {
+Deno.test("after the SQEs were detached, publish() refuses", () => {
   const ring = raw.setup({ entries: 4 });
   const { sq, cq } = ring;
   raw.prepRw(sq, { opcode: raw.IORING_OP_NOP, userData: 1 });
@@ -581,7 +604,7 @@ Deno.test("what is not stored to the SQEs does not run", () => {
   ring.close();
 });
 
-Deno.test("a closed ring is not taken for the next of its number", () => {
+Deno.test("a closed ring does not enter another ring of its number", () => {
   const closed = raw.setup({ entries: 4 });
   closed.close();
   withRing({ entries: 4 }, (ring) => {

@@ -1,4 +1,4 @@
-/** The submission queue over plain arrays: the test is the kernel. */
+/** The submission queue over plain arrays, in which the test plays the kernel. */
 
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { SubmissionQueue } from "../../ring/bare/squeue.ts";
@@ -17,7 +17,7 @@ import {
 } from "../../sys/uapi/io_uring.ts";
 import { random } from "../kit/random.ts";
 
-// Places of the shared words, which are not what they are in a real ring.
+// Indices of the shared words. They differ from those of a real ring.
 const HEAD = 3;
 const TAIL = 5;
 const FLAGS = 6;
@@ -26,7 +26,7 @@ const ARRAY = 9;
 /** Head and tail as they start: at 0, and before the wraps at 2^31 and 2^32. */
 const STARTS = [0, 0x7fff_fffe, 0xffff_fffe];
 
-/** Words of an SQE or of the ring that nobody has written. */
+/** The content of words that were never written. */
 const STALE = 0x5a5a_5a5a;
 
 interface Shape {
@@ -38,7 +38,7 @@ interface Shape {
   start?: number;
 }
 
-/** A queue, and the words that the kernel shares with it. */
+/** A queue, and the words that it shares with the kernel. */
 class Kernel {
   readonly sq: SubmissionQueue;
   readonly ring: Int32Array;
@@ -86,13 +86,13 @@ class Kernel {
     this.ring[FLAGS] = value;
   }
 
-  /** Takes `count` places from the head on. */
+  /** Takes `count` places, as the kernel does. */
   take(count: number): void {
     this.head = this.head + count | 0;
   }
 }
 
-/** The SQEs that a call of `next` gives, until there are none. */
+/** Takes SQEs from `next()` until the queue is full. */
 function all(sq: SubmissionQueue, wide = false): number[] {
   const found: number[] = [];
   for (let at = sq.next(wide); at >= 0; at = sq.next(wide)) found.push(at);
@@ -113,7 +113,7 @@ for (const start of STARTS) {
     assertEquals([sq.next(), sq.next(true), sq.space], [-1, -1, 0]);
   });
 
-  Deno.test(`what the kernel has taken is free again, ${from}`, () => {
+  Deno.test(`an SQE that the kernel has taken is free again, ${from}`, () => {
     const kernel = new Kernel({ start });
     const { sq } = kernel;
     for (let round = 0; round < 8; round++) {
@@ -128,7 +128,7 @@ for (const start of STARTS) {
     assertEquals(kernel.tail, start + 24 | 0);
   });
 
-  Deno.test(`nothing is published before it is said so, ${from}`, () => {
+  Deno.test(`SQEs are published by publish() only, ${from}`, () => {
     const kernel = new Kernel({ start });
     kernel.sq.next();
     kernel.sq.next();
@@ -151,7 +151,7 @@ for (const start of STARTS) {
   });
 }
 
-Deno.test("a queue that the kernel has used before goes on from there", () => {
+Deno.test("a queue starts at the head and tail that it finds", () => {
   const kernel = new Kernel({ start: 6 });
   kernel.head = 5;
   const { sq } = kernel;
@@ -231,7 +231,7 @@ Deno.test("an SQE that was looked at is no part of the queue before it is pushed
   }
 });
 
-Deno.test("the flags of the kernel are told apart", () => {
+Deno.test("the flags of the kernel are distinguished", () => {
   const kernel = new Kernel();
   const { sq } = kernel;
   const told = () => [sq.needsWakeup, sq.needsEnter, sq.overflowed];
@@ -254,7 +254,7 @@ Deno.test("the flags of the kernel are told apart", () => {
 
 // ---- SQEs of both sizes ------------------------------------------------------
 
-/** Fills an SQE as a command does: every word, with a number in `user_data`. */
+/** Fills every word of an SQE with a number, as a command would. */
 function fill(
   sq: SubmissionQueue,
   at: number,
@@ -268,13 +268,13 @@ function fill(
   sq.words[at] = opcode | flags << 8;
 }
 
-/** The filler: a no-op that posts no CQE when it succeeds, and no more. */
+/** The words of a filler: a no-op that posts no CQE when it succeeds. */
 const FILLER = [
   IORING_OP_NOP | IOSQE_CQE_SKIP_SUCCESS << 8, // opcode, flags, ioprio
   ...new Array(15).fill(0), // fd, off, addr, len, ..., user_data, ...
 ];
 
-/** The 16 words of the SQE at a place. */
+/** Returns the 16 words of the SQE at a place. */
 const sqe = ({ sqes }: Kernel, place: number) => [
   ...sqes.subarray(place * 16, place * 16 + 16),
 ];
@@ -300,13 +300,13 @@ for (const start of STARTS) {
     assertEquals(sqe(kernel, 3), FILLER);
     assertEquals([sq.publish(), sq.space], [3, 1]);
     assertEquals(kernel.tail, ready + 3 | 0);
-    // It is no more than the next SQE that is given out without being filled.
+    // The SQE itself is given out with its old content, except for its first word.
     assertEquals([...kernel.sqes.subarray(1, 48)], new Array(47).fill(STALE));
     assertEquals([sq.next(true), sq.next()], [-1, 32]);
   });
 }
 
-Deno.test("a small SQE goes into the last place itself", () => {
+Deno.test("a small SQE takes the last place without a filler", () => {
   const kernel = new Kernel({ mixed: true, start: 3 });
   assertEquals([kernel.sq.next(), kernel.sq.next(true)], [48, 0]);
   assertEquals(kernel.sqes[48], 0); // Links nothing yet.
@@ -314,7 +314,7 @@ Deno.test("a small SQE goes into the last place itself", () => {
   assertEquals(kernel.sq.publish(), 3);
 });
 
-Deno.test("where there is no room for filler and SQE, neither is written", () => {
+Deno.test("without room for both, neither the filler nor the SQE is written", () => {
   const kernel = new Kernel({ mixed: true, start: 1 });
   const { sq } = kernel;
   assertEquals([sq.next(), sq.next()], [16, 32]);
@@ -356,7 +356,7 @@ Deno.test("a chain that was published stays where it is", () => {
   assertEquals([sqe(kernel, 6)[8], sqe(kernel, 7)], [1, FILLER]);
 });
 
-Deno.test("only the chain itself moves, and not what was linked before it", () => {
+Deno.test("only the last chain moves, not the chain before it", () => {
   const kernel = new Kernel({ mixed: true, entries: 8, start: 4 });
   const { sq } = kernel;
   fill(sq, sq.next(), false, 1, IOSQE_IO_LINK);
@@ -368,7 +368,7 @@ Deno.test("only the chain itself moves, and not what was linked before it", () =
 });
 
 for (const start of STARTS) {
-  Deno.test(`what a short submit cuts off a chain becomes no-ops, from 0x${start.toString(16)} on`, () => {
+  Deno.test(`the rest of a chain after a short submit becomes no-ops, from 0x${start.toString(16)} on`, () => {
     const kernel = new Kernel({ mixed: true, entries: 16, start });
     const { sq, sqes } = kernel;
     const put = (wide: boolean, link: boolean) => {
@@ -387,7 +387,7 @@ for (const start of STARTS) {
     const after = put(false, false);
     sq.publish();
     const [head, length] = [kernel.head, sq.publish()];
-    // Up to the end, or the beginning, of a chain nothing is cut.
+    // A submission that ends at either end of the chain cuts nothing.
     for (const taken of [1, length - 1, length]) {
       kernel.head = head + taken | 0;
       assertEquals(sq.cutOff(), []);
@@ -406,7 +406,7 @@ for (const start of STARTS) {
   });
 }
 
-Deno.test("flags that an earlier SQE left behind link nothing", () => {
+Deno.test("flags of an earlier SQE link nothing", () => {
   const kernel = new Kernel({ mixed: true, start: 2 });
   const { sq, sqes } = kernel;
   sqes.fill(IOSQE_IO_LINK << 8); // What was in the ring before.
@@ -432,7 +432,7 @@ Deno.test("a held SQE is not given out again until it was released", () => {
   assertEquals(kernel.ring[ARRAY + 0], 2); // The fifth SQE is number 2.
 });
 
-Deno.test("held SQEs are released in any order, and the array says which is where", () => {
+Deno.test("held SQEs are released in any order, and the array maps places to them", () => {
   const kernel = new Kernel({ hold: true, start: 0xffff_fffe });
   const { sq, ring } = kernel;
   const array = () => [...ring.subarray(ARRAY, ARRAY + 4)];
@@ -451,7 +451,7 @@ Deno.test("held SQEs are released in any order, and the array says which is wher
   assertEquals(array(), [3, 1, 2, 0]);
 });
 
-Deno.test("a held SQE that the kernel has not taken has no place to go to", () => {
+Deno.test("a released SQE waits for a free place", () => {
   const kernel = new Kernel({ hold: true });
   const { sq } = kernel;
   all(sq);
@@ -470,7 +470,7 @@ Deno.test("held SQEs of 128 bytes are released by their word index", () => {
   assertEquals(kernel.ring[ARRAY], 2);
 });
 
-Deno.test("a queue that holds SQEs has them of one size", () => {
+Deno.test("a queue that holds SQEs is never mixed", () => {
   const kernel = new Kernel({ hold: true, mixed: true });
   assertEquals(kernel.sq.mixed, false);
   assertEquals(all(kernel.sq, true), [0, 16, 32, 48]);
@@ -478,7 +478,7 @@ Deno.test("a queue that holds SQEs has them of one size", () => {
 
 // ---- Against a model -----------------------------------------------------------
 
-/** What a test queued, as the kernel has to find it. */
+/** An SQE that the test queued. */
 interface Queued {
   readonly number: number;
   readonly wide: boolean;
@@ -486,21 +486,21 @@ interface Queued {
   readonly at: number;
 }
 
-/** Queues, publishes, takes and releases at random, and compares. */
+/** Queues, publishes, takes and releases at random, and compares with a model. */
 function compare(shape: Shape, steps: number, seed: number): number {
   const kernel = new Kernel({ ...shape, array: shape.hold });
   const { sq, sqes, ring, entries } = kernel;
   const mask = entries - 1;
   const { sqeWords, mixed, hold } = sq;
   const below = random(seed);
-  /** What the kernel has not taken, and what it has but still reads. */
+  /** SQEs that the kernel has not taken, and SQEs that it may read again. */
   const queued: Queued[] = [];
   const held: Queued[] = [];
   let count = 0;
   let published = 0; // Places that the kernel may take.
   let filled = 0; // Places that it may not take yet.
 
-  /** Checks all words of an SQE of which the first has been read. */
+  /** Checks all words of an SQE. */
   const intact = (at: number, { number, wide, linked }: Queued) => {
     const length = mixed && !wide ? 16 : wide ? 32 : sqeWords;
     for (let i = 1; i < length; i++) assertEquals(sqes[at + i], number);
@@ -509,13 +509,13 @@ function compare(shape: Shape, steps: number, seed: number): number {
     assertEquals(sqes[at], opcode | flags << 8);
   };
 
-  /** Takes one SQE as the kernel does, and returns how many places it had. */
+  /** Takes one SQE as the kernel does. Returns the places that it had. */
   const takeOne = (): number => {
     const place = kernel.head & mask;
     const at = (hold ? ring[ARRAY + place] : place) * sqeWords;
     if (mixed && (sqes[at] & 0xff) === IORING_OP_NOP) {
       assertEquals([...sqes.subarray(at, at + 16)], FILLER);
-      // It stands before the SQE, or the chain, that it makes fit.
+      // The filler is before the SQE, or the chain, for which it makes room.
       const number = sqes[8 + (place + 1 & mask) * 16];
       assert(number === queued[0].number, "a filler that nothing needs");
       kernel.take(1);
@@ -542,7 +542,7 @@ function compare(shape: Shape, steps: number, seed: number): number {
         break;
       case 1:
       case 2: {
-        // The kernel takes some, not always all.
+        // The kernel takes some SQEs, not always all.
         for (let some = below(entries + 1); some > 0 && published > 0;) {
           const places = takeOne();
           published -= places;
@@ -577,7 +577,7 @@ function compare(shape: Shape, steps: number, seed: number): number {
   return count;
 }
 
-/** That a chain has no filler in it is checked by reading it back whole. */
+/** Reads chains back whole, to check that no filler cuts one. */
 function chains(steps: number, seed: number): number {
   const below = random(seed);
   let fillers = 0;
@@ -608,7 +608,7 @@ function chains(steps: number, seed: number): number {
   return fillers;
 }
 
-/** Runs with a seed of its own each time, and says it when it fails. */
+/** Runs with a random seed, which the error names. */
 function seeded(run: (seed: number) => void): void {
   const [seed] = crypto.getRandomValues(new Int32Array(1));
   try {
@@ -627,7 +627,7 @@ for (
     ["128 bytes that are held", { hold: true, sqeWords: 32 }],
   ] as const
 ) {
-  Deno.test(`a queue of SQEs of ${name} does what a model does, at random`, () => {
+  Deno.test(`a queue of SQEs of ${name} agrees with a model at random`, () => {
     for (const start of STARTS) {
       seeded((seed) => {
         const count = compare({ ...shape, start }, 34_000, seed);
@@ -637,7 +637,7 @@ for (
   });
 }
 
-Deno.test("a chain of SQEs of both sizes is never cut, at random", () => {
+Deno.test("a chain of SQEs of both sizes is never cut at random", () => {
   seeded((seed) => {
     const fillers = chains(10_000, seed);
     assert(fillers > 500, `only ${fillers} fillers were needed`);

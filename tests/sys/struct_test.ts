@@ -22,14 +22,14 @@ import {
   u8,
 } from "../../sys/struct.ts";
 
-/** A view in the middle of a buffer, so that a lost byteOffset shows. */
+/** Makes a view in the middle of a buffer, so that a lost byteOffset shows. */
 function memory(byteLength: number): { view: DataView; all: Uint8Array } {
   const all = new Uint8Array(byteLength + 16).fill(0xee);
   const view = new DataView(all.buffer, 8, byteLength);
   return { view, all };
 }
 
-/** Writes a value at base 4 of 24 bytes of 0xee; the bytes that changed. */
+/** Writes a value at base 4 of 24 bytes of 0xee. Returns the bytes that changed. */
 function written<T>(field: Field<T>, value: T): number[] {
   const { view, all } = memory(24);
   field.set(view, 4, value);
@@ -41,7 +41,7 @@ function written<T>(field: Field<T>, value: T): number[] {
   return [...all.subarray(start, end)];
 }
 
-/** What is read back of a value that was written. */
+/** Writes a value, and reads it back. */
 function readBack<T>(field: Field<T>, value: T): T {
   const { view } = memory(24);
   field.set(view, 4, value);
@@ -110,7 +110,7 @@ Deno.test("the halves of a 64-bit value are unsigned numbers", () => {
   assertEquals(low(0x8000_0000_ffff_fffen), 0xffff_fffe);
 });
 
-Deno.test("bytes are copied, and what they do not fill is zeroed", () => {
+Deno.test("bytes are copied, and the rest of the field is zeroed", () => {
   const field = bytes(3, 4);
   assertEquals(written(field, Uint8Array.of(1, 2, 3, 4)), [1, 2, 3, 4]);
   assertEquals(written(field, Uint8Array.of(1, 2)), [1, 2, 0, 0]);
@@ -132,7 +132,7 @@ Deno.test("bytes that do not fit are refused before anything is written", () => 
   assertEquals(all.every((byte) => byte === 0xee), true);
 });
 
-Deno.test("a field knows its place, its size and its sign", () => {
+Deno.test("a field knows its offset, its size and its sign", () => {
   for (
     const [field, size, signed] of [
       [u8(5), 1, false],
@@ -149,7 +149,7 @@ Deno.test("a field knows its place, its size and its sign", () => {
   }
 });
 
-Deno.test("a pointer is told apart from a number of its size", () => {
+Deno.test("a pointer is distinguished from a number of its size", () => {
   assertEquals(isPointer(pointer(0)), true);
   assertFalse(isPointer(u64(0)));
   assertFalse(isPointer(bytes(0, 8)));

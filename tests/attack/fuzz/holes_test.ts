@@ -149,9 +149,9 @@ Deno.test("what only looks like a command, a file or a signal is refused", async
     assertThrows(() => ring.cmdSync(command), TypeError, "command");
     await assertRejects(() => ring.cmd(command), TypeError, "command");
   }
-  const file = Object.create(new FixedFile(ring, 0));
+  const file = Object.create(new FixedFile(0));
   assertThrows(() => read(file, new Uint8Array(1)), TypeError, "fd");
-  const stranger = read(new FixedFile(ring, 0), new Uint8Array(1));
+  const stranger = read(new FixedFile(0), new Uint8Array(1));
   assertThrows(() => ring.cmdSync(stranger), TypeError, "table of files");
   for (const signal of [5, null, { aborted: false, throwIfAborted() {} }]) {
     const options = { signal: signal as unknown as AbortSignal };

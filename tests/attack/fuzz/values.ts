@@ -203,11 +203,11 @@ function revoked(): object {
 /** Objects that only look like those of the library. */
 const lookAlikes = [
   new Recipe("{ index, owner }", () => ({ index: 0, owner: {} })),
-  new Recipe("FixedFile of no ring", () => new FixedFile({}, 0)),
-  new Recipe("FixedFile -1", () => new FixedFile({}, -1)),
+  new Recipe("FixedFile of no ring", () => new FixedFile(0)),
+  new Recipe("FixedFile -1", () => new FixedFile(-1)),
   new Recipe(
     "FixedBuffer of no ring",
-    () => new FixedBuffer({}, 0, new Uint8Array(512)),
+    () => new FixedBuffer(0, new Uint8Array(512)),
   ),
   new Recipe("heir of FixedFile", () => heirOf(FixedFile.prototype)),
   new Recipe("heir of FixedBuffer", () => heirOf(FixedBuffer.prototype)),

@@ -6,7 +6,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { refusal } from "../../../ring/bare/setup.ts";
+import { refusal } from "../../../ring/bare/setup_advice.ts";
 import * as E from "../../../sys/uapi/errno.ts";
 import { ask } from "./ask.ts";
 
@@ -36,7 +36,7 @@ Deno.test("with no descriptor left, a ring and a command say so, and one is enou
   `);
   const advice =
     "EMFILE (24). The process has as many files open as RLIMIT_NOFILE " +
-    "lets it: close some, or raise it with `ulimit -n`.";
+    "allows. Close some, or raise it with `ulimit -n`.";
   const open = `UringError: io_uring_setup: ${advice}`;
   const command = `UringError: OPENAT "/dev/null": ${advice}`;
   assertEquals(refused, [open, open, command]);
@@ -185,6 +185,6 @@ Deno.test("what a ring is to share threads with, or be bound to, is named when i
     ]);
   `);
   assertMatch(closed, /ENXIO \(6\)\. The ring to attach to is not open/);
-  assertMatch(none, /EINVAL .*ATTACH_WQ.*The descriptor .* has to be a ring's/);
-  assertMatch(processor, /EINVAL .*SQ_AFF.*The processor .* has to be there/);
+  assertMatch(none, /EINVAL .*ATTACH_WQ.*The descriptor .* must be a ring's/);
+  assertMatch(processor, /EINVAL .*SQ_AFF.*The processor .* must exist/);
 });

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { type Block, give, take } from "../../../ring/flight/pool.ts";
-import { addressOf, PAGE } from "../../../sys/arena.ts";
+import { arenaOf, PAGE } from "../../../sys/arena.ts";
 import { Page, PAGE_SIZE } from "./pages.ts";
 
 /** What it is filled with. */
@@ -34,7 +34,7 @@ export class Canaries implements Disposable {
 
   /** Pages before and behind an arena, where there is nothing yet. */
   fence(arena: ArrayBufferLike): void {
-    const at = addressOf(arena)!;
+    const at = arenaOf(arena)!.address;
     const end = at + Math.ceil(arena.byteLength / PAGE) * PAGE;
     for (const place of [at - PAGE_SIZE, end]) {
       const page = Page.at(place, CANARY);

@@ -4,7 +4,7 @@ import { Ring } from "../../../mod.ts";
 import { nop } from "../../../cmd/op.ts";
 import { give, take } from "../../../ring/flight/pool.ts";
 import { IORING_OP_RECV } from "../../../sys/uapi/io_uring.ts";
-import { addressOf } from "../../../sys/arena.ts";
+import { arenaOf } from "../../../sys/arena.ts";
 import { placeOf } from "./pages.ts";
 import { LENGTH, type Order, type Target } from "./terminate.ts";
 import { filling } from "./filling.ts";
@@ -15,7 +15,7 @@ function inPlace(ring: Ring): [bytes: Bytes, target: Target] {
   const bytes = ring.alloc(LENGTH) as Bytes;
   return [bytes, {
     script: placeOf(bytes),
-    kernel: addressOf(bytes.buffer)! + bytes.byteOffset,
+    kernel: arenaOf(bytes.buffer)!.address + bytes.byteOffset,
   }];
 }
 

@@ -1,6 +1,6 @@
 /**
- * Holds a mirror against what the compiler answered. A pure function of the
- * two, so that a test can see whether a wrong mirror would be found.
+ * Compares a mirror with the answers of the compiler. It is a pure function of the
+ * two, so that a test can check that it finds a wrong mirror.
  */
 
 import {
@@ -10,17 +10,17 @@ import {
   versionCode,
 } from "./mirror.ts";
 
-/** The values of C expressions. Those which do not compile are not there. */
+/** The values of the C expressions that compile. */
 export type Answers = ReadonlyMap<string, bigint>;
 
 export interface Verdict {
-  /** What the mirror says and the headers do not. */
+  /** Claims that the headers contradict, as sentences. */
   readonly wrong: readonly string[];
-  /** Names which these headers are too old to have. */
+  /** Names that these headers are too old to have. */
   readonly absent: readonly string[];
 }
 
-/** Names of a kernel that is not released yet, and how it defines them. */
+/** Names of a kernel that is not released yet, with their definitions. */
 const COMING: Readonly<Record<string, { since: number; value: string }>> = {
   BLOCK_URING_CMD_ZONE_RESET_ALL: {
     since: versionCode(7, 3),
@@ -28,19 +28,19 @@ const COMING: Readonly<Record<string, { since: number; value: string }>> = {
   },
 };
 
-/** Masks of all known bits, which grow when a kernel knows another one. */
+/** Masks of all known bits, to which a later kernel adds bits. */
 const GROWING = ["IORING_URING_CMD_MASK"];
 
-/** Members whose place a later kernel may give to others. */
+/** Names of padding, whose bytes a later kernel may give to members. */
 const PADDING = /^_*(pad|resv|reserved|rsvd|spare)/;
 
 /** A line that includes a header of the kernel. */
 const KERNELS = /<(linux|asm|asm-generic)\//;
 
-/** The version of the headers is asked of every mirror's headers. */
+/** The expression for the version of the headers, part of all questions. */
 export const VERSION = "LINUX_VERSION_CODE";
 
-/** What SIGN() answers: an address or an array has no sign. */
+/** The answers of SIGN(). An address or an array has no sign. */
 export const SIGN = { unsigned: 0n, signed: 1n, none: 2n };
 
 const sizeOf = (type: string) => `sizeof(struct ${type})`;
@@ -50,7 +50,7 @@ const member = (type: string, name: string) => `((struct ${type} *)0)->${name}`;
 const widthOf = (type: string, name: string) => `sizeof(${member(type, name)})`;
 const signOf = (type: string, name: string) => `SIGN(${member(type, name)})`;
 
-/** The expressions whose values tell whether a mirror is right. */
+/** Returns the expressions whose values the claims of a mirror give. */
 export function questions({ constants, structs }: Mirror): string[] {
   const asked = [VERSION];
   for (const name of Object.keys(constants)) {
@@ -66,7 +66,7 @@ export function questions({ constants, structs }: Mirror): string[] {
   return asked;
 }
 
-/** Compares everything a mirror says with the answers. */
+/** Compares all claims of a mirror with the answers. */
 export function compare(mirror: Mirror, answers: Answers): Verdict {
   const headers = Number(answers.get(VERSION));
   const report = new Report(headers, headers < mirror.version);
@@ -93,7 +93,7 @@ export function compare(mirror: Mirror, answers: Answers): Verdict {
 class Report {
   readonly wrong: string[] = [];
   readonly absent: string[] = [];
-  /** @param older Whether the headers are older than the mirror. */
+  /** @param older The headers are older than the mirror. */
   constructor(readonly headers: number, readonly older: boolean) {}
 
   missing(name: string): void {
@@ -145,7 +145,7 @@ function compareStruct(
   else report.wrong.push(`${type} has ${size} bytes, not ${total}`);
 }
 
-/** The value of a name that the headers are too old for, by its definition. */
+/** Returns the value of a name of {@linkcode COMING}, by its definition. */
 function comingValue(name: string, headers: number, answers: Answers) {
   const coming = COMING[name];
   if (coming === undefined || headers >= coming.since) return undefined;
@@ -156,12 +156,12 @@ function isSubset(part: bigint, whole: bigint | undefined): boolean {
   return whole !== undefined && (part & ~whole) === 0n;
 }
 
-/** Fractions and NaN are no value in C. */
+/** Returns a number as C has it: fractions and NaN have no value there. */
 function exact(value: number): bigint | undefined {
   return Number.isSafeInteger(value) ? BigInt(value) : undefined;
 }
 
-/** What the headers say of a member, if they have it. */
+/** Returns a member as the headers have it, if they do. */
 function realMember(type: string, name: string, answers: Answers) {
   const offset = answers.get(offsetOf(type, name));
   if (offset === undefined) return undefined;
@@ -172,13 +172,13 @@ function realMember(type: string, name: string, answers: Answers) {
 
 type RealMember = NonNullable<ReturnType<typeof realMember>>;
 
-/** Whether padding is what is left of the padding of an older kernel. */
+/** Returns `true` for padding inside the padding of an older kernel. */
 function isPart({ offset, size }: Member, real: RealMember): boolean {
   return size < real.size && offset >= real.offset &&
     offset + size <= Number(real.offset + real.size);
 }
 
-/** What is wrong with a member, each as the end of a sentence. */
+/** Lists the faults of a member, each as the end of a sentence. */
 function differences(member: Member, real: RealMember): string[] {
   const { kind, offset, size, signed } = member;
   const faults: string[] = [];
@@ -200,7 +200,7 @@ function differences(member: Member, real: RealMember): string[] {
   return faults;
 }
 
-/** The bytes of a struct that no member names. */
+/** Reports the bytes of a struct that no member names. */
 function unnamed(type: string, { size, members }: Layout): string[] {
   const named = new Uint8Array(size);
   for (const { offset, size } of Object.values(members)) {

@@ -1,4 +1,4 @@
-/** The ABI test finds every wrong number, whichever it is. */
+/** Proof that the ABI test finds any wrong number. */
 
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { bytes, pointer, s64, struct, u32, u64 } from "../../../sys/struct.ts";
@@ -6,7 +6,7 @@ import { type Answers, compare, questions, VERSION } from "./compare.ts";
 import { ask } from "./headers.ts";
 import { claims, type Layout, type Mirror, readMirrors } from "./mirror.ts";
 
-/** One number of a mirror made wrong, and the name that must be reported. */
+/** A mirror with one wrong number, and the name that must be reported. */
 interface Mutant {
   readonly name: string;
   readonly mirror: Mirror;
@@ -47,7 +47,7 @@ function* layouts(type: string, layout: Layout) {
   }
 }
 
-/** Whether headers lack a name, or the struct that it is a member of. */
+/** Returns `true` if the headers lack a name, or the struct of a member. */
 function lacks(absent: readonly string[], name: string): boolean {
   return absent.includes(name) || absent.includes(name.split(".")[0]);
 }
@@ -73,7 +73,7 @@ for (const mirror of await readMirrors()) {
   });
 }
 
-Deno.test("every number of the largest mirror is made wrong in turn", async () => {
+Deno.test("each number of the largest mirror is made wrong once", async () => {
   const mirrors = await readMirrors();
   const { constants, structs } = mirrors.find(({ name }) =>
     name === "sys/uapi/io_uring.ts"
@@ -92,13 +92,13 @@ Deno.test("every number of the largest mirror is made wrong in turn", async () =
   );
 });
 
-/** Asks the compiler about exports made up here, as if of a file in sys/. */
+/** Compares made-up exports with the headers, as if they were of a mirror. */
 async function judge(title: string, exports: Record<string, unknown>) {
   const mirror = claims("sys/made_up.ts", title, exports);
   return compare(mirror, await ask(mirror.includes, questions(mirror)));
 }
 
-Deno.test("a right mirror is right", async () => {
+Deno.test("a correct mirror passes", async () => {
   const verdict = await judge("// <linux/uio.h>, <linux/stat.h>, Linux 3.0.", {
     S_IFMT: 0o170000,
     iovec: struct(16, { iov_base: pointer(0), iov_len: u64(8) }),
@@ -168,7 +168,7 @@ Deno.test("a header that is newer than the headers is absent", async () => {
   assertEquals({ wrong, absent }, { wrong: [], absent: ["MADE_UP"] });
 });
 
-Deno.test("an export that is no claim is wrong", async () => {
+Deno.test("an export that is neither a number nor a struct is wrong", async () => {
   const { wrong } = await judge("// <linux/stat.h>, Linux 4.11.", {
     convert: () => 1,
     TEXT: "1",
@@ -179,7 +179,7 @@ Deno.test("an export that is no claim is wrong", async () => {
   ]);
 });
 
-Deno.test("a name of a coming kernel is held against its definition", () => {
+Deno.test("a name of a coming kernel is compared with its definition", () => {
   const mirror = (value: number) =>
     claims("sys/made_up.ts", "// <linux/blkdev.h>, Linux 7.2.", {
       BLOCK_URING_CMD_ZONE_RESET_ALL: value,
@@ -188,11 +188,11 @@ Deno.test("a name of a coming kernel is held against its definition", () => {
     new Map([[VERSION, code], ["_IO(0x12, 1)", 0x1201n]]);
   assertEquals(compare(mirror(0x1201), headers(0x70200n)).wrong, []);
   assertEquals(compare(mirror(0x1202), headers(0x70200n)).wrong.length, 1);
-  // From then on the name itself has to be there.
+  // These headers must have the name itself.
   assertEquals(compare(mirror(0x1201), headers(0x70300n)).wrong.length, 1);
 });
 
-Deno.test("a macro that does not compile is not taken for absent", async () => {
+Deno.test("a macro that does not compile is an error, not absent", async () => {
   const includes = ["#define BROKEN (sizeof(struct made_up))"];
   const error = await ask(includes, ["BROKEN"]).catch((error: Error) => error);
   assert(error instanceof Error);
@@ -209,7 +209,7 @@ Deno.test("a library's header that is not installed is reported as absent", () =
     wrong: [],
     absent: ["nvme_cmd_read", "nvme_dsm_range"],
   });
-  // One of the kernel's is not missing by right.
+  // A header of the kernel must be there.
   const kernels = claims("sys/made_up.ts", "// <linux/nvme.h>, Linux 6.1.", {
     nvme_cmd_read: 2,
   });

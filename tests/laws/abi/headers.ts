@@ -2,13 +2,13 @@
  * Asks the C compiler for the values of expressions.
  *
  * An enumerator has no `#ifdef`, so a name that the headers lack is found by
- * compiling: a line with an error is left out, and what is left compiled again.
+ * compiling: a line with an error is dropped, and the rest compiled again.
  */
 
 import { type Run, run } from "../../kit/run.ts";
 import { type Answers, SIGN } from "./compare.ts";
 
-// Some headers use what these define and do not include them.
+// Some headers need these and do not include them.
 const BEFORE = `
 #define _GNU_SOURCE
 #include <stddef.h>
@@ -26,7 +26,7 @@ int printf(const char *, ...);
   BOTH(long), BOTH(long long), char: (char)-1 < 0, default: ${SIGN.none})
 `.trim().split("\n");
 
-/** Answers what of `questions` compiles after `includes`. */
+/** Returns the values of those `questions` that compile after `includes`. */
 export async function ask(
   includes: readonly string[],
   questions: readonly string[],
@@ -53,7 +53,7 @@ export async function ask(
   }
 }
 
-/** Compiles what can be compiled of `lines`. */
+/** Compiles the lines, without those that do not compile. */
 async function compile(lines: readonly string[], path: string): Promise<void> {
   const left = lines.slice();
   const flags = ["-std=gnu11", "-Werror=implicit-function-declaration"];
@@ -73,7 +73,7 @@ async function compile(lines: readonly string[], path: string): Promise<void> {
   }
 }
 
-/** Whether an error is about the line itself, and not about what it needs. */
+/** Returns `true` if an error is about the line, not about a header. */
 function saysAbsent(line: string, message: string): boolean {
   if (line.startsWith("#include")) return true;
   const quoted = message.match(/(?<=')[^']+(?=')/g) ?? [];
@@ -82,7 +82,7 @@ function saysAbsent(line: string, message: string): boolean {
     words.some((word) => new RegExp(`\\b${word}\\b`).test(line));
 }
 
-/** The flags for the headers that LINUX_HEADERS names, if it does. */
+/** Returns the flags for the headers in the folder LINUX_HEADERS, if it is set. */
 async function headerFlags(): Promise<string[]> {
   const folder = Deno.env.get("LINUX_HEADERS");
   if (!folder) return [];

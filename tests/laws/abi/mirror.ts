@@ -1,8 +1,8 @@
 /**
- * What the files under `sys/` claim about the kernel's headers, as plain data.
+ * The claims of the files under `sys/uapi/` about the kernel's headers, as data.
  *
- * A file whose first line names headers is a mirror of them. Everything that it
- * exports is a claim, so that a new export is checked without being listed.
+ * Each file there is a mirror of the headers that its first line names. Each of
+ * its exports is a claim, so that a new export is checked without being listed.
  */
 
 import {
@@ -13,7 +13,7 @@ import {
   type Struct,
 } from "../../../sys/struct.ts";
 
-/** What C has to know of a member: a byte array may be of any type there. */
+/** The kind of a member. A byte array may have any type in C. */
 export type Kind = "integer" | "pointer" | "bytes";
 
 export interface Member {
@@ -29,18 +29,18 @@ export interface Layout {
 }
 
 export interface Mirror {
-  /** What it is called in a report. */
+  /** The name in a report. */
   readonly name: string;
-  /** The lines of C which bring the headers in. */
+  /** The lines of C that include the headers. */
   readonly includes: readonly string[];
-  /** The oldest headers that have all of it, as a `LINUX_VERSION_CODE`. */
+  /** The version of the oldest headers that have all claims. */
   readonly version: number;
-  /** The only machine whose headers can tell, where it is not any. */
+  /** The machine whose headers are needed, if not any. */
   readonly arch?: typeof Deno.build.arch;
-  /** Values by the C expression that has them, most often a name. */
+  /** Values by their C expression, most often a name. */
   readonly constants: Readonly<Record<string, number>>;
   readonly structs: Readonly<Record<string, Layout>>;
-  /** Exports that are no claim about a header, and so do not belong there. */
+  /** Exports that are neither a number nor a struct. */
   readonly strays: readonly string[];
 }
 
@@ -51,12 +51,13 @@ export interface Source {
   readonly exports: Readonly<Record<string, unknown>>;
 }
 
-const SYS = new URL("../../../sys/uapi/", import.meta.url);
+const SYS = new URL("../../../sys/", import.meta.url);
 
-/** The files under `sys/`, in the order of their names. */
-export async function readSources(): Promise<Source[]> {
-  const files = await Array.fromAsync(Deno.readDir(SYS));
-  const names = files.map((file) => file.name).sort();
+/** Reads the files of `sys/` itself or of `sys/uapi/`, in the order of names. */
+export async function readSources(folder: "" | "uapi/"): Promise<Source[]> {
+  const files = await Array.fromAsync(Deno.readDir(new URL(folder, SYS)));
+  const names = files.filter((it) => it.isFile).map((it) => folder + it.name)
+    .sort();
   return await Promise.all(names.map(async (name) => {
     const text = await Deno.readTextFile(new URL(name, SYS));
     const title = text.slice(0, text.indexOf("\n"));
@@ -64,17 +65,12 @@ export async function readSources(): Promise<Source[]> {
   }));
 }
 
-/** Whether a file says that it mirrors headers. */
-export function isMirror({ title }: Source): boolean {
-  return title.startsWith("// <");
-}
-
-/** The mirrors under `sys/`. */
+/** Reads the mirrors: all files of `sys/uapi/`. */
 export async function readMirrors(): Promise<Mirror[]> {
-  const sources = await readSources();
-  return sources.filter(isMirror).flatMap(({ name, title, exports }) => {
-    const mirror = claims(`sys/uapi/${name}`, title, exports);
-    return name === "unistd.ts" ? tables(mirror, exports) : [mirror];
+  const sources = await readSources("uapi/");
+  return sources.flatMap(({ name, title, exports }) => {
+    const mirror = claims(`sys/${name}`, title, exports);
+    return name === "uapi/unistd.ts" ? tables(mirror, exports) : [mirror];
   });
 }
 
@@ -85,7 +81,10 @@ export function claims(
   exports: Source["exports"],
 ): Mirror {
   const version = title.match(/Linux (\d+)\.(\d+)/);
-  if (!version) throw new Error(`${name} does not say which Linux it mirrors`);
+  const headers = title.match(/<[^>]+>/g);
+  if (!version || !headers) {
+    throw new Error(`${name} does not name its headers and their Linux`);
+  }
   const constants: Record<string, number> = {};
   const structs: Record<string, Layout> = {};
   const strays: string[] = [];
@@ -97,7 +96,7 @@ export function claims(
   }
   return {
     name,
-    includes: title.match(/<[^>]+>/g)!.map((header) => `#include ${header}`),
+    includes: headers.map((header) => `#include ${header}`),
     version: versionCode(Number(version[1]), Number(version[2])),
     constants,
     structs,
@@ -105,7 +104,7 @@ export function claims(
   };
 }
 
-/** A version as the headers have it, without the third number. */
+/** Returns a version as a `LINUX_VERSION_CODE`, without the third number. */
 export function versionCode(major: number, minor: number): number {
   return major << 16 | minor << 8;
 }
@@ -124,10 +123,10 @@ function kindOf(field: Field): Kind {
   return field.get(view, 0) instanceof Uint8Array ? "bytes" : "integer";
 }
 
-/** Macros that are functions here. */
+/** Macros that are functions in TypeScript. */
 const MACROS = ["_IO", "_IOR", "_IOW", "_IOWR"];
 
-/** What a macro gives over a range of arguments; in C, a size is a type. */
+/** Returns the values of a macro for many arguments. In C, a size is a type. */
 function calls(macro: string, value: unknown): Record<string, number> {
   const call = value as (type: number, nr: number, size: number) => number;
   const results: Record<string, number> = {};
@@ -142,7 +141,7 @@ function calls(macro: string, value: unknown): Record<string, number> {
   return results;
 }
 
-/** The tables of system calls are two mirrors, of two machines' headers. */
+/** Splits the tables of system calls into two mirrors, one for each machine. */
 function tables(mirror: Mirror, exports: Source["exports"]): Mirror[] {
   const table = (arch: string, includes: readonly string[]): Mirror => {
     const numbers = Object.entries(exports[`__NR_${arch}`] as object);
@@ -159,8 +158,8 @@ function tables(mirror: Mirror, exports: Source["exports"]): Mirror[] {
   const strays = mirror.strays.filter((name) => !known.includes(name));
   return [
     { ...table("x86_64", mirror.includes), arch: "x86_64", strays },
-    // The generic header has the numbers of aarch64, and is on every machine.
-    // It wants to be told what kind of machine it is for.
+    // The generic header has the numbers of aarch64, and is on every machine. It
+    // needs the options that aarch64 defines.
     table("aarch64", [
       "#define __ARCH_WANT_NEW_STAT",
       "#define __ARCH_WANT_RENAMEAT",

@@ -1,0 +1,54 @@
+/** Options of a ring as parameters of the kernel, without a kernel. */
+
+import { assertEquals, assertThrows } from "@std/assert";
+import { type RingOptions, setupOptions } from "../../ring/options.ts";
+import * as uapi from "../../sys/uapi/io_uring.ts";
+
+Deno.test("the defaults are those of the documentation", () => {
+  for (const none of [{}, { sqpoll: false }, { entries: undefined }]) {
+    const { entries, cqEntries, wqFd, sqThreadCpu } = setupOptions(none);
+    assertEquals([entries, cqEntries], [64, 1024]);
+    assertEquals([wqFd, sqThreadCpu], [undefined, undefined]);
+  }
+  for (const [entries, cqEntries] of [[512, 1024], [513, 1026]]) {
+    assertEquals(setupOptions({ entries }).cqEntries, cqEntries);
+  }
+});
+
+Deno.test("a submission thread sleeps after a second without work, or as asked", () => {
+  const idle = (sqpoll: RingOptions["sqpoll"]) =>
+    setupOptions({ sqpoll }).sqThreadIdleMs;
+  assertEquals([true, {}, { cpu: 0 }].map(idle), [1000, 1000, 1000]);
+  assertEquals([{ idleMs: 0 }, { idleMs: 20 }].map(idle), [0, 20]);
+  for (const idleMs of [-1, 0.5, NaN, 2 ** 32]) {
+    assertThrows(() => idle({ idleMs }), RangeError, "sqpoll.idleMs");
+  }
+});
+
+Deno.test("a submission thread is bound to a processor only when asked", () => {
+  const { flags, sqThreadCpu } = setupOptions({ sqpoll: { cpu: 3 } });
+  const bound = uapi.IORING_SETUP_SQPOLL | uapi.IORING_SETUP_SQ_AFF;
+  assertEquals([flags, sqThreadCpu], [bound, 3]);
+  assertEquals(setupOptions({ sqpoll: {} }).flags, uapi.IORING_SETUP_SQPOLL);
+});
+
+Deno.test("the number of workers is the kernel's, but for large SQEs on x86-64", () => {
+  const one = Deno.build.arch === "x86_64" ? 1 : 0;
+  const workers = (options: RingOptions) => setupOptions(options).maxWorkers;
+  assertEquals(workers({}), 0);
+  assertEquals(workers({ sqe128: true }), one);
+  assertEquals(workers({ mixed: true }), one);
+  assertEquals(workers({ sqe128: true, deferTaskrun: false }), 0);
+  assertEquals(workers({ sqe128: true, sqpoll: true }), 0);
+  assertEquals(workers({ sqe128: true, maxWorkers: 7 }), 7);
+});
+
+Deno.test("options that exclude each other are refused", () => {
+  for (
+    const [options, message] of [
+      [{ mixed: true, sqe128: true }, "a ring is mixed, or of one size"],
+      [{ mixed: true, cqe32: true }, "a ring is mixed, or of one size"],
+      [{ sqpoll: true, deferTaskrun: true }, "sqpoll or deferTaskrun"],
+    ] as const
+  ) assertThrows(() => setupOptions(options), TypeError, message);
+});
