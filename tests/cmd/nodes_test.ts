@@ -79,11 +79,17 @@ test("a node that is no NVMe namespace's is refused, with the one that is", asyn
     }
     console.log(JSON.stringify(answers));
   `);
-  assertMatch(none, /^TypeError: fd \d+ is no device: this wants the node of/);
-  assertMatch(disk, /is \/dev\/nvme0n1: .* beside it, \/dev\/ng0n1$/);
-  assertMatch(part, /is \/dev\/nvme10n2p3: .* beside it, \/dev\/ng10n2$/);
-  assertMatch(controller, /is \/dev\/nvme1: that is the controller, .*ng1n1$/);
-  assertMatch(odd, /is \/dev\/ng0: this wants the node of an NVMe namespace/);
+  assertMatch(
+    none,
+    /^TypeError: fd \d+ is no device\. Open the node of an NVMe/,
+  );
+  assertMatch(disk, /is \/dev\/nvme0n1\. .* beside it, \/dev\/ng0n1\.$/);
+  assertMatch(part, /is \/dev\/nvme10n2p3\. .* beside it, \/dev\/ng10n2\.$/);
+  assertMatch(
+    controller,
+    /is \/dev\/nvme1\. That is the controller: .*ng1n1\.$/,
+  );
+  assertMatch(odd, /is \/dev\/ng0\. Open the node of an NVMe namespace/);
 });
 
 test("a namespace that does not answer is no namespace", async () => {
@@ -103,7 +109,7 @@ Deno.test("NVMe facts of what is no device, or not open, are refused", () => {
       () => nvmeNamespace(fd as number),
       TypeError,
     );
-    assertStringIncludes(message, `is ${what}: this wants the node of an NVMe`);
+    assertStringIncludes(message, `is ${what}. Open the node of an NVMe`);
   }
   none.close();
   const error = assertThrows(() => nvmeNamespace(none.fd), UringError);

@@ -14,7 +14,7 @@ import * as nvme from "../../cmd/nvme/mod.ts";
 import {
   NvmeError,
   type NvmeFields,
-  type NvmeNamespace,
+  NvmeNamespace,
 } from "../../cmd/nvme/mod.ts";
 import { alloc } from "../../ring/alloc.ts";
 import { O_RDONLY, O_RDWR } from "../../sys/uapi/fcntl.ts";
@@ -27,7 +27,7 @@ import { sqeBytes } from "../kit/commands.ts";
 const FD = 5;
 const ALL = 0xffff_ffff;
 
-const PLAIN: NvmeNamespace = {
+const PLAIN = new NvmeNamespace({
   file: 6,
   nsid: 7,
   blockSize: 512,
@@ -37,19 +37,20 @@ const PLAIN: NvmeNamespace = {
   blocks: 1n << 60n,
   maxTransferBytes: 1 << 20,
   writable: true,
-};
-/** The same, with protection information apart from the data. */
-const APART: NvmeNamespace = {
-  ...PLAIN,
-  metadataSize: 8,
-  protectionType: 1,
-};
-/** The same, with metadata that are the host's own. */
-const FREE: NvmeNamespace = { ...APART, protectionType: 0 };
-/** The same, with protection information behind the data of each block. */
-const INLINE: NvmeNamespace = { ...APART, metadataInline: true };
-/** The same, with more metadata than protection information needs. */
-const SPACIOUS: NvmeNamespace = { ...INLINE, metadataSize: 64 };
+});
+/** Returns the same namespace with some facts changed. */
+const changed = (
+  namespace: NvmeNamespace,
+  facts: Partial<NvmeNamespace>,
+): NvmeNamespace => new NvmeNamespace({ ...namespace, ...facts });
+/** A namespace with protection information apart from the data. */
+const APART = changed(PLAIN, { metadataSize: 8, protectionType: 1 });
+/** A namespace with metadata that belongs to the host. */
+const FREE = changed(APART, { protectionType: 0 });
+/** A namespace with protection information after the data of each block. */
+const INLINE = changed(APART, { metadataInline: true });
+/** A namespace with more metadata than protection information needs. */
+const SPACIOUS = changed(INLINE, { metadataSize: 64 });
 
 const memory = (byteLength: number) => new Uint8Array(byteLength);
 const zeros = (count: number): number[] => new Array(count).fill(0);
@@ -237,7 +238,7 @@ const everythingBytes = (nsid: number[]): number[] => [
 
 Deno.test("NVMe: the SQE of a passthru to a namespace has every field", () => {
   const file = new FixedFile({}, 0x0102);
-  const command = nvme.passthru({ ...PLAIN, file }, EVERYTHING);
+  const command = nvme.passthru(PLAIN.withFile(file), EVERYTHING);
   assertEquals(sqe(command), [
     ...[0x2e, 1, 0, 0], // opcode, flags: IOSQE_FIXED_FILE, ioprio
     ...[0x02, 0x01, 0, 0], // fd: the place in the table
@@ -914,8 +915,7 @@ Deno.test("NVMe: an error says what was asked, of what, and what came of it", ()
   assertEquals(
     error.message,
     "URING_CMD NVME READ on fd 6: LBA Out of Range (status code type 0, code " +
-      "0x80, do not retry). The blocks end behind the last one of the " +
-      "namespace.",
+      "0x80, do not retry). The blocks end after the last one of the namespace.",
   );
   const { name, op, fd, result } = error;
   assertEquals([name, op, fd], ["NvmeError", "URING_CMD NVME READ", 6]);
@@ -1001,7 +1001,7 @@ Deno.test("NVMe: numbers that do not fit are refused by name", () => {
   range(`${blocks} 0`, () => nvme.verify(PLAIN, { lba, blocks: 0 }));
   range(`${blocks} 65537`, () => nvme.verify(PLAIN, { lba, blocks: 65537 }));
   range(`${blocks} 0.5`, () => nvme.writeZeroes(PLAIN, { lba, blocks: 0.5 }));
-  const tiny = { ...PLAIN, blockSize: 1 };
+  const tiny = changed(PLAIN, { blockSize: 1 });
   range(`${blocks} 65537`, () => nvme.read(tiny, { lba, data: memory(65537) }));
 
   const trim = (count: number, blocks = 1) => {
@@ -1070,9 +1070,9 @@ Deno.test("NVMe: words that are none are refused with those that are", () => {
 });
 
 Deno.test("NVMe: data that are no whole blocks, or more than a drive takes, are refused", () => {
-  const small = { ...PLAIN, maxTransferBytes: 1024 };
+  const small = changed(PLAIN, { maxTransferBytes: 1024 });
   const most = "bytes of data, and the drive takes at most 1024 in one " +
-    "command: split it up";
+    "command. Split it up.";
   for (const command of TRANSFERS) {
     const make = (data: unknown, namespace = PLAIN) => () =>
       command(namespace, { lba: 0, data: data as Uint8Array });
@@ -1232,10 +1232,10 @@ Deno.test("NVMe: what may change a drive needs a descriptor that can write", () 
   const data = block;
   const lba = 0;
   const one = { lba, blocks: 1 };
-  const readOnly = { ...PLAIN, writable: false };
+  const readOnly = changed(PLAIN, { writable: false });
   const text = (name: string) =>
-    `NVME ${name} may change what the drive holds, and the descriptor is open ` +
-    "for reading only: open the node with O_RDWR";
+    `NVME ${name} may change what the drive holds, and its file is open for ` +
+    "reading only. Open the node with O_RDWR.";
   for (
     const [name, make] of [
       ["WRITE", (to) => nvme.write(to, { lba, data })],
@@ -1293,14 +1293,105 @@ Deno.test("NVMe: bytes outside of the registered buffer are refused", () => {
   assertEquals(words(none).uring_cmd_flags, undefined);
 });
 
-Deno.test("NVMe: what is no descriptor is refused", () => {
+Deno.test("NVMe: a value that is no descriptor is refused", () => {
   for (const none of ["5", null, undefined, {}]) {
     const fd = none as number;
     const text = "fd must be a number";
     type(text, () => nvme.identifyController(fd));
     type(text, () => nvme.smartLog(fd));
     type(text, () => nvme.nvmeNamespace(fd));
-    type(text, () => nvme.passthru(fd, { opcode: 0xc0, nsid: 0 }));
+    const object = typeof none === "object" && none !== null;
+    const why = object ? "target must be an NvmeNamespace, not {...}." : text;
+    type(why, () => nvme.passthru(fd, { opcode: 0xc0, nsid: 0 }));
   }
   range("fd must be", () => nvme.firmwareLog(-1));
+});
+
+// ---- Namespaces ------------------------------------------------------------
+
+Deno.test("NVMe: an object that only looks like a namespace is refused", () => {
+  const data = block;
+  const blocks = 1;
+  const lba = 0;
+  const heir = Object.create(NvmeNamespace.prototype, {});
+  for (const none of [{ ...PLAIN }, heir, new Proxy(PLAIN, {}), 6, null]) {
+    assertEquals(NvmeNamespace.is(none), false);
+    for (
+      const make of [
+        (to) => nvme.read(to, { lba, data }),
+        (to) => nvme.write(to, { lba, data }),
+        (to) => nvme.compare(to, { lba, data }),
+        (to) => nvme.zoneAppend(to, { lba, data }),
+        (to) => nvme.verify(to, { lba, blocks }),
+        (to) => nvme.writeZeroes(to, { lba, blocks }),
+        (to) => nvme.flush(to),
+        (to) => nvme.datasetManagement(to, { ranges: [{ lba, blocks }] }),
+        (to) => nvme.zoneManagementReceive(to, { lba }),
+        (to) => nvme.zoneManagementSend(to, { lba, action: "open" }),
+      ] as ((to: NvmeNamespace) => unknown)[]
+    ) {
+      type("namespace must be an NvmeNamespace, not", () => make(none));
+      type("Pass what nvmeNamespace(fd) returned.", () => make(none));
+    }
+    if (typeof none !== "object" || none === null) continue;
+    type(
+      "target must be an NvmeNamespace, not {...}. Pass what " +
+        "nvmeNamespace(fd) returned.",
+      () => nvme.passthru(none, { opcode: 0xc0, nsid: 7 }),
+    );
+  }
+});
+
+Deno.test("NVMe: each fact of a namespace is checked when it is made", () => {
+  const wrong = (facts: Record<string, unknown>) => () =>
+    new NvmeNamespace({ ...PLAIN, ...facts } as NvmeNamespace);
+  range("file must be an integer from 0 to", wrong({ file: -1 }));
+  type("file must be a number, not object", wrong({ file: { index: 0 } }));
+  range("nsid must be an integer", wrong({ nsid: 2 ** 32 }));
+  for (const blockSize of [0, 0.5, 2 ** 32]) {
+    range("blockSize must be an integer from 1 to", wrong({ blockSize }));
+  }
+  for (const metadataSize of [-1, 2 ** 16]) {
+    range("metadataSize must be an integer from", wrong({ metadataSize }));
+  }
+  range("protectionType must be an integer", wrong({ protectionType: 8 }));
+  range("blocks must fit 64 bits unsigned", wrong({ blocks: -1n }));
+  for (const maxTransferBytes of [-1, NaN, 4096n, undefined]) {
+    type("maxTransferBytes must be a number", wrong({ maxTransferBytes }));
+  }
+  type("facts must be an object, not 6", () => new NvmeNamespace(6 as never));
+});
+
+Deno.test("NVMe: a namespace keeps the facts that were checked", () => {
+  // Each fact is another one from the second time on.
+  const lies = Object.defineProperties(
+    {},
+    Object.fromEntries(
+      Object.entries(PLAIN).map(([name, value]) => {
+        let times = 0;
+        const get = () => times++ === 0 ? value : "a lie";
+        return [name, { get, enumerable: true }];
+      }),
+    ),
+  );
+  const namespace = new NvmeNamespace(lies as NvmeNamespace);
+  assertEquals({ ...namespace }, { ...PLAIN });
+  type("read only", () => Object.assign(namespace, { blockSize: 1 }));
+  type(
+    "redefine",
+    () => Object.defineProperty(namespace, "blockSize", { get: () => 1 }),
+  );
+  class Heir extends NvmeNamespace {
+    override readonly blockSize = 1;
+  }
+  type("redefine", () => new Heir(PLAIN));
+});
+
+Deno.test("NVMe: the same namespace behind another file differs in that file only", () => {
+  const file = new FixedFile({}, 3);
+  const fixed = SPACIOUS.withFile(file);
+  assert(NvmeNamespace.is(fixed));
+  assertEquals({ ...fixed }, { ...SPACIOUS, file });
+  assertStrictEquals(fixed.file, file);
+  range("file must be an integer", () => PLAIN.withFile(-1));
 });

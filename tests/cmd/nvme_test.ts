@@ -13,7 +13,7 @@ import {
 } from "@std/assert";
 import { equals } from "@std/bytes";
 import * as nvme from "../../cmd/nvme/mod.ts";
-import { NvmeError } from "../../cmd/nvme/mod.ts";
+import { NvmeError, NvmeNamespace } from "../../cmd/nvme/mod.ts";
 import { Ring, type RingOptions, UringError } from "../../mod.ts";
 import { Completion, probe, uringCmd } from "../../mod.ts";
 import { O_DIRECT, O_RDONLY, O_RDWR, read as readOp } from "../../cmd/op.ts";
@@ -110,13 +110,13 @@ test("NVMe: facts are refused of a node that is no namespace's, saying which is"
   using disk = new Fd(open(pathOf("plain", "nvme"), O_RDONLY));
   assertStringIncludes(
     assertThrows(() => nvme.nvmeNamespace(disk.fd), TypeError).message,
-    `${pathOf("plain", "nvme")}: commands go to the character device beside ` +
-      `it, ${pathOf("plain")}`,
+    `${pathOf("plain", "nvme")}. Open the character device beside it, ` +
+      pathOf("plain"),
   );
   using controller = openController();
   assertStringIncludes(
     assertThrows(() => nvme.nvmeNamespace(controller.fd), TypeError).message,
-    "that is the controller",
+    "That is the controller: open a namespace of it",
   );
 });
 
@@ -500,7 +500,7 @@ test("NVMe: a registered file does as well as a descriptor", async () => {
   await using drive = new Namespace("plain");
   const { ring, fd } = drive;
   const [file] = ring.registerFiles([fd]);
-  const namespace = { ...drive.namespace, file };
+  const namespace = drive.namespace.withFile(file);
   const data = pattern(512, 21);
   await ring.cmd(nvme.write(namespace, { lba: 60, data }));
   const into = ring.alloc(512);
@@ -886,7 +886,7 @@ test("NVMe: what the ring, the drive or the descriptor make impossible is refuse
     RangeError,
     "the node is that of namespace 1",
   );
-  const readOnly = { ...namespace, writable: false };
+  const readOnly = new NvmeNamespace({ ...namespace, writable: false });
   const data = new Uint8Array(512);
   for (
     const write of [
@@ -942,9 +942,9 @@ test("NVMe: a command to the wrong node says which node takes it", async () => {
   assertEquals(toNamespace.code, "ENOTTY");
   assertStringIncludes(toNamespace.message, "/dev/nvme0");
   using controller = openController();
-  const file = { ...namespace, file: controller.fd };
+  const misled = namespace.withFile(controller.fd);
   const toController = await assertRejects(
-    () => ring.cmd(nvme.flush(file)),
+    () => ring.cmd(nvme.flush(misled)),
     UringError,
   );
   assertEquals(toController.code, "ENOTTY");
@@ -979,7 +979,7 @@ test("NVMe: a process without CAP_SYS_ADMIN may identify and read, and no more",
     const data = ring.alloc(512);
     await attempt("read", () => nvme.read(nvme.nvmeNamespace(ng), { lba: 0, data }));
     const reading = await ring.cmd(openat("${pathOf("plain")}"));
-    const forged = () => ({ ...nvme.nvmeNamespace(ng), file: reading });
+    const forged = () => nvme.nvmeNamespace(ng).withFile(reading);
     await attempt("write", () => nvme.write(forged(), { lba: 0, data }));
     await attempt("vendor", () => nvme.passthru(nvme.nvmeNamespace(ng), { opcode: 0xc0 }));
   `;
@@ -1137,7 +1137,7 @@ testUnless(
 );
 
 Deno.test("NVMe: a status is never taken for a result", () => {
-  const namespace: nvme.NvmeNamespace = {
+  const namespace = new NvmeNamespace({
     file: 3,
     nsid: 1,
     blockSize: 512,
@@ -1147,7 +1147,7 @@ Deno.test("NVMe: a status is never taken for a result", () => {
     blocks: 100n,
     maxTransferBytes: 4096,
     writable: true,
-  };
+  });
   const command = nvme.read(namespace, { lba: 0, data: new Uint8Array(512) });
   assertEquals(command.decode!(new Completion(0)), 512);
   // Internal Error; with the bits for "more" and "do not retry".
