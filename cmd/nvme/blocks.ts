@@ -20,7 +20,7 @@ import type { FixedBuffer } from "../../ring/registered.ts";
 import { measure, type NvmeData } from "./data.ts";
 import { bytesOf } from "./limits.ts";
 import { checkNamespace, type NvmeNamespace } from "./namespace.ts";
-import { ioCommand } from "./passthru.ts";
+import { ioCommand, type NvmeFields } from "./passthru.ts";
 
 /** The protection information of blocks, and what the drive does with it. */
 export interface Protection {
@@ -35,7 +35,9 @@ export interface Protection {
   checkApplicationTag?: boolean;
   /** Checks the reference tag. \[PRCHK, bit 0\] */
   checkReferenceTag?: boolean;
-  /** The reference tag of the first block, 32 bits. Default 0. \[ILBRT, EILBRT\] */
+  /**
+   * The reference tag of the first block, 32 bits. Default 0. \[ILBRT, EILBRT\]
+   */
   referenceTag?: number;
   /** The application tag, 16 bits. Default 0. \[LBAT, ELBAT\] */
   applicationTag?: number;
@@ -47,11 +49,16 @@ export interface Protection {
 export interface BlockOptions {
   /** Protection information, on a namespace that was formatted with it. */
   protection?: Protection;
-  /** The drive answers after the medium has the data, and reads no cache. \[FUA\] */
+  /**
+   * The drive answers after the medium has the data, and reads no cache.
+   * \[FUA\]
+   */
   forceUnitAccess?: boolean;
   /** The drive gives up early when the medium fails. \[LR\] */
   limitedRetry?: boolean;
-  /** Milliseconds until the driver aborts the command. Default: the driver's. */
+  /**
+   * Milliseconds until the driver aborts the command. Default: the driver's.
+   */
   timeoutMs?: number;
 }
 
@@ -60,8 +67,8 @@ export interface BlockTransfer extends BlockOptions {
   /** The first logical block. \[SLBA\] */
   lba: number | bigint;
   /**
-   * The data of the blocks, with their metadata if that is inline. Several pieces
-   * are transferred in order.
+   * The data of the blocks, with their metadata if that is inline. Several
+   * pieces are transferred in order.
    */
   data: NvmeData;
   /** The metadata of the blocks, if it is not inline. */
@@ -81,11 +88,12 @@ export interface BlockRange extends BlockOptions {
 /**
  * Reads logical blocks. The result is the number of bytes in `data`.
  *
- * `NVME_URING_CMD_IO`, or `IO_VEC` for several pieces of memory; Linux 5.19, on a
- * ring with `sqe128` and `cqe32`. Before 6.2, the process needs CAP_SYS_ADMIN.
+ * `NVME_URING_CMD_IO`, or `IO_VEC` for several pieces of memory; Linux 5.19, on
+ * a ring with `sqe128` and `cqe32`. Before 6.2, the process needs
+ * CAP_SYS_ADMIN.
  *
- * `data` has to be a multiple of the block, and at most `maxTransferBytes`: other
- * lengths are refused before the command is queued.
+ * `data` has to be a multiple of the block, and at most `maxTransferBytes`:
+ * other lengths are refused before the command is queued.
  *
  * @example
  * ```ts ignore
@@ -109,12 +117,12 @@ export function read(
 
 /**
  * **Destroys data.** Writes logical blocks straight to the drive, past the page
- * cache, past partitions and past any file system that is mounted. The result is
- * the number of bytes in `data`.
+ * cache, past partitions and past any file system that is mounted. The result
+ * is the number of bytes in `data`.
  *
- * `NVME_URING_CMD_IO`, or `IO_VEC` for several pieces of memory; Linux 5.19, on a
- * ring with `sqe128` and `cqe32`. The node must be open for
- * writing; before 6.2, the process needs CAP_SYS_ADMIN as well.
+ * `NVME_URING_CMD_IO`, or `IO_VEC` for several pieces of memory; Linux 5.19, on
+ * a ring with `sqe128` and `cqe32`. The node must be open for writing; before
+ * 6.2, the process needs CAP_SYS_ADMIN as well.
  *
  * @example
  * ```ts ignore
@@ -130,12 +138,13 @@ export function write(
 }
 
 /**
- * Compares logical blocks with memory, on the drive. The result is the number of
- * bytes in `data`, if all are equal; a difference is an `NvmeError`, "Compare
- * Failure".
+ * Compares logical blocks with memory, on the drive. The result is the number
+ * of bytes in `data`, if all are equal; a difference is an `NvmeError`,
+ * "Compare Failure".
  *
- * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`; optional
- * for drives. CAP_SYS_ADMIN; since 6.2, a node that is open for writing will do.
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
+ * optional for drives. CAP_SYS_ADMIN; since 6.2, a node that is open for
+ * writing will do.
  */
 export function compare(
   namespace: NvmeNamespace,
@@ -149,7 +158,7 @@ function allBytes(_: Completion, byteLength: number): number {
   return byteLength;
 }
 
-/** Makes a Read, Write, Compare or Zone Append, which differ in their opcode. */
+/** Makes a Read, Write, Compare or Zone Append. */
 export function transferBlocks<T>(
   name: string,
   opcode: number,
@@ -157,56 +166,37 @@ export function transferBlocks<T>(
   transfer: BlockTransfer,
   decode: (completion: Completion, byteLength: number) => T,
 ): Command<T> {
-  const { lba, data, metadata, buffer, timeoutMs } = checkObject(
-    "transfer",
-    transfer,
-  );
-  const options = controlOf(transfer);
+  checkObject("transfer", transfer);
+  const { lba, data, metadata, buffer } = transfer;
+  const options = optionsOf(transfer);
   const perBlock = bytesOf(checkNamespace(namespace), options.control);
-  const size = perBlock.data;
   const memory = measure(data);
   const { byteLength } = memory;
+  const size = perBlock.data;
   if (byteLength === 0 || byteLength % size !== 0) {
     throw new RangeError(
       `data must be whole blocks of ${size} bytes, not ${byteLength} bytes`,
     );
   }
-  const { cdw10, cdw11, cdw12, cdw14, cdw15 } = dwords(
-    lba,
-    byteLength / size,
-    options,
-  );
-  return ioCommand(
-    namespace,
-    {
-      name,
-      opcode,
-      metadata,
-      buffer,
-      timeoutMs,
-      cdw10,
-      cdw11,
-      cdw12,
-      cdw14,
-      cdw15,
-    },
-    (completion) => decode(completion, byteLength),
-    memory,
-    perBlock,
-  );
+  const fields = fieldsOf(name, opcode, lba, byteLength / size, options);
+  fields.metadata = metadata;
+  fields.buffer = buffer;
+  const result = (completion: Completion) => decode(completion, byteLength);
+  return ioCommand(namespace, fields, result, memory, perBlock);
 }
 
-/** The options of a command: the upper half of dword 12, and dwords 14 and 15. */
-interface Control {
+/** Options as a command has them: `control` is the upper half of dword 12. */
+interface Options {
   readonly control: number;
   readonly cdw14: number;
   readonly cdw15: number;
+  readonly timeoutMs: number | undefined;
 }
 
-/** Reads each option once, so that a changing getter cannot make fields disagree. */
-function controlOf(
-  { protection = {}, forceUnitAccess, limitedRetry }: BlockOptions,
-): Control {
+// Reads each option once, so that a changing getter cannot make fields disagree.
+function optionsOf(
+  { protection = {}, forceUnitAccess, limitedRetry, timeoutMs }: BlockOptions,
+): Options {
   const {
     action,
     checkGuard,
@@ -225,36 +215,33 @@ function controlOf(
   if (limitedRetry) control |= nvme.NVME_IO_LR;
   checkU16("applicationTag", applicationTag);
   checkU16("applicationTagMask", applicationTagMask);
-  return {
-    control,
-    cdw14: checkU32("referenceTag", referenceTag),
-    cdw15: (applicationTag | applicationTagMask << 16) >>> 0,
-  };
+  const cdw14 = checkU32("referenceTag", referenceTag);
+  const cdw15 = (applicationTag | applicationTagMask << 16) >>> 0;
+  return { control, cdw14, cdw15, timeoutMs };
 }
 
-/** Returns dwords 10 to 15 of a command on blocks. */
-function dwords(
+/** Returns the fields of a command on blocks. */
+function fieldsOf(
+  name: string,
+  opcode: number,
   lba: number | bigint,
   blocks: number,
-  { control, cdw14, cdw15 }: Control,
-): Record<`cdw1${0 | 1 | 2 | 4 | 5}`, number> {
+  { control, cdw14, cdw15, timeoutMs }: Options,
+): NvmeFields {
   checkU64("lba", lba);
   checkInteger("blocks", blocks, 1, 65536);
-  return {
-    cdw10: low(lba),
-    cdw11: high(lba),
-    cdw12: (blocks - 1 | control << 16) >>> 0,
-    cdw14,
-    cdw15,
-  };
+  const cdw12 = (blocks - 1 | control << 16) >>> 0;
+  const cdw10 = low(lba);
+  const cdw11 = high(lba);
+  return { name, opcode, timeoutMs, cdw10, cdw11, cdw12, cdw14, cdw15 };
 }
 
 /**
  * Has the drive read and check logical blocks without transferring them. The
  * result is 0; a block that cannot be read is an `NvmeError`.
  *
- * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`; optional
- * for drives. Before 6.2, the process needs CAP_SYS_ADMIN.
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
+ * optional for drives. Before 6.2, the process needs CAP_SYS_ADMIN.
  */
 export function verify(
   namespace: NvmeNamespace,
@@ -268,9 +255,9 @@ export function verify(
  * transferring them. With `deallocate`, the drive may deallocate the blocks
  * \[DEAC\]. The result is 0.
  *
- * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`; optional
- * for drives. The node must be open for writing; before 6.2, the process
- * needs CAP_SYS_ADMIN as well.
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
+ * optional for drives. The node must be open for writing; before 6.2, the
+ * process needs CAP_SYS_ADMIN as well.
  */
 export function writeZeroes(
   namespace: NvmeNamespace,
@@ -289,14 +276,11 @@ function onRange(
   range: BlockRange,
   more = 0,
 ): Command<number> {
-  const { lba, blocks, timeoutMs } = checkObject("range", range);
-  const { control, cdw14, cdw15 } = controlOf(range);
-  const options = { control: control | more, cdw14, cdw15 };
-  return ioCommand(
-    namespace,
-    { name, opcode, timeoutMs, ...dwords(lba, blocks, options) },
-    ({ res }) => res,
-  );
+  const { lba, blocks } = checkObject("range", range);
+  const options = optionsOf(range);
+  const control = options.control | more;
+  const fields = fieldsOf(name, opcode, lba, blocks, { ...options, control });
+  return ioCommand(namespace, fields, ({ res }) => res);
 }
 
 /**
@@ -317,9 +301,11 @@ export interface DatasetManagement {
   ranges: readonly {
     /** The first logical block. \[SLBA\] */
     lba: number | bigint;
-    /** The number of blocks, at least 1, 32 bits. \[LLB\] */
+    /** The number of blocks, 1 to 2 ** 32 - 1. \[Length in logical blocks\] */
     blocks: number;
-    /** Context attributes: hints about the range, 32 bits. Default 0. \[CATTR\] */
+    /**
+     * Context attributes: hints about the range, 32 bits. Default 0. \[CATTR\]
+     */
     attributes?: number;
   }[];
   /** The content of the ranges is no longer needed: TRIM. \[AD\] */
@@ -334,15 +320,15 @@ export interface DatasetManagement {
 const MAX_RANGES = 256;
 
 /**
- * **Destroys data** with `deallocate`, which is TRIM: the content of the ranges is
- * gone. Until they are written again, they read as zeros or as anything else. The
- * result is 0.
+ * **Destroys data** with `deallocate`, which is TRIM: the content of the ranges
+ * is gone. Until they are written again, they read as zeros or as anything
+ * else. The result is 0.
  *
  * Without `deallocate`, the ranges are hints for the drive.
  *
- * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`; optional
- * for drives. The node must be open for writing; before 6.2, the process
- * needs CAP_SYS_ADMIN as well.
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
+ * optional for drives. The node must be open for writing; before 6.2, the
+ * process needs CAP_SYS_ADMIN as well.
  *
  * @example
  * ```ts ignore

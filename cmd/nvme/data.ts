@@ -1,4 +1,6 @@
-/** The memory that an NVMe command transfers: one piece, several, or its own. */
+/**
+ * The memory that an NVMe command transfers: one piece, several, or its own.
+ */
 
 import { sizeof } from "../../sys/struct.ts";
 import { io_uring_sqe } from "../../sys/uapi/io_uring.ts";
@@ -29,8 +31,8 @@ const MAX_PIECES = 1024;
 const ADDR = io_uring_sqe.cmd.offset + nvme_uring_cmd.addr.offset;
 
 /**
- * Copies the list of pieces and adds up their bytes. No code of the caller's may
- * run between this and the making of the command: it could resize an array.
+ * Copies the list of pieces and adds up their bytes. No code of the caller's
+ * may run between this and the making of the command: it could resize an array.
  */
 export function measure(data: NvmeData | undefined): Measured {
   const pieces = data === undefined

@@ -53,7 +53,9 @@ export interface Feature {
 export function getFeatures(
   file: File,
   options: {
-    /** The number of the feature, such as `NVME_FEAT_FID_TEMP_THRESH`. \[FID\] */
+    /**
+     * The number of the feature, such as `NVME_FEAT_FID_TEMP_THRESH`. \[FID\]
+     */
     feature: number;
     /** The value to read. Default `"current"`. \[SEL\] */
     select?: FeatureSelect;
@@ -89,8 +91,8 @@ export function getFeatures(
 /**
  * **Changes the drive.** Sets a feature. Set Features through
  * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`. The
- * node must be open for writing, and the process needs CAP_SYS_ADMIN. The result
- * is dword 0 of the completion.
+ * node must be open for writing, and the process needs CAP_SYS_ADMIN. The
+ * result is dword 0 of the completion.
  *
  * EACCES since Linux 7.2 also for features that the driver sets itself, such as
  * the number of queues.
@@ -98,7 +100,9 @@ export function getFeatures(
 export function setFeatures(
   file: File,
   options: {
-    /** The number of the feature, such as `NVME_FEAT_FID_TEMP_THRESH`. \[FID\] */
+    /**
+     * The number of the feature, such as `NVME_FEAT_FID_TEMP_THRESH`. \[FID\]
+     */
     feature: number;
     /** Dword 11, the new value, 32 bits. */
     value: number;

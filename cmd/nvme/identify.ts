@@ -16,9 +16,9 @@ import {
 import { adminCommand } from "./passthru.ts";
 
 /**
- * Identifies a controller. Identify through `NVME_URING_CMD_ADMIN`, Linux 5.19, on
- * a ring with `sqe128` and `cqe32`. CAP_SYS_ADMIN; since 6.2, any user who may
- * open the controller's node, such as `/dev/nvme0`.
+ * Identifies a controller. Identify through `NVME_URING_CMD_ADMIN`, Linux 5.19,
+ * on a ring with `sqe128` and `cqe32`. CAP_SYS_ADMIN; since 6.2, any user who
+ * may open the controller's node, such as `/dev/nvme0`.
  *
  * @example
  * ```ts ignore

@@ -27,7 +27,10 @@ export interface ControllerIdentity {
   readonly controllerType: number;
   /** The version of the specification, such as `"1.4.0"`. \[VER\] */
   readonly version: string;
-  /** The limit of a transfer, as 2 ** n smallest memory pages; 0 for none. \[MDTS\] */
+  /**
+   * The limit of a transfer, as 2 ** n smallest memory pages; 0 for none.
+   * \[MDTS\]
+   */
   readonly maxTransferExponent: number;
   /** The recommended arbitration burst, as 2 ** n commands. \[RAB\] */
   readonly arbitrationBurst: number;
@@ -81,7 +84,7 @@ export interface ControllerIdentity {
   readonly maxOutstandingCommands: number;
   /** The highest number that a namespace can have. \[NN\] */
   readonly namespaceCount: number;
-  /** `true` with a write cache that loses its content without power. \[VWC, bit 0\] */
+  /** `true` with a write cache that needs power. \[VWC, bit 0\] */
   readonly volatileWriteCache: boolean;
   /** Logical blocks that are written as a unit. \[AWUN + 1\] */
   readonly atomicWriteBlocks: number;
@@ -148,7 +151,9 @@ export function decodeController(bytes: Uint8Array): ControllerIdentity {
 
 /** A format that a namespace can have. */
 export interface BlockFormat {
-  /** Bytes of data in a logical block; 0 if the format does not exist. \[LBADS\] */
+  /**
+   * Bytes of data in a logical block; 0 if the format does not exist. \[LBADS\]
+   */
   readonly dataBytes: number;
   /** Bytes of metadata of a logical block. \[MS\] */
   readonly metadataBytes: number;
@@ -179,7 +184,9 @@ export interface NamespaceIdentity {
   readonly metadataCapabilities: number;
   /** Bits: types and places of protection information. \[DPC\] */
   readonly protectionCapabilities: number;
-  /** The type of protection information in use; 0 for none. \[DPS, bits 2:0\] */
+  /**
+   * The type of protection information in use; 0 for none. \[DPS, bits 2:0\]
+   */
   readonly protectionType: number;
   /** `true` if several controllers can attach it. \[NMIC, bit 0\] */
   readonly shared: boolean;
@@ -189,7 +196,10 @@ export interface NamespaceIdentity {
   readonly deallocateFeatures: number;
   /** Bytes of storage. \[NVMCAP\] */
   readonly capacityBytes: bigint;
-  /** Logical blocks between boundaries best not crossed; 0 if not reported. \[NOIOB\] */
+  /**
+   * Logical blocks between boundaries best not crossed; 0 if not reported.
+   * \[NOIOB\]
+   */
   readonly optimalBoundaryBlocks: number;
   /** `true` if it is write-protected. \[NSATTR, bit 0\] */
   readonly writeProtected: boolean;

@@ -1,4 +1,7 @@
-/** How much an NVMe command transfers, and which commands need the right to write. */
+/**
+ * How much an NVMe command transfers, and which commands need the right to
+ * write.
+ */
 
 import * as nvme from "../../sys/uapi/nvme.ts";
 import type { NvmeNamespace } from "./namespace.ts";
@@ -115,9 +118,9 @@ export interface BlockBytes {
 
 /**
  * Returns the bytes of memory for each logical block, where `control` is the
- * upper half of dword 12. With PRACT in it, the drive makes and strips protection
- * information itself, and transfers no metadata that is nothing else. That is
- * certain for 8 bytes only: in some formats, 16 bytes hold more.
+ * upper half of dword 12. With PRACT in it, the drive makes and strips
+ * protection information itself, and transfers no metadata that is nothing
+ * else. That is certain for 8 bytes only: in some formats, 16 bytes hold more.
  */
 export function bytesOf(
   { blockSize, metadataSize, metadataInline, protectionType }: NvmeNamespace,

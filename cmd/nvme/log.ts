@@ -49,26 +49,36 @@ function log<T>(
 export interface SmartLog {
   /**
    * Bits: 0 spare below its threshold, 1 temperature beyond a threshold, 2
-   * reliability degraded, 3 media read-only, 4 backup of volatile memory failed, 5
-   * persistent memory region read-only or unreliable. \[Critical Warning\]
+   * reliability degraded, 3 media read-only, 4 backup of volatile memory
+   * failed, 5 persistent memory region read-only or unreliable. \[Critical
+   * Warning\]
    */
   readonly criticalWarning: number;
   /** Kelvin, of the controller and its namespaces. \[Composite Temperature\] */
   readonly temperatureKelvin: number;
   /** Per cent of the spare capacity that remains. \[Available Spare\] */
   readonly availableSparePercent: number;
-  /** Per cent below which the spare is too low. \[Available Spare Threshold\] */
+  /**
+   * Per cent below which the spare is too low. \[Available Spare Threshold\]
+   */
   readonly spareThresholdPercent: number;
-  /** Per cent of its life, as the vendor estimates; up to 255. \[Percentage Used\] */
+  /** Per cent of the drive's life, estimated; up to 255. \[Percentage Used\] */
   readonly percentUsed: number;
   /**
    * Bits, of any endurance group: 0 spare below its threshold, 2 reliability
-   * degraded, 3 namespaces read-only. \[Endurance Group Critical Warning Summary\]
+   * degraded, 3 namespaces read-only. \[Endurance Group Critical Warning
+   * Summary\]
    */
   readonly enduranceGroupWarnings: number;
-  /** Units of 512,000 bytes that the host read, rounded up. \[Data Units Read\] */
+  /**
+   * Units of 512,000 bytes that the host read, rounded up; 0 if not reported.
+   * \[Data Units Read\]
+   */
   readonly dataUnitsRead: bigint;
-  /** Units of 512,000 bytes that the host wrote, rounded up. \[Data Units Written\] */
+  /**
+   * Units of 512,000 bytes that the host wrote, rounded up; 0 if not reported.
+   * \[Data Units Written\]
+   */
   readonly dataUnitsWritten: bigint;
   /** Read and Compare commands that completed. \[Host Read Commands\] */
   readonly hostReadCommands: bigint;
@@ -85,15 +95,15 @@ export interface SmartLog {
   /** Unrecovered errors of data. \[Media and Data Integrity Errors\] */
   readonly mediaErrors: bigint;
   /**
-   * Entries of the error log, over the life of the controller. \[Number of Error
-   * Information Log Entries\]
+   * Entries of the error log, over the life of the controller. \[Number of
+   * Error Information Log Entries\]
    */
   readonly errorLogEntryCount: bigint;
-  /** Minutes from WCTEMP up to CCTEMP. \[Warning Composite Temperature Time\] */
+  /** Minutes from WCTEMP to CCTEMP. \[Warning Composite Temperature Time\] */
   readonly warningTemperatureMinutes: number;
   /** Minutes at CCTEMP or above. \[Critical Composite Temperature Time\] */
   readonly criticalTemperatureMinutes: number;
-  /** Kelvin of sensors 1 to 8; 0 for a missing one. \[Temperature Sensor 1 to 8\] */
+  /** Kelvin of sensors 1 to 8; 0 if missing. \[Temperature Sensor 1 to 8\] */
   readonly temperatureSensorsKelvin: readonly number[];
   /**
    * Starts of light throttling, which lowers the temperature at little cost of
@@ -101,28 +111,29 @@ export interface SmartLog {
    */
   readonly thermalThrottle1Count: number;
   /**
-   * Starts of heavy throttling, which lowers the temperature at any cost of speed.
-   * \[Thermal Management Temperature 2 Transition Count\]
+   * Starts of heavy throttling, which lowers the temperature at any cost of
+   * speed. \[Thermal Management Temperature 2 Transition Count\]
    */
   readonly thermalThrottle2Count: number;
   /**
-   * Seconds of light throttling. \[Total Time For Thermal Management Temperature
-   * 1\]
+   * Seconds of light throttling. \[Total Time For Thermal Management
+   * Temperature 1\]
    */
   readonly thermalThrottle1Seconds: number;
   /**
-   * Seconds of heavy throttling. \[Total Time For Thermal Management Temperature
-   * 2\]
+   * Seconds of heavy throttling. \[Total Time For Thermal Management
+   * Temperature 2\]
    */
   readonly thermalThrottle2Seconds: number;
 }
 
 /**
- * Reads the health of a drive. Get Log Page through `NVME_URING_CMD_ADMIN`, Linux
- * 5.19, on a ring with `sqe128` and `cqe32`, on a controller's node. CAP_SYS_ADMIN.
+ * Reads the health of a drive. Get Log Page through `NVME_URING_CMD_ADMIN`,
+ * Linux 5.19, on a ring with `sqe128` and `cqe32`, on a controller's node.
+ * CAP_SYS_ADMIN.
  *
- * The log is that of the whole controller; some drives have one of each namespace
- * too.
+ * The log is that of the whole controller; some drives have one of each
+ * namespace too.
  *
  * @example
  * ```ts ignore
@@ -180,12 +191,15 @@ function decodeSmartLog(view: DataView): SmartLog {
 }
 
 /**
- * An entry of the error log. In brackets: the specification's name of each field.
+ * An entry of the error log. In brackets: the specification's name of each
+ * field.
  */
 export interface ErrorLogEntry {
   /** The number of this error, counted from 1. \[Error Count\] */
   readonly errorCount: bigint;
-  /** The submission queue; 0xffff if not of one command. \[Submission Queue ID\] */
+  /**
+   * The submission queue; 0xffff if not of one command. \[Submission Queue ID\]
+   */
   readonly submissionQueueId: number;
   /** The driver's number of the command; 0xffff if none. \[Command ID\] */
   readonly commandId: number;
@@ -196,8 +210,8 @@ export interface ErrorLogEntry {
   /** The specification's name of the status. */
   readonly statusName: string;
   /**
-   * The byte of the command that is wrong, 0 to 63. \[Parameter Error Location, bits
-   * 7:0\]
+   * The byte of the command that is wrong, 0 to 63; 255 for none. \[Parameter
+   * Error Location, bits 7:0\]
    */
   readonly parameterByte: number;
   /** The bit of that byte, 0 to 7. \[Parameter Error Location, bits 10:8\] */
@@ -211,14 +225,14 @@ export interface ErrorLogEntry {
    * Specific Information Available\]
    */
   readonly vendorSpecific: number;
-  /** What the command defines for its errors. \[Command Specific Information\] */
+  /** Facts that the command defines. \[Command Specific Information\] */
   readonly commandSpecific: bigint;
 }
 
 /**
- * Reads the error log of a controller, the newest entry first. Get Log Page through
- * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`.
- * CAP_SYS_ADMIN.
+ * Reads the error log of a controller, the newest entry first. Get Log Page
+ * through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and
+ * `cqe32`. CAP_SYS_ADMIN.
  *
  * The result has no empty entries. `ControllerIdentity.errorLogEntries` is the
  * number that a controller can hold.
@@ -269,11 +283,15 @@ function errorEntry(view: DataView, index: number): ErrorLogEntry {
   };
 }
 
-/** The firmware of a drive. In brackets: the specification's name of each field. */
+/**
+ * The firmware of a drive. In brackets: the specification's name of each field.
+ */
 export interface FirmwareLog {
   /** The slot, 1 to 7, of the active firmware. \[AFI, bits 2:0\] */
   readonly activeSlot: number;
-  /** The slot to activate at the next reset; 0 for the same. \[AFI, bits 6:4\] */
+  /**
+   * The slot to activate at the next reset; 0 for the same. \[AFI, bits 6:4\]
+   */
   readonly nextSlot: number;
   /** The revisions in slots 1 to 7; `""` for an empty slot. \[FRS1 to FRS7\] */
   readonly revisions: readonly string[];

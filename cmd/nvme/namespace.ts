@@ -31,7 +31,9 @@ export class NvmeNamespace {
   readonly blockSize: number;
   /** Bytes of metadata of a logical block; often 0. */
   readonly metadataSize: number;
-  /** `true` if the metadata follows the data of each block, in the same memory. */
+  /**
+   * `true` if the metadata follows the data of each block, in the same memory.
+   */
   readonly metadataInline: boolean;
   /** The type of protection information in the metadata; 0 for none. */
   readonly protectionType: number;

@@ -27,8 +27,8 @@ import { NvmeError } from "./status.ts";
  * open on, such as `/dev/ng0n1`. Linux 5.13 has it beside the block device
  * `/dev/nvme0n1`.
  *
- * Waits for the drive: it uses ioctls, and no ring. CAP_SYS_ADMIN; since Linux 6.2,
- * any user who may open the node.
+ * Waits for the drive: it uses ioctls, and no ring. CAP_SYS_ADMIN; since Linux
+ * 6.2, any user who may open the node.
  *
  * @example
  * ```ts ignore
@@ -38,7 +38,8 @@ import { NvmeError } from "./status.ts";
  * ```
  *
  * @throws {TypeError} if `fd` is not open on the node of a namespace.
- * @throws {UringError | NvmeError} if the kernel or the drive refuses to answer.
+ * @throws {UringError | NvmeError} if the kernel or the drive refuses to
+ * answer.
  */
 export function nvmeNamespace(fd: number): NvmeNamespace {
   const { access, name } = namespaceNode(fd);
@@ -64,7 +65,9 @@ export function nvmeNamespace(fd: number): NvmeNamespace {
   });
 }
 
-/** Returns the structure of 4096 bytes that Identify returns for a namespace. */
+/**
+ * Returns the structure of 4096 bytes that Identify returns for a namespace.
+ */
 function identify(fd: number, nsid: number): Uint8Array {
   const { bytes, view, at } = scratch();
   const size = 4096;

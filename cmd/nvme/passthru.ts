@@ -1,10 +1,10 @@
 /**
  * Any NVMe command, as the driver passes it through to the drive.
  *
- * **Contract.** A drive transfers as many bytes as the command says, however many
- * there are in memory: with too few, the drive overwrites memory that does not
- * belong to the command. So `nvmeCommand()` makes every command, and checks the
- * memory of each one whose words say how much it transfers.
+ * **Contract.** A drive transfers as many bytes as the command says, however
+ * many there are in memory: with too few, the drive overwrites memory that does
+ * not belong to the command. So `nvmeCommand()` makes every command, and checks
+ * the memory of each one whose words say how much it transfers.
  *
  * @module
  */
@@ -56,8 +56,9 @@ export interface NvmeFields {
   /** The operation, 8 bits. \[OPC\] */
   opcode: number;
   /**
-   * The number of the namespace, 32 bits; 0 for none. An admin command has to say
-   * it. A command to a namespace may leave it out, and can say no other. \[NSID\]
+   * The number of the namespace, 32 bits; 0 for none. An admin command has to
+   * say it. A command to a namespace may leave it out, and can say no other.
+   * \[NSID\]
    */
   nsid?: number;
   /** Command dword 2, 32 bits. Default 0. \[CDW2\] */
@@ -77,16 +78,18 @@ export interface NvmeFields {
   /** Command dword 15, 32 bits. Default 0. \[CDW15\] */
   cdw15?: number;
   /**
-   * The memory to transfer, at most 1024 pieces. The drive reads it if the opcode
-   * is odd, and writes it if the opcode is even. Several pieces make a vectored
-   * command.
+   * The memory to transfer, at most 1024 pieces. The drive reads it if the
+   * opcode is odd, and writes it if the opcode is even. Several pieces make a
+   * vectored command.
    */
   data?: NvmeData;
   /** The memory of metadata that is apart from the data. */
   metadata?: Uint8Array;
   /** The registered buffer that `data` lies in. */
   buffer?: FixedBuffer;
-  /** Milliseconds until the driver aborts the command. Default: the driver's. */
+  /**
+   * Milliseconds until the driver aborts the command. Default: the driver's.
+   */
   timeoutMs?: number;
   /** The command's name in messages. Default: its opcode in hexadecimal. */
   name?: string;
@@ -100,16 +103,17 @@ export interface NvmeFields {
  * `NVME_URING_CMD_IO`, `NVME_URING_CMD_ADMIN`, and `_VEC` for several pieces of
  * memory. Linux 5.19, on a ring with `sqe128` and `cqe32`; registered buffers
  * since 6.1, for several pieces since 6.16. CAP_SYS_ADMIN; since 6.2, commands
- * that the drive reports as harmless need only a descriptor that is open for them.
+ * that the drive reports as harmless need only a descriptor that is open for
+ * them.
  *
  * The result is dwords 0 and 1 of the completion. A status other than 0 is an
  * {@linkcode NvmeError}.
  *
  * A command that is not known to only read needs a descriptor that is open for
- * writing. Memory that is too small is refused for Identify, Get Log Page, reads
- * and all other commands that say how much they transfer. For any other command,
- * such as a vendor's, **the drive decides how much it transfers**: pass memory of
- * `ring.alloc()` with as many bytes as the drive's manual says.
+ * writing. Memory that is too small is refused for Identify, Get Log Page,
+ * reads and all other commands that say how much they transfer. For any other
+ * command, such as a vendor's, **the drive decides how much it transfers**:
+ * pass memory of `ring.alloc()` with as many bytes as the drive's manual says.
  *
  * @example
  * ```ts ignore
@@ -160,8 +164,8 @@ export function ioCommand<T>(
 
 const METADATA = io_uring_sqe.cmd.offset + nvme_uring_cmd.metadata.offset;
 
-// All commands are made in this one payload, which each Command copies. Those of
-// its fields that no command sets are 0.
+// All commands are made in this one payload, which each Command copies. The
+// fields that no command sets are 0.
 const payload = new Uint8Array(sizeof(nvme_uring_cmd));
 const view = new DataView(payload.buffer);
 

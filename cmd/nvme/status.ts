@@ -16,8 +16,8 @@ import {
 import { checkInteger, checkString, checkU8 } from "../../ring/check.ts";
 
 /**
- * An NVMe drive refused or failed a command. The status comes from the drive, and is
- * no errno: a command that the kernel refuses is a `UringError`.
+ * An NVMe drive refused or failed a command. The status comes from the drive,
+ * and is no errno: a command that the kernel refuses is a `UringError`.
  *
  * @example
  * ```ts ignore
@@ -54,7 +54,10 @@ export class NvmeError extends Error {
   /** The descriptor that the command went to. */
   readonly fd: number;
 
-  /** Makes the error for a status without its phase bit, as the driver passes it. */
+  /**
+   * Makes the error for a status without its phase bit, as the driver passes
+   * it.
+   */
   constructor(op: string, fd: number, status: number, result = 0n) {
     checkString("op", op);
     checkInteger("fd", fd, -0x8000_0000, 0x7fff_ffff);
@@ -96,13 +99,13 @@ const ADVICE = new Map<number, string>([
   [0x001, "The drive does not have this command."],
   [
     0x002,
-    "The drive does not support a value in the command, or the feature that it " +
-    "asks for.",
+    "The drive does not support a value in the command, or the feature that " +
+    "it asks for.",
   ],
   [
     0x00b,
-    "The controller has no such namespace: activeNamespaces() lists those that " +
-    "it has.",
+    "The controller has no such namespace. activeNamespaces() lists those " +
+    "that it has.",
   ],
   [0x020, "The namespace was write-protected with Set Features."],
   [0x080, "The blocks end after the last one of the namespace."],

@@ -38,7 +38,9 @@ const STATES: ReadonlyMap<number, ZoneState> = new Map([
   [nvme.NVME_ZNS_ZS_OFFLINE, "offline"],
 ]);
 
-/** A zone of a namespace. In brackets: the specification's name of each field. */
+/**
+ * A zone of a namespace. In brackets: the specification's name of each field.
+ */
 export interface Zone {
   /** The first logical block of the zone, which identifies it. \[ZSLBA\] */
   readonly lba: bigint;
@@ -62,14 +64,16 @@ export interface ZoneReport {
   readonly zones: readonly Zone[];
 }
 
-/** Zones of a report by default: with its head, they fill a page of 4096 bytes. */
+/**
+ * Zones of a report by default: with its head, they fill a page of 4096 bytes.
+ */
 const DEFAULT_ZONES = 63;
 
 /**
  * Reports the zone that `lba` is in, and the zones after it.
  *
- * Zone Management Receive through `NVME_URING_CMD_IO`, Linux 5.19, on a ring with
- * `sqe128` and `cqe32`. Before 6.2, the process needs CAP_SYS_ADMIN.
+ * Zone Management Receive through `NVME_URING_CMD_IO`, Linux 5.19, on a ring
+ * with `sqe128` and `cqe32`. Before 6.2, the process needs CAP_SYS_ADMIN.
  *
  * @example
  * ```ts ignore
@@ -144,13 +148,13 @@ const SELECT_ALL = 1 << 8;
 
 /**
  * **Destroys data** with `"reset"` and `"offline"`: the content of the zone is
- * gone. Changes the state of the zone that starts at `lba`, or of all zones. The
- * result is 0.
+ * gone. Changes the state of the zone that starts at `lba`, or of all zones.
+ * The result is 0.
  *
  * Zone Management Send through `NVME_URING_CMD_IO`, Linux 5.19, on a ring with
- * `sqe128` and `cqe32`. The node must be open for writing; before 6.2, the process
- * needs CAP_SYS_ADMIN as well. A state that does not allow the
- * action is an `NvmeError`, "Invalid Zone State Transition".
+ * `sqe128` and `cqe32`. The node must be open for writing; before 6.2, the
+ * process needs CAP_SYS_ADMIN as well. A state that does not allow the action
+ * is an `NvmeError`, "Invalid Zone State Transition".
  */
 export function zoneManagementSend(
   namespace: NvmeNamespace,
@@ -179,8 +183,8 @@ export function zoneManagementSend(
 }
 
 /**
- * **Writes data.** Writes logical blocks after the content of the zone whose first
- * block is `lba`. The result is the first logical block that was written.
+ * **Writes data.** Writes logical blocks after the content of the zone whose
+ * first block is `lba`. The result is the first logical block that was written.
  *
  * Zone Append through `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128`
  * and `cqe32`. The node must be open for writing; before 6.2, the process

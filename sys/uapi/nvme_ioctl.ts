@@ -23,10 +23,10 @@ const command = {
   timeout_ms: u32(64),
 };
 
-/** A command as the NVMe ioctls take it. */
+/** A command of the NVMe ioctls. */
 export const nvme_passthru_cmd = struct(72, { ...command, result: u32(68) });
 
-/** A command as it lies in an SQE of 128 bytes. */
+/** A command in an SQE of 128 bytes. */
 export const nvme_uring_cmd = struct(72, { ...command, rsvd2: u32(68) });
 
 const N = 0x4e; // 'N'
@@ -38,25 +38,25 @@ export const NVME_IOCTL_ADMIN_CMD: number = _IOWR(
   sizeof(nvme_passthru_cmd),
 );
 
-/** To the node of a namespace. Linux 5.19. */
+/** An I/O command, to the node of a namespace. Linux 5.19. */
 export const NVME_URING_CMD_IO: number = _IOWR(
   N,
   0x80,
   sizeof(nvme_uring_cmd),
 );
-/** The same, with an array of buffers. Linux 5.19. */
+/** An I/O command with an array of buffers. Linux 5.19. */
 export const NVME_URING_CMD_IO_VEC: number = _IOWR(
   N,
   0x81,
   sizeof(nvme_uring_cmd),
 );
-/** To the node of a controller. Linux 5.19. */
+/** An admin command, to the node of a controller. Linux 5.19. */
 export const NVME_URING_CMD_ADMIN: number = _IOWR(
   N,
   0x82,
   sizeof(nvme_uring_cmd),
 );
-/** The same, with an array of buffers. Linux 5.19. */
+/** An admin command with an array of buffers. Linux 5.19. */
 export const NVME_URING_CMD_ADMIN_VEC: number = _IOWR(
   N,
   0x83,
