@@ -3,14 +3,15 @@
  * node of a namespace, such as `/dev/ng0n1`; admin commands go to that of a
  * controller, such as `/dev/nvme0`.
  *
- * They need Linux 5.19 and a ring with large entries, `Ring.open({ sqe128:
- * true, cqe32: true })`. If the drive refuses a command, the promise rejects
- * with an {@linkcode NvmeError}; if the kernel does, with a `UringError`.
+ * They need Linux 5.19 and a ring with large entries:
+ * `Ring.open({ sqe128: true, cqe32: true })`. If the drive refuses a command,
+ * the promise rejects with an {@linkcode NvmeError}; if the kernel does, with a
+ * `UringError`.
  *
- * Before Linux 6.2, every command takes CAP_SYS_ADMIN. Since then, any user may
- * identify, and may send the I/O commands whose only effect, by the drive's own
- * report, is on the content of blocks (nvme_cmd_allowed()); those that write
- * need the node open for writing.
+ * Before Linux 6.2, every command takes CAP_SYS_ADMIN. Since then, any user who
+ * may open the node may identify, and may send the I/O commands whose only
+ * effect, by the drive's own report, is on the content of blocks
+ * (nvme_cmd_allowed()); those that write need the node open for writing.
  *
  * @example
  * ```ts ignore

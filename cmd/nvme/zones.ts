@@ -187,9 +187,11 @@ export function zoneManagementSend(
  * first block is `lba`. The result is the first logical block that was written.
  *
  * Zone Append through `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128`
- * and `cqe32`. The node must be open for writing; before 6.2, the process
- * needs CAP_SYS_ADMIN as well. Several may be in flight in one
- * zone: the drive writes them one after the other, in an order of its own.
+ * and `cqe32`. The node must be open for writing; before 6.2, the process needs
+ * CAP_SYS_ADMIN as well.
+ *
+ * Several may be in flight in one zone: the drive writes them one after the
+ * other, in an order of its own.
  *
  * @example
  * ```ts ignore
