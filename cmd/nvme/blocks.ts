@@ -15,54 +15,63 @@ import {
   checkU64,
 } from "../../ring/check.ts";
 import type { Command } from "../../ring/command.ts";
+import type { Completion } from "../../ring/completion.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
-import { checkNamespace, type NvmeNamespace } from "./open.ts";
-import { lengthOf, nvmeCommand, type NvmeData, piecesOf } from "./passthru.ts";
+import { measure, type NvmeData } from "./data.ts";
 import { bytesOf } from "./limits.ts";
+import { checkNamespace, type NvmeNamespace } from "./namespace.ts";
+import { ioCommand, type NvmeFields } from "./passthru.ts";
 
-/** What a drive does with the protection information of blocks. */
+/** The protection information of blocks, and what the drive does with it. */
 export interface Protection {
   /**
-   * PRACT: the drive makes the information when it writes, and takes it away when
-   * it reads. Where it is all the metadata there are, none are transferred.
+   * The drive makes the information on a write, and strips it on a read. If the
+   * protection information is the only metadata, none is transferred. \[PRACT\]
    */
   action?: boolean;
-  /** Check the guard, a CRC of the data. */
+  /** Checks the guard, a CRC of the data. \[PRCHK, bit 2\] */
   checkGuard?: boolean;
-  /** Check the application tag. */
+  /** Checks the application tag. \[PRCHK, bit 1\] */
   checkApplicationTag?: boolean;
-  /** Check the reference tag. */
+  /** Checks the reference tag. \[PRCHK, bit 0\] */
   checkReferenceTag?: boolean;
-  /** The reference tag of the first block, 32 bits. */
+  /**
+   * The reference tag of the first block, 32 bits. Default 0. \[ILBRT, EILBRT\]
+   */
   referenceTag?: number;
-  /** The application tag, 16 bits. */
+  /** The application tag, 16 bits. Default 0. \[LBAT, ELBAT\] */
   applicationTag?: number;
-  /** The bits of the application tag that are checked, 16 bits. */
+  /** The bits of the application tag to check. Default 0. \[LBATM, ELBATM\] */
   applicationTagMask?: number;
 }
 
-/** What commands on logical blocks can be told besides. */
+/** Options of every command on logical blocks. */
 export interface BlockOptions {
   /** Protection information, on a namespace that was formatted with it. */
   protection?: Protection;
-  /** FUA: do not answer before the medium has it; do not read from a cache. */
+  /**
+   * The drive answers after the medium has the data, and reads no cache.
+   * \[FUA\]
+   */
   forceUnitAccess?: boolean;
-  /** LR: do not try long when the medium fails. */
+  /** The drive gives up early when the medium fails. \[LR\] */
   limitedRetry?: boolean;
-  /** Milliseconds until the driver aborts it. Default: the driver's own. */
+  /**
+   * Milliseconds until the driver aborts the command. Default: the driver's.
+   */
   timeoutMs?: number;
 }
 
-/** A transfer of logical blocks: as many as `data` holds. */
+/** A transfer of as many logical blocks as `data` holds. */
 export interface BlockTransfer extends BlockOptions {
-  /** The first logical block. */
+  /** The first logical block. \[SLBA\] */
   lba: number | bigint;
   /**
-   * The blocks' data, with their metadata where these are inline. Several pieces
-   * are taken one after the other.
+   * The data of the blocks, with their metadata if that is inline. Several
+   * pieces are transferred in order.
    */
   data: NvmeData;
-  /** The blocks' metadata, where they are not inline. */
+  /** The metadata of the blocks, if it is not inline. */
   metadata?: Uint8Array;
   /** The registered buffer that `data` lies in. */
   buffer?: FixedBuffer;
@@ -70,19 +79,21 @@ export interface BlockTransfer extends BlockOptions {
 
 /** A range of logical blocks. */
 export interface BlockRange extends BlockOptions {
-  /** The first logical block. */
+  /** The first logical block. \[SLBA\] */
   lba: number | bigint;
-  /** How many, at most 65536. */
+  /** The number of blocks, 1 to 65536. \[NLB + 1\] */
   blocks: number;
 }
 
 /**
- * Reads logical blocks. `NVME_URING_CMD_IO`, or `IO_VEC` for several pieces of
- * memory; Linux 5.19, on a ring with `sqe128` and `cqe32`. Root, or since 6.2
- * whoever may open the node. The result is the number of bytes in `data`.
+ * Reads logical blocks. The result is the number of bytes in `data`.
  *
- * What does not fit is refused before it is queued: `data` is a multiple of the
- * block, and no more than `maxTransferBytes`.
+ * `NVME_URING_CMD_IO`, or `IO_VEC` for several pieces of memory; Linux 5.19, on
+ * a ring with `sqe128` and `cqe32`. Before 6.2, the process needs
+ * CAP_SYS_ADMIN.
+ *
+ * `data` has to be a multiple of the block, and at most `maxTransferBytes`:
+ * other lengths are refused before the command is queued.
  *
  * @example
  * ```ts ignore
@@ -100,16 +111,18 @@ export function read(
   namespace: NvmeNamespace,
   transfer: BlockTransfer,
 ): Command<number> {
-  return transferBlocks("READ", nvme.nvme_cmd_read, namespace, transfer);
+  const opcode = nvme.nvme_cmd_read;
+  return transferBlocks("READ", opcode, namespace, transfer, allBytes);
 }
 
 /**
- * **Destroys data.** Writes logical blocks over those that are there. It goes to
- * the drive as it is: past the page cache, past partitions and whatever file
- * system is mounted.
+ * **Destroys data.** Writes logical blocks straight to the drive, past the page
+ * cache, past partitions and past any file system that is mounted. The result
+ * is the number of bytes in `data`.
  *
- * `NVME_URING_CMD_IO`, or `IO_VEC`; Linux 5.19, on a ring with `sqe128` and
- * `cqe32`. The node must be open for writing. The result is the number of bytes.
+ * `NVME_URING_CMD_IO`, or `IO_VEC` for several pieces of memory; Linux 5.19, on
+ * a ring with `sqe128` and `cqe32`. The node must be open for writing; before
+ * 6.2, the process needs CAP_SYS_ADMIN as well.
  *
  * @example
  * ```ts ignore
@@ -120,82 +133,70 @@ export function write(
   namespace: NvmeNamespace,
   transfer: BlockTransfer,
 ): Command<number> {
-  return transferBlocks("WRITE", nvme.nvme_cmd_write, namespace, transfer);
+  const opcode = nvme.nvme_cmd_write;
+  return transferBlocks("WRITE", opcode, namespace, transfer, allBytes);
 }
 
 /**
- * Compares logical blocks with memory, on the drive. The result is the number of
- * bytes, all of them equal: others are an `NvmeError`, "Compare Failure".
+ * Compares logical blocks with memory, on the drive. The result is the number
+ * of bytes in `data`, if all are equal; a difference is an `NvmeError`,
+ * "Compare Failure".
  *
- * Linux 5.19, on a ring with `sqe128` and `cqe32`; an optional command of drives.
- * Only root may with a node that is open for reading.
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
+ * optional for drives. CAP_SYS_ADMIN; since 6.2, a node that is open for
+ * writing will do.
  */
 export function compare(
   namespace: NvmeNamespace,
   transfer: BlockTransfer,
 ): Command<number> {
-  return transferBlocks("COMPARE", nvme.nvme_cmd_compare, namespace, transfer);
+  const opcode = nvme.nvme_cmd_compare;
+  return transferBlocks("COMPARE", opcode, namespace, transfer, allBytes);
 }
 
-/** Read, Write, Compare and Zone Append, which differ in their opcode. */
-export function transferBlocks<T = number>(
+function allBytes(_: Completion, byteLength: number): number {
+  return byteLength;
+}
+
+/** Makes a Read, Write, Compare or Zone Append. */
+export function transferBlocks<T>(
   name: string,
   opcode: number,
   namespace: NvmeNamespace,
   transfer: BlockTransfer,
-  decode?: (result: bigint) => T,
+  decode: (completion: Completion, byteLength: number) => T,
 ): Command<T> {
-  const { lba, data, metadata, buffer, timeoutMs } = checkObject(
-    "transfer",
-    transfer,
-  );
-  const options = controlOf(transfer);
-  const device = checkNamespace(checkObject("namespace", namespace));
-  const pieces = piecesOf(data);
-  // From here on, no code of the caller's runs that could change an array.
-  const byteLength = lengthOf(pieces);
-  const action = (options.control & nvme.NVME_IO_PRINFO_PRACT) !== 0;
-  const size = bytesOf(device, action).data;
+  checkObject("transfer", transfer);
+  const { lba, data, metadata, buffer } = transfer;
+  const options = optionsOf(transfer);
+  const perBlock = bytesOf(checkNamespace(namespace), options.control);
+  const memory = measure(data);
+  const { byteLength } = memory;
+  const size = perBlock.data;
   if (byteLength === 0 || byteLength % size !== 0) {
     throw new RangeError(
       `data must be whole blocks of ${size} bytes, not ${byteLength} bytes`,
     );
   }
-  const { cdw10, cdw11, cdw12, cdw14, cdw15 } = dwords(
-    lba,
-    byteLength / size,
-    options,
-  );
-  return nvmeCommand(
-    name,
-    device,
-    {
-      opcode,
-      data: pieces,
-      metadata,
-      buffer,
-      timeoutMs,
-      cdw10,
-      cdw11,
-      cdw12,
-      cdw14,
-      cdw15,
-    },
-    ({ extra1 }) => decode ? decode(extra1) : byteLength as T,
-  );
+  const fields = fieldsOf(name, opcode, lba, byteLength / size, options);
+  fields.metadata = metadata;
+  fields.buffer = buffer;
+  const result = (completion: Completion) => decode(completion, byteLength);
+  return ioCommand(namespace, fields, result, memory, perBlock);
 }
 
-/** What options come to: the upper half of dword 12, and dwords 14 and 15. */
-interface Control {
+/** Options as a command has them: `control` is the upper half of dword 12. */
+interface Options {
   readonly control: number;
   readonly cdw14: number;
   readonly cdw15: number;
+  readonly timeoutMs: number | undefined;
 }
 
-/** Reads each option once, so that all of a command is of one mind. */
-function controlOf(
-  { protection = {}, forceUnitAccess, limitedRetry }: BlockOptions,
-): Control {
+// Reads each option once, so that a changing getter cannot make fields disagree.
+function optionsOf(
+  { protection = {}, forceUnitAccess, limitedRetry, timeoutMs }: BlockOptions,
+): Options {
   const {
     action,
     checkGuard,
@@ -214,34 +215,33 @@ function controlOf(
   if (limitedRetry) control |= nvme.NVME_IO_LR;
   checkU16("applicationTag", applicationTag);
   checkU16("applicationTagMask", applicationTagMask);
-  return {
-    control,
-    cdw14: checkU32("referenceTag", referenceTag),
-    cdw15: (applicationTag | applicationTagMask << 16) >>> 0,
-  };
+  const cdw14 = checkU32("referenceTag", referenceTag);
+  const cdw15 = (applicationTag | applicationTagMask << 16) >>> 0;
+  return { control, cdw14, cdw15, timeoutMs };
 }
 
-/** Dwords 10 to 15 of commands on blocks: where, how many, and how. */
-function dwords(
+/** Returns the fields of a command on blocks. */
+function fieldsOf(
+  name: string,
+  opcode: number,
   lba: number | bigint,
   blocks: number,
-  { control, cdw14, cdw15 }: Control,
-): Record<`cdw1${0 | 1 | 2 | 4 | 5}`, number> {
+  { control, cdw14, cdw15, timeoutMs }: Options,
+): NvmeFields {
   checkU64("lba", lba);
   checkInteger("blocks", blocks, 1, 65536);
-  return {
-    cdw10: low(lba),
-    cdw11: high(lba),
-    cdw12: (blocks - 1 | control << 16) >>> 0,
-    cdw14,
-    cdw15,
-  };
+  const cdw12 = (blocks - 1 | control << 16) >>> 0;
+  const cdw10 = low(lba);
+  const cdw11 = high(lba);
+  return { name, opcode, timeoutMs, cdw10, cdw11, cdw12, cdw14, cdw15 };
 }
 
 /**
- * Has the drive read logical blocks, and check them, without transferring them.
- * The result is 0; a block that cannot be read is an `NvmeError`. Linux 5.19, on
- * a ring with `sqe128` and `cqe32`; an optional command of drives.
+ * Has the drive read and check logical blocks without transferring them. The
+ * result is 0; a block that cannot be read is an `NvmeError`.
+ *
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
+ * optional for drives. Before 6.2, the process needs CAP_SYS_ADMIN.
  */
 export function verify(
   namespace: NvmeNamespace,
@@ -251,19 +251,22 @@ export function verify(
 }
 
 /**
- * **Destroys data.** Has the drive fill logical blocks with zeros, without
- * transferring them; with `deallocate`, it may let go of them. The result is 0.
- * Linux 5.19, on a ring with `sqe128` and `cqe32`; an optional command of drives.
- * The node must be open for writing.
+ * **Destroys data.** Has the drive fill logical blocks with zeros without
+ * transferring them. With `deallocate`, the drive may deallocate the blocks
+ * \[DEAC\]. The result is 0.
+ *
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
+ * optional for drives. The node must be open for writing; before 6.2, the
+ * process needs CAP_SYS_ADMIN as well.
  */
 export function writeZeroes(
   namespace: NvmeNamespace,
   range: BlockRange & { deallocate?: boolean },
 ): Command<number> {
   const { deallocate } = checkObject("range", range);
-  const control = deallocate ? nvme.NVME_IO_DEAC : 0;
+  const more = deallocate ? nvme.NVME_IO_DEAC : 0;
   const opcode = nvme.nvme_cmd_write_zeroes;
-  return onRange("WRITE ZEROES", opcode, namespace, range, control);
+  return onRange("WRITE ZEROES", opcode, namespace, range, more);
 }
 
 function onRange(
@@ -273,59 +276,59 @@ function onRange(
   range: BlockRange,
   more = 0,
 ): Command<number> {
-  checkObject("namespace", namespace);
-  const { lba, blocks, timeoutMs } = checkObject("range", range);
-  const { control, cdw14, cdw15 } = controlOf(range);
-  return nvmeCommand(
-    name,
-    namespace,
-    {
-      opcode,
-      timeoutMs,
-      ...dwords(lba, blocks, { control: control | more, cdw14, cdw15 }),
-    },
-    ({ res }) => res,
-  );
+  const { lba, blocks } = checkObject("range", range);
+  const options = optionsOf(range);
+  const control = options.control | more;
+  const fields = fieldsOf(name, opcode, lba, blocks, { ...options, control });
+  return ioCommand(namespace, fields, ({ res }) => res);
 }
 
 /**
- * Has the drive put what its write cache holds on the medium. The result is 0.
- * Linux 5.19, on a ring with `sqe128` and `cqe32`.
+ * Has the drive put the content of its write cache on the medium. The result is
+ * 0.
+ *
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`.
+ * Before 6.2, the process needs CAP_SYS_ADMIN.
  */
 export function flush(namespace: NvmeNamespace): Command<number> {
-  const fields = { opcode: nvme.nvme_cmd_flush };
-  return nvmeCommand("FLUSH", namespace, fields, ({ res }) => res);
+  const fields = { name: "FLUSH", opcode: nvme.nvme_cmd_flush };
+  return ioCommand(namespace, fields, ({ res }) => res);
 }
 
-/** Ranges that {@linkcode datasetManagement} is about. */
+/** Ranges of logical blocks, and what the drive may do with them. */
 export interface DatasetManagement {
-  /** At most 256. */
+  /** The ranges, 1 to 256. */
   ranges: readonly {
-    /** The first logical block. */
+    /** The first logical block. \[SLBA\] */
     lba: number | bigint;
-    /** How many: 32 bits. */
+    /** The number of blocks, 1 to 2 ** 32 - 1. \[Length in logical blocks\] */
     blocks: number;
-    /** Context attributes: hints about the range, 32 bits. */
+    /**
+     * Context attributes: hints about the range, 32 bits. Default 0. \[CATTR\]
+     */
     attributes?: number;
   }[];
-  /** AD: the ranges are not needed any more. This is TRIM. */
+  /** The content of the ranges is no longer needed: TRIM. \[AD\] */
   deallocate?: boolean;
-  /** IDR: the ranges are one dataset for reading. */
+  /** The ranges are read as one dataset. \[IDR\] */
   integralRead?: boolean;
-  /** IDW: the ranges are one dataset for writing. */
+  /** The ranges are written as one dataset. \[IDW\] */
   integralWrite?: boolean;
 }
 
-/** Ranges that one command can have. */
+/** The ranges of one command: the specification has 8 bits for their number. */
 const MAX_RANGES = 256;
 
 /**
- * **Destroys data** with `deallocate`: what the ranges held is gone, and they
- * read as zeros or as anything, until they are written. That is TRIM.
+ * **Destroys data** with `deallocate`, which is TRIM: the content of the ranges
+ * is gone. Until they are written again, they read as zeros or as anything
+ * else. The result is 0.
  *
- * Without it, the ranges are hints for the drive. The result is 0. Linux 5.19, on
- * a ring with `sqe128` and `cqe32`; an optional command of drives. The node must
- * be open for writing.
+ * Without `deallocate`, the ranges are hints for the drive.
+ *
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
+ * optional for drives. The node must be open for writing; before 6.2, the
+ * process needs CAP_SYS_ADMIN as well.
  *
  * @example
  * ```ts ignore
@@ -344,7 +347,7 @@ export function datasetManagement(
   const list = checkList("ranges", ranges);
   checkInteger("number of ranges", list.length, 1, MAX_RANGES);
   const { nvme_dsm_range: range } = nvme;
-  // Some drives read all that could be there, whatever the command says.
+  // Some drives read the whole table, however many ranges the command has.
   const data = new Uint8Array(MAX_RANGES * sizeof(range));
   const view = new DataView(data.buffer);
   list.forEach((item, i) => {
@@ -354,10 +357,10 @@ export function datasetManagement(
     range.nlb.set(view, at, checkInteger("blocks", blocks, 1, 0xffff_ffff));
     range.slba.set(view, at, checkU64("lba", lba));
   });
-  return nvmeCommand(
-    "DATASET MANAGEMENT",
+  return ioCommand(
     namespace,
     {
+      name: "DATASET MANAGEMENT",
       opcode: nvme.nvme_cmd_dsm,
       cdw10: list.length - 1,
       cdw11: (deallocate ? nvme.NVME_DSMGMT_AD : 0) |

@@ -1,5 +1,5 @@
 /**
- * What NVMe drives can be set to.
+ * Commands that read and set the features of NVMe drives.
  *
  * @module
  */
@@ -18,10 +18,10 @@ import {
 import type { Command, File } from "../../ring/command.ts";
 import { adminCommand } from "./passthru.ts";
 
-/** Bytes of data that a feature has at most. */
+/** Bytes of data of a feature at most: no feature has more than a page. */
 const PAGE = 4096;
 
-/** Which value of a feature is meant. */
+/** The values that a feature has. */
 export type FeatureSelect = "current" | "default" | "saved" | "supported";
 
 const SELECT: Readonly<Record<FeatureSelect, number>> = {
@@ -31,16 +31,16 @@ const SELECT: Readonly<Record<FeatureSelect, number>> = {
   supported: 3,
 };
 
-/** A feature as it is set. */
+/** A value of a feature. */
 export interface Feature {
-  /** Dword 0 of the completion: what it is set to, in most features. */
+  /** Dword 0 of the completion: the value of most features. */
   readonly value: number;
-  /** The data of a feature that has some; otherwise zeros. */
+  /** The data of a feature that has data, 4096 bytes; otherwise zeros. */
   readonly data: Uint8Array;
 }
 
 /**
- * Asks how a feature is set. Get Features through `NVME_URING_CMD_ADMIN`, Linux
+ * Reads a feature. Get Features through `NVME_URING_CMD_ADMIN`, Linux
  * 5.19, on a ring with `sqe128` and `cqe32`. CAP_SYS_ADMIN.
  *
  * @example
@@ -53,13 +53,15 @@ export interface Feature {
 export function getFeatures(
   file: File,
   options: {
-    /** The feature's number, such as `NVME_FEAT_FID_TEMP_THRESH`. */
+    /**
+     * The number of the feature, such as `NVME_FEAT_FID_TEMP_THRESH`. \[FID\]
+     */
     feature: number;
-    /** Which value. */
+    /** The value to read. Default `"current"`. \[SEL\] */
     select?: FeatureSelect;
-    /** The namespace, of a feature that each one has. */
+    /** The namespace, if each one has this feature. Default 0. \[NSID\] */
     nsid?: number;
-    /** What some features want to be told, 32 bits. */
+    /** Dword 11, an argument of some features, 32 bits. Default 0. */
     cdw11?: number;
   },
 ): Command<Feature> {
@@ -70,9 +72,9 @@ export function getFeatures(
   checkU8("feature", feature);
   checkName("select", select, SELECT);
   return adminCommand(
-    `GET FEATURES 0x${feature.toString(16)}`,
     file,
     {
+      name: `GET FEATURES 0x${feature.toString(16)}`,
       opcode: nvme.nvme_admin_get_features,
       nsid,
       cdw10: feature | SELECT[select] << 8,
@@ -82,33 +84,35 @@ export function getFeatures(
       value: low(completion.extra1),
       data: completion.memory().slice(),
     }),
-    { ownBytes: PAGE },
+    { pieces: [], byteLength: PAGE },
   );
 }
 
 /**
  * **Changes the drive.** Sets a feature. Set Features through
  * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`. The
- * node must be open for writing, and the process needs CAP_SYS_ADMIN. The result
- * is dword 0 of the completion.
+ * node must be open for writing, and the process needs CAP_SYS_ADMIN. The
+ * result is dword 0 of the completion.
  *
- * EACCES also for what the driver sets itself, such as the number of queues, since
- * Linux 7.2.
+ * EACCES since Linux 7.2 also for features that the driver sets itself, such as
+ * the number of queues.
  */
 export function setFeatures(
   file: File,
   options: {
-    /** The feature's number, such as `NVME_FEAT_FID_TEMP_THRESH`. */
+    /**
+     * The number of the feature, such as `NVME_FEAT_FID_TEMP_THRESH`. \[FID\]
+     */
     feature: number;
-    /** Dword 11: what to set it to, 32 bits. */
+    /** Dword 11, the new value, 32 bits. */
     value: number;
-    /** The namespace, of a feature that each one has. */
+    /** The namespace, if each one has this feature. Default 0. \[NSID\] */
     nsid?: number;
-    /** Keep it when the power goes. */
+    /** Keeps the value when the power goes. Default `false`. \[SV\] */
     save?: boolean;
-    /** Dword 12, of features that want more. */
+    /** Dword 12, an argument of some features, 32 bits. Default 0. */
     cdw12?: number;
-    /** Data, of features that want them: at most 4096 bytes. */
+    /** The data of features that have data, 1 to 4096 bytes. */
     data?: Uint8Array;
   },
 ): Command<number> {
@@ -119,14 +123,14 @@ export function setFeatures(
   if (data !== undefined) {
     const length = byteLengthOf(checkBytes("data", data));
     checkInteger("length of data", length, 1, PAGE);
-    // A feature takes as many bytes as it wants, and not as many as there are.
+    // The drive reads as many bytes as the feature has, however many there are.
     page = new Uint8Array(PAGE);
     setBytes(page, data);
   }
   return adminCommand(
-    `SET FEATURES 0x${feature.toString(16)}`,
     file,
     {
+      name: `SET FEATURES 0x${feature.toString(16)}`,
       opcode: nvme.nvme_admin_set_features,
       nsid,
       cdw10: (feature | (save ? 1 << 31 : 0)) >>> 0,

@@ -1,12 +1,12 @@
 /**
- * What NVMe drives keep a record of.
+ * Commands that read the logs of NVMe controllers.
  *
  * @module
  */
 
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { sizeof } from "../../sys/struct.ts";
-import { checkInteger, checkObject, checkU32 } from "../../ring/check.ts";
+import { checkInteger, checkObject } from "../../ring/check.ts";
 import type { Command, File } from "../../ring/command.ts";
 import { text, u128 } from "./values.ts";
 import { adminCommand } from "./passthru.ts";
@@ -15,22 +15,20 @@ import { nvmeStatusName } from "./status.ts";
 /** The number that stands for all namespaces: the whole controller. */
 const ALL_NAMESPACES = 0xffff_ffff;
 
-/** Get Log Page, from its start. */
+/** Makes a Get Log Page of the first `byteLength` bytes of a log. */
 function log<T>(
   name: string,
   file: File,
-  { lid, nsid, byteLength }: {
-    lid: number;
-    nsid: number;
-    byteLength: number;
-  },
+  lid: number,
+  nsid: number,
+  byteLength: number,
   decode: (view: DataView) => T,
 ): Command<T> {
   const dwords = byteLength / 4 - 1;
   return adminCommand(
-    name,
     file,
     {
+      name,
       opcode: nvme.nvme_admin_get_log_page,
       nsid,
       cdw10: (lid | (dwords & 0xffff) << 16) >>> 0,
@@ -40,68 +38,102 @@ function log<T>(
       const { buffer, byteOffset } = completion.memory();
       return decode(new DataView(buffer, byteOffset, byteLength));
     },
-    { ownBytes: byteLength },
+    { pieces: [], byteLength },
   );
 }
 
-/** The health of a drive. In brackets is what the specification calls a field. */
+/**
+ * The health of a drive: its SMART / Health Information log. In brackets: the
+ * specification's name of each field.
+ */
 export interface SmartLog {
   /**
-   * Bits: 0 spare below its threshold, 1 temperature, 2 not reliable, 3 read
-   * only, 4 backup of the volatile memory failed, 5 persistent memory region.
+   * Bits: 0 spare below its threshold, 1 temperature beyond a threshold, 2
+   * reliability degraded, 3 media read-only, 4 backup of volatile memory
+   * failed, 5 persistent memory region read-only or unreliable. \[Critical
+   * Warning\]
    */
   readonly criticalWarning: number;
-  /** Kelvin, of the whole drive. */
+  /** Kelvin, of the controller and its namespaces. \[Composite Temperature\] */
   readonly temperatureKelvin: number;
-  /** Per cent of the spare that is left. */
+  /** Per cent of the spare capacity that remains. \[Available Spare\] */
   readonly availableSparePercent: number;
-  /** Per cent below which the spare is low. */
+  /**
+   * Per cent below which the spare is too low. \[Available Spare Threshold\]
+   */
   readonly spareThresholdPercent: number;
-  /** Per cent of its life that the vendor thinks is used; may be above 100. */
+  /** Per cent of the drive's life, estimated; up to 255. \[Percentage Used\] */
   readonly percentUsed: number;
-  /** Bits: warnings of endurance groups. */
+  /**
+   * Bits, of any endurance group: 0 spare below its threshold, 2 reliability
+   * degraded, 3 namespaces read-only. \[Endurance Group Critical Warning
+   * Summary\]
+   */
   readonly enduranceGroupWarnings: number;
-  /** Thousands of 512 bytes that were read, rounded up. */
+  /**
+   * Units of 512,000 bytes that the host read, rounded up; 0 if not reported.
+   * \[Data Units Read\]
+   */
   readonly dataUnitsRead: bigint;
-  /** Thousands of 512 bytes that were written, rounded up. */
+  /**
+   * Units of 512,000 bytes that the host wrote, rounded up; 0 if not reported.
+   * \[Data Units Written\]
+   */
   readonly dataUnitsWritten: bigint;
-  /** Commands that read. */
+  /** Read and Compare commands that completed. \[Host Read Commands\] */
   readonly hostReadCommands: bigint;
-  /** Commands that wrote. */
+  /** Write commands that completed. \[Host Write Commands\] */
   readonly hostWriteCommands: bigint;
-  /** Minutes with commands under way. */
+  /** Minutes with I/O commands in flight. \[Controller Busy Time\] */
   readonly controllerBusyMinutes: bigint;
-  /** Times that it had its power switched on. */
+  /** Times that the drive was powered on. \[Power Cycles\] */
   readonly powerCycles: bigint;
-  /** Hours with power. */
+  /** Hours with power. \[Power On Hours\] */
   readonly powerOnHours: bigint;
-  /** Times that power went without a word. */
+  /** Power losses without a shutdown notification. \[Unsafe Shutdowns\] */
   readonly unsafeShutdowns: bigint;
-  /** Errors of the medium or of data that were found. */
+  /** Unrecovered errors of data. \[Media and Data Integrity Errors\] */
   readonly mediaErrors: bigint;
-  /** Entries that the error log ever had. */
+  /**
+   * Entries of the error log, over the life of the controller. \[Number of
+   * Error Information Log Entries\]
+   */
   readonly errorLogEntryCount: bigint;
-  /** Minutes at or above the warning temperature. */
+  /** Minutes from WCTEMP to CCTEMP. \[Warning Composite Temperature Time\] */
   readonly warningTemperatureMinutes: number;
-  /** Minutes at or above the critical temperature. */
+  /** Minutes at CCTEMP or above. \[Critical Composite Temperature Time\] */
   readonly criticalTemperatureMinutes: number;
-  /** Kelvin of sensors 1 to 8; 0 for one that there is not. */
+  /** Kelvin of sensors 1 to 8; 0 if missing. \[Temperature Sensor 1 to 8\] */
   readonly temperatureSensorsKelvin: readonly number[];
-  /** Times that it slowed down a little to cool. */
+  /**
+   * Starts of light throttling, which lowers the temperature at little cost of
+   * speed. \[Thermal Management Temperature 1 Transition Count\]
+   */
   readonly thermalThrottle1Count: number;
-  /** Times that it slowed down a lot to cool. */
+  /**
+   * Starts of heavy throttling, which lowers the temperature at any cost of
+   * speed. \[Thermal Management Temperature 2 Transition Count\]
+   */
   readonly thermalThrottle2Count: number;
-  /** Seconds that it was a little slower. */
+  /**
+   * Seconds of light throttling. \[Total Time For Thermal Management
+   * Temperature 1\]
+   */
   readonly thermalThrottle1Seconds: number;
-  /** Seconds that it was a lot slower. */
+  /**
+   * Seconds of heavy throttling. \[Total Time For Thermal Management
+   * Temperature 2\]
+   */
   readonly thermalThrottle2Seconds: number;
 }
 
 /**
- * Reads the health of a drive. Get Log Page through `NVME_URING_CMD_ADMIN`, Linux
- * 5.19, on a ring with `sqe128` and `cqe32`, on a controller's node. CAP_SYS_ADMIN.
+ * Reads the health of a drive. Get Log Page through `NVME_URING_CMD_ADMIN`,
+ * Linux 5.19, on a ring with `sqe128` and `cqe32`, on a controller's node.
+ * CAP_SYS_ADMIN.
  *
- * It is that of the whole controller; some drives have one of a namespace too.
+ * The log is that of the whole controller; some drives have one of each
+ * namespace too.
  *
  * @example
  * ```ts ignore
@@ -118,20 +150,17 @@ export interface SmartLog {
 export function smartLog(
   file: File,
   options: {
-    /** The namespace whose health is meant. Default: the whole controller. */
+    /** The number of a namespace. Default 0xffff_ffff, the whole controller. */
     nsid?: number;
   } = {},
 ): Command<SmartLog> {
   const { nsid = ALL_NAMESPACES } = checkObject("options", options);
-  checkU32("nsid", nsid);
-  const { nvme_smart_log: f } = nvme;
+  const byteLength = sizeof(nvme.nvme_smart_log);
   const lid = nvme.NVME_LOG_LID_SMART;
-  const byteLength = sizeof(f);
-  return log("SMART LOG", file, { lid, nsid, byteLength }, decodeSmartLog);
+  return log("SMART LOG", file, lid, nsid, byteLength, decodeSmartLog);
 }
 
-/** Reads the 512 bytes of a SMART / Health log. */
-export function decodeSmartLog(view: DataView): SmartLog {
+function decodeSmartLog(view: DataView): SmartLog {
   const { nvme_smart_log: f } = nvme;
   const u16s = (bytes: Uint8Array) => [...new Uint16Array(bytes.buffer)];
   return {
@@ -161,59 +190,70 @@ export function decodeSmartLog(view: DataView): SmartLog {
   };
 }
 
-/** A command that failed, as the controller remembers it. */
+/**
+ * An entry of the error log. In brackets: the specification's name of each
+ * field.
+ */
 export interface ErrorLogEntry {
-  /** How many errors there were up to this one. */
+  /** The number of this error, counted from 1. \[Error Count\] */
   readonly errorCount: bigint;
-  /** The submission queue of the command; 0xffff for none. */
+  /**
+   * The submission queue; 0xffff if not of one command. \[Submission Queue ID\]
+   */
   readonly submissionQueueId: number;
-  /** The driver's number for the command; 0xffff for none. */
+  /** The driver's number of the command; 0xffff if none. \[Command ID\] */
   readonly commandId: number;
-  /** Status code type: see `NvmeError`. */
+  /** The status code type: see `NvmeError`. \[Status Field, SCT\] */
   readonly statusCodeType: number;
-  /** Status code. */
+  /** The status code. \[Status Field, SC\] */
   readonly statusCode: number;
-  /** What the specification calls the status. */
+  /** The specification's name of the status. */
   readonly statusName: string;
-  /** The byte of the command that is wrong; 0xffff in all for none. */
+  /**
+   * The byte of the command that is wrong, 0 to 63; 255 for none. \[Parameter
+   * Error Location, bits 7:0\]
+   */
   readonly parameterByte: number;
-  /** The bit of that byte. */
+  /** The bit of that byte, 0 to 7. \[Parameter Error Location, bits 10:8\] */
   readonly parameterBit: number;
-  /** The first logical block that the error is about. */
+  /** The first logical block with the error. \[LBA\] */
   readonly lba: bigint;
-  /** The namespace. */
+  /** The number of the namespace. \[Namespace\] */
   readonly nsid: number;
-  /** Bits of the vendor's own. */
+  /**
+   * The log page with more about the error, 0x80 to 0xff; 0 for none. \[Vendor
+   * Specific Information Available\]
+   */
   readonly vendorSpecific: number;
-  /** What the command has to say about the error. */
+  /** Facts that the command defines. \[Command Specific Information\] */
   readonly commandSpecific: bigint;
 }
 
 /**
- * Reads the error log of a controller: the newest entry first, without those that
- * are empty. Get Log Page through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring
- * with `sqe128` and `cqe32`. CAP_SYS_ADMIN.
+ * Reads the error log of a controller, the newest entry first. Get Log Page
+ * through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and
+ * `cqe32`. CAP_SYS_ADMIN.
  *
- * `ControllerIdentity.errorLogEntries` says how many a controller keeps.
+ * The result has no empty entries. `ControllerIdentity.errorLogEntries` is the
+ * number that a controller can hold.
  */
 export function errorLog(
   file: File,
   options: {
-    /** Entries to read at most. */
+    /** Entries to read. Default 64, at most 256. */
     maxEntries?: number;
   } = {},
 ): Command<ErrorLogEntry[]> {
   const { maxEntries = 64 } = checkObject("options", options);
   checkInteger("maxEntries", maxEntries, 1, 256);
-  const { nvme_error_log_page: f } = nvme;
+  const byteLength = maxEntries * sizeof(nvme.nvme_error_log_page);
+  const lid = nvme.NVME_LOG_LID_ERROR;
   return log(
     "ERROR LOG",
     file,
-    {
-      lid: nvme.NVME_LOG_LID_ERROR,
-      nsid: ALL_NAMESPACES,
-      byteLength: maxEntries * sizeof(f),
-    },
+    lid,
+    ALL_NAMESPACES,
+    byteLength,
     (view) =>
       Array.from({ length: maxEntries }, (_, i) => errorEntry(view, i))
         .filter(({ errorCount }) => errorCount !== 0n),
@@ -243,41 +283,38 @@ function errorEntry(view: DataView, index: number): ErrorLogEntry {
   };
 }
 
-/** The firmware of a drive. */
+/**
+ * The firmware of a drive. In brackets: the specification's name of each field.
+ */
 export interface FirmwareLog {
-  /** The slot, 1 to 7, of the firmware that runs. */
+  /** The slot, 1 to 7, of the active firmware. \[AFI, bits 2:0\] */
   readonly activeSlot: number;
-  /** The slot that runs after the next reset; 0 for the same. */
+  /**
+   * The slot to activate at the next reset; 0 for the same. \[AFI, bits 6:4\]
+   */
   readonly nextSlot: number;
-  /** The revisions in slots 1 to 7; `""` for an empty slot. */
+  /** The revisions in slots 1 to 7; `""` for an empty slot. \[FRS1 to FRS7\] */
   readonly revisions: readonly string[];
 }
 
 /**
- * Reads which firmware a drive has. Get Log Page through `NVME_URING_CMD_ADMIN`,
- * Linux 5.19, on a ring with `sqe128` and `cqe32`. CAP_SYS_ADMIN.
+ * Reads the firmware slots of a drive. Get Log Page through
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`.
+ * CAP_SYS_ADMIN.
  */
 export function firmwareLog(file: File): Command<FirmwareLog> {
   const { nvme_firmware_slot: f } = nvme;
-  return log(
-    "FIRMWARE LOG",
-    file,
-    {
-      lid: nvme.NVME_LOG_LID_FW_SLOT,
-      nsid: ALL_NAMESPACES,
-      byteLength: sizeof(f),
-    },
-    (view) => {
-      const afi = f.afi.get(view, 0);
-      const revisions = f.frs.get(view, 0);
-      return {
-        activeSlot: afi & 7,
-        nextSlot: afi >> 4 & 7,
-        revisions: Array.from(
-          { length: 7 },
-          (_, i) => text(revisions.subarray(i * 8, i * 8 + 8)),
-        ),
-      };
-    },
-  );
+  const lid = nvme.NVME_LOG_LID_FW_SLOT;
+  return log("FIRMWARE LOG", file, lid, ALL_NAMESPACES, sizeof(f), (view) => {
+    const afi = f.afi.get(view, 0);
+    const revisions = f.frs.get(view, 0);
+    return {
+      activeSlot: afi & 7,
+      nextSlot: afi >> 4 & 7,
+      revisions: Array.from(
+        { length: 7 },
+        (_, i) => text(revisions.subarray(i * 8, i * 8 + 8)),
+      ),
+    };
+  });
 }

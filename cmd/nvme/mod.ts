@@ -1,10 +1,17 @@
 /**
- * Commands of NVMe drives, past the block layer: to the node of a namespace, such
- * as `/dev/ng0n1`, or to that of a controller, such as `/dev/nvme0`.
+ * Commands to NVMe drives that bypass the block layer. I/O commands go to the
+ * node of a namespace, such as `/dev/ng0n1`; admin commands go to that of a
+ * controller, such as `/dev/nvme0`.
  *
- * They need a ring with large entries,
- * `Ring.open({ sqe128: true, cqe32: true })`, and Linux 5.19. What a drive refuses
- * is an {@linkcode NvmeError}; what the kernel refuses, a `UringError`.
+ * They need Linux 5.19 and a ring with large entries:
+ * `Ring.open({ sqe128: true, cqe32: true })`. If the drive refuses a command,
+ * the promise rejects with an {@linkcode NvmeError}; if the kernel does, with a
+ * `UringError`.
+ *
+ * Before Linux 6.2, every command takes CAP_SYS_ADMIN. Since then, any user who
+ * may open the node may identify, and may send the I/O commands whose only
+ * effect, by the drive's own report, is on the content of blocks
+ * (nvme_cmd_allowed()); those that write need the node open for writing.
  *
  * @example
  * ```ts ignore
@@ -21,16 +28,20 @@
  * @module
  */
 
-export { type NvmeNamespace, nvmeNamespace } from "./open.ts";
+export { NvmeNamespace } from "./namespace.ts";
+export { nvmeNamespace } from "./open.ts";
 export { NvmeError, nvmeStatusName } from "./status.ts";
-export { type NvmeData, type NvmeFields, passthru } from "./passthru.ts";
+export type { NvmeData } from "./data.ts";
+export { type NvmeFields, passthru } from "./passthru.ts";
+export type {
+  BlockFormat,
+  ControllerIdentity,
+  NamespaceIdentity,
+} from "./identity.ts";
 export {
   activeNamespaces,
-  type BlockFormat,
-  type ControllerIdentity,
   identifyController,
   identifyNamespace,
-  type NamespaceIdentity,
 } from "./identify.ts";
 export {
   errorLog,

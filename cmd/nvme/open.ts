@@ -1,5 +1,5 @@
 /**
- * What is known of the NVMe device that a descriptor is open on.
+ * Asks the drive for the facts of a namespace, with ioctls.
  *
  * @module
  */
@@ -10,95 +10,25 @@ import { type FileFacts, readText } from "../../sys/file.ts";
 import { S_IFCHR } from "../../sys/uapi/fs.ts";
 import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
-import {
-  nvme_admin_identify,
-  NVME_IDENTIFY_CNS_NS,
-} from "../../sys/uapi/nvme.ts";
+import * as nvme from "../../sys/uapi/nvme.ts";
 import {
   NVME_IOCTL_ADMIN_CMD,
   NVME_IOCTL_ID,
   nvme_passthru_cmd,
 } from "../../sys/uapi/nvme_ioctl.ts";
-import { checkFd, checkInteger, checkU32 } from "../../ring/check.ts";
-import type { File } from "../../ring/command.ts";
+import { checkFd } from "../../ring/check.ts";
 import { uringCmdAdvice, UringError } from "../../ring/errors.ts";
-import { decodeFormat, decodeNamespace } from "./identify.ts";
+import { decodeNamespace } from "./identity.ts";
+import { NvmeNamespace } from "./namespace.ts";
 import { NvmeError } from "./status.ts";
 
 /**
- * A namespace as commands need it: the file they go to, and what they have to
- * fit. {@linkcode nvmeNamespace} finds it out.
+ * Asks the drive for the facts of the namespace whose character device `fd` is
+ * open on, such as `/dev/ng0n1`. Linux 5.13 has it beside the block device
+ * `/dev/nvme0n1`.
  *
- * For a file of the ring's table, write `{ ...namespace, file }`. The numbers are
- * taken as they are, and the drive transfers what they say: ask for them again
- * when the namespace was formatted.
- */
-export interface NvmeNamespace {
-  /** The node of the namespace, such as `/dev/ng0n1`. */
-  readonly file: File;
-  /** The number of the namespace. */
-  readonly nsid: number;
-  /** Bytes of data in a logical block. */
-  readonly blockSize: number;
-  /** Bytes of metadata that belong to a logical block; often 0. */
-  readonly metadataSize: number;
-  /** Metadata lie behind the data of each block, in the same memory. */
-  readonly metadataInline: boolean;
-  /** The type of protection information in the metadata; 0 for none. */
-  readonly protectionType: number;
-  /** Logical blocks. */
-  readonly blocks: bigint;
-  /** Bytes of data that one command can transfer; `Infinity` if unknown. */
-  readonly maxTransferBytes: number;
-  /** The descriptor was opened for writing. */
-  readonly writable: boolean;
-}
-
-/**
- * The facts as they are now, each of which is what it is to be: a copy, since the
- * caller's own object may have changed when it is asked again.
- */
-export function checkNamespace(namespace: NvmeNamespace): NvmeNamespace {
-  const {
-    file,
-    nsid,
-    blockSize,
-    metadataSize,
-    metadataInline,
-    protectionType,
-    blocks,
-    maxTransferBytes,
-    writable,
-  } = namespace;
-  checkU32("nsid", nsid);
-  checkInteger("blockSize", blockSize, 1, 0xffff_ffff);
-  checkInteger("metadataSize", metadataSize, 0, 0xffff);
-  checkInteger("protectionType", protectionType, 0, 7);
-  if (typeof maxTransferBytes !== "number" || !(maxTransferBytes >= 0)) {
-    throw new TypeError("maxTransferBytes must be a number of bytes");
-  }
-  return {
-    file,
-    nsid,
-    blockSize,
-    metadataSize,
-    metadataInline,
-    protectionType,
-    blocks,
-    maxTransferBytes,
-    writable,
-  };
-}
-
-/** What an Identify command transfers. */
-const IDENTIFY_BYTES = 4096;
-
-/**
- * Facts about the namespace whose character device `fd` is open on, such as
- * `/dev/ng0n1`: the node beside the block device `/dev/nvme0n1`, Linux 5.13.
- *
- * They are asked of the drive once, with ioctls that wait for it. Any user who
- * may open the node may ask since Linux 6.2; before, it takes CAP_SYS_ADMIN.
+ * Waits for the drive: it uses ioctls, and no ring. CAP_SYS_ADMIN; since Linux
+ * 6.2, any user who may open the node.
  *
  * @example
  * ```ts ignore
@@ -107,8 +37,9 @@ const IDENTIFY_BYTES = 4096;
  * const { nsid, blockSize, maxTransferBytes } = nvmeNamespace(fd);
  * ```
  *
- * @throws {TypeError} when `fd` is not open on the node of a namespace.
- * @throws {UringError | NvmeError} when the drive does not answer.
+ * @throws {TypeError} if `fd` is not open on the node of a namespace.
+ * @throws {UringError | NvmeError} if the kernel or the drive refuses to
+ * answer.
  */
 export function nvmeNamespace(fd: number): NvmeNamespace {
   const { access, name } = namespaceNode(fd);
@@ -117,11 +48,11 @@ export function nvmeNamespace(fd: number): NvmeNamespace {
     throw new UringError("ioctl ID", fd, -nsid, uringCmdAdvice(-nsid));
   }
   const identity = decodeNamespace(identify(fd, nsid));
-  const { bytes, format } = identity;
-  const { dataBytes, metadataBytes } = decodeFormat(bytes, format);
+  const { dataBytes = 0, metadataBytes = 0 } =
+    identity.formats[identity.format] ?? {};
   const disk = `/sys/block/${name.replace("ng", "nvme")}`;
   const kib = readText(`${disk}/queue/max_hw_sectors_kb`);
-  return {
+  return new NvmeNamespace({
     file: fd,
     nsid,
     blockSize: dataBytes,
@@ -131,34 +62,32 @@ export function nvmeNamespace(fd: number): NvmeNamespace {
     blocks: identity.sizeBlocks,
     maxTransferBytes: kib === undefined ? Infinity : Number(kib) * 1024,
     writable: access !== O_RDONLY,
-  };
+  });
 }
 
-/** The structure that Identify returns for a namespace. */
+/**
+ * Returns the structure of 4096 bytes that Identify returns for a namespace.
+ */
 function identify(fd: number, nsid: number): Uint8Array {
-  const { bytes, at } = scratch();
-  const data = 4096;
-  bytes.fill(0, 0, data + IDENTIFY_BYTES);
-  const view = new DataView(bytes.buffer);
-  nvme_passthru_cmd.opcode.set(view, 0, nvme_admin_identify);
+  const { bytes, view, at } = scratch();
+  const size = 4096;
+  const data = size; // The first page holds the command, the second the answer.
+  bytes.fill(0, 0, data + size);
+  nvme_passthru_cmd.opcode.set(view, 0, nvme.nvme_admin_identify);
   nvme_passthru_cmd.nsid.set(view, 0, nsid);
   nvme_passthru_cmd.addr.set(view, 0, at + data);
-  nvme_passthru_cmd.data_len.set(view, 0, IDENTIFY_BYTES);
-  nvme_passthru_cmd.cdw10.set(view, 0, NVME_IDENTIFY_CNS_NS);
+  nvme_passthru_cmd.data_len.set(view, 0, size);
+  nvme_passthru_cmd.cdw10.set(view, 0, nvme.NVME_IDENTIFY_CNS_NS);
   const rc = syscall("ioctl", fd, NVME_IOCTL_ADMIN_CMD, at);
   if (rc < 0) {
-    throw new UringError(
-      "ioctl IDENTIFY",
-      fd,
-      -rc,
-      "Before Linux 6.2, NVMe commands need CAP_SYS_ADMIN.",
-    );
+    const advice = "Before Linux 6.2, NVMe commands need CAP_SYS_ADMIN.";
+    throw new UringError("ioctl IDENTIFY", fd, -rc, advice);
   }
   if (rc > 0) throw new NvmeError("ioctl IDENTIFY", fd, rc);
-  return bytes.slice(data, data + IDENTIFY_BYTES);
+  return bytes.slice(data, data + size);
 }
 
-/** Facts about the node of a namespace, and its name; any other is refused. */
+/** Returns facts about the node of a namespace, and refuses any other file. */
 function namespaceNode(fd: number): FileFacts & { name: string } {
   const facts = fileFacts(checkFd(fd));
   if (typeof facts === "number") {
@@ -171,12 +100,11 @@ function namespaceNode(fd: number): FileFacts & { name: string } {
   }
   const node = name === "" ? "no device" : `/dev/${name}`;
   const [disk] = /^nvme\d+n\d+/.exec(name) ?? [];
-  const hint = disk
-    ? `: commands go to the character device beside it, ` +
-      `/dev/${disk.replace("nvme", "ng")}`
+  const remedy = disk
+    ? `Open the character device beside it, /dev/${disk.replace("nvme", "ng")}`
     : /^nvme\d+$/.test(name)
-    ? ": that is the controller, and this wants a namespace of it, such as " +
-      `/dev/${name.replace("nvme", "ng")}n1`
-    : ": this wants the node of an NVMe namespace, such as /dev/ng0n1";
-  throw new TypeError(`fd ${fd} is ${node}${hint}`);
+    ? "That is the controller: open a namespace of it, such as /dev/" +
+      `${name.replace("nvme", "ng")}n1`
+    : "Open the node of an NVMe namespace, such as /dev/ng0n1";
+  throw new TypeError(`fd ${fd} is ${node}. ${remedy}.`);
 }

@@ -1,15 +1,14 @@
 /**
  * Any NVMe command, as the driver passes it through to the drive.
  *
- * **Contract.** A drive transfers as many bytes as the command says, whatever
- * the memory behind it: too little of it, and the drive writes over memory that
- * is none of the command's. So every command is made here, and each whose length
- * can be known is checked against its memory first.
+ * **Contract.** A drive transfers as many bytes as the command says, however
+ * many there are in memory: with too few, the drive overwrites memory that does
+ * not belong to the command. So `nvmeCommand()` makes every command, and checks
+ * the memory of each one whose words say how much it transfers.
  *
  * @module
  */
 
-import * as E from "../../sys/uapi/errno.ts";
 import {
   io_uring_sqe,
   IORING_OP_URING_CMD,
@@ -23,93 +22,98 @@ import {
   NVME_URING_CMD_IO_VEC,
 } from "../../sys/uapi/nvme_ioctl.ts";
 import { sizeof } from "../../sys/struct.ts";
-import { iovec } from "../../sys/uapi/uio.ts";
 import { byteLengthOf } from "../../ring/intrinsics.ts";
 import {
   checkBytes,
-  checkInteger,
-  checkList,
   checkObject,
   checkString,
   checkU32,
   checkU8,
 } from "../../ring/check.ts";
-import { checkInside, type FixedBuffer } from "../../ring/registered.ts";
+import {
+  checkInside,
+  type FixedBuffer,
+  FixedFile,
+} from "../../ring/registered.ts";
 import { Command, type File } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
+import { operand } from "../../ring/operand.ts";
+import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
+import { checkWritable, factsOf } from "../writable.ts";
+import { measure, type Measured, type NvmeData, operandsOf } from "./data.ts";
 import {
-  type Memory,
-  type Operand,
-  operand,
-  scratchOperand,
-} from "../../ring/operand.ts";
-import { uringCmdAdvice } from "../../ring/errors.ts";
-import { checkNamespace, type NvmeNamespace } from "./open.ts";
+  type BlockBytes,
+  checkAdmin,
+  checkIo,
+  READING_ADMIN,
+  readOnly,
+} from "./limits.ts";
+import { checkNamespace, NvmeNamespace } from "./namespace.ts";
 import { NvmeError } from "./status.ts";
-import { checkAdmin, checkIo, checkWritable, mayChange } from "./limits.ts";
 
-/** Memory of a command: one piece, or several that are taken one by one. */
-export type NvmeData = Uint8Array | readonly Uint8Array[];
-
-/** The fields of an NVMe command, under the names of the specification. */
+/** The fields of an NVMe command, by their names in the specification. */
 export interface NvmeFields {
-  /** What the drive shall do, 8 bits. */
+  /** The operation, 8 bits. \[OPC\] */
   opcode: number;
   /**
-   * The namespace. A command to a namespace has that one's number, and need not
-   * say it; an admin command says it, 0 where it is on none.
+   * The number of the namespace, 32 bits; 0 for none. An admin command has to
+   * say it. A command to a namespace may leave it out, and can say no other.
+   * \[NSID\]
    */
   nsid?: number;
-  /** Command dword 2, 32 bits. */
+  /** Command dword 2, 32 bits. Default 0. \[CDW2\] */
   cdw2?: number;
-  /** Command dword 3, 32 bits. */
+  /** Command dword 3, 32 bits. Default 0. \[CDW3\] */
   cdw3?: number;
-  /** Command dword 10, 32 bits. */
+  /** Command dword 10, 32 bits. Default 0. \[CDW10\] */
   cdw10?: number;
-  /** Command dword 11, 32 bits. */
+  /** Command dword 11, 32 bits. Default 0. \[CDW11\] */
   cdw11?: number;
-  /** Command dword 12, 32 bits. */
+  /** Command dword 12, 32 bits. Default 0. \[CDW12\] */
   cdw12?: number;
-  /** Command dword 13, 32 bits. */
+  /** Command dword 13, 32 bits. Default 0. \[CDW13\] */
   cdw13?: number;
-  /** Command dword 14, 32 bits. */
+  /** Command dword 14, 32 bits. Default 0. \[CDW14\] */
   cdw14?: number;
-  /** Command dword 15, 32 bits. */
+  /** Command dword 15, 32 bits. Default 0. \[CDW15\] */
   cdw15?: number;
   /**
-   * What is transferred. The opcode says where to: an odd one reads this memory,
-   * an even one writes it. Several pieces make a vectored command.
+   * The memory to transfer, at most 1024 pieces. The drive reads it if the
+   * opcode is odd, and writes it if the opcode is even. Several pieces make a
+   * vectored command.
    */
   data?: NvmeData;
-  /** Metadata, where they lie apart from the data. */
+  /** The memory of metadata that is apart from the data. */
   metadata?: Uint8Array;
   /** The registered buffer that `data` lies in. */
   buffer?: FixedBuffer;
-  /** Milliseconds until the driver aborts it. Default: the driver's own. */
+  /**
+   * Milliseconds until the driver aborts the command. Default: the driver's.
+   */
   timeoutMs?: number;
-  /** What messages call the command. Default: its opcode in hexadecimal. */
+  /** The command's name in messages. Default: its opcode in hexadecimal. */
   name?: string;
 }
 
 /**
- * **May destroy data.** Any 64-byte NVMe command: an I/O command where `target`
- * is a namespace, an admin command where it is the descriptor of a controller's
- * node, such as `/dev/nvme0`.
+ * **May destroy data.** Sends any 64-byte NVMe command: an I/O command if
+ * `target` is a namespace, an admin command if it is the descriptor of a
+ * controller's node, such as `/dev/nvme0`.
  *
  * `NVME_URING_CMD_IO`, `NVME_URING_CMD_ADMIN`, and `_VEC` for several pieces of
  * memory. Linux 5.19, on a ring with `sqe128` and `cqe32`; registered buffers
- * since 6.1, for several pieces since 6.16. CAP_SYS_ADMIN, or since 6.2 for
- * commands that the drive says are harmless a descriptor that is open for it.
+ * since 6.1, for several pieces since 6.16. CAP_SYS_ADMIN; since 6.2, commands
+ * that the drive reports as harmless need only a descriptor that is open for
+ * them.
  *
- * The result is dword 0 and 1 of the completion. A status other than 0 is an
+ * The result is dwords 0 and 1 of the completion. A status other than 0 is an
  * {@linkcode NvmeError}.
  *
- * A command that is not known to only read needs a descriptor that was opened for
- * writing. Memory that is too small for an Identify, a Get Log Page, a read or
- * another command that says how much it transfers is refused. For what is not
- * known here, such as a command of the vendor's, **the drive decides how much it
- * transfers**: pass memory of `ring.alloc()` with as many bytes as the drive's
- * manual says.
+ * A command that is not known to only read needs a descriptor that is open for
+ * writing. Memory that is too small is refused for Identify, Get Log Page,
+ * reads and all other commands that say how much they transfer. For any other
+ * command, such as a vendor's, **the drive decides how much it transfers**:
+ * pass memory of `ring.alloc()` with as many bytes as the drive's manual says.
  *
  * @example
  * ```ts ignore
@@ -124,149 +128,117 @@ export function passthru(
   target: File | NvmeNamespace,
   fields: NvmeFields,
 ): Command<bigint> {
-  // Each is read once, so that what was checked is what the drive is told.
-  const { opcode, nsid, cdw2, cdw3, cdw10, cdw11, cdw12, cdw13, cdw14, cdw15 } =
-    checkObject("fields", fields);
-  const { data, metadata, buffer, timeoutMs, name } = fields;
-  const hex = `0x${checkU8("opcode", opcode).toString(16)}`;
-  const usual = isNamespace(target) ? hex : `ADMIN ${hex}`;
-  return nvmeCommand(
-    checkString("name", name ?? usual),
-    target,
-    {
-      opcode,
-      nsid,
-      cdw2,
-      cdw3,
-      cdw10,
-      cdw11,
-      cdw12,
-      cdw13,
-      cdw14,
-      cdw15,
-      data,
-      metadata,
-      buffer,
-      timeoutMs,
-    },
-    ({ extra1 }) => extra1,
-  );
+  if (typeof target === "object" && target !== null && !FixedFile.is(target)) {
+    checkNamespace(target, "target");
+  }
+  checkObject("fields", fields);
+  return nvmeCommand(target, fields, ({ extra1 }) => extra1);
 }
-
-function isNamespace(target: File | NvmeNamespace): target is NvmeNamespace {
-  return typeof target === "object" && target !== null && "nsid" in target;
-}
-
-/** Bytes of memory of the command's own, in place of `data`. */
-interface OwnData {
-  readonly ownBytes: number;
-}
-
-const CMD = io_uring_sqe.cmd.offset;
-const ADDR = CMD + nvme_uring_cmd.addr.offset;
-const METADATA = CMD + nvme_uring_cmd.metadata.offset;
-/** Pieces of memory that the kernel takes in one command. */
-const MAX_PIECES = 1024;
-
-// The one payload that all commands are made in: a Command has its own copy.
-const payload = new Uint8Array(sizeof(nvme_uring_cmd));
-const view = new DataView(payload.buffer);
 
 /** Makes an admin command, which goes to the node of a controller. */
 export function adminCommand<T>(
-  name: string,
   file: File,
   fields: NvmeFields,
   decode: (completion: Completion) => T,
-  own?: OwnData,
+  memory?: Measured,
 ): Command<T> {
   // Sent to a namespace, the same opcode would be an I/O command.
-  if (!isNamespace(file)) return nvmeCommand(name, file, fields, decode, own);
+  if (!NvmeNamespace.is(file)) return nvmeCommand(file, fields, decode, memory);
   throw new TypeError(
-    `NVME ${name} goes to the node of a controller, such as /dev/nvme0: pass ` +
-      "its descriptor, and no namespace",
+    `NVME ${fields.name} goes to the node of a controller, such as ` +
+      "/dev/nvme0. Pass its descriptor, and no namespace.",
   );
 }
 
+/** Makes a command to a namespace. */
+export function ioCommand<T>(
+  namespace: NvmeNamespace,
+  fields: NvmeFields,
+  decode: (completion: Completion) => T,
+  memory?: Measured,
+  perBlock?: BlockBytes,
+): Command<T> {
+  checkNamespace(namespace);
+  return nvmeCommand(namespace, fields, decode, memory, perBlock);
+}
+
+const METADATA = io_uring_sqe.cmd.offset + nvme_uring_cmd.metadata.offset;
+
+// All commands are made in this one payload, which each Command copies. The
+// fields that no command sets are 0.
+const payload = new Uint8Array(sizeof(nvme_uring_cmd));
+const view = new DataView(payload.buffer);
+
 /**
- * Makes any NVMe command, when it can be: see the contract above. Its fields are
- * an object of the library's own, which does not change.
+ * Makes any NVMe command, after the checks of the contract above. Reads each of
+ * the fields once, so that what was checked is what the drive is told.
  */
-export function nvmeCommand<T>(
-  name: string,
+function nvmeCommand<T>(
   target: File | NvmeNamespace,
   fields: NvmeFields,
   decode: (completion: Completion) => T,
-  own?: OwnData,
+  measured?: Measured,
+  perBlock?: BlockBytes,
 ): Command<T> {
-  const namespace = isNamespace(target) ? checkNamespace(target) : null;
-  const file = namespace !== null ? namespace.file : target as File;
+  const namespace = NvmeNamespace.is(target) ? target : null;
+  const file = NvmeNamespace.is(target) ? target.file : target;
+  const { nsid, cdw2 = 0, cdw3 = 0, cdw10 = 0, cdw11 = 0, cdw12 = 0 } = fields;
+  const { cdw13 = 0, cdw14 = 0, cdw15 = 0, timeoutMs = 0 } = fields;
+  const { data, metadata, buffer } = fields;
   const opcode = checkU8("opcode", fields.opcode);
+  const name = checkString("name", fields.name ?? nameOf(opcode, namespace));
   const op = `URING_CMD NVME ${name}`;
-  const { metadata, buffer } = fields;
-  const pieces = piecesOf(fields.data);
-  const dataBytes = own?.ownBytes ?? lengthOf(pieces);
-  // A list of one piece is that piece, and no vectored command; of none, none.
-  const data = isList(pieces) && pieces.length < 2 ? pieces[0] : pieces;
-  const vectored = isList(data);
+  const memory = measured ?? measure(data);
+  const { pieces, byteLength } = memory;
+  const vectored = pieces.length > 1;
   const metadataBytes = metadata === undefined
     ? 0
     : byteLengthOf(checkBytes("metadata", metadata));
 
   const f = nvme_uring_cmd;
-  payload.fill(0);
   f.opcode.set(view, 0, opcode);
-  f.nsid.set(view, 0, nsidOf(name, namespace, fields.nsid));
-  f.cdw2.set(view, 0, checkU32("cdw2", fields.cdw2 ?? 0));
-  f.cdw3.set(view, 0, checkU32("cdw3", fields.cdw3 ?? 0));
+  f.nsid.set(view, 0, nsidOf(name, namespace, nsid));
+  f.cdw2.set(view, 0, checkU32("cdw2", cdw2));
+  f.cdw3.set(view, 0, checkU32("cdw3", cdw3));
   f.metadata_len.set(view, 0, metadataBytes);
-  f.data_len.set(view, 0, vectored ? data.length : dataBytes);
-  f.cdw10.set(view, 0, checkU32("cdw10", fields.cdw10 ?? 0));
-  f.cdw11.set(view, 0, checkU32("cdw11", fields.cdw11 ?? 0));
-  f.cdw12.set(view, 0, checkU32("cdw12", fields.cdw12 ?? 0));
-  f.cdw13.set(view, 0, checkU32("cdw13", fields.cdw13 ?? 0));
-  f.cdw14.set(view, 0, checkU32("cdw14", fields.cdw14 ?? 0));
-  f.cdw15.set(view, 0, checkU32("cdw15", fields.cdw15 ?? 0));
-  f.timeout_ms.set(view, 0, checkU32("timeoutMs", fields.timeoutMs ?? 0));
-  if (namespace !== null) {
-    checkIo(name, namespace, fields, dataBytes, metadataBytes);
-  } else {
-    checkAdmin(name, fields, dataBytes);
-  }
-  if (buffer && data) {
-    for (const piece of vectored ? data : [data]) checkInside(piece, buffer);
-  }
+  f.data_len.set(view, 0, vectored ? pieces.length : byteLength);
+  f.cdw10.set(view, 0, checkU32("cdw10", cdw10));
+  f.cdw11.set(view, 0, checkU32("cdw11", cdw11));
+  f.cdw12.set(view, 0, checkU32("cdw12", cdw12));
+  f.cdw13.set(view, 0, checkU32("cdw13", cdw13));
+  f.cdw14.set(view, 0, checkU32("cdw14", cdw14));
+  f.cdw15.set(view, 0, checkU32("cdw15", cdw15));
+  f.timeout_ms.set(view, 0, checkU32("timeoutMs", timeoutMs));
+  const words = { opcode, cdw10, cdw11, cdw12 };
+  if (namespace === null) checkAdmin(name, words, byteLength);
+  else checkIo(name, namespace, words, byteLength, metadataBytes, perBlock);
+  if (buffer) { for (const piece of pieces) checkInside(piece, buffer); }
 
-  // Matches nvme_is_write() in the kernel; a fabrics command is either.
+  // Matches nvme_is_write() of the kernel; a fabrics command may be either.
   const kernel = opcode === 0x7f ? "both" : opcode & 1 ? "reads" : "writes";
-  const operands = own !== undefined
-    ? [scratchOperand(ADDR, own.ownBytes)]
-    : data === undefined
-    ? []
-    : vectored
-    ? vector(data, kernel)
-    : [operand(ADDR, { bytes: data, kernel })];
+  const operands = operandsOf(memory, kernel);
   if (metadata !== undefined && metadataBytes > 0) {
     operands.push(operand(METADATA, { bytes: metadata, kernel }));
   }
+  const off = namespace === null
+    ? vectored ? NVME_URING_CMD_ADMIN_VEC : NVME_URING_CMD_ADMIN
+    : vectored
+    ? NVME_URING_CMD_IO_VEC
+    : NVME_URING_CMD_IO;
   return new Command({
     name: op,
     opcode: IORING_OP_URING_CMD,
     file,
-    off: namespace !== null
-      ? vectored ? NVME_URING_CMD_IO_VEC : NVME_URING_CMD_IO
-      : vectored
-      ? NVME_URING_CMD_ADMIN_VEC
-      : NVME_URING_CMD_ADMIN,
-    opFlags: buffer && dataBytes > 0 ? IORING_URING_CMD_FIXED : 0,
+    off,
+    opFlags: buffer && byteLength > 0 ? IORING_URING_CMD_FIXED : 0,
     buffer,
     payload,
     operands,
     cqe32: true,
-    precheck: namespace === null && mayChange(opcode)
-      ? () => checkWritable(name, file)
+    precheck: namespace === null && !READING_ADMIN.has(opcode)
+      ? () => checkWritable(factsOf(file), readOnly(name))
       : undefined,
-    // A status of the drive is a positive result, and no success.
+    // The driver passes a status of the drive on as a positive result.
     decode: (completion) => {
       if (completion.res === 0) return decode(completion);
       const fd = typeof file === "number" ? file : file.index;
@@ -276,55 +248,11 @@ export function nvmeCommand<T>(
   });
 }
 
-/** Memory of a command, in a list that is the caller's no more. */
-export function piecesOf(data: NvmeData | undefined): NvmeData | undefined {
-  return isList(data) ? checkList("data", data) : data;
+function nameOf(opcode: number, namespace: NvmeNamespace | null): string {
+  return `${namespace === null ? "ADMIN " : ""}0x${opcode.toString(16)}`;
 }
 
-function isList(data: NvmeData | undefined): data is readonly Uint8Array[] {
-  return typeof data === "object" && Array.isArray(data);
-}
-
-/** Bytes in all of the pieces, none of which may be detached. */
-export function lengthOf(data: NvmeData | undefined): number {
-  if (data === undefined) return 0;
-  if (isList(data)) return lengthOfList(data);
-  const length = byteLengthOf(checkBytes("data", data));
-  return checkInteger("length of data", length, 0, 0xffff_ffff);
-}
-
-function lengthOfList(pieces: readonly Uint8Array[]): number {
-  if (pieces.length > MAX_PIECES) {
-    throw new RangeError(
-      `a command takes at most ${MAX_PIECES} pieces of memory, not ` +
-        `${pieces.length}`,
-    );
-  }
-  let sum = 0;
-  for (const piece of pieces) sum += byteLengthOf(checkBytes("data", piece));
-  return checkInteger("length of data", sum, 0, 0xffff_ffff);
-}
-
-/** The array of addresses and lengths that a vectored command points at. */
-function vector(
-  pieces: readonly Uint8Array[],
-  kernel: Memory["kernel"],
-): Operand[] {
-  const bytes = new Uint8Array(pieces.length * sizeof(iovec));
-  const view = new DataView(bytes.buffer);
-  pieces.forEach((piece, i) =>
-    iovec.iov_len.set(view, i * sizeof(iovec), byteLengthOf(piece))
-  );
-  const array = operand(ADDR, { bytes, kernel: "reads" });
-  return [
-    array,
-    ...pieces.map((bytes, i) =>
-      operand(i * sizeof(iovec), { bytes, kernel }, { inside: 0 })
-    ),
-  ];
-}
-
-/** The namespace of a command, which is never guessed. */
+/** Returns the namespace of a command, which is never guessed. */
 function nsidOf(
   name: string,
   namespace: NvmeNamespace | null,
@@ -344,26 +272,19 @@ function nsidOf(
   );
 }
 
-function nvmeAdvice(errno: number): string | undefined {
-  switch (errno) {
-    case E.ENOTTY:
-      return "I/O commands go to the node of a namespace, such as /dev/ng0n1, " +
-        "and admin commands to that of a controller, such as /dev/nvme0.";
-    case E.EOPNOTSUPP:
-      return "The file is no NVMe node, whose names are /dev/ng0n1 and " +
-        "/dev/nvme0, or an admin command was sent through a ring that polls, " +
-        "which kernels before 7.2 do not have.";
-    case E.EACCES:
-      return "The process may not send this: it takes CAP_SYS_ADMIN. Since " +
-        "Linux 6.2 other users may identify, and send I/O commands that the " +
-        "drive says are harmless, those that write with the node open for it.";
-    case E.EINVAL:
-      return "The data are larger than the drive takes (max_hw_sectors_kb of " +
-        "its block device) or in too many pieces, the namespace takes no " +
-        "metadata apart, or nsid is not that of the node.";
-    case E.EINTR:
-      return "The driver aborted it: its time was up, or the drive was reset.";
-    default:
-      return uringCmdAdvice(errno);
-  }
-}
+const nvmeAdvice = adviceFrom({
+  ENOTTY:
+    "I/O commands go to the node of a namespace, such as /dev/ng0n1, and " +
+    "admin commands to that of a controller, such as /dev/nvme0.",
+  EOPNOTSUPP:
+    "The file is no NVMe node, such as /dev/ng0n1 or /dev/nvme0, or an " +
+    "admin command was sent through a ring that polls, which needs Linux 7.2.",
+  EACCES: "The process needs CAP_SYS_ADMIN for this. Since Linux 6.2, other " +
+    "users may identify, and may send I/O commands that the drive reports as " +
+    "harmless: those that write need the node open for writing.",
+  EINVAL: "The data is larger than the drive takes (max_hw_sectors_kb of its " +
+    "block device) or in too many pieces, the namespace takes no separate " +
+    "metadata, or nsid is not that of the node.",
+  EINTR:
+    "The driver aborted the command: its time was up, or the drive was reset.",
+}, uringCmdAdvice);

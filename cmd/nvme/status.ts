@@ -1,5 +1,5 @@
 /**
- * What a drive says when it has not done what it was asked.
+ * The error for a status of an NVMe drive, and the names of the statuses.
  *
  * @module
  */
@@ -16,8 +16,8 @@ import {
 import { checkInteger, checkString, checkU8 } from "../../ring/check.ts";
 
 /**
- * The status of a command that an NVMe drive has refused or failed. It is the
- * drive's own word, and no errno: what the kernel refuses is a `UringError`.
+ * An NVMe drive refused or failed a command. The status comes from the drive,
+ * and is no errno: a command that the kernel refuses is a `UringError`.
  *
  * @example
  * ```ts ignore
@@ -35,26 +35,29 @@ export class NvmeError extends Error {
   /** `"NvmeError"`. */
   override readonly name = "NvmeError";
   /**
-   * Status code type: 0 generic, 1 specific to the command, 2 of the media, 3 of
-   * the path to the drive, 7 the vendor's own.
+   * The status code type: 0 generic, 1 of the command, 2 of the media, 3 of the
+   * path to the drive, 7 of the vendor. \[SCT\]
    */
   readonly statusCodeType: number;
-  /** Status code: what it means depends on the type. */
+  /** The status code, whose meaning depends on the type. \[SC\] */
   readonly statusCode: number;
-  /** What the specification calls it, such as `"LBA Out of Range"`. */
+  /** The specification's name of the status, such as `"LBA Out of Range"`. */
   readonly statusName: string;
-  /** The same command will fail again. */
+  /** `true` if a retry of the same command will fail again. \[DNR\] */
   readonly doNotRetry: boolean;
-  /** The error log has more about it: see `errorLog()`. */
+  /** `true` if the error log has more: see `errorLog()`. \[M\] */
   readonly more: boolean;
-  /** Dword 0 and 1 of the completion: some commands say more there. */
+  /** Dwords 0 and 1 of the completion, where some commands say more. */
   readonly result: bigint;
-  /** What was asked for, such as `"URING_CMD NVME READ"`. */
+  /** The name of the command, such as `"URING_CMD NVME READ"`. */
   readonly op: string;
-  /** The descriptor it was asked of. */
+  /** The descriptor that the command went to. */
   readonly fd: number;
 
-  /** Makes the error of a status as the driver passes it on: without its phase. */
+  /**
+   * Makes the error for a status without its phase bit, as the driver passes
+   * it.
+   */
   constructor(op: string, fd: number, status: number, result = 0n) {
     checkString("op", op);
     checkInteger("fd", fd, -0x8000_0000, 0x7fff_ffff);
@@ -80,7 +83,7 @@ export class NvmeError extends Error {
   }
 }
 
-/** What the NVMe specifications call a status. */
+/** Returns the name of a status in the NVMe specifications. */
 export function nvmeStatusName(type: number, code: number): string {
   checkInteger("type", type, 0, 7);
   checkU8("code", code);
@@ -91,33 +94,27 @@ export function nvmeStatusName(type: number, code: number): string {
   return `Unknown Status ${hex} of Type ${type}`;
 }
 
-/** Advice by type and code, where the name does not say it all. */
+/** Advice by type and code, for names that do not say it all. */
 const ADVICE = new Map<number, string>([
   [0x001, "The drive does not have this command."],
   [
     0x002,
-    "The drive does not take a field of the command, or does not have what it " +
-    "asks for.",
+    "The drive does not support a value in the command, or the feature that " +
+    "it asks for.",
   ],
   [
     0x00b,
-    "There is no such namespace on this controller: activeNamespaces() lists " +
-    "those there are.",
+    "The controller has no such namespace. activeNamespaces() lists those " +
+    "that it has.",
   ],
   [0x020, "The namespace was write-protected with Set Features."],
-  [0x080, "The blocks end behind the last one of the namespace."],
-  [0x082, "The namespace is being made ready: try again."],
-  [
-    0x109,
-    "The drive does not have this log page.",
-  ],
-  [
-    0x285,
-    "What is stored differs from what was sent.",
-  ],
+  [0x080, "The blocks end after the last one of the namespace."],
+  [0x082, "The namespace is not ready yet. Try again."],
+  [0x109, "The drive does not have this log page."],
+  [0x285, "The stored data differs from the data that was sent."],
 ]);
 
-/** Names, each behind its code in hexadecimal. */
+/** Reads lines of a code in hexadecimal and its name. */
 function names(text: string): ReadonlyMap<number, string> {
   const found = new Map<number, string>();
   for (const line of text.trim().split("\n")) {

@@ -1,16 +1,16 @@
-/** How NVMe structures hold what is no plain number. */
+/** Readers of the values in NVMe structures that are no plain numbers. */
 
-/** ASCII text, filled up with spaces or zeros. */
+/** Returns ASCII text without the spaces and zeros that pad it. */
 export function text(bytes: Uint8Array): string {
   return new TextDecoder("latin1").decode(bytes).replace(/[\0 ]+$/, "");
 }
 
-/** A number of 16 bytes, the lowest first. */
+/** Returns a number of 16 bytes, the lowest byte first. */
 export function u128(bytes: Uint8Array): bigint {
   return bytes.reduceRight((sum, byte) => sum << 8n | BigInt(byte), 0n);
 }
 
-/** Two hexadecimal digits for each byte. */
+/** Returns two hexadecimal digits for each byte. */
 export function hex(bytes: Uint8Array): string {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

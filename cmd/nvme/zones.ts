@@ -13,11 +13,12 @@ import {
   checkU64,
 } from "../../ring/check.ts";
 import type { Command } from "../../ring/command.ts";
-import type { NvmeNamespace } from "./open.ts";
+import type { Completion } from "../../ring/completion.ts";
 import { type BlockTransfer, transferBlocks } from "./blocks.ts";
-import { nvmeCommand } from "./passthru.ts";
+import type { NvmeNamespace } from "./namespace.ts";
+import { ioCommand } from "./passthru.ts";
 
-/** What state a zone is in. */
+/** The state of a zone, by its name in the specification. */
 export type ZoneState =
   | "empty"
   | "implicitly open"
@@ -37,37 +38,42 @@ const STATES: ReadonlyMap<number, ZoneState> = new Map([
   [nvme.NVME_ZNS_ZS_OFFLINE, "offline"],
 ]);
 
-/** A zone of a namespace. */
+/**
+ * A zone of a namespace. In brackets: the specification's name of each field.
+ */
 export interface Zone {
-  /** Its first logical block, which is also its name. */
+  /** The first logical block of the zone, which identifies it. \[ZSLBA\] */
   readonly lba: bigint;
-  /** Logical blocks that can be written in it. */
+  /** Logical blocks of the zone that can be written. \[ZCAP\] */
   readonly capacity: bigint;
-  /** The logical block that is written next. */
+  /** The logical block to write next. \[WP\] */
   readonly writePointer: bigint;
-  /** What state it is in; a number where the specification has no name. */
+  /** The state; a number if the specification has no name for it. \[ZS\] */
   readonly state: ZoneState | number;
-  /** The zone type: 2 is "sequential write required". */
+  /** The type; 2 for "sequential write required". \[ZT\] */
   readonly type: number;
-  /** Attribute bits. */
+  /** Attribute bits. \[ZA\] */
   readonly attributes: number;
 }
 
-/** What {@linkcode zoneManagementReceive} found. */
+/** The result of {@linkcode zoneManagementReceive}. */
 export interface ZoneReport {
-  /** Zones from `lba` to the end of the namespace, listed here or not. */
+  /** Zones from `lba` to the end, listed or not. \[Number of Zones\] */
   readonly zoneCount: bigint;
-  /** Those that there was room for. */
+  /** The first `maxZones` of those zones. \[Zone Descriptor\] */
   readonly zones: readonly Zone[];
 }
 
-/** Zones that fit what one report is read into by default. */
+/**
+ * Zones of a report by default: with its head, they fill a page of 4096 bytes.
+ */
 const DEFAULT_ZONES = 63;
 
 /**
- * Reports zones. Zone Management Receive through `NVME_URING_CMD_IO`, Linux 5.19,
- * on a ring with `sqe128` and `cqe32`. The result is the zone that `lba` is in,
- * and those behind it, at most `maxZones` (63) of them.
+ * Reports the zone that `lba` is in, and the zones after it.
+ *
+ * Zone Management Receive through `NVME_URING_CMD_IO`, Linux 5.19, on a ring
+ * with `sqe128` and `cqe32`. Before 6.2, the process needs CAP_SYS_ADMIN.
  *
  * @example
  * ```ts ignore
@@ -80,7 +86,7 @@ export function zoneManagementReceive(
   options: {
     /** A logical block of the first zone. */
     lba: number | bigint;
-    /** Zones to list at most. */
+    /** Zones to list. Default 63, at most 65535. */
     maxZones?: number;
   },
 ): Command<ZoneReport> {
@@ -88,29 +94,28 @@ export function zoneManagementReceive(
   checkU64("lba", lba);
   checkInteger("maxZones", maxZones, 1, 65535);
   const { nvme_zone_report: head, nvme_zns_desc: desc } = nvme;
-  const ownBytes = sizeof(head) + maxZones * sizeof(desc);
-  return nvmeCommand(
-    "ZONE MANAGEMENT RECEIVE",
+  const byteLength = sizeof(head) + maxZones * sizeof(desc);
+  return ioCommand(
     namespace,
     {
+      name: "ZONE MANAGEMENT RECEIVE",
       opcode: nvme.nvme_zns_cmd_mgmt_recv,
       cdw10: low(lba),
       cdw11: high(lba),
-      cdw12: ownBytes / 4 - 1,
-      cdw13: 0, // Report Zones, all of them, counted whether there is room.
+      cdw12: byteLength / 4 - 1,
+      cdw13: 0, // Report Zones, in any state, and count all of them.
     },
     (completion) => {
       const { buffer, byteOffset } = completion.memory();
-      const view = new DataView(buffer, byteOffset, ownBytes);
+      const view = new DataView(buffer, byteOffset, byteLength);
       const zoneCount = BigInt(head.nr_zones.get(view, 0));
-      const listed = Math.min(Number(zoneCount), maxZones);
       const zones = Array.from(
-        { length: listed },
+        { length: Math.min(Number(zoneCount), maxZones) },
         (_, i) => zone(view, sizeof(head) + i * sizeof(desc)),
       );
       return { zoneCount, zones };
     },
-    { ownBytes },
+    { pieces: [], byteLength },
   );
 }
 
@@ -127,7 +132,7 @@ function zone(view: DataView, at: number): Zone {
   };
 }
 
-/** What {@linkcode zoneManagementSend} can do to a zone. */
+/** The actions of {@linkcode zoneManagementSend} on a zone. */
 export type ZoneAction = "close" | "finish" | "open" | "reset" | "offline";
 
 const ACTIONS: Readonly<Record<ZoneAction, number>> = {
@@ -138,24 +143,25 @@ const ACTIONS: Readonly<Record<ZoneAction, number>> = {
   offline: nvme.NVME_ZNS_ZSA_OFFLINE,
 };
 
-/** Bit 8 of dword 13: all zones that are in a fitting state. */
+/** Bit 8 of dword 13: acts on all zones in a suitable state. */
 const SELECT_ALL = 1 << 8;
 
 /**
- * **Destroys data** with `"reset"` and `"offline"`: what the zone held is gone.
- * Changes the state of the zone that starts at `lba`, or of all with
- * `lba: "all"`. The result is 0.
+ * **Destroys data** with `"reset"` and `"offline"`: the content of the zone is
+ * gone. Changes the state of the zone that starts at `lba`, or of all zones.
+ * The result is 0.
  *
  * Zone Management Send through `NVME_URING_CMD_IO`, Linux 5.19, on a ring with
- * `sqe128` and `cqe32`. The node must be open for writing. A state that does not
- * lead there is an `NvmeError`, "Invalid Zone State Transition".
+ * `sqe128` and `cqe32`. The node must be open for writing; before 6.2, the
+ * process needs CAP_SYS_ADMIN as well. A state that does not allow the action
+ * is an `NvmeError`, "Invalid Zone State Transition".
  */
 export function zoneManagementSend(
   namespace: NvmeNamespace,
   options: {
-    /** The first logical block of the zone, or all zones. */
+    /** The first logical block of the zone, or `"all"`. \[SLBA, Select All\] */
     lba: number | bigint | "all";
-    /** What to do to it. */
+    /** The action. \[ZSA\] */
     action: ZoneAction;
   },
 ): Command<number> {
@@ -163,10 +169,10 @@ export function zoneManagementSend(
   checkName("action", action, ACTIONS);
   const all = lba === "all";
   const first = all ? 0 : checkU64("lba", lba);
-  return nvmeCommand(
-    `ZONE MANAGEMENT SEND ${action}`,
+  return ioCommand(
     namespace,
     {
+      name: `ZONE MANAGEMENT SEND ${action}`,
       opcode: nvme.nvme_zns_cmd_mgmt_send,
       cdw10: low(first),
       cdw11: high(first),
@@ -177,12 +183,15 @@ export function zoneManagementSend(
 }
 
 /**
- * **Writes data.** Writes logical blocks at the end of what the zone holds, whose
- * first block is `lba`. The result is the logical block where they begin.
+ * **Writes data.** Writes logical blocks after the content of the zone whose
+ * first block is `lba`. The result is the first logical block that was written.
  *
  * Zone Append through `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128`
- * and `cqe32`. The node must be open for writing. Several may be under way in one
- * zone: the drive puts them one behind the other.
+ * and `cqe32`. The node must be open for writing; before 6.2, the process needs
+ * CAP_SYS_ADMIN as well.
+ *
+ * Several may be in flight in one zone: the drive writes them one after the
+ * other, in an order of its own.
  *
  * @example
  * ```ts ignore
@@ -195,11 +204,6 @@ export function zoneAppend(
   transfer: BlockTransfer,
 ): Command<bigint> {
   const opcode = nvme.nvme_zns_cmd_append;
-  return transferBlocks(
-    "ZONE APPEND",
-    opcode,
-    namespace,
-    transfer,
-    (result) => result,
-  );
+  const start = ({ extra1 }: Completion) => extra1;
+  return transferBlocks("ZONE APPEND", opcode, namespace, transfer, start);
 }

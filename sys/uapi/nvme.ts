@@ -1,11 +1,11 @@
 // <nvme/types.h>, of libnvme 1.3, for Linux 6.1.
 
-// Structs and numbers of the NVMe specifications. The kernel exports no header of
-// them to programs; libnvme does.
+// The structs and numbers of the NVMe specifications. The kernel has no header
+// of them for programs, so this file mirrors that of libnvme.
 
 import { bytes, struct, u16, u32, u64, u8 } from "../struct.ts";
 
-/** Identify data of a controller. */
+/** The answer of Identify about a controller. */
 export const nvme_id_ctrl = struct(4096, {
   vid: u16(0),
   ssvid: u16(2),
@@ -104,14 +104,14 @@ export const nvme_id_ctrl = struct(4096, {
   vs: bytes(3072, 1024),
 });
 
-/** A block format of a namespace. */
+/** A format of logical blocks. */
 export const nvme_lbaf = struct(4, {
   ms: u16(0),
   ds: u8(2),
   rp: u8(3),
 });
 
-/** Identify data of a namespace. */
+/** The answer of Identify about a namespace. */
 export const nvme_id_ns = struct(4096, {
   nsze: u64(0),
   ncap: u64(8),
@@ -157,7 +157,7 @@ export const nvme_id_ns = struct(4096, {
   vs: bytes(392, 3704),
 });
 
-/** The health log of a drive. */
+/** The SMART / Health Information log. */
 export const nvme_smart_log = struct(512, {
   critical_warning: u8(0),
   temperature: bytes(1, 2),
@@ -186,7 +186,7 @@ export const nvme_smart_log = struct(512, {
   rsvd232: bytes(232, 280),
 });
 
-/** An entry of the error log. */
+/** An entry of the Error Information log. */
 export const nvme_error_log_page = struct(64, {
   error_count: u64(0),
   sqid: u16(8),
@@ -203,7 +203,7 @@ export const nvme_error_log_page = struct(64, {
   rsvd2: bytes(42, 22),
 });
 
-/** The firmware slots of a drive. */
+/** The Firmware Slot Information log. */
 export const nvme_firmware_slot = struct(512, {
   afi: u8(0),
   rsvd1: bytes(1, 7),
@@ -211,14 +211,14 @@ export const nvme_firmware_slot = struct(512, {
   rsvd2: bytes(64, 448),
 });
 
-/** A range of blocks in a Dataset Management command. */
+/** A range of Dataset Management: logical blocks, and hints about them. */
 export const nvme_dsm_range = struct(16, {
   cattr: u32(0),
   nlb: u32(4),
   slba: u64(8),
 });
 
-/** A zone in a report. */
+/** The descriptor of a zone. */
 export const nvme_zns_desc = struct(64, {
   zt: u8(0),
   zs: u8(1),
@@ -231,7 +231,7 @@ export const nvme_zns_desc = struct(64, {
   rsvd32: bytes(32, 32),
 });
 
-/** The header of a zone report. */
+/** The head of a report of zones. */
 export const nvme_zone_report = struct(64, {
   nr_zones: u64(0),
   rsvd8: bytes(8, 56),
@@ -247,7 +247,7 @@ export const nvme_admin_directive_recv = 0x1a;
 export const nvme_admin_nvme_mi_recv = 0x1e;
 export const nvme_admin_get_lba_status = 0x86;
 
-/** Opcodes of commands to a namespace. */
+/** Opcodes of I/O commands. */
 export const nvme_cmd_flush = 0x00;
 export const nvme_cmd_write = 0x01;
 export const nvme_cmd_read = 0x02;
@@ -270,33 +270,33 @@ export const NVME_LOG_LID_ERROR = 0x01;
 export const NVME_LOG_LID_SMART = 0x02;
 export const NVME_LOG_LID_FW_SLOT = 0x03;
 
-/** Arbitration: priorities of the submission queues. */
+/** Arbitration: the priorities of the submission queues. */
 export const NVME_FEAT_FID_ARBITRATION = 0x01;
-/** The power state. */
+/** Power Management: the power state. */
 export const NVME_FEAT_FID_POWER_MGMT = 0x02;
-/** Temperature thresholds for warnings. */
+/** Temperature Threshold: the temperatures at which the drive warns. */
 export const NVME_FEAT_FID_TEMP_THRESH = 0x04;
-/** Time limit for error recovery. */
+/** Error Recovery: the time limit of retries in the drive. */
 export const NVME_FEAT_FID_ERR_RECOVERY = 0x05;
-/** The volatile write cache. */
+/** Volatile Write Cache: on or off. */
 export const NVME_FEAT_FID_VOLATILE_WC = 0x06;
-/** Number of queues of the host. */
+/** Number of Queues: those of the host. */
 export const NVME_FEAT_FID_NUM_QUEUES = 0x07;
-/** Interrupt coalescing. */
+/** Interrupt Coalescing: the limits of how interrupts are gathered. */
 export const NVME_FEAT_FID_IRQ_COALESCE = 0x08;
-/** Atomicity of writes. */
+/** Write Atomicity Normal: atomic writes, on or off. */
 export const NVME_FEAT_FID_WRITE_ATOMIC = 0x0a;
-/** Events that a drive reports by itself. */
+/** Asynchronous Event Configuration: the events that the drive reports. */
 export const NVME_FEAT_FID_ASYNC_EVENT = 0x0b;
-/** Autonomous changes of the power state. */
+/** Autonomous Power State Transition: those that the drive makes by itself. */
 export const NVME_FEAT_FID_AUTO_PST = 0x0c;
-/** Clock of the drive. */
+/** Timestamp: the clock of the drive. */
 export const NVME_FEAT_FID_TIMESTAMP = 0x0e;
-/** Host controlled thermal management. */
+/** Host Controlled Thermal Management: the temperatures of throttling. */
 export const NVME_FEAT_FID_HCTM = 0x10;
-/** Software progress marker. */
+/** Software Progress Marker: a counter for the software that boots. */
 export const NVME_FEAT_FID_SW_PROGRESS = 0x80;
-/** Write protection of a namespace. */
+/** Namespace Write Protection Config: the write protection of a namespace. */
 export const NVME_FEAT_FID_WRITE_PROTECT = 0x84;
 
 export const NVME_IO_DEAC = 1 << 9;

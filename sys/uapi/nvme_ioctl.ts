@@ -37,9 +37,9 @@ export const NVME_IOCTL_ADMIN_CMD: number = _IOWR(N, 0x41, SIZE);
 
 /** A command to the node of a namespace. Linux 5.19. */
 export const NVME_URING_CMD_IO: number = _IOWR(N, 0x80, SIZE);
-/** The same, with an array of buffers. Linux 5.19. */
+/** The command with an array of buffers. Linux 5.19. */
 export const NVME_URING_CMD_IO_VEC: number = _IOWR(N, 0x81, SIZE);
 /** A command to the node of a controller. Linux 5.19. */
 export const NVME_URING_CMD_ADMIN: number = _IOWR(N, 0x82, SIZE);
-/** The same, with an array of buffers. Linux 5.19. */
+/** The command with an array of buffers. Linux 5.19. */
 export const NVME_URING_CMD_ADMIN_VEC: number = _IOWR(N, 0x83, SIZE);

@@ -1,6 +1,6 @@
 /**
- * Nodes of devices that this machine has not: /dev/null goes by their names, in a
- * /sys of the script's own, and the kernel answers as it does for /dev/null.
+ * Nodes of devices that this machine does not have. /dev/null takes their names, in
+ * a /sys of the script's own, and the kernel answers as it does for /dev/null.
  */
 
 import {
@@ -16,7 +16,7 @@ import { devNull, pipe } from "../kit/fds.ts";
 import { isRoot, runScript } from "../kit/process.ts";
 import { testUnless } from "../kit/skip.ts";
 
-/** Runs a script where /sys is empty, and `call` says what a device is called. */
+/** Runs a script with an empty /sys, where `call` gives /dev/null another name. */
 async function withOwnSys<T>(script: string): Promise<T> {
   const { code, stdout, stderr } = await runScript(
     `
@@ -42,7 +42,7 @@ async function withOwnSys<T>(script: string): Promise<T> {
   return JSON.parse(stdout);
 }
 
-/** Runs a script that sees of /dev what `setup`, in the words of a shell, makes. */
+/** Probes with a /dev that holds only what the shell commands of `setup` make. */
 async function probeOf(setup: string): Promise<Probe> {
   const { code, stdout, stderr } = await runScript(
     `
@@ -69,7 +69,7 @@ const test = (name: string, fn: () => Promise<void>) =>
     fn,
   );
 
-test("a node that is no NVMe namespace's is refused, with the one that is", async () => {
+test("a node that is no NVMe namespace is refused, with the one that is", async () => {
   const [none, disk, part, controller, odd] = await withOwnSys<string[]>(`
     const fd = open("/dev/null");
     const answers = [objection(() => nvme.nvmeNamespace(fd))];
@@ -79,14 +79,20 @@ test("a node that is no NVMe namespace's is refused, with the one that is", asyn
     }
     console.log(JSON.stringify(answers));
   `);
-  assertMatch(none, /^TypeError: fd \d+ is no device: this wants the node of/);
-  assertMatch(disk, /is \/dev\/nvme0n1: .* beside it, \/dev\/ng0n1$/);
-  assertMatch(part, /is \/dev\/nvme10n2p3: .* beside it, \/dev\/ng10n2$/);
-  assertMatch(controller, /is \/dev\/nvme1: that is the controller, .*ng1n1$/);
-  assertMatch(odd, /is \/dev\/ng0: this wants the node of an NVMe namespace/);
+  assertMatch(
+    none,
+    /^TypeError: fd \d+ is no device\. Open the node of an NVMe/,
+  );
+  assertMatch(disk, /is \/dev\/nvme0n1\. .* beside it, \/dev\/ng0n1\.$/);
+  assertMatch(part, /is \/dev\/nvme10n2p3\. .* beside it, \/dev\/ng10n2\.$/);
+  assertMatch(
+    controller,
+    /is \/dev\/nvme1\. That is the controller: .*ng1n1\.$/,
+  );
+  assertMatch(odd, /is \/dev\/ng0\. Open the node of an NVMe namespace/);
 });
 
-test("a namespace that does not answer is no namespace", async () => {
+test("a namespace that does not answer is refused", async () => {
   const message = await withOwnSys<string>(`
     call("ng0n1");
     const answer = objection(() => nvme.nvmeNamespace(open("/dev/null")));
@@ -95,7 +101,7 @@ test("a namespace that does not answer is no namespace", async () => {
   assertMatch(message, /^UringError: ioctl ID on fd \d+: ENOTTY/);
 });
 
-Deno.test("NVMe facts of what is no device, or not open, are refused", () => {
+Deno.test("a file that is no device, or not open, is no NVMe namespace", () => {
   using none = devNull();
   using ends = pipe();
   for (const [fd, what] of [[none.fd, "/dev/null"], [ends.left, "no device"]]) {
@@ -103,21 +109,21 @@ Deno.test("NVMe facts of what is no device, or not open, are refused", () => {
       () => nvmeNamespace(fd as number),
       TypeError,
     );
-    assertStringIncludes(message, `is ${what}: this wants the node of an NVMe`);
+    assertStringIncludes(message, `is ${what}. Open the node of an NVMe`);
   }
   none.close();
   const error = assertThrows(() => nvmeNamespace(none.fd), UringError);
   assertEquals([error.op, error.code], ["fstat", "EBADF"]);
 });
 
-test("SCSI commands go to a bsg node, and through a descriptor for reading those only that read", async () => {
+test("SCSI commands go to a bsg node, and a descriptor for reading sends only those that read", async () => {
   const answers = await withOwnSys<Record<string, string>>(`
     const ring = Ring.open({ sqe128: true, cqe32: true });
     const reading = open("/dev/null");
     const writing = open("/dev/null", 2);
     const ask = (fd, command = scsi.testUnitReady(fd)) =>
       objection(() => ring.cmdSync(command));
-    // Another kind of device has another major number, which is not known yet.
+    // The major number of bsg devices is not known yet.
     const unknown = ask(reading);
     call("sda");
     const disk = ask(reading);
@@ -131,7 +137,7 @@ test("SCSI commands go to a bsg node, and through a descriptor for reading those
     const known = ask(reading); // Its major number was seen.
     console.log(JSON.stringify({ unknown, disk, scsiDisk, changing, changed, known }));
   `);
-  // What /dev/null says to any command is 0, which is a device's GOOD.
+  // /dev/null answers 0 to any command, which is GOOD from a device.
   assertEquals([answers.unknown, answers.changed, answers.known], [
     "none",
     "none",
@@ -142,7 +148,7 @@ test("SCSI commands go to a bsg node, and through a descriptor for reading those
   assertMatch(answers.changing, /open for reading only, and SCSI SYNCHRONIZE/);
 });
 
-test("the probe asks every node that has the name of one, and no other", async () => {
+test("the probe asks every node whose name is that of a device, and no other", async () => {
   const { families } = await probeOf(`
     mkdir /dev/bsg
     mknod /dev/ng1n1 c 1 3
@@ -167,8 +173,8 @@ test("the probe asks every node that has the name of one, and no other", async (
   });
 });
 
-test("the probe says so where block devices may not be opened, or have no commands", async () => {
-  // A device of another kind by the name of a disk has no such handler.
+test("the probe reports block devices that may not be opened, or have no commands", async () => {
+  // A device of another kind with the name of a disk has no such handler.
   const { families: other } = await probeOf("mknod /dev/sda c 1 8");
   assertEquals(other["block DISCARD"].available, "no");
   const { families: denied } = await probeOf(

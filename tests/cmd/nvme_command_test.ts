@@ -1,4 +1,4 @@
-/** NVMe commands without a drive: their bytes, their answers, what is refused. */
+/** NVMe commands without a drive: their bytes, their results, their refusals. */
 
 import {
   assert,
@@ -14,7 +14,7 @@ import * as nvme from "../../cmd/nvme/mod.ts";
 import {
   NvmeError,
   type NvmeFields,
-  type NvmeNamespace,
+  NvmeNamespace,
 } from "../../cmd/nvme/mod.ts";
 import { alloc } from "../../ring/alloc.ts";
 import { O_RDONLY, O_RDWR } from "../../sys/uapi/fcntl.ts";
@@ -27,7 +27,7 @@ import { sqeBytes } from "../kit/commands.ts";
 const FD = 5;
 const ALL = 0xffff_ffff;
 
-const PLAIN: NvmeNamespace = {
+const PLAIN = new NvmeNamespace({
   file: 6,
   nsid: 7,
   blockSize: 512,
@@ -37,19 +37,20 @@ const PLAIN: NvmeNamespace = {
   blocks: 1n << 60n,
   maxTransferBytes: 1 << 20,
   writable: true,
-};
-/** The same, with protection information apart from the data. */
-const APART: NvmeNamespace = {
-  ...PLAIN,
-  metadataSize: 8,
-  protectionType: 1,
-};
-/** The same, with metadata that are the host's own. */
-const FREE: NvmeNamespace = { ...APART, protectionType: 0 };
-/** The same, with protection information behind the data of each block. */
-const INLINE: NvmeNamespace = { ...APART, metadataInline: true };
-/** The same, with more metadata than protection information needs. */
-const SPACIOUS: NvmeNamespace = { ...INLINE, metadataSize: 64 };
+});
+/** Returns the same namespace with some facts changed. */
+const changed = (
+  namespace: NvmeNamespace,
+  facts: Partial<NvmeNamespace>,
+): NvmeNamespace => new NvmeNamespace({ ...namespace, ...facts });
+/** A namespace with protection information apart from the data. */
+const APART = changed(PLAIN, { metadataSize: 8, protectionType: 1 });
+/** A namespace with metadata that belongs to the host. */
+const FREE = changed(APART, { protectionType: 0 });
+/** A namespace with protection information after the data of each block. */
+const INLINE = changed(APART, { metadataInline: true });
+/** A namespace with more metadata than protection information needs. */
+const SPACIOUS = changed(INLINE, { metadataSize: 64 });
 
 const memory = (byteLength: number) => new Uint8Array(byteLength);
 const zeros = (count: number): number[] => new Array(count).fill(0);
@@ -64,7 +65,7 @@ function sqe(command: Command<unknown>): number[] {
   return [...sqeBytes(command, true)];
 }
 
-/** What the words of the SQE of 128 bytes are called; no name must be 0. */
+/** The names of the words of an SQE of 128 bytes; one without a name must be 0. */
 const WORDS: readonly string[] = [
   ...["op", "fd", "cmd_op", "", "", "", "", "uring_cmd_flags"],
   ...["", "", "buf_index", "", "opcode", "nsid", "cdw2", "cdw3"],
@@ -72,7 +73,7 @@ const WORDS: readonly string[] = [
   ...["cdw12", "cdw13", "cdw14", "cdw15", "timeout_ms", "", "", ""],
 ];
 
-/** All words of an SQE that are not 0, by name. */
+/** Returns the words of an SQE that are not 0, by name. */
 function words(command: Command<unknown>): Record<string, number> {
   const found: Record<string, number> = {};
   new Int32Array(sqeBytes(command, true).buffer).forEach((word, i) => {
@@ -84,7 +85,7 @@ function words(command: Command<unknown>): Record<string, number> {
 const ADDR = 48 + 24;
 const METADATA = 48 + 16;
 
-/** Where a command's addresses go, and what is behind them. */
+/** Returns where a command's addresses go, and what they point at. */
 function addresses(command: Command<unknown>): unknown[] {
   return command.operands.map(({ at, byteLength, reads, writes, inside }) => [
     at,
@@ -94,7 +95,7 @@ function addresses(command: Command<unknown>): unknown[] {
   ]);
 }
 
-/** A structure with a few bytes set, in front of which others lie. */
+/** Returns a structure with some bytes set, after 64 bytes that it does not own. */
 function structure(
   byteLength: number,
   parts: Record<number, readonly number[] | string>,
@@ -107,14 +108,14 @@ function structure(
   return bytes;
 }
 
-/** What a command makes of the memory that a drive has written. */
+/** Decodes memory as a drive would have written it. */
 function decode<T>(command: Command<T>, bytes: Uint8Array, extra1 = 0n): T {
   return command.decode!(new Completion(0, 0, [bytes], extra1));
 }
 
 // ---- Submissions -----------------------------------------------------------
 
-Deno.test("NVMe: the SQE of a read is what it is meant to be", () => {
+Deno.test("NVMe: the SQE of a read matches its golden bytes", () => {
   const data = memory(0x1200);
   const command = nvme.read(PLAIN, { lba: 0x1f_f2f3_f4f5_f6f7, data });
   assertEquals(sqe(command), [
@@ -144,7 +145,7 @@ Deno.test("NVMe: the SQE of a read is what it is meant to be", () => {
     ...[0, 0, 0, 0], // cdw15
     ...[0, 0, 0, 0], // timeout_ms
     ...[0, 0, 0, 0], // rsvd2
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // What is no more of the command's.
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // The rest of the SQE.
   ]);
   assertEquals(addresses(command), [[ADDR, 0x1200, "writes"]]);
   assertStrictEquals(command.operands[0].bytes, data);
@@ -154,7 +155,7 @@ Deno.test("NVMe: the SQE of a read is what it is meant to be", () => {
   assertEquals(command.decode!(new Completion(0)), 0x1200);
 });
 
-Deno.test("NVMe: the SQE of a write with all options is what it is meant to be", () => {
+Deno.test("NVMe: the SQE of a write with all options matches its golden bytes", () => {
   const data = memory(2 * 512);
   const metadata = memory(2 * 8);
   const command = nvme.write(APART, {
@@ -193,7 +194,7 @@ Deno.test("NVMe: the SQE of a write with all options is what it is meant to be",
     ...[0xd2, 0xd1], // cdw15: the application tag
     ...[0xd4, 0xd3], // and its mask
     ...[0x04, 0x03, 0x02, 0x01], // timeout_ms
-    ...zeros(12), // rsvd2, and what is no more of the command's
+    ...zeros(12), // rsvd2, and the rest of the SQE
   ]);
   assertEquals(addresses(command), [
     [ADDR, 1024, "reads"],
@@ -202,7 +203,7 @@ Deno.test("NVMe: the SQE of a write with all options is what it is meant to be",
   assertStrictEquals(command.operands[1].bytes, metadata);
 });
 
-/** Every field that a passthru can have, and the bytes they become. */
+/** Every field of a passthru, each with its own bytes. */
 const EVERYTHING: NvmeFields = {
   opcode: 0xc1,
   cdw2: 0x0201_0002,
@@ -232,12 +233,12 @@ const everythingBytes = (nsid: number[]): number[] => [
   ...[0x0e, 0, 0x01, 0xe0], // cdw14
   ...[0x0f, 0, 0x01, 0xf0], // cdw15
   ...[0xff, 0xff, 0xff, 0xff], // timeout_ms
-  ...zeros(12), // rsvd2, and what is no more of the command's
+  ...zeros(12), // rsvd2, and the rest of the SQE
 ];
 
 Deno.test("NVMe: the SQE of a passthru to a namespace has every field", () => {
   const file = new FixedFile(0x0102);
-  const command = nvme.passthru({ ...PLAIN, file }, EVERYTHING);
+  const command = nvme.passthru(PLAIN.withFile(file), EVERYTHING);
   assertEquals(sqe(command), [
     ...[0x2e, 1, 0, 0], // opcode, flags: IOSQE_FIXED_FILE, ioprio
     ...[0x02, 0x01, 0, 0], // fd: the place in the table
@@ -270,7 +271,7 @@ Deno.test("NVMe: the SQE of an admin passthru has every field", () => {
   assertEquals(named.name, "URING_CMD NVME FORMAT");
 });
 
-Deno.test("NVMe: the SQE of several pieces in a registered buffer is right", () => {
+Deno.test("NVMe: the SQE of several pieces in a registered buffer matches its golden bytes", () => {
   const all = alloc(4096);
   const data = [all.subarray(0, 512), all.subarray(1024, 2560)];
   const buffer = new FixedBuffer(0x0506, all);
@@ -308,16 +309,16 @@ Deno.test("NVMe: the SQE of several pieces in a registered buffer is right", () 
   assertStrictEquals(command.operands[2].bytes, data[1]);
 });
 
-/** The words of a command to a namespace that is in `opcode` of them. */
+/** Returns the words of a command to a namespace. */
 const io = (opcode: number, more: Record<string, number> = {}) => ({
   ...{ op: 0x2e, fd: 6, cmd_op: 0xc048_4e80, nsid: 7, opcode, ...more },
 });
-/** The same of a command to a controller. */
+/** Returns the words of a command to a controller. */
 const admin = (opcode: number, more: Record<string, number> = {}) => ({
   ...{ op: 0x2e, fd: FD, cmd_op: 0xc048_4e82, opcode, ...more },
 });
 
-/** A command's name, all words of its SQE, and its data if there are any. */
+/** Compares a command's name, all words of its SQE, and its data if it has any. */
 function assertSqe(
   command: Command<unknown>,
   name: string,
@@ -337,7 +338,7 @@ const block = memory(512);
 const far = 0x0102_0304_0506_0708n;
 const atFar = { cdw10: 0x0506_0708, cdw11: 0x0102_0304 };
 
-Deno.test("NVMe: the SQEs of commands on blocks are what they are meant to be", () => {
+Deno.test("NVMe: the SQEs of commands on blocks match their golden bytes", () => {
   const data = block;
   const data_len = 512;
   // An odd operation code: the drive reads what it compares with.
@@ -353,10 +354,10 @@ Deno.test("NVMe: the SQEs of commands on blocks are what they are meant to be", 
   assertSqe(zero, "WRITE ZEROES", io(0x08, { ...fields, cdw12: deac }));
   assertSqe(nvme.flush(PLAIN), "FLUSH", io(0x00));
 
-  // Metadata that are behind the data are counted with them.
+  // Inline metadata counts as data.
   const inline = nvme.read(INLINE, { lba: 0, data: memory(2 * 520) });
   assertSqe(inline, "READ", io(0x02, { data_len: 1040, cdw12: 1 }));
-  // PRACT: protection information is not transferred, where it is all.
+  // PRACT: protection information is not transferred if it is all the metadata.
   const cdw12 = 0x2000_0000;
   const action = { lba: 0, protection: { action: true } };
   const made = nvme.write(APART, { ...action, data });
@@ -370,12 +371,12 @@ Deno.test("NVMe: the SQEs of commands on blocks are what they are meant to be", 
   const fixed = nvme.write(PLAIN, { lba: 0, data: buffer.bytes, buffer });
   const register = { uring_cmd_flags: 1, buf_index: 0x0506 };
   assertSqe(fixed, "WRITE", io(0x01, { data_len, ...register }));
-  // One piece in an array is no vectored command.
+  // An array of one piece is no vectored command.
   const one = nvme.write(PLAIN, { lba: 0, data: [data] });
   assertSqe(one, "WRITE", io(0x01, { data_len }));
 });
 
-Deno.test("NVMe: the SQEs of commands on zones are what they are meant to be", () => {
+Deno.test("NVMe: the SQEs of commands on zones match their golden bytes", () => {
   const append = nvme.zoneAppend(PLAIN, { lba: far, data: block });
   assertSqe(append, "ZONE APPEND", io(0x7d, { data_len: 512, ...atFar }));
   (["close", "finish", "open", "reset", "offline"] as const).forEach(
@@ -395,8 +396,8 @@ Deno.test("NVMe: the SQEs of commands on zones are what they are meant to be", (
   );
 });
 
-Deno.test("NVMe: the SQEs of admin commands are what they are meant to be", () => {
-  // cdw10 is what to identify: a controller, a namespace, the active ones.
+Deno.test("NVMe: the SQEs of admin commands match their golden bytes", () => {
+  // cdw10 selects the structure: a controller, a namespace, the active ones.
   const identify = { data_len: 4096 };
   assertSqe(
     nvme.identifyController(FD),
@@ -445,7 +446,7 @@ Deno.test("NVMe: the SQEs of admin commands are what they are meant to be", () =
   const dwords = { cdw10: 0x8000_0084, cdw11: 2, cdw12: 3 }; // Save
   const fields = { nsid: 1, data_len: 4096, ...dwords };
   assertSqe(save, "SET FEATURES 0x84", admin(0x09, fields));
-  data.fill(2); // A copy is sent, and zeros behind it.
+  data.fill(2); // A copy is sent, with zeros after it.
   const sent = concat([memory(8).fill(1), memory(4088)]);
   assert(equals(save.operands[0].bytes!, sent));
 
@@ -456,10 +457,10 @@ Deno.test("NVMe: the SQEs of admin commands are what they are meant to be", () =
   assertEquals(vectored.operands.map(({ at }) => at), [ADDR, 0, 16]);
 });
 
-Deno.test("NVMe: an operation code says which way memory goes", () => {
+Deno.test("NVMe: the opcode decides whether the drive reads or writes memory", () => {
   const data = [memory(512), memory(4096)];
   for (let opcode = 0; opcode < 256; opcode++) {
-    // Whatever it is: an admin command, or one to a namespace.
+    // For an admin command and for one to a namespace.
     for (const target of [FD, PLAIN]) {
       const nsid = target === FD ? 0 : 7;
       const fields = { opcode, nsid, data, metadata: block };
@@ -475,7 +476,7 @@ Deno.test("NVMe: an operation code says which way memory goes", () => {
   }
 });
 
-Deno.test("NVMe: the ranges of Dataset Management are what they are meant to be", () => {
+Deno.test("NVMe: the table of ranges of Dataset Management matches its golden bytes", () => {
   const command = nvme.datasetManagement(PLAIN, {
     ranges: [
       { lba: far, blocks: 0xf1f2_f3f4, attributes: 0xe1e2_e3e4 },
@@ -487,7 +488,7 @@ Deno.test("NVMe: the ranges of Dataset Management are what they are meant to be"
     ...io(0x09, { data_len: 4096 }),
     ...{ cdw10: 1, cdw11: 4 }, // Two ranges; AD
   });
-  // Some drives read the whole table, whatever there is of it.
+  // Some drives read the whole table, however many ranges it has.
   assertEquals(addresses(command), [[ADDR, 4096, "reads"]]);
   assertEquals([...command.operands[0].bytes!.subarray(0, 48)], [
     ...[0xe4, 0xe3, 0xe2, 0xe1], // context attributes
@@ -515,7 +516,7 @@ Deno.test("NVMe: the addresses of a command go where the kernel reads them", () 
   assertEquals(view.getBigUint64(METADATA, true), 0x0fed_cba9_8765n);
 });
 
-Deno.test("NVMe: any block address and any number of blocks is what the drive gets", () => {
+Deno.test("NVMe: a command carries any block address and any number of blocks", () => {
   const below = random(1);
   for (let i = 0; i < 2000; i++) {
     const size = 1 + below(64);
@@ -534,17 +535,17 @@ Deno.test("NVMe: any block address and any number of blocks is what the drive ge
   }
 });
 
-// ---- Answers ---------------------------------------------------------------
+// ---- Results ---------------------------------------------------------------
 
-/** 2 ** 64 + 1 and the like, as 16 bytes. */
+/** Returns 2 ** 64 + `low` as 16 bytes. */
 const above64 = (
   low: number,
 ) => [low, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
 
-/** A field: where it is, what is there, what it is called and what it says. */
+/** A field: its offset, its bytes, its name and its decoded value. */
 type Row = readonly [number, readonly number[] | string, string, unknown];
 
-/** Feeds a decoder fields, and compares all that it makes of them. */
+/** Feeds fields to a decoder, and compares all of its result. */
 function assertDecoded(
   command: Command<object>,
   rows: readonly Row[],
@@ -554,13 +555,13 @@ function assertDecoded(
   const memory = structure(byteLength, Object.fromEntries(parts));
   const copy = memory.slice();
   const found = { bytes: copy, ...decode(command, memory) };
-  memory.fill(0); // It is another command's soon: what is kept is a copy.
+  memory.fill(0); // The next command overwrites it: the result is a copy.
   const expected = rows.map(([, , name, value]) => [name, value]);
   assertEquals(found, { bytes: copy, ...Object.fromEntries(expected) });
   return found.bytes;
 }
 
-Deno.test("NVMe: the structure of a controller is read field by field", () => {
+Deno.test("NVMe: every field of a controller's identity is decoded", () => {
   const nqn = "nqn.2014-08.org.nvmexpress:uuid:1";
   const command = nvme.identifyController(FD);
   const bytes = assertDecoded(command, [
@@ -607,7 +608,7 @@ Deno.test("NVMe: the structure of a controller is read field by field", () => {
     [768, nqn, "subsystemNqn", nqn],
   ]);
   assertEquals(bytes.length, 4096);
-  // All of it being zeros, there is no text and no number.
+  // All zeros are no text and no number.
   const { serialNumber, version, volatileWriteCache, powerStates } = decode(
     command,
     memory(4096),
@@ -616,14 +617,14 @@ Deno.test("NVMe: the structure of a controller is read field by field", () => {
   assertEquals([volatileWriteCache, powerStates], [false, 1]);
 });
 
-Deno.test("NVMe: the structure of a namespace is read field by field", () => {
+Deno.test("NVMe: every field of a namespace's identity is decoded", () => {
   const uuid = [...Array(16).keys()];
   assertDecoded(nvme.identifyNamespace(FD, { nsid: 1 }), [
     [0, zeros(8).fill(0xff), "sizeBlocks", 2n ** 64n - 1n],
     [8, [0, 0, 0, 0, 1], "capacityBlocks", 2n ** 32n],
     [16, [5], "usedBlocks", 5n],
     [24, [0x1f], "features", 0x1f],
-    // NLBAF and FLBAS: of two formats bit 5 is no part of the second's number.
+    // NLBAF and FLBAS: with two formats, bit 5 is no part of the index.
     [25, [1, 0x31], "format", 1],
     [26, [0x31], "metadataInline", true],
     [27, [3], "metadataCapabilities", 3],
@@ -648,10 +649,10 @@ Deno.test("NVMe: a namespace can have the last of 64 formats, and no more", () =
   const command = nvme.identifyNamespace(FD, { nsid: 1 });
   for (
     const [nlbaf, flbas, count, format] of [
-      [15, 0x6f, 16, 15], // Bits 5 and 6 count above 16 formats only.
+      [15, 0x6f, 16, 15], // Bits 5 and 6 count with more than 16 formats.
       [16, 0x20, 17, 16],
       [63, 0x6f, 64, 63],
-      [255, 0x41, 64, 33], // There is no room for more than 64.
+      [255, 0x41, 64, 33], // The structure has room for 64.
     ]
   ) {
     const bytes = structure(4096, {
@@ -661,7 +662,7 @@ Deno.test("NVMe: a namespace can have the last of 64 formats, and no more", () =
     const found = decode(command, bytes);
     assertEquals([found.formats.length, found.format], [count, format]);
     assertEquals(found.metadataInline, false);
-    assertEquals(found.formats[0].dataBytes, 0); // There is no such format.
+    assertEquals(found.formats[0].dataBytes, 0); // The format does not exist.
     if (count < 64) continue;
     const last = { dataBytes: 4096, metadataBytes: 1, performance: 0 };
     assertEquals(found.formats[63], last);
@@ -678,7 +679,7 @@ Deno.test("NVMe: the list of active namespaces ends at the first 0, or is full",
   assertEquals(decode(command, bytes), [...full]);
 });
 
-Deno.test("NVMe: the SMART log is read field by field", () => {
+Deno.test("NVMe: every field of the SMART log is decoded", () => {
   const sensors = [0, 1, 0x35, 1, 2, 1, 3, 1, 4, 1, 5, 1, 6, 1, 7, 0x80];
   const kelvin = [256, 0x135, 258, 259, 260, 261, 262, 0x8007];
   assertDecoded(nvme.smartLog(FD), [
@@ -708,7 +709,7 @@ Deno.test("NVMe: the SMART log is read field by field", () => {
   ]);
 });
 
-Deno.test("NVMe: the error log is read without the entries that are empty", () => {
+Deno.test("NVMe: the error log is decoded without its empty entries", () => {
   const bytes = structure(3 * 64, {
     0: [2, 0, 0, 0, 0, 0, 0, 0x80, 1, 0], // error count, SQID
     10: [0xcd, 0xab], // CMDID
@@ -749,9 +750,9 @@ Deno.test("NVMe: the error log is read without the entries that are empty", () =
   ]);
 });
 
-Deno.test("NVMe: the firmware log says what runs, and what each slot holds", () => {
+Deno.test("NVMe: the firmware log has the active slot and all revisions", () => {
   const bytes = structure(512, {
-    0: [0x7a], // AFI: slot 2 runs, slot 7 is next; bits 3 and 7 are reserved
+    0: [0x7a], // AFI: slot 2 is active, slot 7 is next; bits 3 and 7 are reserved
     16: "1.0     ", // Slot 2
     56: "REV-0042", // Slot 7
   });
@@ -762,9 +763,9 @@ Deno.test("NVMe: the firmware log says what runs, and what each slot holds", () 
   });
 });
 
-Deno.test("NVMe: a zone report has as many zones as there was room for", () => {
+Deno.test("NVMe: a zone report lists no more zones than it has room for", () => {
   const bytes = structure(4 * 64, {
-    0: zeros(8).fill(0xff), // More zones than any memory has room for.
+    0: zeros(8).fill(0xff), // More zones than fit any memory.
     64: [2, 0x2f, 0xe1], // Sequential write required, implicitly open
     72: [0, 0, 0, 0, 1, 0, 0, 0], // ZCAP
     80: zeros(8).fill(0xff), // ZSLBA
@@ -805,7 +806,7 @@ Deno.test("NVMe: a zone report has as many zones as there was room for", () => {
   }
 });
 
-Deno.test("NVMe: the small answers are what the drive says", () => {
+Deno.test("NVMe: small results are decoded from the completion", () => {
   const result = 0xe1e2_e3e4_f1f2_f3f4n;
   const bytes = structure(4096, { 4095: [7] });
   const { value, data } = decode(
@@ -832,7 +833,7 @@ Deno.test("NVMe: the small answers are what the drive says", () => {
   ) assertEquals(decode(command, block, result), 0, command.name);
 });
 
-/** Every command whose answer is a structure. */
+/** Every command whose result is a structure. */
 const DECODERS: readonly Command<unknown>[] = [
   nvme.identifyController(FD),
   nvme.identifyNamespace(FD, { nsid: 1 }),
@@ -844,7 +845,7 @@ const DECODERS: readonly Command<unknown>[] = [
   nvme.getFeatures(FD, { feature: 1 }),
 ];
 
-Deno.test("NVMe: whatever a drive writes is read, and nothing around it", () => {
+Deno.test("NVMe: any bytes of a drive are decoded, and none around them", () => {
   const below = random(2);
   for (let round = 0; round < 300; round++) {
     // Few zeros, many zeros, or nothing but ones.
@@ -859,7 +860,7 @@ Deno.test("NVMe: whatever a drive writes is read, and nothing around it", () => 
       for (const list of Object.values(Object(alone))) {
         if (Array.isArray(list)) assertLessOrEqual(list.length, 64);
       }
-      // The same, in the midst of other memory, as in the ring's.
+      // The same amid other memory, as in that of a ring.
       const around = memory(byteLength + 128).fill(below(256));
       const inside = around.subarray(64, 64 + byteLength);
       inside.set(bytes);
@@ -907,15 +908,14 @@ Deno.test("NVMe: a status has its name by type and code", () => {
   }
 });
 
-Deno.test("NVMe: an error says what was asked, of what, and what came of it", () => {
+Deno.test("NVMe: an error names the command, the descriptor and the status", () => {
   const command = nvme.read(PLAIN, { lba: 0, data: block });
   const completion = new Completion(0x4080, 0, [block], 0xf1n);
   const error = assertThrows(() => command.decode!(completion), NvmeError);
   assertEquals(
     error.message,
     "URING_CMD NVME READ on fd 6: LBA Out of Range (status code type 0, code " +
-      "0x80, do not retry). The blocks end behind the last one of the " +
-      "namespace.",
+      "0x80, do not retry). The blocks end after the last one of the namespace.",
   );
   const { name, op, fd, result } = error;
   assertEquals([name, op, fd], ["NvmeError", "URING_CMD NVME READ", 6]);
@@ -926,7 +926,7 @@ Deno.test("NVMe: an error says what was asked, of what, and what came of it", ()
       [0x0002, false, false],
       [0x2002, false, true],
       [0x4002, true, false],
-      [0x7802, true, true], // With a delay for the next try, which no one uses.
+      [0x7802, true, true], // With a delay for the retry, which nothing uses.
     ] as const
   ) {
     const error = new NvmeError("OP", 3, status);
@@ -939,7 +939,7 @@ Deno.test("NVMe: an error says what was asked, of what, and what came of it", ()
   assertEquals(vendor, `OP on fd 3: ${text}`);
 });
 
-Deno.test("NVMe: no status is a result, whatever the command", () => {
+Deno.test("NVMe: no command takes a status for a result", () => {
   for (const command of DECODERS) {
     const { byteLength } = command.operands[0];
     for (const status of [1, 0x285, 0x4002, 0x7fff]) {
@@ -950,14 +950,14 @@ Deno.test("NVMe: no status is a result, whatever the command", () => {
   }
 });
 
-// ---- What is refused before it is queued -----------------------------------
+// ---- Refused before it is queued -------------------------------------------
 
-/** A number or a length that cannot be: what the message has to say of it. */
+/** Expects a RangeError with a message. */
 function range(message: string, make: () => unknown): void {
   assertThrows(make, RangeError, message);
 }
 
-/** The same of something that is of the wrong kind. */
+/** Expects a TypeError with a message. */
 function type(message: string, make: () => unknown): void {
   assertThrows(make, TypeError, message);
 }
@@ -967,7 +967,7 @@ const TRANSFERS: readonly Transfer[] = [
   ...[nvme.read, nvme.write, nvme.compare, nvme.zoneAppend],
 ];
 
-Deno.test("NVMe: a block address that is none is refused by name", () => {
+Deno.test("NVMe: an invalid block address is refused by name", () => {
   for (
     const make of [
       (lba: number) => nvme.read(PLAIN, { lba, data: block }),
@@ -1001,7 +1001,7 @@ Deno.test("NVMe: numbers that do not fit are refused by name", () => {
   range(`${blocks} 0`, () => nvme.verify(PLAIN, { lba, blocks: 0 }));
   range(`${blocks} 65537`, () => nvme.verify(PLAIN, { lba, blocks: 65537 }));
   range(`${blocks} 0.5`, () => nvme.writeZeroes(PLAIN, { lba, blocks: 0.5 }));
-  const tiny = { ...PLAIN, blockSize: 1 };
+  const tiny = changed(PLAIN, { blockSize: 1 });
   range(`${blocks} 65537`, () => nvme.read(tiny, { lba, data: memory(65537) }));
 
   const trim = (count: number, blocks = 1) => {
@@ -1054,7 +1054,7 @@ Deno.test("NVMe: numbers that do not fit are refused by name", () => {
   }
 });
 
-Deno.test("NVMe: words that are none are refused with those that are", () => {
+Deno.test("NVMe: an unknown word is refused with the list of known ones", () => {
   const select = "next" as nvme.FeatureSelect;
   const selects = 'one of current, default, saved, supported, not "next"';
   type(
@@ -1069,10 +1069,10 @@ Deno.test("NVMe: words that are none are refused with those that are", () => {
   );
 });
 
-Deno.test("NVMe: data that are no whole blocks, or more than a drive takes, are refused", () => {
-  const small = { ...PLAIN, maxTransferBytes: 1024 };
+Deno.test("NVMe: data that is no whole blocks, or more than a drive takes, is refused", () => {
+  const small = changed(PLAIN, { maxTransferBytes: 1024 });
   const most = "bytes of data, and the drive takes at most 1024 in one " +
-    "command: split it up";
+    "command. Split it up.";
   for (const command of TRANSFERS) {
     const make = (data: unknown, namespace = PLAIN) => () =>
       command(namespace, { lba: 0, data: data as Uint8Array });
@@ -1102,7 +1102,7 @@ Deno.test("NVMe: data that are no whole blocks, or more than a drive takes, are 
   );
 });
 
-Deno.test("NVMe: metadata that are missing or too few are refused", () => {
+Deno.test("NVMe: metadata that is missing or too short is refused", () => {
   const data = memory(1024);
   for (const command of TRANSFERS) {
     const make = (metadata?: unknown) => () =>
@@ -1120,7 +1120,7 @@ Deno.test("NVMe: a passthru with less memory than it transfers is refused", () =
   const data = memory(4095);
   const enough = [memory(4000), memory(96)];
   const nsid = 0;
-  // What the drive transfers: 4096 bytes in all cases.
+  // Each of these transfers 4096 bytes.
   for (
     const [target, fields] of [
       [PLAIN, { opcode: 0x01, cdw12: 7 }],
@@ -1154,13 +1154,13 @@ Deno.test("NVMe: a passthru with less memory than it transfers is refused", () =
   const metadata = memory(55);
   range("56 bytes of metadata", make(APART, { opcode: 2, cdw12: 6, metadata }));
   range("17179869184 bytes", make(PLAIN, { opcode: 0x7a, cdw12: ALL }));
-  // The number of dwords goes on in the low half of cdw11.
+  // The low half of cdw11 is the upper half of the number of dwords.
   const log = { opcode: 0x02, nsid, cdw10: 2 };
   range("262148 bytes", make(FD, { ...log, cdw11: 0xffff_0001 }));
   range("17179869184 bytes", make(FD, { ...log, cdw10: ALL, cdw11: ALL }));
 });
 
-Deno.test("NVMe: no fields make a drive transfer more than there is memory for", () => {
+Deno.test("NVMe: no fields make a drive transfer more than its memory holds", () => {
   const below = random(3);
   for (let i = 0; i < 3000; i++) {
     const namespace = [PLAIN, APART, FREE, INLINE, SPACIOUS][below(5)];
@@ -1183,14 +1183,14 @@ Deno.test("NVMe: no fields make a drive transfer more than there is memory for",
   }
 });
 
-Deno.test("NVMe: PRACT spares memory only where there is protection information", () => {
+Deno.test("NVMe: PRACT saves memory only with protection information", () => {
   const transfer = { lba: 0, data: block, protection: { action: true } };
   nvme.read(APART, transfer);
   range("8 bytes of metadata", () => nvme.read(FREE, transfer));
 });
 
-Deno.test("NVMe: an admin command to a namespace is refused, since it would be another one", () => {
-  // As from JavaScript, which knows no types.
+Deno.test("NVMe: an admin command to a namespace is refused, because it would be an I/O command", () => {
+  // As from JavaScript, without types.
   const namespace = PLAIN as unknown as number;
   const feature = { feature: 4, value: 0, nsid: 7 };
   for (
@@ -1228,14 +1228,14 @@ Deno.test("NVMe: the namespace of a command is never guessed", () => {
   assertEquals(words(nvme.passthru(PLAIN, { opcode, nsid: 7 })).nsid, 7);
 });
 
-Deno.test("NVMe: what may change a drive needs a descriptor that can write", () => {
+Deno.test("NVMe: a command that may change a drive needs a descriptor for writing", () => {
   const data = block;
   const lba = 0;
   const one = { lba, blocks: 1 };
-  const readOnly = { ...PLAIN, writable: false };
+  const readOnly = changed(PLAIN, { writable: false });
   const text = (name: string) =>
-    `NVME ${name} may change what the drive holds, and the descriptor is open ` +
-    "for reading only: open the node with O_RDWR";
+    `NVME ${name} may change what the drive holds, and its file is open for ` +
+    "reading only. Open the node with O_RDWR.";
   for (
     const [name, make] of [
       ["WRITE", (to) => nvme.write(to, { lba, data })],
@@ -1262,7 +1262,7 @@ Deno.test("NVMe: what may change a drive needs a descriptor that can write", () 
   nvme.flush(readOnly);
   nvme.zoneManagementReceive(readOnly, { lba });
 
-  // A controller's descriptor is asked when the command is queued.
+  // The descriptor of a controller is checked when the command is queued.
   using reading = new Fd(open("/dev/null", O_RDONLY));
   using writing = new Fd(open("/dev/null", O_RDWR));
   const set = { feature: 6, value: 0 };
@@ -1274,7 +1274,7 @@ Deno.test("NVMe: what may change a drive needs a descriptor that can write", () 
   assertEquals(nvme.identifyController(reading.fd).precheck, null);
 });
 
-Deno.test("NVMe: bytes outside of the registered buffer are refused", () => {
+Deno.test("NVMe: bytes outside the registered buffer are refused", () => {
   const all = alloc(4096);
   const buffer = new FixedBuffer(0, all.subarray(512, 2048));
   const make = (data: nvme.NvmeData) => () =>
@@ -1288,19 +1288,110 @@ Deno.test("NVMe: bytes outside of the registered buffer are refused", () => {
   const fields = { opcode: 0xc0, nsid: 0, data: block, buffer };
   range(text, () => nvme.passthru(FD, fields));
   make([inside, all.subarray(1536, 2048)])();
-  // Without data there is nothing that could be in it.
+  // Without data, nothing could lie in the buffer.
   const none = nvme.passthru(PLAIN, { opcode: 0xc0, buffer });
   assertEquals(words(none).uring_cmd_flags, undefined);
 });
 
-Deno.test("NVMe: what is no descriptor is refused", () => {
+Deno.test("NVMe: a value that is no descriptor is refused", () => {
   for (const none of ["5", null, undefined, {}]) {
     const fd = none as number;
     const text = "fd must be a number";
     type(text, () => nvme.identifyController(fd));
     type(text, () => nvme.smartLog(fd));
     type(text, () => nvme.nvmeNamespace(fd));
-    type(text, () => nvme.passthru(fd, { opcode: 0xc0, nsid: 0 }));
+    const object = typeof none === "object" && none !== null;
+    const why = object ? "target must be an NvmeNamespace, not {...}." : text;
+    type(why, () => nvme.passthru(fd, { opcode: 0xc0, nsid: 0 }));
   }
   range("fd must be", () => nvme.firmwareLog(-1));
+});
+
+// ---- Namespaces ------------------------------------------------------------
+
+Deno.test("NVMe: an object that only looks like a namespace is refused", () => {
+  const data = block;
+  const blocks = 1;
+  const lba = 0;
+  const heir = Object.create(NvmeNamespace.prototype, {});
+  for (const none of [{ ...PLAIN }, heir, new Proxy(PLAIN, {}), 6, null]) {
+    assertEquals(NvmeNamespace.is(none), false);
+    for (
+      const make of [
+        (to) => nvme.read(to, { lba, data }),
+        (to) => nvme.write(to, { lba, data }),
+        (to) => nvme.compare(to, { lba, data }),
+        (to) => nvme.zoneAppend(to, { lba, data }),
+        (to) => nvme.verify(to, { lba, blocks }),
+        (to) => nvme.writeZeroes(to, { lba, blocks }),
+        (to) => nvme.flush(to),
+        (to) => nvme.datasetManagement(to, { ranges: [{ lba, blocks }] }),
+        (to) => nvme.zoneManagementReceive(to, { lba }),
+        (to) => nvme.zoneManagementSend(to, { lba, action: "open" }),
+      ] as ((to: NvmeNamespace) => unknown)[]
+    ) {
+      type("namespace must be an NvmeNamespace, not", () => make(none));
+      type("Pass what nvmeNamespace(fd) returned.", () => make(none));
+    }
+    if (typeof none !== "object" || none === null) continue;
+    type(
+      "target must be an NvmeNamespace, not {...}. Pass what " +
+        "nvmeNamespace(fd) returned.",
+      () => nvme.passthru(none, { opcode: 0xc0, nsid: 7 }),
+    );
+  }
+});
+
+Deno.test("NVMe: each fact of a namespace is checked when it is made", () => {
+  const wrong = (facts: Record<string, unknown>) => () =>
+    new NvmeNamespace({ ...PLAIN, ...facts } as NvmeNamespace);
+  range("file must be an integer from 0 to", wrong({ file: -1 }));
+  type("file must be a number, not object", wrong({ file: { index: 0 } }));
+  range("nsid must be an integer", wrong({ nsid: 2 ** 32 }));
+  for (const blockSize of [0, 0.5, 2 ** 32]) {
+    range("blockSize must be an integer from 1 to", wrong({ blockSize }));
+  }
+  for (const metadataSize of [-1, 2 ** 16]) {
+    range("metadataSize must be an integer from", wrong({ metadataSize }));
+  }
+  range("protectionType must be an integer", wrong({ protectionType: 8 }));
+  range("blocks must fit 64 bits unsigned", wrong({ blocks: -1n }));
+  for (const maxTransferBytes of [-1, NaN, 4096n, undefined]) {
+    type("maxTransferBytes must be a number", wrong({ maxTransferBytes }));
+  }
+  type("facts must be an object, not 6", () => new NvmeNamespace(6 as never));
+});
+
+Deno.test("NVMe: a namespace keeps the facts that were checked", () => {
+  // Each fact is another one from the second time on.
+  const lies = Object.defineProperties(
+    {},
+    Object.fromEntries(
+      Object.entries(PLAIN).map(([name, value]) => {
+        let times = 0;
+        const get = () => times++ === 0 ? value : "a lie";
+        return [name, { get, enumerable: true }];
+      }),
+    ),
+  );
+  const namespace = new NvmeNamespace(lies as NvmeNamespace);
+  assertEquals({ ...namespace }, { ...PLAIN });
+  type("read only", () => Object.assign(namespace, { blockSize: 1 }));
+  type(
+    "redefine",
+    () => Object.defineProperty(namespace, "blockSize", { get: () => 1 }),
+  );
+  class Heir extends NvmeNamespace {
+    override readonly blockSize = 1;
+  }
+  type("redefine", () => new Heir(PLAIN));
+});
+
+Deno.test("NVMe: the same namespace behind another file differs in that file only", () => {
+  const file = new FixedFile(3);
+  const fixed = SPACIOUS.withFile(file);
+  assert(NvmeNamespace.is(fixed));
+  assertEquals({ ...fixed }, { ...SPACIOUS, file });
+  assertStrictEquals(fixed.file, file);
+  range("file must be an integer", () => PLAIN.withFile(-1));
 });

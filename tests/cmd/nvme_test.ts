@@ -1,4 +1,4 @@
-/** NVMe commands on the drive of the laboratory, which is QEMU's. */
+/** NVMe commands on the drive of the laboratory, which QEMU emulates. */
 
 import {
   assert,
@@ -13,7 +13,7 @@ import {
 } from "@std/assert";
 import { equals } from "@std/bytes";
 import * as nvme from "../../cmd/nvme/mod.ts";
-import { NvmeError } from "../../cmd/nvme/mod.ts";
+import { NvmeError, NvmeNamespace } from "../../cmd/nvme/mod.ts";
 import { Ring, type RingOptions, UringError } from "../../mod.ts";
 import { Completion, probe, uringCmd } from "../../mod.ts";
 import { O_DIRECT, O_RDONLY, O_RDWR, read as readOp } from "../../cmd/op.ts";
@@ -43,19 +43,19 @@ const since = (major: number, minor: number) =>
 const test = (name: string, fn: () => void | Promise<void>) =>
   testUnless(missing, name, fn);
 
-/** A test on kernels from a version on. */
+/** Declares a test for kernels from a version on. */
 const testSince =
   (a: number, b: number) => (name: string, fn: () => Promise<void>) =>
     testUnless(missing || (since(a, b) ? "" : `Linux ${a}.${b}`), name, fn);
 
-/** Bytes that differ from block to block and from seed to seed. */
+/** Returns bytes that differ from block to block and from seed to seed. */
 function pattern(byteLength: number, seed: number): Uint8Array {
   const bytes = new Uint8Array(byteLength);
   for (let i = 0; i < byteLength; i++) bytes[i] = seed + i + (i >> 8) * 7;
   return bytes;
 }
 
-/** What nvme-cli says of the same drive. */
+/** Returns the report of nvme-cli on the same drive. */
 async function nvmeCli(...args: string[]): Promise<Record<string, unknown>> {
   const { success, stdout, stderr } = await run("nvme", [
     ...args,
@@ -65,7 +65,7 @@ async function nvmeCli(...args: string[]): Promise<Record<string, unknown>> {
   return JSON.parse(stdout);
 }
 
-/** Runs a command on the controller's node. */
+/** Runs a command on the node of the controller. */
 async function admin<T>(
   make: (fd: number) => Parameters<typeof Ring.prototype.cmd<T>>[0],
 ): Promise<T> {
@@ -74,7 +74,7 @@ async function admin<T>(
   return await ring.cmd(make(file.fd));
 }
 
-/** What a promise is rejected with, as the drive's status. */
+/** Returns the NvmeError that a promise rejects with. */
 async function status(promise: Promise<unknown>): Promise<NvmeError> {
   return await assertRejects(() => promise, NvmeError);
 }
@@ -106,21 +106,21 @@ test("NVMe: the facts of a namespace are those of its block device", async () =>
   assertEquals(inline.namespace.writable, true);
 });
 
-test("NVMe: facts are refused of a node that is no namespace's, saying which is", () => {
+test("NVMe: a node that is no namespace is refused, with the one that is", () => {
   using disk = new Fd(open(pathOf("plain", "nvme"), O_RDONLY));
   assertStringIncludes(
     assertThrows(() => nvme.nvmeNamespace(disk.fd), TypeError).message,
-    `${pathOf("plain", "nvme")}: commands go to the character device beside ` +
-      `it, ${pathOf("plain")}`,
+    `${pathOf("plain", "nvme")}. Open the character device beside it, ` +
+      pathOf("plain"),
   );
   using controller = openController();
   assertStringIncludes(
     assertThrows(() => nvme.nvmeNamespace(controller.fd), TypeError).message,
-    "that is the controller",
+    "That is the controller: open a namespace of it",
   );
 });
 
-test("NVMe: Identify Controller agrees with nvme-cli field by field", async () => {
+test("NVMe: Identify Controller agrees with nvme-cli in every field", async () => {
   const ours = await admin(nvme.identifyController);
   const cli = await nvmeCli("id-ctrl", controllerPath);
   const version = Number(cli.ver);
@@ -187,7 +187,7 @@ test("NVMe: Identify Controller agrees with nvme-cli field by field", async () =
   assertEquals(ours.bytes.length, 4096);
 });
 
-/** Numbers of nvme-cli, which writes large ones as text. */
+/** Returns numbers of nvme-cli, which writes large ones as text. */
 function pick(
   cli: Record<string, unknown>,
   ...names: string[]
@@ -251,15 +251,15 @@ test("NVMe: Identify Namespace agrees with nvme-cli for each namespace", async (
   }
 });
 
-test("NVMe: the active namespaces are those that the drive has", async () => {
+test("NVMe: the active namespaces are those of the drive", async () => {
   const all = Object.values(NSID).sort();
   assertEquals(await admin(nvme.activeNamespaces), all);
   const after = (fd: number) => nvme.activeNamespaces(fd, { after: 3 });
   assertEquals(await admin(after), all.filter((nsid) => nsid > 3));
 });
 
-test("NVMe: the SMART log agrees with nvme-cli, its 128-bit counters too", async () => {
-  // A read between the two would make them differ: the tests make none.
+test("NVMe: the SMART log agrees with nvme-cli, 128-bit counters included", async () => {
+  // A read between the two would make them differ, and no test makes one.
   const ours = await admin(nvme.smartLog);
   const cli = await nvmeCli("smart-log", controllerPath);
   assertEquals(
@@ -303,7 +303,7 @@ test("NVMe: the SMART log agrees with nvme-cli, its 128-bit counters too", async
   assertGreater(ours.hostReadCommands, 0n);
 });
 
-test("NVMe: the counters of the SMART log count", async () => {
+test("NVMe: the counters of the SMART log count reads", async () => {
   const before = await admin(nvme.smartLog);
   await using drive = new Namespace("plain");
   const data = drive.ring.alloc(512);
@@ -314,7 +314,7 @@ test("NVMe: the counters of the SMART log count", async () => {
   assert(after.hostReadCommands >= before.hostReadCommands + 10n);
 });
 
-test("NVMe: the firmware log has the revision that runs", async () => {
+test("NVMe: the firmware log has the active revision", async () => {
   const { activeSlot, nextSlot, revisions } = await admin(nvme.firmwareLog);
   const { stdout } = await run("nvme", [
     ...["fw-log", controllerPath, "--output-format=json"],
@@ -329,7 +329,7 @@ test("NVMe: the firmware log has the revision that runs", async () => {
   assertEquals(revisions.length, 7);
 });
 
-test("NVMe: the error log is read, in one piece of as many entries as asked", async () => {
+test("NVMe: the error log has at most as many entries as asked for", async () => {
   for (const maxEntries of [1, 4, 64]) {
     const entries = await admin((fd) => nvme.errorLog(fd, { maxEntries }));
     assert(entries.length <= maxEntries);
@@ -369,7 +369,7 @@ test("NVMe: a feature with data is set and read back", async () => {
   assert(millis >= 1_700_000_000_000n && millis < 1_700_000_600_000n);
 });
 
-test("NVMe: passthru sends any admin command, and gives its data", async () => {
+test("NVMe: passthru sends an admin command and returns its data", async () => {
   using file = openController(O_RDONLY);
   await using ring = Ring.open(LARGE);
   const data = ring.alloc(4096);
@@ -387,7 +387,7 @@ test("NVMe: passthru sends any admin command, and gives its data", async () => {
   assertEquals(pieces.slice(0, 4096), bytes);
 });
 
-test("NVMe: the probe finds the drive's nodes, and those only that are its own", () => {
+test("NVMe: the probe finds the nodes of the drive, and no others", () => {
   const { families } = probe();
   const found = Object.keys(families).filter((name) => /^NVMe/.test(name));
   const expected = Object.keys(NSID).map((which) =>
@@ -409,7 +409,7 @@ for (const which of ["plain", "large"] as const) {
       await ring.cmd(nvme.write(namespace, { lba: 16, data: written })),
       byteLength,
     );
-    // Into memory of the ring, and into memory that is copied to.
+    // Into memory of the ring, and into memory that the ring copies to.
     for (const data of [ring.alloc(byteLength), new Uint8Array(byteLength)]) {
       const command = nvme.read(namespace, { lba: 16n, data });
       assertEquals(await ring.cmd(command), byteLength);
@@ -424,7 +424,7 @@ for (const which of ["plain", "large"] as const) {
   });
 }
 
-test("NVMe: a command is run again and again, and has the drive's answer each time", async () => {
+test("NVMe: a command that is run again has a new answer each time", async () => {
   await using drive = new Namespace("plain");
   const { ring, namespace } = drive;
   const data = ring.alloc(512);
@@ -496,11 +496,11 @@ testSince(6, 16)(
   },
 );
 
-test("NVMe: a registered file does as well as a descriptor", async () => {
+test("NVMe: a registered file works like a descriptor", async () => {
   await using drive = new Namespace("plain");
   const { ring, fd } = drive;
   const [file] = ring.registerFiles([fd]);
-  const namespace = { ...drive.namespace, file };
+  const namespace = drive.namespace.withFile(file);
   const data = pattern(512, 21);
   await ring.cmd(nvme.write(namespace, { lba: 60, data }));
   const into = ring.alloc(512);
@@ -532,7 +532,7 @@ test("NVMe: 32 reads are in flight, and each gets its own block", async () => {
 });
 
 testSince(6, 1)(
-  "NVMe: each command of a chain finds its memory, whenever it is started",
+  "NVMe: each command of a chain finds its memory, whenever it starts",
   async () => {
     await using drive = new Namespace("plain");
     const { ring, namespace } = drive;
@@ -552,8 +552,8 @@ testSince(6, 1)(
 );
 
 test("NVMe: more reads are in flight than the driver has tags for", async () => {
-  // Those that find no tag are handed to a worker, which waits for one. There is
-  // one: where more are started, Debian's kernels answer EFAULT to most of them.
+  // Reads that find no tag go to a worker of the kernel, which waits for one.
+  // There is one worker: with more, Debian's kernels answer EFAULT to most reads.
   const queue = `/sys/block/${pathOf("plain", "nvme").slice(5)}/queue`;
   const tags = Number(await Deno.readTextFile(`${queue}/nr_requests`));
   await using drive = new Namespace("plain", {
@@ -580,7 +580,7 @@ test("NVMe: more reads are in flight than the driver has tags for", async () => 
   });
 });
 
-test("NVMe: reads survive that all their memory is dropped and collected", async () => {
+test("NVMe: reads survive when their memory is dropped and collected", async () => {
   await using drive = new Namespace("plain");
   const { ring, namespace } = drive;
   const written = pattern(512, 31);
@@ -593,7 +593,7 @@ test("NVMe: reads survive that all their memory is dropped and collected", async
   for (const data of await Promise.all(promises)) assertEquals(data, written);
 });
 
-test("NVMe: Compare says whether blocks are what they are held against", async () => {
+test("NVMe: Compare tells equal blocks from different ones", async () => {
   await using drive = new Namespace("plain");
   const { ring, namespace } = drive;
   const data = pattern(1024, 40);
@@ -626,7 +626,7 @@ test("NVMe: Write Zeroes, Dataset Management, Verify and Flush do their work", a
   assertEquals(await zeros(300, 2), false);
   assertEquals(await ring.cmd(nvme.verify(namespace, range)), 0);
   assertEquals(await ring.cmd(nvme.flush(namespace)), 0);
-  // What is deallocated reads as zeros on this drive, by its own account.
+  // Deallocated blocks of this drive read as zeros, as it reports.
   const ranges = [{ lba: 300, blocks: 2 }, { lba: 308, blocks: 8 }];
   const trim = nvme.datasetManagement(namespace, { ranges, deallocate: true });
   assertEquals(await ring.cmd(trim), 0);
@@ -637,7 +637,7 @@ test("NVMe: Write Zeroes, Dataset Management, Verify and Flush do their work", a
 
 // ---- Metadata and protection -------------------------------------------------
 
-test("NVMe: metadata apart from the data are written and read back", async () => {
+test("NVMe: metadata apart from the data is written and read back", async () => {
   await using drive = new Namespace("metadata");
   const { ring, namespace } = drive;
   const data = pattern(4 * 512, 8);
@@ -663,7 +663,7 @@ test("NVMe: a transfer without memory for its metadata is refused before it is q
   }
 });
 
-test("NVMe: metadata behind the data of each block are part of it", async () => {
+test("NVMe: inline metadata is part of the data", async () => {
   await using drive = new Namespace("inline");
   const { ring, namespace } = drive;
   const data = pattern(3 * 520, 12);
@@ -678,7 +678,7 @@ test("NVMe: metadata behind the data of each block are part of it", async () => 
   );
 });
 
-test("NVMe: a drive makes, checks and takes away protection information", async () => {
+test("NVMe: a drive makes, checks and strips protection information", async () => {
   await using drive = new Namespace("protection");
   const { ring, namespace } = drive;
   const data = pattern(2 * 512, 4);
@@ -805,9 +805,9 @@ test("NVMe: a zone refuses a write that is not at its write pointer", async () =
   await ring.cmd(nvme.zoneManagementSend(namespace, { lba, action: "reset" }));
 });
 
-// ---- What is refused ---------------------------------------------------------
+// ---- Refusals ---------------------------------------------------------
 
-test("NVMe: the drive's refusals are errors with its own words", async () => {
+test("NVMe: a refusal of the drive is an error with the name of its status", async () => {
   await using drive = new Namespace("plain");
   const { ring, namespace } = drive;
   const data = ring.alloc(512);
@@ -858,13 +858,13 @@ test("NVMe: a refused command does not fail its neighbours", async () => {
     "rejected",
     "fulfilled",
   ]);
-  // A status does not sever a chain: to the kernel it is a success.
+  // A status does not break a chain: to the kernel it is a success.
   const chain = await Promise.allSettled(ring.link([bad, good]));
   assertEquals(chain.map((each) => each.status), ["rejected", "fulfilled"]);
   assertThrows(() => ring.cmdAllSync([good, bad]), NvmeError, "Out of Range");
 });
 
-test("NVMe: what the ring, the drive or the descriptor make impossible is refused before it is queued", async () => {
+test("NVMe: a command that the ring, the drive or the descriptor rules out is refused before it is queued", async () => {
   await using drive = new Namespace("plain");
   const { ring, namespace } = drive;
   const { maxTransferBytes } = namespace;
@@ -886,7 +886,7 @@ test("NVMe: what the ring, the drive or the descriptor make impossible is refuse
     RangeError,
     "the node is that of namespace 1",
   );
-  const readOnly = { ...namespace, writable: false };
+  const readOnly = new NvmeNamespace({ ...namespace, writable: false });
   const data = new Uint8Array(512);
   for (
     const write of [
@@ -921,7 +921,7 @@ test("NVMe: a transfer as large as the drive takes works in memory of the ring",
   try {
     await ring.cmd(nvme.write(namespace, { lba: 0, data }));
   } catch (error) {
-    // Memory in more pieces than the drive takes is refused, never cut up.
+    // The kernel refuses memory in more pieces than the drive takes.
     assertInstanceOf(error, UringError);
     assertEquals(error.code, "EINVAL");
     assertStringIncludes(error.message, "too many pieces");
@@ -932,7 +932,7 @@ test("NVMe: a transfer as large as the drive takes works in memory of the ring",
   assertEquals(into, data);
 });
 
-test("NVMe: a command to the wrong node says which node takes it", async () => {
+test("NVMe: the error of a command to the wrong node names the right one", async () => {
   await using drive = new Namespace("plain");
   const { ring, namespace } = drive;
   const toNamespace = await assertRejects(
@@ -942,9 +942,9 @@ test("NVMe: a command to the wrong node says which node takes it", async () => {
   assertEquals(toNamespace.code, "ENOTTY");
   assertStringIncludes(toNamespace.message, "/dev/nvme0");
   using controller = openController();
-  const file = { ...namespace, file: controller.fd };
+  const misled = namespace.withFile(controller.fd);
   const toController = await assertRejects(
-    () => ring.cmd(nvme.flush(file)),
+    () => ring.cmd(nvme.flush(misled)),
     UringError,
   );
   assertEquals(toController.code, "ENOTTY");
@@ -979,7 +979,7 @@ test("NVMe: a process without CAP_SYS_ADMIN may identify and read, and no more",
     const data = ring.alloc(512);
     await attempt("read", () => nvme.read(nvme.nvmeNamespace(ng), { lba: 0, data }));
     const reading = await ring.cmd(openat("${pathOf("plain")}"));
-    const forged = () => ({ ...nvme.nvmeNamespace(ng), file: reading });
+    const forged = () => nvme.nvmeNamespace(ng).withFile(reading);
     await attempt("write", () => nvme.write(forged(), { lba: 0, data }));
     await attempt("vendor", () => nvme.passthru(nvme.nvmeNamespace(ng), { opcode: 0xc0 }));
   `;
@@ -1032,7 +1032,7 @@ testSince(6, 1)("NVMe: a polled ring reads, awaited and blocking", async () => {
   );
 });
 
-test("NVMe: an admin command on a polled ring is refused before Linux 7.2, saying so", async () => {
+test("NVMe: an admin command on a polled ring is refused before Linux 7.2, with the reason", async () => {
   using file = openController();
   await using ring = Ring.open({ ...LARGE, iopoll: true });
   const command = nvme.identifyController(file.fd);
@@ -1048,7 +1048,7 @@ test("NVMe: an admin command on a polled ring is refused before Linux 7.2, sayin
 
 // ---- The README --------------------------------------------------------------
 
-/** The examples of the README that need a drive, by the heading above each. */
+/** The examples of the README that need a drive. */
 const readme = await Deno.readTextFile(
   new URL("../../README.md", import.meta.url),
 );
@@ -1056,7 +1056,7 @@ const examples = [...readme.matchAll(/^```ts ignore\n([^]*?)^```$/gm)]
   .map(([, code]) => code)
   .filter((code) => code.includes("@uring/cmd/nvme"));
 
-test("NVMe: every example of the README that needs a drive runs on one", async () => {
+test("NVMe: every example of the README that needs a drive runs on it", async () => {
   assertEquals(examples.length, 3);
   for (const example of examples) {
     const script = example
@@ -1089,8 +1089,8 @@ testSince(6, 19)(
     const all = pattern(64 * 512, 44);
     await ring.cmd(nvme.write(namespace, { lba: 400, data: all }));
     using disk = new Fd(open(pathOf("plain", "nvme"), O_RDWR | O_DIRECT));
-    // One large and one small in turn: each large one starts at another place,
-    // the last of the ring among them, where it does not fit.
+    // One large and one small command in turn. Each large one starts at another
+    // place, among them the last of the ring, where it does not fit.
     for (let i = 0; i < 64; i++) {
       const [data, block] = [ring.alloc(512), ring.alloc(512)];
       const lba = 400 + i;
@@ -1121,7 +1121,7 @@ testUnless(
         return nvme.write(namespace, { lba: 500 + i, data });
       });
       const writes = ring.link(chain);
-      // These would take the places of the chain's SQEs, were they free.
+      // These would overwrite the SQEs of the chain if those were free.
       const data = ring.alloc(512);
       const others = Array.from(
         { length: 8 },
@@ -1137,7 +1137,7 @@ testUnless(
 );
 
 Deno.test("NVMe: a status is never taken for a result", () => {
-  const namespace: nvme.NvmeNamespace = {
+  const namespace = new NvmeNamespace({
     file: 3,
     nsid: 1,
     blockSize: 512,
@@ -1147,7 +1147,7 @@ Deno.test("NVMe: a status is never taken for a result", () => {
     blocks: 100n,
     maxTransferBytes: 4096,
     writable: true,
-  };
+  });
   const command = nvme.read(namespace, { lba: 0, data: new Uint8Array(512) });
   assertEquals(command.decode!(new Completion(0)), 512);
   // Internal Error; with the bits for "more" and "do not retry".

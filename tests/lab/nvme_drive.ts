@@ -1,6 +1,6 @@
 /**
- * The NVMe drive of the laboratory. Tests write to it, so it is found by the
- * serial number that the laboratory gives it: another drive is never opened.
+ * The NVMe drive of the laboratory. Tests write to it, so they find it by the
+ * serial number that the laboratory gives it, and never open another drive.
  */
 
 import { type NvmeNamespace, nvmeNamespace } from "../../cmd/nvme/mod.ts";
@@ -11,7 +11,7 @@ import { Fd } from "../kit/fds.ts";
 
 const SERIAL = "uring";
 
-/** The namespaces that the laboratory makes, by what they are for. */
+/** The numbers of the namespaces that the laboratory makes, by purpose. */
 export const NSID = {
   /** Blocks of 512 bytes. */
   plain: 1,
@@ -23,17 +23,17 @@ export const NSID = {
   zoned: 4,
   /** Protection information of type 1, apart from the data. */
   protection: 5,
-  /** 8 bytes of metadata, behind the data of each block. */
+  /** 8 bytes of metadata, after the data of each block. */
   inline: 6,
 } as const;
 
-/** The number of the controller; -1 where there is no such drive. */
+/** The number of the controller; -1 without such a drive. */
 export const controller: number =
   [0, 1, 2, 3].find((i) =>
     readText(`/sys/class/nvme/nvme${i}/serial`) === SERIAL
   ) ?? -1;
 
-/** What is missing for tests on the drive; empty if nothing is. */
+/** The reason to skip tests on the drive; empty if it is there. */
 export const missing: string = controller < 0
   ? "NVMe drive of the laboratory"
   : "";
@@ -41,8 +41,8 @@ export const missing: string = controller < 0
 export const controllerPath = `/dev/nvme${controller}`;
 
 /**
- * The path of a namespace's node: `"ng"` for commands, `"nvme"` for blocks. The
- * last number is no nsid: Linux counts namespaces in the order it finds them.
+ * Returns the path of a namespace's node: `"ng"` for commands, `"nvme"` for
+ * blocks. Its last number is no nsid: Linux numbers namespaces as it finds them.
  */
 export function pathOf(
   which: keyof typeof NSID,
@@ -55,12 +55,12 @@ export function pathOf(
   throw new Error(`there is no namespace ${NSID[which]}`);
 }
 
-/** The controller's node, open. */
+/** Opens the node of the controller. */
 export function openController(flags: number = O_RDWR): Fd {
   return new Fd(open(controllerPath, flags));
 }
 
-/** A ring, and a namespace that is open. */
+/** An open namespace of the drive, and a ring for it. */
 export class Namespace implements AsyncDisposable {
   readonly ring: Ring;
   readonly fd: number;

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { uringCmd } from "../../../cmd/uring_cmd.ts";
-import { passthru } from "../../../cmd/nvme/mod.ts";
+import { NvmeNamespace, passthru } from "../../../cmd/nvme/mod.ts";
 import { scsi } from "../../../cmd/scsi/mod.ts";
 import { FixedFile, Ring } from "../../../mod.ts";
 import { checkList, shown } from "../../../ring/check.ts";
@@ -73,7 +73,7 @@ Deno.test("an array that lies of itself lies in no registered buffer", async () 
 
 Deno.test("a field that is another one when it is read again is read once", () => {
   const fields = { ...{ opcode: 2, data: new Uint8Array(512) } };
-  const namespace = {
+  const namespace = new NvmeNamespace({
     file: 5,
     nsid: 1,
     blockSize: 512,
@@ -83,7 +83,7 @@ Deno.test("a field that is another one when it is read again is read once", () =
     blocks: 8n,
     maxTransferBytes: 4096,
     writable: true,
-  };
+  });
   const lies = flipping<typeof fields>("cdw12", 0, 7); // Eight blocks, not one.
   const command = passthru(namespace, Object.assign(lies, fields));
   assertEquals(sqeBytes(command, true)[48 + 48], 0);

@@ -54,8 +54,8 @@ const address = either(
 );
 const buffer = anything;
 
-/** What is known of a namespace with blocks of 512 bytes. */
-const namespace = object({
+/** The facts of a namespace. */
+const namespaceFacts = object({
   file: fd,
   nsid: oneOf(1),
   blockSize: oneOf(512),
@@ -65,6 +65,18 @@ const namespace = object({
   blocks: oneOf(2048n),
   maxTransferBytes: oneOf(1 << 20, Infinity),
   writable: oneOf(true, false),
+});
+/** A namespace with blocks of 512 bytes. */
+const namespace = fc.record({
+  metadataSize: fc.constantFrom(0, 8, 16),
+  metadataInline: fc.boolean(),
+  protectionType: fc.constantFrom(0, 1, 2),
+  maxTransferBytes: fc.constantFrom(1 << 20, Infinity),
+  writable: fc.boolean(),
+}).map((facts) => {
+  const rest = { file: 0x7fff_fff0, nsid: 1, blockSize: 512, blocks: 2048n };
+  const make = () => new nvme.NvmeNamespace({ ...rest, ...facts });
+  return new Recipe(`namespace ${JSON.stringify(facts)}`, make);
 });
 const device = object({
   file: fd,
@@ -355,6 +367,7 @@ const values = object({
 /** What is made with `new`. */
 const classes: Record<string, readonly Recipes[]> = {
   "nvme.NvmeError": [text, fd, u16, wide],
+  "nvme.NvmeNamespace": [namespaceFacts],
   "scsi.ScsiError": [
     text,
     fd,

@@ -1,0 +1,95 @@
+/** A namespace of an NVMe drive, as the commands to it need it. */
+
+import { checkFd, checkInteger, checkObject } from "../../ring/check.ts";
+import { checkU32, checkU64, shown } from "../../ring/check.ts";
+import type { File } from "../../ring/command.ts";
+import { FixedFile } from "../../ring/registered.ts";
+
+/**
+ * The file that commands to a namespace go to, and the facts that they have to
+ * fit. {@linkcode nvmeNamespace} asks the drive for them.
+ *
+ * The facts are checked once, when the namespace is made, and cannot change. A
+ * drive transfers as many bytes as they say, so ask for a new namespace after
+ * the drive has formatted this one.
+ *
+ * @example
+ * ```ts ignore
+ * const namespace = nvmeNamespace(fd);
+ * const [file] = ring.registerFiles([fd]);
+ * await ring.cmd(flush(namespace.withFile(file)));
+ * // Some facts stated by hand: no command of this one may write.
+ * const guarded = new NvmeNamespace({ ...namespace, writable: false });
+ * ```
+ */
+export class NvmeNamespace {
+  /** The node of the namespace, such as `/dev/ng0n1`. */
+  readonly file: File;
+  /** The number of the namespace. */
+  readonly nsid: number;
+  /** Bytes of data in a logical block. */
+  readonly blockSize: number;
+  /** Bytes of metadata of a logical block; often 0. */
+  readonly metadataSize: number;
+  /**
+   * `true` if the metadata follows the data of each block, in the same memory.
+   */
+  readonly metadataInline: boolean;
+  /** The type of protection information in the metadata; 0 for none. */
+  readonly protectionType: number;
+  /** The size of the namespace in logical blocks. */
+  readonly blocks: bigint;
+  /** Bytes of data that one command can transfer; `Infinity` if unknown. */
+  readonly maxTransferBytes: number;
+  /** `true` if the file is open for writing. */
+  readonly writable: boolean;
+  /** Tells a namespace that was checked from an object that looks like one. */
+  readonly #checked = true;
+
+  /** Makes a namespace of facts that the caller vouches for. */
+  constructor(facts: Omit<NvmeNamespace, "withFile">) {
+    const { file, nsid, blockSize, metadataSize, protectionType } = checkObject(
+      "facts",
+      facts,
+    );
+    const { metadataInline, blocks, maxTransferBytes, writable } = facts;
+    this.file = FixedFile.is(file) ? file : checkFd(file, "file");
+    this.nsid = checkU32("nsid", nsid);
+    this.blockSize = checkInteger("blockSize", blockSize, 1, 0xffff_ffff);
+    this.metadataSize = checkInteger("metadataSize", metadataSize, 0, 0xffff);
+    this.metadataInline = Boolean(metadataInline);
+    this.protectionType = checkInteger("protectionType", protectionType, 0, 7);
+    this.blocks = BigInt(checkU64("blocks", blocks));
+    if (typeof maxTransferBytes !== "number" || !(maxTransferBytes >= 0)) {
+      throw new TypeError("maxTransferBytes must be a number of bytes");
+    }
+    this.maxTransferBytes = maxTransferBytes;
+    this.writable = Boolean(writable);
+    Object.freeze(this);
+  }
+
+  /**
+   * Returns the same namespace behind another file, such as one of a ring's
+   * table. `writable` stays as it is.
+   */
+  withFile(file: File): NvmeNamespace {
+    return new NvmeNamespace({ ...this, file });
+  }
+
+  /** `true` for a namespace, and not for an object that only looks like one. */
+  static is(value: unknown): value is NvmeNamespace {
+    return typeof value === "object" && value !== null && #checked in value;
+  }
+}
+
+/** Refuses anything but a namespace that was checked when it was made. */
+export function checkNamespace(
+  value: NvmeNamespace,
+  name = "namespace",
+): NvmeNamespace {
+  if (NvmeNamespace.is(value)) return value;
+  throw new TypeError(
+    `${name} must be an NvmeNamespace, not ${shown(value)}. Pass what ` +
+      "nvmeNamespace(fd) returned.",
+  );
+}
