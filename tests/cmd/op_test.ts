@@ -30,6 +30,7 @@ import { scratch } from "../../sys/scratch.ts";
 import { IPPROTO_TCP, TCP_CORK } from "../../sys/uapi/socket.ts";
 import { socketName } from "../../sys/socket_calls.ts";
 import { Fd, pipe, tcpPair, unixPair, writeSync } from "../kit/fds.ts";
+import { words } from "../kit/golden.ts";
 import { testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
 
@@ -89,83 +90,38 @@ const closesOnExec = (fd: number) => syscall("fcntl", fd, F_GETFD) === 1;
 
 // ---- The bytes of each SQE ---------------------------------------------------
 
-/** Bytes written in hexadecimal, each line with what it is behind a `;`. */
-function hex(text: string): number[] {
-  return text.split("\n").flatMap((line) =>
-    line.split(";")[0].trim().split(/\s+/).filter((byte) => byte !== "")
-      .map((byte) => parseInt(byte, 16))
-  );
-}
-
-/** An operation whose SQE has to be exactly these 64 bytes. */
+/** Tests the 64 bytes of an operation's SQE, and the memory it points at. */
 function golden(
   name: string,
   command: Command<unknown>,
-  bytes: string,
-  memory: readonly (readonly [bytes: number[], direction: string])[] = [],
+  sqe: Record<string, number>,
+  memory?: readonly [kernel: "reads" | "writes", bytes: readonly number[]],
 ): void {
-  Deno.test(`the SQE of ${name} is what it is meant to be`, () => {
-    const words = new Int32Array(18).fill(-1); // What was there before.
-    command.encode(words, 1, false, 0x4433_2211, 0x8877_6655 | 0);
-    const expected = hex(bytes);
-    assertEquals(expected.length, 64);
-    const whole = new Uint8Array(words.buffer);
-    assertEquals([...whole.subarray(4, 68)], expected);
-    assertEquals([words[0], words[17]], [-1, -1]);
+  Deno.test(`the SQE of ${name} has its fields and nothing else`, () => {
+    assertEquals(words(command), sqe);
     assert(!command.sqe128 && !command.cqe32 && !command.multishot);
-    // Each address is written where the SQE has it, when its memory is known.
-    const pointed = command.operands.map(({ bytes, at, reads, writes }) => {
-      assertEquals(at, 16);
-      return [[...bytes!], reads ? "reads" : "writes", reads !== writes];
-    });
-    assertEquals(
-      pointed,
-      memory.map(([bytes, direction]) => [bytes, direction, true]),
-    );
+    assertEquals(command.operands.length, memory ? 1 : 0);
+    if (!memory) return;
+    const [kernel, expected] = memory;
+    const { at, bytes, reads, writes, inside } = command.operands[0];
+    assertEquals([at, inside], [16, -1]); // The ring writes it to `addr`.
+    assertEquals([reads, writes], [kernel === "reads", kernel === "writes"]);
+    assertEquals([...bytes!], expected);
   });
 }
 
-golden(
-  "nop",
-  op.nop(),
-  `
-  00                      ; opcode: IORING_OP_NOP
-  00                      ; flags
-  00 00                   ; ioprio
-  ff ff ff ff             ; fd: none
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr
-  00 00 00 00             ; len
-  00 00 00 00             ; nop_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-);
+golden("nop", op.nop(), { fd: -1 });
 
 golden(
   "openat without options",
   op.openat("/é"),
-  `
-  12                      ; opcode: IORING_OP_OPENAT
-  00                      ; flags
-  00 00                   ; ioprio
-  9c ff ff ff             ; fd: AT_FDCWD, -100
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr: the path
-  b6 01 00 00             ; len: the mode, 0o666
-  00 00 08 00             ; open_flags: O_CLOEXEC
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[0x2f, 0xc3, 0xa9, 0], "reads"]],
+  {
+    op: 0x12,
+    fd: -100, // AT_FDCWD
+    len: 0o666, // The mode.
+    op_flags: 0x8_0000, // O_CLOEXEC
+  },
+  ["reads", [0x2f, 0xc3, 0xa9, 0]],
 );
 
 golden(
@@ -175,88 +131,31 @@ golden(
     mode: 0o7701,
     dirFd: 0x102,
   }),
-  `
-  12                      ; opcode: IORING_OP_OPENAT
-  00                      ; flags
-  00 00                   ; ioprio
-  02 01 00 00             ; fd: the folder
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr: the path
-  c1 0f 00 00             ; len: the mode, 0o7701
-  c2 00 08 00             ; open_flags, with O_CLOEXEC
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[0x61, 0], "reads"]],
+  { op: 0x12, fd: 0x102, len: 0o7701, op_flags: 0x8_00c2 },
+  ["reads", [0x61, 0]],
 );
 
-golden(
-  "close",
-  op.close(0x7fff_fffe),
-  `
-  13                      ; opcode: IORING_OP_CLOSE
-  00                      ; flags
-  00 00                   ; ioprio
-  fe ff ff 7f             ; fd
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr
-  00 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-);
+golden("close", op.close(0x7fff_fffe), { op: 0x13, fd: 0x7fff_fffe });
 
 golden(
   "read at an offset",
   op.read(5, Uint8Array.of(1, 2, 3), { offset: 0x1_8000_0002 }),
-  `
-  16                      ; opcode: IORING_OP_READ
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  02 00 00 80 01 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr: the array
-  03 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[1, 2, 3], "writes"]],
+  { op: 0x16, fd: 5, off: 0x8000_0002, off_high: 1, len: 3 },
+  ["writes", [1, 2, 3]],
 );
 
 golden(
   "write at the position of a registered file",
   op.write(new FixedFile({}, 0x103), Uint8Array.of(9)),
-  `
-  17                      ; opcode: IORING_OP_WRITE
-  01                      ; flags: IOSQE_FIXED_FILE
-  00 00                   ; ioprio
-  03 01 00 00             ; fd: the place in the table
-  ff ff ff ff ff ff ff ff ; off: -1, the file's own position
-  00 00 00 00 00 00 00 00 ; addr: the array
-  01 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[9], "reads"]],
+  {
+    op: 0x17,
+    flags: 1, // IOSQE_FIXED_FILE
+    fd: 0x103, // The index in the table.
+    off: 0xffff_ffff, // -1: the file's own position.
+    off_high: 0xffff_ffff,
+    len: 1,
+  },
+  ["reads", [9]],
 );
 
 const registered = new FixedBuffer({}, 0xf1f2, Uint8Array.of(1, 2, 3, 4));
@@ -267,23 +166,8 @@ golden(
     buffer: registered,
     offset: 0,
   }),
-  `
-  04                      ; opcode: IORING_OP_READ_FIXED
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr: the bytes
-  02 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  f2 f1                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[2, 3], "writes"]],
+  { op: 0x04, fd: 5, len: 2, buf_index: 0xf1f2 }, // IORING_OP_READ_FIXED
+  ["writes", [2, 3]],
 );
 
 golden(
@@ -292,47 +176,24 @@ golden(
     buffer: registered,
     offset: 0xf1f2_f3f4_f5f6_f7f8n,
   }),
-  `
-  05                      ; opcode: IORING_OP_WRITE_FIXED
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  f8 f7 f6 f5 f4 f3 f2 f1 ; off
-  00 00 00 00 00 00 00 00 ; addr: the bytes
-  04 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  f2 f1                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[1, 2, 3, 4], "reads"]],
+  {
+    op: 0x05, // IORING_OP_WRITE_FIXED
+    fd: 5,
+    off: 0xf5f6_f7f8,
+    off_high: 0xf1f2_f3f4,
+    len: 4,
+    buf_index: 0xf1f2,
+  },
+  ["reads", [1, 2, 3, 4]],
 );
 
-for (const dataOnly of [false, true]) {
-  golden(
-    `fsync${dataOnly ? " of the data only" : ""}`,
-    op.fsync(5, { dataOnly }),
-    `
-    03                      ; opcode: IORING_OP_FSYNC
-    00                      ; flags
-    00 00                   ; ioprio
-    05 00 00 00             ; fd
-    00 00 00 00 00 00 00 00 ; off: from the start
-    00 00 00 00 00 00 00 00 ; addr
-    00 00 00 00             ; len: to the end
-    0${dataOnly ? 1 : 0} 00 00 00             ; fsync_flags
-    11 22 33 44 55 66 77 88 ; user_data
-    00 00                   ; buf_index
-    00 00                   ; personality
-    00 00 00 00             ; file_index
-    00 00 00 00 00 00 00 00 ; addr3
-    00 00 00 00 00 00 00 00 ; __pad2
-    `,
-  );
-}
+golden("fsync", op.fsync(5), { op: 0x03, fd: 5 });
+
+golden("fsync of the data only", op.fsync(5, { dataOnly: true }), {
+  op: 0x03,
+  fd: 5,
+  op_flags: 1, // IORING_FSYNC_DATASYNC
+});
 
 golden(
   "socket",
@@ -341,268 +202,99 @@ golden(
     type: op.SOCK_DGRAM | op.SOCK_NONBLOCK,
     protocol: 17,
   }),
-  `
-  2d                      ; opcode: IORING_OP_SOCKET
-  00                      ; flags
-  00 00                   ; ioprio
-  0a 00 00 00             ; fd: the domain
-  02 08 08 00 00 00 00 00 ; off: the type, SOCK_NONBLOCK, SOCK_CLOEXEC
-  00 00 00 00 00 00 00 00 ; addr
-  11 00 00 00             ; len: the protocol
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
+  {
+    op: 0x2d,
+    fd: 10, // AF_INET6
+    off: 0x8_0802, // SOCK_DGRAM, SOCK_NONBLOCK, SOCK_CLOEXEC
+    len: 17,
+  },
 );
 
 golden(
   "bind",
   op.bind(5, { hostname: "127.0.0.1", port: 0x1234 }),
-  `
-  38                      ; opcode: IORING_OP_BIND
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  10 00 00 00 00 00 00 00 ; addr2: bytes of the address
-  00 00 00 00 00 00 00 00 ; addr: the address
-  00 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[hex("02 00 12 34 7f 00 00 01 00 00 00 00 00 00 00 00"), "reads"]],
+  { op: 0x38, fd: 5, off: 16 }, // The length of the address.
+  ["reads", [2, 0, 0x12, 0x34, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]],
 );
 
 golden(
   "connect",
   op.connect(5, { path: "\0ab" }),
-  `
-  10                      ; opcode: IORING_OP_CONNECT
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  05 00 00 00 00 00 00 00 ; addr2: bytes of the address
-  00 00 00 00 00 00 00 00 ; addr: the address
-  00 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[hex("01 00 00 61 62"), "reads"]],
+  { op: 0x10, fd: 5, off: 5 }, // The length of the address.
+  ["reads", [1, 0, 0, 0x61, 0x62]],
 );
 
-golden(
-  "listen",
-  op.listen(5),
-  `
-  39                      ; opcode: IORING_OP_LISTEN
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr
-  ff 01 00 00             ; len: the backlog, 511
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-);
+golden("listen", op.listen(5), { op: 0x39, fd: 5, len: 511 });
 
-golden(
-  "accept",
-  op.accept(5),
-  `
-  0d                      ; opcode: IORING_OP_ACCEPT
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; addr2: no place for a length
-  00 00 00 00 00 00 00 00 ; addr: nor for the peer's address
-  00 00 00 00             ; len
-  00 00 08 00             ; accept_flags: SOCK_CLOEXEC
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index: none is allocated
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-);
+golden("accept", op.accept(5), {
+  op: 0x0d,
+  fd: 5,
+  op_flags: 0x8_0000, // SOCK_CLOEXEC
+});
 
 golden(
   "send",
   op.send(5, Uint8Array.of(7, 8), { flags: op.MSG_MORE }),
-  `
-  1a                      ; opcode: IORING_OP_SEND
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; addr2: to no address
-  00 00 00 00 00 00 00 00 ; addr: the array
-  02 00 00 00             ; len
-  00 80 00 00             ; msg_flags: MSG_MORE
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; addr_len
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[7, 8], "reads"]],
+  { op: 0x1a, fd: 5, len: 2, op_flags: 0x8000 },
+  ["reads", [7, 8]],
 );
 
 golden(
   "recv",
   op.recv(5, Uint8Array.of(7, 8), { flags: op.MSG_PEEK | op.MSG_TRUNC }),
-  `
-  1b                      ; opcode: IORING_OP_RECV
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; addr2
-  00 00 00 00 00 00 00 00 ; addr: the array
-  02 00 00 00             ; len
-  22 00 00 00             ; msg_flags: MSG_PEEK, MSG_TRUNC
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[7, 8], "writes"]],
+  { op: 0x1b, fd: 5, len: 2, op_flags: 0x22 },
+  ["writes", [7, 8]],
 );
 
 golden(
   "sendZc",
   op.sendZc(5, Uint8Array.of(7, 8), { flags: 0xf1f2_f3f4 }),
-  `
-  2f                      ; opcode: IORING_OP_SEND_ZC
-  00                      ; flags
-  08 00                   ; ioprio: IORING_SEND_ZC_REPORT_USAGE
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; addr2: to no address
-  00 00 00 00 00 00 00 00 ; addr: the array
-  02 00 00 00             ; len
-  f4 f3 f2 f1             ; msg_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; addr_len
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[7, 8], "reads"]],
+  {
+    op: 0x2f,
+    ioprio: 8, // IORING_SEND_ZC_REPORT_USAGE
+    fd: 5,
+    len: 2,
+    op_flags: 0xf1f2_f3f4,
+  },
+  ["reads", [7, 8]],
 );
 
 golden(
   "sendZc from a registered buffer",
   op.sendZc(5, registered.bytes.subarray(3), { buffer: registered }),
-  `
-  2f                      ; opcode: IORING_OP_SEND_ZC
-  00                      ; flags
-  0c 00                   ; ioprio: and IORING_RECVSEND_FIXED_BUF
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; addr2: to no address
-  00 00 00 00 00 00 00 00 ; addr: the bytes
-  01 00 00 00             ; len
-  00 00 00 00             ; msg_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  f2 f1                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; addr_len
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[4], "reads"]],
+  {
+    op: 0x2f,
+    ioprio: 8 | 4, // IORING_SEND_ZC_REPORT_USAGE, IORING_RECVSEND_FIXED_BUF
+    fd: 5,
+    len: 1,
+    buf_index: 0xf1f2,
+  },
+  ["reads", [4]],
 );
 
-golden(
-  "poll",
-  op.poll(5, { events: 0x8000_2001 }),
-  `
-  06                      ; opcode: IORING_OP_POLL_ADD
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr
-  00 00 00 00             ; len: once
-  01 20 00 80             ; poll32_events: POLLIN, POLLRDHUP, EPOLLET
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-);
+golden("poll", op.poll(5, { events: 0x8000_2001 }), {
+  op: 0x06,
+  fd: 5,
+  op_flags: 0x8000_2001, // POLLIN, POLLRDHUP, EPOLLET
+});
 
 golden(
   "timeout",
   op.timeout(258_000.5),
-  `
-  0b                      ; opcode: IORING_OP_TIMEOUT
-  00                      ; flags
-  00 00                   ; ioprio
-  ff ff ff ff             ; fd: none
-  00 00 00 00 00 00 00 00 ; off: however many others complete
-  00 00 00 00 00 00 00 00 ; addr: the time
-  01 00 00 00             ; len: one time
-  00 00 00 00             ; timeout_flags: from now on
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[
-    hex(`02 01 00 00 00 00 00 00 ; tv_sec: 258
-         20 a1 07 00 00 00 00 00 ; tv_nsec: 500000`),
-    "reads",
+  { op: 0x0b, fd: -1, len: 1 },
+  ["reads", [
+    ...[2, 1, 0, 0, 0, 0, 0, 0], // tv_sec: 258
+    ...[0x20, 0xa1, 7, 0, 0, 0, 0, 0], // tv_nsec: 500,000
   ]],
 );
 
 golden(
   "linkTimeout",
   op.linkTimeout(1999.999999),
-  `
-  0f                      ; opcode: IORING_OP_LINK_TIMEOUT
-  00                      ; flags
-  00 00                   ; ioprio
-  ff ff ff ff             ; fd: none
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr: the time
-  01 00 00 00             ; len: one time
-  00 00 00 00             ; timeout_flags: from now on
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[
-    hex(`01 00 00 00 00 00 00 00 ; tv_sec
-         ff c9 9a 3b 00 00 00 00 ; tv_nsec: 999999999`),
-    "reads",
+  { op: 0x0f, fd: -1, len: 1 },
+  ["reads", [
+    ...[1, 0, 0, 0, 0, 0, 0, 0], // tv_sec
+    ...[0xff, 0xc9, 0x9a, 0x3b, 0, 0, 0, 0], // tv_nsec: 999,999,999
   ]],
 );
 
