@@ -37,10 +37,16 @@ import {
   SOCK_SEQPACKET,
   SOCK_STREAM,
 } from "../../sys/uapi/socket.ts";
-import { canListen, Fd, pipe, tcpPair, unixPair } from "../kit/fds.ts";
-import { turn } from "../kit/wait.ts";
-import { until } from "../kit/wait.ts";
-import { writeSync } from "../kit/fds.ts";
+import {
+  canListen,
+  Fd,
+  pipe,
+  tcpPair,
+  unixPair,
+  writeSync,
+} from "../kit/fds.ts";
+import { words } from "../kit/golden.ts";
+import { turn, until } from "../kit/wait.ts";
 
 const { families, setupFlags, refused } = probe();
 
@@ -196,131 +202,77 @@ async function writeAll(conn: Deno.TcpConn, data: Uint8Array): Promise<void> {
 
 // ---- The bytes of the commands, without a kernel ----------------------------
 
-/** The SQE of a command, with its addresses as given. */
-function sqe(command: Command<unknown>, ...addresses: number[]): number[] {
-  // Nothing may be left of what was there before.
-  const words = new Int32Array(16).fill(-1);
-  command.encode(words, 0, false, 0x44332211, 0x08070605);
-  addresses.forEach((address, i) =>
-    command.encodeAddress(words, 0, i, address)
-  );
-  return [...new Uint8Array(words.buffer)];
-}
+/** The fields of a 64-byte SQE, with its addresses as given. */
+const sqe = (command: Command<unknown>, ...addresses: number[]) =>
+  words(command, false, [], addresses);
 
-const USER_DATA = [0x11, 0x22, 0x33, 0x44, 5, 6, 7, 8];
-
-/** The SQE of a command that has only a `cmd_op`. */
-function plainSqe(fd: number, cmdOp: number, flags = 0): number[] {
-  return [
-    46, // opcode: IORING_OP_URING_CMD
-    flags, // flags
-    ...[0, 0], // ioprio
-    ...[fd, 0, 0, 0], // fd
-    ...[cmdOp, 0, 0, 0], // cmd_op
-    ...[0, 0, 0, 0], // __pad1
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // addr
-    ...[0, 0, 0, 0], // len
-    ...[0, 0, 0, 0], // uring_cmd_flags
-    ...USER_DATA, // user_data
-    ...[0, 0], // buf_index
-    ...[0, 0], // personality
-    ...[0, 0, 0, 0], // optlen
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // cmd, first half
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // cmd, second half
-  ];
-}
+/** IORING_OP_URING_CMD. */
+const op = 46;
 
 Deno.test("SIOCINQ, SIOCOUTQ and TX_TIMESTAMP are a number in the SQE", () => {
-  assertEquals(sqe(s.siocinq(5)), plainSqe(5, 0));
-  assertEquals(sqe(s.siocoutq(6)), plainSqe(6, 1));
-  assertEquals(sqe(s.txTimestamps(7)), plainSqe(7, 4));
+  assertEquals(sqe(s.siocinq(5)), { op, fd: 5 });
+  assertEquals(sqe(s.siocoutq(6)), { op, fd: 6, cmd_op: 1 });
+  assertEquals(sqe(s.txTimestamps(7)), { op, fd: 7, cmd_op: 4 });
 });
 
-Deno.test("a file of the ring's table is named by its place", () => {
+Deno.test("a registered file is named by its index and a flag", () => {
   const fixed = new FixedFile({}, 3);
-  const IOSQE_FIXED_FILE = 1;
-  assertEquals(sqe(s.siocinq(fixed)), plainSqe(3, 0, IOSQE_FIXED_FILE));
-  assertEquals(sqe(s.siocoutq(fixed)), plainSqe(3, 1, IOSQE_FIXED_FILE));
-  assertEquals(sqe(s.txTimestamps(fixed)), plainSqe(3, 4, IOSQE_FIXED_FILE));
+  const file = { op, flags: 1, fd: 3 }; // IOSQE_FIXED_FILE
+  assertEquals(sqe(s.siocinq(fixed)), file);
+  assertEquals(sqe(s.siocoutq(fixed)), { ...file, cmd_op: 1 });
+  assertEquals(sqe(s.txTimestamps(fixed)), { ...file, cmd_op: 4 });
 });
 
 Deno.test("a descriptor of 31 bits is written whole", () => {
-  const bytes = plainSqe(0, 0);
-  bytes.splice(4, 4, 0xff, 0xff, 0xff, 0x7f);
-  assertEquals(sqe(s.siocinq(0x7fff_ffff)), bytes);
+  assertEquals(sqe(s.siocinq(0x7fff_ffff)), { op, fd: 0x7fff_ffff });
 });
 
 Deno.test("GETSOCKOPT has the level, the option and its length in the SQE", () => {
   const query = { level: 0x04030201, optname: 0xfffefdfc, length: 0x1234 };
-  assertEquals(sqe(s.getsockopt(5, query), 0x7a69_5847_3625), [
-    46, // opcode: IORING_OP_URING_CMD
-    0, // flags
-    ...[0, 0], // ioprio
-    ...[5, 0, 0, 0], // fd
-    ...[2, 0, 0, 0], // cmd_op: SOCKET_URING_OP_GETSOCKOPT
-    ...[0, 0, 0, 0], // __pad1
-    ...[1, 2, 3, 4], // level
-    ...[0xfc, 0xfd, 0xfe, 0xff], // optname
-    ...[0, 0, 0, 0], // len
-    ...[0, 0, 0, 0], // uring_cmd_flags
-    ...USER_DATA, // user_data
-    ...[0, 0], // buf_index
-    ...[0, 0], // personality
-    ...[0x34, 0x12, 0, 0], // optlen
-    ...[0x25, 0x36, 0x47, 0x58, 0x69, 0x7a, 0, 0], // optval
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // __pad2
-  ]);
+  assertEquals(sqe(s.getsockopt(5, query), 0x7a69_5847_3625), {
+    op,
+    fd: 5,
+    cmd_op: 2,
+    addr: 0x04030201, // level
+    addr_high: 0xfffefdfc, // optname
+    file_index: 0x1234, // optlen
+    cmd0: 0x5847_3625, // optval
+    cmd1: 0x7a69,
+  });
 });
 
 Deno.test("SETSOCKOPT has the level, the option and the value's length in the SQE", () => {
-  const value = new Uint8Array(5);
-  const option = { level: 6, optname: 13, value };
-  const bytes = [
-    46, // opcode: IORING_OP_URING_CMD
-    0, // flags
-    ...[0, 0], // ioprio
-    ...[5, 0, 0, 0], // fd
-    ...[3, 0, 0, 0], // cmd_op: SOCKET_URING_OP_SETSOCKOPT
-    ...[0, 0, 0, 0], // __pad1
-    ...[6, 0, 0, 0], // level
-    ...[13, 0, 0, 0], // optname
-    ...[0, 0, 0, 0], // len
-    ...[0, 0, 0, 0], // uring_cmd_flags
-    ...USER_DATA, // user_data
-    ...[0, 0], // buf_index
-    ...[0, 0], // personality
-    ...[5, 0, 0, 0], // optlen
-    ...[0x00, 0x10, 0, 0, 1, 0, 0, 0], // optval
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // __pad2
-  ];
-  assertEquals(sqe(s.setsockopt(5, option), 0x1_0000_1000), bytes);
-  bytes[44] = 4;
+  const option = { level: 6, optname: 13, value: new Uint8Array(5) };
+  const expected = {
+    op,
+    fd: 5,
+    cmd_op: 3,
+    addr: 6, // level
+    addr_high: 13, // optname
+    file_index: 5, // optlen
+    cmd0: 0x1000, // optval
+    cmd1: 1,
+  };
+  assertEquals(sqe(s.setsockopt(5, option), 0x1_0000_1000), expected);
   const number = s.setsockopt(5, { ...option, value: -2 });
-  assertEquals(sqe(number, 0x1_0000_1000), bytes);
+  assertEquals(sqe(number, 0x1_0000_1000), { ...expected, file_index: 4 });
   assertEquals([...number.operands[0].bytes!], [0xfe, 0xff, 0xff, 0xff]);
 });
 
 Deno.test("GETSOCKNAME has an address and that of its length in the SQE", () => {
-  const bytes = (peer: number) => [
-    46, // opcode: IORING_OP_URING_CMD
-    0, // flags
-    ...[0, 0], // ioprio
-    ...[5, 0, 0, 0], // fd
-    ...[5, 0, 0, 0], // cmd_op: SOCKET_URING_OP_GETSOCKNAME
-    ...[0, 0, 0, 0], // __pad1
-    ...[0, 0x10, 0, 0, 2, 0, 0, 0], // addr: where the address goes
-    ...[0, 0, 0, 0], // len
-    ...[0, 0, 0, 0], // uring_cmd_flags
-    ...USER_DATA, // user_data
-    ...[0, 0], // buf_index
-    ...[0, 0], // personality
-    ...[peer, 0, 0, 0], // optlen: 1 for the other end
-    ...[0, 0x20, 0, 0, 2, 0, 0, 0], // addr3: where its length is
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // __pad2
-  ];
+  const expected = {
+    op,
+    fd: 5,
+    cmd_op: 5,
+    addr: 0x1000, // Where the address goes.
+    addr_high: 2,
+    cmd0: 0x2000, // addr3: where its length is.
+    cmd1: 2,
+  };
   const at = [0x2_0000_1000, 0x2_0000_2000];
-  assertEquals(sqe(s.getsockname(5), ...at), bytes(0));
-  assertEquals(sqe(s.getpeername(5), ...at), bytes(1));
+  assertEquals(sqe(s.getsockname(5), ...at), expected);
+  const peer = { ...expected, file_index: 1 }; // optlen
+  assertEquals(sqe(s.getpeername(5), ...at), peer);
   // The kernel is told how much room there is: sizeof(sockaddr_storage).
   const [address, length] = s.getsockname(5).operands;
   assertEquals(address.byteLength, 128);

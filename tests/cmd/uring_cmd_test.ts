@@ -65,6 +65,7 @@ import {
 import { socketOption } from "../../sys/socket_calls.ts";
 import { devNull, Fd, pipe, portOf, tcpPair } from "../kit/fds.ts";
 import { sqeBytes } from "../kit/commands.ts";
+import { words } from "../kit/golden.ts";
 import { testUnless } from "../kit/skip.ts";
 
 const { families, setupFlags } = probe();
@@ -128,23 +129,22 @@ Deno.test("every field of a command is where its driver looks for it", () => {
     sqe_flags: IOSQE_ASYNC | IOSQE_IO_LINK,
     ioprio: 0x7172,
   });
-  assertEquals([...sqeBytes(command)], [
-    ...[0x2e], // opcode: IORING_OP_URING_CMD
-    ...[0x14], // flags: IOSQE_ASYNC, IOSQE_IO_LINK
-    ...[0x72, 0x71], // ioprio
-    ...[0x04, 0x03, 0x02, 0x01], // fd
-    ...[0xf4, 0xf3, 0xf2, 0xf1], // cmd_op
-    ...[0, 0, 0, 0], // __pad1
-    ...[0xe8, 0xe7, 0xe6, 0xe5, 0xe4, 0xe3, 0xe2, 0xe1], // addr
-    ...[0xd4, 0xd3, 0xd2, 0xd1], // len
-    ...[0xc5, 0xc3, 0xc2, 0xc1], // uring_cmd_flags
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // user_data
-    ...[0xb2, 0xb1], // buf_index
-    ...[0xa2, 0xa1], // personality
-    ...[0x94, 0x93, 0x92, 0x91], // optlen
-    ...[0x87, 0x86, 0x85, 0x84, 0x83, 0x82, 0x1f, 0], // addr3
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // cmd[8..15]
-  ]);
+  assertEquals(words(command), {
+    op: 0x2e, // IORING_OP_URING_CMD
+    flags: 0x14, // IOSQE_ASYNC, IOSQE_IO_LINK
+    ioprio: 0x7172,
+    fd: 0x0102_0304,
+    cmd_op: 0xf1f2_f3f4,
+    addr: 0xe5e6_e7e8,
+    addr_high: 0xe1e2_e3e4,
+    len: 0xd1d2_d3d4,
+    uring_cmd_flags: 0xc1c2_c3c5,
+    buf_index: 0xb1b2,
+    personality: 0xa1a2,
+    file_index: 0x9192_9394, // optlen
+    cmd0: 0x8485_8687, // addr3
+    cmd1: 0x1f_8283,
+  });
   assertEquals(command.name, "URING_CMD 0xf1f2f3f4");
   assertEquals(command.operands.length, 0);
 });
@@ -159,21 +159,21 @@ Deno.test("the fields of a socket option are where the socket looks for them", (
     optlen: 4,
     optval,
   });
-  const sqe = sqeBytes(command);
-  assertEquals([...sqe.subarray(16, 24)], [
-    ...[0xf4, 0xf3, 0xf2, 0xf1], // level
-    ...[0xe4, 0xe3, 0xe2, 0xe1], // optname
-  ]);
-  assertEquals([...sqe.subarray(44, 48)], [4, 0, 0, 0]); // optlen
+  const socket = { op: 0x2e, fd: 5, cmd_op: 2 };
   // The ring writes the address, when it has the memory.
-  assertEquals([...sqe.subarray(48, 56)], [0, 0, 0, 0, 0, 0, 0, 0]);
+  assertEquals(words(command), {
+    ...socket,
+    addr: 0xf1f2_f3f4, // level
+    addr_high: 0xe1e2_e3e4, // optname
+    file_index: 4, // optlen
+  });
   const [{ at, bytes, reads, writes }] = command.operands;
   assertEquals([at, bytes, reads, writes], [48, optval.bytes, false, true]);
   // Each of the two has its own place, also without the other.
-  const level = sqeBytes(uringCmd({ fd: 5, cmd_op: 2, level: 1 }));
-  const optname = sqeBytes(uringCmd({ fd: 5, cmd_op: 2, optname: 1 }));
-  assertEquals([level[16], level[20]], [1, 0]);
-  assertEquals([optname[16], optname[20]], [0, 1]);
+  const level = uringCmd({ fd: 5, cmd_op: 2, level: 1 });
+  assertEquals(words(level), { ...socket, addr: 1 });
+  const optname = uringCmd({ fd: 5, cmd_op: 2, optname: 1 });
+  assertEquals(words(optname), { ...socket, addr_high: 1 });
 });
 
 Deno.test("file_index is at byte 44, a payload from byte 48 on", () => {
@@ -183,11 +183,15 @@ Deno.test("file_index is at byte 44, a payload from byte 48 on", () => {
     file_index: 0xf1f2_f3f4,
     payload: upTo(16),
   });
-  const sqe = sqeBytes(command);
-  assertEquals([...sqe.subarray(44, 64)], [
-    ...[0xf4, 0xf3, 0xf2, 0xf1], // file_index
-    ...upTo(16), // cmd
-  ]);
+  assertEquals(words(command), {
+    op: 0x2e,
+    fd: 5,
+    file_index: 0xf1f2_f3f4,
+    cmd0: 0x0403_0201,
+    cmd1: 0x0807_0605,
+    cmd2: 0x0c0b_0a09,
+    cmd3: 0x100f_0e0d,
+  });
 });
 
 Deno.test("addresses of memory are operands, in the order of the SQE", () => {
@@ -298,13 +302,13 @@ Deno.test("flags that would break the promise are refused", () => {
   const make = (sqe_flags: number) => uringCmd({ fd: 5, cmd_op: 0, sqe_flags });
   assertThrows(() => make(IOSQE_CQE_SKIP_SUCCESS), TypeError, "completion");
   assertThrows(() => make(IOSQE_FIXED_FILE), TypeError, "registerFiles()");
-  assertEquals(sqeBytes(make(IOSQE_ASYNC | IOSQE_IO_DRAIN))[1], 0x12);
+  assertEquals(words(make(IOSQE_ASYNC | IOSQE_IO_DRAIN)).flags, 0x12);
 });
 
 Deno.test("a registered buffer sets its flag, and contradicts no other", async () => {
   const flags = (fields: Partial<UringCmdFields>) =>
-    sqeBytes(uringCmd({ fd: 5, cmd_op: 0, ...fields }))[28];
-  assertEquals(flags({}), 0);
+    words(uringCmd({ fd: 5, cmd_op: 0, ...fields })).uring_cmd_flags;
+  assertEquals(flags({}), undefined);
   assertEquals(flags({ buf_index: 0 }), IORING_URING_CMD_FIXED);
   const multishot = { uring_cmd_flags: IORING_URING_CMD_MULTISHOT };
   assertEquals(flags({ buf_index: 3, ...multishot }), 2);
@@ -810,23 +814,18 @@ Deno.test("an inline struct is encoded into the payload", () => {
     e: -2,
     f: upTo(3),
   });
-  assertEquals([...sqeBytes(command)], [
-    ...[0x2e, 0, 0, 0], // opcode, flags, ioprio
-    ...[5, 0, 0, 0], // fd
-    ...[0xf4, 0xf3, 0xf2, 0xf1], // cmd_op
-    ...[0, 0, 0, 0], // __pad1
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // addr
-    ...[0xd4, 0xd3, 0xd2, 0xd1], // len
-    ...[0, 0, 0, 0], // uring_cmd_flags
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // user_data
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // buf_index, personality, optlen
-    ...[0xf1, 0xf2, 0xe2, 0xe1, 0xd4, 0xd3, 0xd2, 0xd1], // cmd[0..7]
-    ...[0xfe, 0xff, 0xff, 0xff, 1, 2, 3, 0], // cmd[8..15]
-  ]);
+  const sqe = { op: 0x2e, fd: 5, cmd_op: 0xf1f2_f3f4, len: 0xd1d2_d3d4 };
+  assertEquals(words(command), {
+    ...sqe,
+    cmd0: 0xe1e2_f2f1, // a, b, c
+    cmd1: 0xd1d2_d3d4, // d
+    cmd2: -2 >>> 0, // e
+    cmd3: 0x0003_0201, // f
+  });
   assertEquals(command.name, "URING_CMD INLINE");
   // What is left out is 0.
-  assertEquals([...sqeBytes(define(5)).subarray(48)], new Array(16).fill(0));
-  assertEquals([...sqeBytes(define(5, { b: 1 })).subarray(48, 51)], [0, 1, 0]);
+  assertEquals(words(define(5)), sqe);
+  assertEquals(words(define(5, { b: 1 })), { ...sqe, cmd0: 0x0100 });
 });
 
 Deno.test("an inline struct of more than 16 bytes wants a larger SQE", async () => {
@@ -934,8 +933,7 @@ Deno.test("names that no layout has are refused, and names that both have", () =
   const odd = { toString: u32(0), constructor: u32(4), valueOf: u32(8) };
   const fine = defineCommand({ name: "ODD", cmdOp: 1, inline: odd, indirect });
   const seven = { constructor: 7 } as unknown as Parameters<typeof fine>[1];
-  const sqe = sqeBytes(fine(5, seven));
-  assertEquals([...sqe.subarray(48, 60)], [0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+  assertEquals(words(fine(5, seven)), { op: 0x2e, fd: 5, cmd_op: 1, cmd1: 7 });
 });
 
 Deno.test("bad numbers of a definition are refused", () => {
@@ -952,8 +950,7 @@ Deno.test("a pointer takes memory, or an address that is vouched for", () => {
   const define = defineCommand({ name: "POINT", cmdOp: 1, inline });
   const memory = { bytes: upTo(3), kernel: "both" } as const;
   const command = define(5, { at: unsafeAddress(0xf1f2), also: memory });
-  const sqe = sqeBytes(command);
-  assertEquals([...sqe.subarray(48, 52)], [0xf2, 0xf1, 0, 0]);
+  assertEquals(words(command), { op: 0x2e, fd: 5, cmd_op: 1, cmd0: 0xf1f2 });
   const [only, ...others] = command.operands;
   assertEquals([only.at, only.bytes, only.inside], [56, memory.bytes, -1]);
   assertEquals(others, []);

@@ -37,17 +37,21 @@ const USER_DATA = [0x4433_2211, 0x8877_6655 | 0] as const;
  *
  * The words from byte 48 on have the names in `payload`; where it has none, they
  * are `cmd0`, `cmd1`, ... A field of 64 bits is two words: `addr`, `addr_high`.
- * `fd` is signed, all others are not. Addresses of operands are 0, since the ring
- * writes them; `user_data` is asserted here.
+ * `fd` is signed, all others are not. The address of an operand is 0, unless it is
+ * in `addresses`, since the ring writes it later; `user_data` is asserted here.
  */
 export function words(
   command: Command<unknown>,
   wide = false,
   payload: readonly string[] = [],
+  addresses: readonly number[] = [],
 ): Record<string, number> {
   const size = wide ? 32 : 16;
   const around = new Int32Array(size + 2).fill(-1); // What was there before.
   command.encode(around, 1, wide, ...USER_DATA);
+  addresses.forEach((address, i) => {
+    command.encodeAddress(around, 1, i, address);
+  });
   assertEquals([around[0], around[size + 1]], [-1, -1], "beside the SQE");
   assertEquals([around[9], around[10]], [...USER_DATA], "user_data");
   around.fill(0, 9, 11);
