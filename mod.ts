@@ -31,9 +31,8 @@ export type { Command, File } from "./ring/command.ts";
 export type { Memory, Operand } from "./ring/operand.ts";
 export { type Advice, UringError } from "./ring/errors.ts";
 export { defineCommand } from "./cmd/define_command.ts";
-export { unsafeAddress, uringCmd } from "./cmd/uring_cmd.ts";
-export { UnsafeAddress } from "./cmd/uring_cmd.ts";
-export type { Address, UringCmdFields } from "./cmd/uring_cmd.ts";
+export { type Address, UnsafeAddress, unsafeAddress } from "./cmd/address.ts";
+export { uringCmd, type UringCmdFields } from "./cmd/uring_cmd.ts";
 export type {
   CommandDefinition,
   Layout,

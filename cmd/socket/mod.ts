@@ -50,7 +50,7 @@ import {
   UringError,
 } from "../../ring/errors.ts";
 import { decodeSockaddr, type SocketAddress } from "../sockaddr.ts";
-import { socketOption as levelAndName } from "../uring_cmd.ts";
+import { levelAndName } from "../uring_cmd.ts";
 
 export {
   IPPROTO_IP,

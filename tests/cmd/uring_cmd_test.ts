@@ -848,6 +848,47 @@ Deno.test("an inline struct of more than 16 bytes wants a larger SQE", async () 
   assertThrows(far, RangeError, "at most 80 bytes");
 });
 
+Deno.test("every number field takes 0, its smallest and its largest value", () => {
+  const wide = 2 ** 53 - 1;
+  for (
+    const [field, size, read, values] of [
+      [u8(0), 1, "getUint8", [0, 0xff]],
+      [u16(0), 2, "getUint16", [0, 0xffff]],
+      [u32(0), 4, "getUint32", [0, 2 ** 32 - 1]],
+      [s32(0), 4, "getInt32", [0, -(2 ** 31), 2 ** 31 - 1]],
+      [u64(0), 8, "getBigUint64", [0, 0n, wide, 2n ** 64n - 1n]],
+      [
+        s64(0),
+        8,
+        "getBigInt64",
+        [0, 0n, -wide, wide, -(2n ** 63n), 2n ** 63n - 1n],
+      ],
+    ] as const
+  ) {
+    const inline: { value: Field<number | bigint> } = {
+      value: field as Field<number | bigint>,
+    };
+    const define = defineCommand({ name: "RANGE", cmdOp: 1, inline });
+    for (const value of values) {
+      const payload = sqeBytes(define(5, { value })).subarray(48);
+      const view = new DataView(payload.buffer, payload.byteOffset);
+      assertEquals(BigInt(view[read](0, true)), BigInt(value), read);
+      assertEquals([...payload.subarray(size)], Array(16 - size).fill(0), read);
+    }
+  }
+});
+
+Deno.test("a field of bytes takes as many as it has room for, or fewer", () => {
+  const inline = { before: u8(0), text: bytes(1, 4) };
+  const define = defineCommand({ name: "ROOM", cmdOp: 1, inline });
+  for (const length of [0, 1, 4]) {
+    const payload = sqeBytes(define(5, { text: upTo(length) })).subarray(48);
+    const expected = new Uint8Array(16);
+    expected.set(upTo(length), 1);
+    assertEquals(payload, expected);
+  }
+});
+
 Deno.test("64-bit fields take numbers and bigints", () => {
   const inline = { a: u64(0), b: s64(8) };
   const define = defineCommand({ name: "WIDE", cmdOp: 1, inline });
