@@ -274,13 +274,13 @@ Deno.test("a path ends at its zero, or with the address", () => {
 Deno.test("bytes that hold no known address are refused", () => {
   for (
     const [bytes, message] of [
-      [[], "sockets of family -1"],
-      [[1], "sockets of family -1"],
-      [[0, 0], "sockets of family 0"],
-      [[16, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], "sockets of family 16"],
-      [[2, 0], "the address has 16 bytes, and 2 are here"],
-      [[2, 0, 0, 80, 127, 0, 0, 1], "the address has 16 bytes, and 8 are here"],
-      [[10, 0, 0, 80], "the address has 28 bytes, and 4 are here"],
+      [[], "addresses of family -1"],
+      [[1], "addresses of family -1"],
+      [[0, 0], "addresses of family 0"],
+      [[16, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], "addresses of family 16"],
+      [[2, 0], "the address needs 16 bytes, not 2"],
+      [[2, 0, 0, 80, 127, 0, 0, 1], "the address needs 16 bytes, not 8"],
+      [[10, 0, 0, 80], "the address needs 28 bytes, not 4"],
     ] as const
   ) {
     // A longer memory around it must not be read for what is missing.
