@@ -22,17 +22,20 @@ export class UnsafeAddress {
     return this.#value;
   }
 
-  /** Returns `true` for an instance, and `false` for an object that imitates one. */
+  /**
+   * Returns `true` for an instance, and `false` for an object that imitates
+   * one.
+   */
   static is(value: unknown): value is UnsafeAddress {
     return typeof value === "object" && value !== null && #value in value;
   }
 }
 
 /**
- * Passes a number where a command has an address: an offset into a buffer of the
- * kernel, an address from another library, or a field that a driver uses for
- * something else. If the kernel takes it for an address, the kernel reads or
- * writes whatever is there until the command has completed.
+ * Passes a number where a command has an address: an offset into a buffer of
+ * the kernel, an address from another library, or a field that a driver uses
+ * for something else. If the kernel takes it for an address, the kernel reads
+ * or writes whatever is there until the command has completed.
  */
 export function unsafeAddress(value: number | bigint): UnsafeAddress {
   return new UnsafeAddress(value);
@@ -43,8 +46,8 @@ export type Address = Memory | UnsafeAddress;
 
 /**
  * Returns the number to write at byte `at`. For memory it is 0, and `operands`
- * gets an operand whose address the ring writes there: into the SQE, or into the
- * memory of operand `inside`.
+ * gets an operand whose address the ring writes there: into the SQE, or into
+ * the memory of operand `inside`.
  */
 export function addressField(
   name: string,

@@ -71,8 +71,8 @@ export interface CommandDefinition<
 }
 
 /**
- * Returns a function that makes commands for a driver of yours, from the layouts
- * of its structs.
+ * Returns a function that makes commands for a driver of yours, from the
+ * layouts of its structs.
  *
  * @example A request of a ublk server; /dev/null stands in for its device
  * ```ts
@@ -220,7 +220,9 @@ function encode(
   }
 }
 
-/** Returns a value if the field can hold it; `view` is on the field's struct. */
+/**
+ * Returns a value if the field can hold it; `view` is on the field's struct.
+ */
 function checkValue(
   { name, field, size }: Place,
   value: unknown,

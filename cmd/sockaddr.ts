@@ -44,8 +44,8 @@ export function encodeSockaddr(address: SocketAddress): Uint8Array {
     const name = checkString("path", address.path ?? "");
     if (name.includes("\0") && !name.startsWith("\0")) {
       throw new TypeError(
-        "path has a zero byte in it. Only an abstract name, which starts with " +
-          "one, may have more",
+        "path has a zero byte in it. Only an abstract name, which starts " +
+          "with one, may have others",
       );
     }
     const path = new TextEncoder().encode(name);

@@ -41,9 +41,9 @@ export interface UringCmdFields<T = number> {
   /** Byte 24, 32 bits. */
   len?: number;
   /**
-   * Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2). Set the
-   * latter only for a driver that supports it: with any other, the command never
-   * completes and `close` never resolves (seen on Linux 6.18).
+   * Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2). Set
+   * the latter only for a driver that supports it: with any other, the command
+   * never completes and `close` never resolves (seen on Linux 6.18).
    */
   uring_cmd_flags?: number;
   /** Byte 40, 16 bits: a registered buffer, or its index. */

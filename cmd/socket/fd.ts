@@ -43,8 +43,9 @@ interface Looks {
  * and needs /proc for that. Look once for each socket and keep the descriptor:
  * the search takes about 1 ms with 20 sockets open, and 30 ms with 2,000.
  *
- * The descriptor still belongs to the object. Do not close it, and do not use it
- * after the object was closed, because its number may then be another file's.
+ * The descriptor still belongs to the object. Do not close it, and do not use
+ * it after the object was closed, because its number may then be another
+ * file's.
  *
  * @example The ends of a connection, and the listener
  * ```ts
@@ -80,8 +81,8 @@ export function socketFd(conn: SocketLike): number {
   const fds = openDescriptors();
   if (typeof fds === "number") {
     throw new Error(
-      "socketFd() reads /proc/self/fd, which is not there. Mount /proc, or make " +
-        "the socket with the operations of ./op, which return its descriptor",
+      "socketFd() reads /proc/self/fd, which is not there. Mount /proc, or " +
+        "make the socket with ./op, whose operations return its descriptor",
     );
   }
   /** The lowest descriptor of each socket, which may have duplicates. */
@@ -124,8 +125,8 @@ function looksOf(conn: SocketLike): Looks {
   if (localAddress === undefined || remoteAddress === undefined) {
     throw new TypeError(
       "the object has no addresses: it is not connected, or is a node:net " +
-        "socket on a Unix path. For a node:net server or a node:dgram socket, " +
-        "pass { addr: { transport, hostname, port } }",
+        "socket on a Unix path. For a node:net server or a node:dgram " +
+        "socket, pass { addr: { transport, hostname, port } }",
     );
   }
   return {
@@ -176,7 +177,7 @@ function pathKey(path: string | null): string {
 
 /** Returns an address as text that does not depend on how it was written. */
 function ipKey(hostname: string, port: number): string {
-  const [ip] = checkString("hostname", hostname).split("%"); // Without the scope.
+  const [ip] = checkString("hostname", hostname).split("%"); // No scope.
   return keyOf(encodeSockaddr({ hostname: ip, port }));
 }
 

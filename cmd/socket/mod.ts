@@ -104,8 +104,8 @@ const { addr, addr3, optval } = uapi.io_uring_sqe;
 
 /**
  * Counts the bytes that a socket has received and the program has not read, as
- * `ioctl(SIOCINQ)` does. For a datagram socket, the result is the size of the next
- * datagram.
+ * `ioctl(SIOCINQ)` does. For a datagram socket, the result is the size of the
+ * next datagram.
  *
  * `SOCKET_URING_OP_SIOCINQ`, Linux 6.6, any user. EOPNOTSUPP: a Unix socket,
  * which supports the ioctl but not the command. EINVAL: a listening socket.
@@ -130,8 +130,8 @@ export function siocinq(file: File): Command<number> {
 
 /**
  * Counts the bytes written to a socket that the peer has not acknowledged, as
- * `ioctl(SIOCOUTQ)` does. For a datagram socket, the result is the memory of unsent
- * datagrams, which is more than their bytes.
+ * `ioctl(SIOCOUTQ)` does. For a datagram socket, the result is the memory of
+ * unsent datagrams, which is more than their bytes.
  *
  * `SOCKET_URING_OP_SIOCOUTQ`, Linux 6.6, any user. EOPNOTSUPP: a Unix socket,
  * which supports the ioctl but not the command. EINVAL: a listening socket.
@@ -313,7 +313,9 @@ export interface TxTimestamp {
    * SOF_TIMESTAMPING_OPT_ID was set in SO_TIMESTAMPING.
    */
   key: number;
-  /** Passed to the queueing layer, to the device, or acknowledged by the peer. */
+  /**
+   * Passed to the queueing layer, to the device, or acknowledged by the peer.
+   */
   type: "scheduled" | "sent" | "acknowledged";
   /** `true` for a time of the network device, `false` for one of the kernel. */
   hardware: boolean;
@@ -322,16 +324,17 @@ export interface TxTimestamp {
 }
 
 /**
- * Reports the times at which packets of a socket were sent, for `ring.stream()`.
+ * Reports the times at which packets of a socket were sent, for
+ * `ring.stream()`.
  *
  * `SOCKET_URING_OP_TX_TIMESTAMP`, Linux 6.17, any user, on a ring opened with
- * `cqe32: true` or `mixed: true`. First set SO_TIMESTAMPING to the times to report
- * and SOF_TIMESTAMPING_OPT_TSONLY. Without the latter, the kernel passes over
- * packets that carry their payload back.
+ * `cqe32: true` or `mixed: true`. First set SO_TIMESTAMPING to the times to
+ * report and SOF_TIMESTAMPING_OPT_TSONLY. Without the latter, the kernel passes
+ * over packets that carry their payload back.
  *
  * ENOBUFS ends the stream when the ring has no room for a completion. Older
- * kernels, such as 6.18, report no error, and hold the rest back until the socket
- * sends the next packet: open the ring with enough `cqEntries`.
+ * kernels, such as 6.18, report no error, and hold the rest back until the
+ * socket sends the next packet: open the ring with enough `cqEntries`.
  *
  * @example The times of every packet of `fd`
  * ```ts ignore
@@ -367,7 +370,9 @@ export function txTimestamps(file: File): Command<TxTimestamp> {
   });
 }
 
-/** By SCM_TSTAMP_SND, SCM_TSTAMP_SCHED, SCM_TSTAMP_ACK, SCM_TSTAMP_COMPLETION. */
+/**
+ * By SCM_TSTAMP_SND, SCM_TSTAMP_SCHED, SCM_TSTAMP_ACK, SCM_TSTAMP_COMPLETION.
+ */
 const TYPES = ["sent", "scheduled", "acknowledged", "sent"] as const;
 
 /** Most bytes of an option: the kernel takes the length as an `int`. */

@@ -1206,7 +1206,7 @@ testUnless(
     const error = await assertRejects(
       () => ring.cmd(op.sendZc(pair.left, data)),
       UringError,
-      "as a Unix socket cannot",
+      "Unix sockets never can. Use send()",
     );
     assertEquals(error.code, "EOPNOTSUPP");
     const spec = { domain: op.AF_INET, type: op.SOCK_DGRAM };
