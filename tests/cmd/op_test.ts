@@ -36,7 +36,10 @@ import { turn, until } from "../kit/wait.ts";
 
 const { opcodes } = probe();
 
-/** What is missing here, for the name of a test that is then skipped. */
+/**
+ * Returns the operations that this kernel lacks, for the name of a skipped
+ * test.
+ */
 function lacking(...wanted: string[]): string {
   return wanted.filter((name) => !opcodes.includes(name)).join(" and ");
 }
@@ -61,7 +64,7 @@ function utf8(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);
 }
 
-/** Bytes that are not 0 and not alike, for what must arrive unchanged. */
+/** Returns bytes that are not 0 and differ from their neighbours. */
 function pattern(byteLength: number, seed = 1): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: byteLength }, (_, i) => i * 7 + seed | 1);
 }
@@ -81,14 +84,15 @@ async function failure(promise: Promise<unknown>): Promise<string> {
   return error.code;
 }
 
-// What fcntl(2) is asked for.
+// Commands of fcntl(2).
 const F_DUPFD = 0;
 const F_GETFD = 1;
 
-/** The only flag of a descriptor itself: FD_CLOEXEC. */
+/** Returns FD_CLOEXEC, the only flag of a descriptor itself. */
 const closesOnExec = (fd: number) => syscall("fcntl", fd, F_GETFD) === 1;
 
-// ---- The bytes of each SQE ---------------------------------------------------
+// ---- The bytes of each SQE
+// ---------------------------------------------------
 
 /** Tests the 64 bytes of an operation's SQE, and the memory it points at. */
 function golden(
@@ -298,7 +302,7 @@ golden(
   ]],
 );
 
-// ---- What is refused before anything is queued ---------------------------------
+// ---- Refusals before anything is queued ------------------------------------
 
 Deno.test("numbers that no field can hold are refused by name", () => {
   const bytes = new Uint8Array(1);
@@ -358,7 +362,7 @@ Deno.test("values of another type are refused by name", () => {
   }
 });
 
-/** An array too long for one operation, whose memory nobody has touched. */
+/** Returns an array too long for one operation; its pages are never touched. */
 function tooLong(): Uint8Array | undefined {
   try {
     return new Uint8Array(2 ** 31);
@@ -417,7 +421,7 @@ Deno.test("bytes outside the registered buffer are refused", () => {
 });
 
 for (const make of [op.timeout, op.linkTimeout]) {
-  Deno.test(`${make.name} refuses what is no time`, () => {
+  Deno.test(`${make.name} refuses a delay that is no time`, () => {
     for (const delayMs of [NaN, -1, -0.001, Infinity, -Infinity, 1e12 + 1]) {
       assertThrows(() => make(delayMs), RangeError, "delayMs must be from 0");
     }
@@ -446,7 +450,7 @@ for (const make of [op.timeout, op.linkTimeout]) {
   });
 }
 
-Deno.test("what is no file is refused", () => {
+Deno.test("a value that is no file is refused", () => {
   const bytes = new Uint8Array(1);
   for (const none of ["5", {}, true, null, undefined, Deno.stdin]) {
     const file = none as unknown as number;
@@ -465,7 +469,8 @@ Deno.test("what is no file is refused", () => {
   }
 });
 
-// ---- Files ---------------------------------------------------------------------
+// ---- Files
+// ---------------------------------------------------------------------
 
 Deno.test("a no-op goes through the ring", async () => {
   await using ring = Ring.open();
@@ -526,7 +531,7 @@ Deno.test("openat follows its flags", async () => {
   assertEquals(await failure(ring.cmd(op.openat(link, nofollow))), "ELOOP");
 });
 
-Deno.test("openat starts a relative path at its folder, or the current one", async () => {
+Deno.test("openat starts a relative path at dirFd, or at the current directory", async () => {
   await using ring = Ring.open();
   using folder = new Folder();
   folder.file("inside", "abc");
@@ -536,7 +541,7 @@ Deno.test("openat starts a relative path at its folder, or the current one", asy
   assertEquals(await ring.cmd(op.read(file.fd, new Uint8Array(9))), 3);
   using dot = await opened(ring, ".", op.O_DIRECTORY);
   assertEquals(Deno.readLinkSync(`/proc/self/fd/${dot.fd}`), Deno.cwd());
-  // An absolute path starts at the root all the same.
+  // An absolute path starts at the root even so.
   using _null = new Fd(await ring.cmd(op.openat("/dev/null", options)));
 });
 
@@ -559,14 +564,14 @@ Deno.test("openat says which path it could not open, and why", async () => {
   }
 });
 
-Deno.test("close closes once", async () => {
+Deno.test("close closes a descriptor, and a second close is EBADF", async () => {
   await using ring = Ring.open();
   const fd = await ring.cmd(op.openat("/dev/null"));
   assertEquals(await ring.cmd(op.close(fd)), 0);
   assertEquals(await failure(ring.cmd(op.close(fd))), "EBADF");
 });
 
-Deno.test("close does not close the ring itself", async () => {
+Deno.test("close refuses the descriptor of the ring that runs it", async () => {
   await using ring = Ring.open();
   assertEquals(await failure(ring.cmd(op.close(ring.fd))), "EBADF");
   assertEquals(await ring.cmd(op.nop()), 0);
@@ -661,7 +666,7 @@ Deno.test("memory of alloc is used in place, an ordinary array is copied", async
     using file = await opened(ring, folder.file("file"));
     data.fill(1);
     const written = ring.cmd(op.write(file.fd, data));
-    data.fill(2); // After the call, before the kernel has been told.
+    data.fill(2); // After the call, before the kernel has the command.
     assertEquals(await written, 4);
     const found = Deno.readFileSync(`${folder.path}/file`);
     assertEquals([...found], new Array(4).fill(expected));
@@ -691,7 +696,7 @@ Deno.test("an array of no bytes transfers none", async () => {
   }
 });
 
-Deno.test("an array that was taken away is refused, whenever that was", async () => {
+Deno.test("a detached array is refused, whenever it was detached", async () => {
   await using ring = Ring.open();
   using pair = unixPair();
   const gone = new Uint8Array(8);
@@ -769,14 +774,14 @@ Deno.test("a pipe has no offsets, and a read waits for its data", async () => {
   assertEquals([await waiting, ...into.subarray(0, 4)], [3, ...utf8("abc"), 0]);
 });
 
-Deno.test("what the caller writes behind the bytes that are read stays", async () => {
+Deno.test("bytes that the caller writes after those that are read stay", async () => {
   await using ring = Ring.open();
   for (const kind of ["read", "recv"] as const) {
     using pair = unixPair();
     const into = new Uint8Array(8);
     const waiting = ring.cmd(op[kind](pair.left, into));
     await turn();
-    into.fill(0xee); // While the command is under way.
+    into.fill(0xee); // While the command is in flight.
     writeSync(pair.right, "abc");
     assertEquals(await waiting, 3);
     assertEquals([...into], [...utf8("abc"), ...Array(5).fill(0xee)]);
@@ -801,7 +806,7 @@ Deno.test("reads and writes that fail say why", async () => {
   assertEquals([...bytes], [0xee, 0xee, 0xee, 0xee]);
 });
 
-Deno.test("fsync syncs files, and nothing that has no device", async () => {
+Deno.test("fsync flushes files, and refuses a pipe", async () => {
   await using ring = Ring.open();
   using folder = new Folder();
   using file = await opened(ring, folder.file("file", "abc"));
@@ -815,9 +820,10 @@ Deno.test("fsync syncs files, and nothing that has no device", async () => {
   }
 });
 
-// ---- Sockets -------------------------------------------------------------------
+// ---- Sockets
+// -------------------------------------------------------------------
 
-Deno.test("socket makes what it is asked for", async () => {
+Deno.test("socket makes the kind of socket in its options", async () => {
   await using ring = Ring.open();
   for (
     const [domain, type] of [
@@ -840,7 +846,7 @@ Deno.test("socket makes what it is asked for", async () => {
   assertEquals([flags(blocking.fd), flags(not.fd)], [0, op.O_NONBLOCK]);
 });
 
-Deno.test("a socket that cannot be says why", async () => {
+Deno.test("a kind of socket that cannot be made is refused with the reason", async () => {
   await using ring = Ring.open();
   const make = (domain: number, type: number, protocol = 0) =>
     failure(ring.cmd(op.socket({ domain, type, protocol })));
@@ -874,7 +880,7 @@ async function serve(
   return { socket, address: decodeSockaddr(name) };
 }
 
-/** What stands in the way of IPv6 here. */
+/** The reason to skip tests of IPv6; empty if it works. */
 function lackingIpv6(): string {
   try {
     Deno.listen({ hostname: "::1", port: 0 }).close();
@@ -893,7 +899,7 @@ async function converse(domain: number, address: SocketAddress) {
   using client = new Fd(await ring.cmd(op.socket({ domain, type })));
   const accepting = ring.cmd(op.accept(server.socket.fd));
   await turn();
-  assertEquals(ring.stats().inFlight, 1); // Nobody has connected yet.
+  assertEquals(ring.stats().inFlight, 1); // There is no connection yet.
   assertEquals(await ring.cmd(op.connect(client.fd, server.address)), 0);
   using accepted = new Fd(await accepting);
   assertEquals(closesOnExec(accepted.fd), true);
@@ -943,7 +949,7 @@ Deno.test("two Unix sockets connect and talk over an abstract name", () =>
 
 testUnless(
   lacking("BIND"),
-  "bind refuses an address that is not to be had",
+  "bind refuses an address that is in use or not local",
   async () => {
     await using ring = Ring.open();
     const address = { hostname: "127.0.0.1", port: 0 };
@@ -965,7 +971,7 @@ testUnless(
 
 testUnless(
   lacking("LISTEN"),
-  "listen makes a socket listen, of a kind that can",
+  "listen makes a stream socket listen, and refuses a datagram socket",
   async () => {
     await using ring = Ring.open();
     const make = async (type: number) =>
@@ -976,14 +982,14 @@ testUnless(
     assertEquals(await ring.cmd(op.listen(stream.fd, { backlog: 1 })), 0);
     const signal = AbortSignal.timeout(1);
     const error = await assertRejects(() => ring.cmd(accept, { signal }));
-    assert(error === signal.reason); // It listens, and nobody connects.
+    assert(error === signal.reason); // It listens, and there is no connection.
     using datagram = await make(op.SOCK_DGRAM);
     const refused = ring.cmd(op.listen(datagram.fd));
     assertEquals(await failure(refused), "EOPNOTSUPP");
   },
 );
 
-Deno.test("connect says that nobody listens", async () => {
+Deno.test("connect to a port without a listener is ECONNREFUSED", async () => {
   await using ring = Ring.open();
   const address = { hostname: "127.0.0.1", port: 0 };
   const server = await serve(ring, op.AF_INET, address);
@@ -1024,7 +1030,7 @@ Deno.test("a peek leaves the data in the socket", async () => {
   assertEquals([await recv(0), ...into], [1, ...utf8("cb")]);
 });
 
-Deno.test("a receive that must not wait fails with EAGAIN", async () => {
+Deno.test("a receive with MSG_DONTWAIT and no data is EAGAIN", async () => {
   await using ring = Ring.open();
   using pair = tcpPair();
   const into = new Uint8Array(4);
@@ -1041,7 +1047,7 @@ for (
     ["memory of alloc", (ring: Ring) => ring.alloc(8)],
   ] as const
 ) {
-  Deno.test(`a datagram longer than ${kind} is cut, and MSG_TRUNC tells`, async () => {
+  Deno.test(`a datagram longer than ${kind} is cut, and MSG_TRUNC returns its length`, async () => {
     await using ring = Ring.open();
     using pair = unixPair(op.SOCK_DGRAM);
     const into = make(ring).fill(0xee).subarray(0, 4);
@@ -1056,7 +1062,7 @@ for (
   });
 }
 
-Deno.test("a receive waits for all bytes when it is told to", async () => {
+Deno.test("a receive with MSG_WAITALL waits for all bytes", async () => {
   await using ring = Ring.open();
   using pair = tcpPair();
   const into = new Uint8Array(6);
@@ -1083,7 +1089,7 @@ Deno.test("a receive gets data that is sent 50 ms later", async () => {
   assertGreater(ring.stats().wakes, 0);
 });
 
-Deno.test("sending to a socket that was closed says so", async () => {
+Deno.test("sending to a closed peer is EPIPE, and to a device ENOTSOCK", async () => {
   await using ring = Ring.open();
   const { left, right } = unixPair();
   using end = new Fd(left);
@@ -1095,9 +1101,10 @@ Deno.test("sending to a socket that was closed says so", async () => {
   assertEquals(await failure(other), "ENOTSOCK");
 });
 
-// ---- Sending without a copy ------------------------------------------------------
+// ---- Sending without a copy
+// ------------------------------------------------------
 
-/** What stands in the way of sendZc: Linux 6.1 has it without its report. */
+/** The reason to skip tests of sendZc: Linux 6.1 has it without its report. */
 async function lackingSendZc(): Promise<string> {
   await using ring = Ring.open();
   using pair = tcpPair();
@@ -1172,7 +1179,7 @@ testUnless(noSendZc, "sendZc sends from a registered buffer", async () => {
 
 testUnless(
   noSendZc,
-  "sendZc settles when the network has done with the memory",
+  "sendZc settles when the network no longer needs the memory",
   async () => {
     await using ring = Ring.open();
     using pair = tcpPair();
@@ -1220,9 +1227,10 @@ testUnless(
   },
 );
 
-// ---- Polls and times ---------------------------------------------------------------
+// ---- Polls and times
+// ---------------------------------------------------------------
 
-Deno.test("poll tells at once what is ready", async () => {
+Deno.test("poll returns at once the events that are ready", async () => {
   await using ring = Ring.open();
   using pair = unixPair();
   const poll = (fd: number, events: number) =>
@@ -1235,7 +1243,7 @@ Deno.test("poll tells at once what is ready", async () => {
   assertEquals(ring.stats().wakes, 0);
 });
 
-Deno.test("poll waits until something is ready", async () => {
+Deno.test("poll waits until an event is ready", async () => {
   await using ring = Ring.open();
   using pair = pipe();
   const events = op.POLLIN;
@@ -1246,7 +1254,7 @@ Deno.test("poll waits until something is ready", async () => {
   assertEquals(await waiting, op.POLLIN);
 });
 
-Deno.test("poll tells of the other end's going, whether asked to or not", async () => {
+Deno.test("poll returns a hangup of the peer, also without being asked for it", async () => {
   await using ring = Ring.open();
   for (
     const [make, events, expected] of [
@@ -1278,7 +1286,7 @@ Deno.test("a timeout resolves after its time, and not before", async () => {
     assertGreaterOrEqual(performance.now() - start, delayMs - 0.1);
   };
   await Promise.all([30, 0, 10.5, 20].map(wait));
-  // Timers that one interrupt finds at their end may be told of in any order.
+  // Timers that expire in one interrupt may complete in any order.
   assertEquals(ended.toSorted((a, b) => a - b), [0, 10.5, 20, 30]);
   assertLess(performance.now() - start, 5000);
 });
@@ -1295,7 +1303,7 @@ Deno.test("a timeout ends early with the reason of its signal", async () => {
   assertEquals(ring.stats().inFlight, 0);
 });
 
-Deno.test("a timeout that was made once can be run again, and at once", async () => {
+Deno.test("one timeout command runs several times, also at the same time", async () => {
   await using ring = Ring.open();
   const command = op.timeout(5);
   const start = performance.now();
@@ -1304,7 +1312,7 @@ Deno.test("a timeout that was made once can be run again, and at once", async ()
   assertGreaterOrEqual(performance.now() - start, 9.8);
 });
 
-Deno.test("a link timeout tells that the time ran out", async () => {
+Deno.test("a link timeout is true when the time ran out", async () => {
   await using ring = Ring.open();
   using pair = unixPair();
   const into = new Uint8Array(4);
@@ -1316,12 +1324,12 @@ Deno.test("a link timeout tells that the time ran out", async () => {
   assert(received.status === "rejected");
   assertEquals((received.reason as UringError).code, "ECANCELED");
   assertEquals(ranOut, { status: "fulfilled", value: true });
-  // What was cancelled has taken nothing.
+  // The cancelled receive has taken nothing.
   writeSync(pair.right, "abc");
   assertEquals(await ring.cmd(op.recv(pair.left, into)), 3);
 });
 
-Deno.test("a link timeout tells that the command was faster", async () => {
+Deno.test("a link timeout is false when the command was faster", async () => {
   await using ring = Ring.open();
   using pair = unixPair();
   const into = new Uint8Array(4);
@@ -1335,7 +1343,7 @@ Deno.test("a link timeout tells that the command was faster", async () => {
   assertEquals(await Promise.all(later), [4, false, 0]);
 });
 
-Deno.test("a link timeout with nothing before it says what it needs", async () => {
+Deno.test("a link timeout with no command before it is refused with advice", async () => {
   await using ring = Ring.open();
   const alone = ring.cmd(op.linkTimeout(1));
   const [first, second] = ring.link([op.linkTimeout(1), op.nop()]);
@@ -1352,11 +1360,11 @@ Deno.test("an open that blocks on a worker is aborted with the signal's reason",
   const path = `${directory}/fifo`;
   await new Deno.Command("mkfifo", { args: [path] }).output();
   const abort = new AbortController();
-  // Nobody reads the other end. With O_CREAT the kernel opens on a worker.
+  // The FIFO has no reader. With O_CREAT the kernel opens it on a worker.
   const flags = op.O_WRONLY | op.O_CREAT;
   const opened = ring.cmd(op.openat(path, { flags }), abort);
   await turn();
-  abort.abort(new Error("nobody came"));
-  await assertRejects(() => opened, Error, "nobody came");
+  abort.abort(new Error("no reader"));
+  await assertRejects(() => opened, Error, "no reader");
   await Deno.remove(directory, { recursive: true });
 });

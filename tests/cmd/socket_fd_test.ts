@@ -1,4 +1,4 @@
-/** The descriptors behind the sockets of Deno and Node, on the real kernel. */
+/** The descriptors of sockets of Deno and Node, on the real kernel. */
 
 import {
   assert,
@@ -277,7 +277,7 @@ Deno.test("a Unix datagram socket is found", () => {
 Deno.test("a Deno.TlsConn is found by the connection under it", async () => {
   using listener = Deno.listen({ hostname: IPV4, port: 0 });
   const { port } = listener.addr;
-  // Nobody answers the handshake, which does not begin before it is needed.
+  // The peer never answers the handshake, which begins only when needed.
   using conn = await Deno.connectTls({ hostname: IPV4, port });
   using peer = await listener.accept();
   const { localAddr, remoteAddr } = conn;
@@ -540,7 +540,7 @@ Deno.test("a connection that its peer reset is an error that says so", async () 
 Deno.test("a socket is found among thousands of descriptors", () => {
   using listener = Deno.listen({ hostname: IPV4, port: 0 });
   const fds: number[] = [];
-  // More than one read of the folder tells of, where so many can be open.
+  // More entries than one getdents64() of /proc/self/fd returns.
   while (fds.length < 4000) {
     const fd = syscall("eventfd2", 0, 0);
     if (fd < 0) {

@@ -120,7 +120,7 @@ function toInt(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset).getInt32(0, true);
 }
 
-/** What became of a command: its result, or `-errno`. */
+/** Returns the result of a command, or `-errno`. */
 async function outcome<T>(promise: Promise<T>): Promise<T | number> {
   try {
     return await promise;
@@ -130,7 +130,7 @@ async function outcome<T>(promise: Promise<T>): Promise<T | number> {
   }
 }
 
-/** The error that a command ends with. */
+/** Returns the error of a command that fails. */
 function refusal(promise: Promise<unknown>): Promise<UringError> {
   return assertRejects(() => promise, UringError);
 }
@@ -190,7 +190,7 @@ class Udp implements Disposable {
   }
 }
 
-/** Bytes that can be told apart, as far as bytes can. */
+/** Returns bytes of a pattern that repeats after 251. */
 const pattern = (length: number) =>
   Uint8Array.from({ length }, (_, i) => i * 7 % 251);
 
@@ -273,7 +273,7 @@ Deno.test("GETSOCKNAME has an address and that of its length in the SQE", () => 
   assertEquals(sqe(s.getsockname(5), ...at), expected);
   const peer = { ...expected, file_index: 1 }; // optlen
   assertEquals(sqe(s.getpeername(5), ...at), peer);
-  // The kernel is told how much room there is: sizeof(sockaddr_storage).
+  // The length says how much room there is: sizeof(sockaddr_storage).
   const [address, length] = s.getsockname(5).operands;
   assertEquals(address.byteLength, 128);
   assertEquals([...length.bytes!], [128, 0, 0, 0]);
@@ -422,7 +422,7 @@ for (const [hostname, ...needs] of [[IPV4], [IPV6, "IPv6"]]) {
       assertEquals(await ring.cmd(command), 0);
       const sent = fill(clientFd);
       assertGreater(await agreed(ring, command, clientFd), 0);
-      // Acknowledged is what has arrived, when that was told.
+      // Bytes are acknowledged once the peer has reported their arrival.
       const unread = () => ioctl(serverFd, SIOCINQ);
       await until(() => ioctl(clientFd, SIOCOUTQ) === sent - unread());
       assertEquals(await agreed(ring, command, clientFd), sent - unread());
@@ -551,7 +551,7 @@ for (const options of RINGS) {
 }
 
 kernelTest(
-  "socket commands run on a file of the ring's table, whose descriptor was closed",
+  "socket commands run on a registered file, whose descriptor was closed",
   [INQ, OUTQ, GETSOCKOPT, SETSOCKOPT],
   async () => {
     using tcp = tcpPair();
@@ -603,7 +603,7 @@ kernelTest(
 // ---- What has no count ------------------------------------------------------
 
 kernelTest(
-  "a socket that listens has no count, and the error says why",
+  "a listening socket has no count, and the error says why",
   [INQ, OUTQ],
   async () => {
     using listener = Deno.listen({ hostname: IPV4, port: 0 });
@@ -656,7 +656,7 @@ for (
 }
 
 kernelTest(
-  "what is no socket answers EOPNOTSUPP to every command",
+  "a file that is no socket answers EOPNOTSUPP to every command",
   ["io_uring"],
   async () => {
     const path = await Deno.makeTempFile();
@@ -767,7 +767,7 @@ kernelTest(
   },
 );
 
-kernelTest("GETSOCKOPT tells what a socket is", [GETSOCKOPT], async () => {
+kernelTest("GETSOCKOPT reads the kind of a socket", [GETSOCKOPT], async () => {
   using tcp = await Connection.open();
   using udp = new Udp();
   using unix = unixPair(SOCK_SEQPACKET);
@@ -1068,7 +1068,7 @@ kernelTest(
 );
 
 kernelTest(
-  "SETSOCKOPT's refusals are those of setsockopt(2), with advice",
+  "SETSOCKOPT refuses what setsockopt(2) refuses, with advice",
   [SETSOCKOPT],
   async () => {
     using tcp = await Connection.open();
@@ -1137,7 +1137,7 @@ kernelTest(
 );
 
 kernelTest(
-  "an option of a UDP socket does what it is for",
+  "an option that is set takes effect on a UDP socket",
   [SETSOCKOPT],
   async () => {
     using udp = new Udp("0.0.0.0");
@@ -1164,7 +1164,7 @@ kernelTest(
 
 // ---- Names ------------------------------------------------------------------
 
-/** What getsockname(2) or getpeername(2) tell. */
+/** Returns the address that getsockname(2) or getpeername(2) reads. */
 function nameDirect(fd: number, call: "getsockname" | "getpeername") {
   const { bytes, view, at } = scratch();
   view.setUint32(0, 128, true);
@@ -1174,7 +1174,7 @@ function nameDirect(fd: number, call: "getsockname" | "getpeername") {
 }
 
 kernelTest(
-  "GETSOCKNAME tells both ends of a connection, as getsockname(2) does",
+  "GETSOCKNAME reads both ends of a connection, as getsockname(2) does",
   [GETSOCKNAME],
   async () => {
     const path = await Deno.makeTempFile();
@@ -1206,7 +1206,7 @@ kernelTest(
         assertEquals(peer, nameDirect(fd, "getpeername"));
       }
     }
-    // And as Deno tells them.
+    // Deno has the same addresses.
     const { hostname, port } = client.localAddr;
     const own = { hostname, port };
     assertEquals(await ring.cmd(s.getsockname(clientFd)), own);
@@ -1251,7 +1251,7 @@ kernelTest(
 );
 
 kernelTest(
-  "before Linux 6.19 GETSOCKNAME is refused, and the error says since when it is",
+  "before Linux 6.19 GETSOCKNAME is refused, and the error names that version",
   ["a kernel before 6.19"],
   async () => {
     using tcp = await Connection.open();
@@ -1390,7 +1390,7 @@ for (
 }
 
 kernelTest(
-  "times that were taken before the stream was asked for are in it",
+  "a stream also has the times of packets sent before it began",
   [TX_TIMESTAMP],
   async () => {
     using from = new Udp();
@@ -1462,7 +1462,7 @@ kernelTest(
 );
 
 kernelTest(
-  "timestamps that carry their packet are passed over",
+  "timestamps that carry their packet are passed over by the kernel",
   [TX_TIMESTAMP],
   async () => {
     using from = new Udp();
@@ -1494,7 +1494,7 @@ kernelTest(
 );
 
 kernelTest(
-  "timestamps of what is no socket end with EOPNOTSUPP",
+  "timestamps of a file that is no socket end with EOPNOTSUPP",
   ["io_uring"],
   async () => {
     using ends = pipe();
@@ -1506,7 +1506,7 @@ kernelTest(
 );
 
 kernelTest(
-  "timestamps want CQEs of 32 bytes, which is found before they are queued",
+  "timestamps on a ring without CQEs of 32 bytes are refused before they are queued",
   ["io_uring"],
   async () => {
     await using ring = Ring.open();
@@ -1536,7 +1536,7 @@ kernelTest(
 const wrong = <T>(value: unknown) => value as T;
 
 kernelTest(
-  "what is no descriptor, level, option, length or value is never queued",
+  "a wrong descriptor, level, option, length or value is never queued",
   ["io_uring"],
   async () => {
     await using ring = Ring.open();

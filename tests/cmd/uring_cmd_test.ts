@@ -115,7 +115,7 @@ Deno.test("/dev/null answers 0 to every command, on every kind of ring", async (
   }
 });
 
-Deno.test("every field of a command is where its driver looks for it", () => {
+Deno.test("every field of a command is at its place in the SQE", () => {
   const command = uringCmd({
     fd: 0x0102_0304,
     cmd_op: 0xf1f2_f3f4,
@@ -149,7 +149,7 @@ Deno.test("every field of a command is where its driver looks for it", () => {
   assertEquals(command.operands.length, 0);
 });
 
-Deno.test("the fields of a socket option are where the socket looks for them", () => {
+Deno.test("the fields of a socket option are at their places in the SQE", () => {
   const optval = { bytes: upTo(4), kernel: "writes" } as const;
   const command = uringCmd({
     fd: 5,
@@ -235,7 +235,7 @@ Deno.test("two names of the same bytes exclude each other", () => {
   }
 });
 
-Deno.test("a bare number is no address, and the message says what is", () => {
+Deno.test("a bare number is no address, and the message names the alternatives", () => {
   for (const name of ["addr", "addr3", "optval"]) {
     for (const value of [0, 4096, 5n, "0x10", true]) {
       const fields = { fd: 5, cmd_op: 0, [name]: value };
@@ -264,7 +264,7 @@ Deno.test("a bare number is no address, and the message says what is", () => {
   }
 });
 
-Deno.test("numbers that a field cannot hold are refused by the field's name", () => {
+Deno.test("numbers that a field cannot hold are refused with the field's name", () => {
   for (
     const [name, values] of [
       ["cmd_op", [-1, 2 ** 32, 0.5, NaN]],
@@ -298,7 +298,7 @@ Deno.test("numbers that a field cannot hold are refused by the field's name", ()
   assertEquals(unsafeAddress(2n ** 64n - 1n).value, 2n ** 64n - 1n);
 });
 
-Deno.test("flags that would break the promise are refused", () => {
+Deno.test("flags that would leave a promise unsettled are refused", () => {
   const make = (sqe_flags: number) => uringCmd({ fd: 5, cmd_op: 0, sqe_flags });
   assertThrows(() => make(IOSQE_CQE_SKIP_SUCCESS), TypeError, "completion");
   assertThrows(() => make(IOSQE_FIXED_FILE), TypeError, "registerFiles()");
@@ -335,7 +335,7 @@ Deno.test("a multishot command is for a stream", async () => {
   assertThrows(() => ring.cmdSync(command), TypeError, "ring.stream()");
 });
 
-Deno.test("what the kernel does not take is EINVAL, and explained", async () => {
+Deno.test("values that the kernel refuses are EINVAL, and explained", async () => {
   await using ring = Ring.open();
   using file = devNull();
   for (
@@ -368,7 +368,7 @@ Deno.test("a file without a handler answers EOPNOTSUPP, and it is explained", as
   }
 });
 
-/** What is missing for a file on ext4, or another of the usual file systems. */
+/** Returns a path, and what is missing if it is on no usual file system. */
 async function ordinaryFile(): Promise<{ path: string; missing: string }> {
   const path = await Deno.makeTempFile();
   const types = new Map([
@@ -423,7 +423,7 @@ Deno.test("a registered file takes commands, and is named when it is gone", asyn
   await assertRejects(() => ring.cmd(foreign), TypeError, "names a file");
 });
 
-Deno.test("a command that is forced to a worker completes in every way", async () => {
+Deno.test("a command that is forced to a worker completes, awaited or synchronous", async () => {
   await using ring = Ring.open();
   using file = devNull();
   const sqe_flags = IOSQE_ASYNC;
@@ -462,7 +462,7 @@ Deno.test("commands may be linked and drained by their flags", async () => {
   assertEquals(order, ["before", "drained"]);
 });
 
-Deno.test("16 bytes of payload fit every ring, 17 want a larger SQE", async () => {
+Deno.test("16 bytes of payload fit every ring, 17 need a larger SQE", async () => {
   using file = devNull();
   const command = (length: number) =>
     uringCmd({ fd: file.fd, cmd_op: 0, payload: upTo(length) });
@@ -528,7 +528,7 @@ Deno.test("nothing of an earlier payload is left in a large SQE", () => {
   }
 });
 
-Deno.test("a command that is answered with 32 bytes wants a ring for that", async () => {
+Deno.test("a command with an answer of 32 bytes needs a ring for that", async () => {
   using file = devNull();
   const command = uringCmd({
     fd: file.fd,
@@ -564,7 +564,7 @@ testUnless(
   },
 );
 
-Deno.test("a decoder makes the result, and its error is the command's", async () => {
+Deno.test("a decoder makes the result, and an error in it rejects the command", async () => {
   await using ring = Ring.open();
   using file = devNull();
   const { fd } = file;
@@ -622,7 +622,7 @@ const setsockopt = (
     name: "SETSOCKOPT",
   });
 
-/** Memory of every kind, `length` bytes of which are to be used. */
+/** Memory of every kind, with room for `length` bytes. */
 const KINDS: readonly [string, (ring: Ring, length: number) => Uint8Array][] = [
   ["memory of alloc", (ring, length) => ring.alloc(length)],
   ["part of it", (ring, length) => ring.alloc(9999).subarray(33, 33 + length)],
@@ -677,7 +677,7 @@ for (const [kind, make] of KINDS) {
 
 testSocket(
   "GETSOCKOPT",
-  "what the kernel only reads is not copied back",
+  "memory that the kernel only reads is not copied back",
   async () => {
     await using ring = Ring.open();
     using pair = tcpPair();
@@ -705,7 +705,7 @@ testSocket(
       bytes[0] = 1;
       const option = { bytes, kernel: "reads" } as const;
       const done = ring.cmd(setsockopt(pair.left, SO_KEEPALIVE, 4, option));
-      bytes[0] = 0; // After the call, before the kernel was told.
+      bytes[0] = 0; // After the call, before the kernel has the command.
       assertEquals(await done, 0);
       assertEquals(optionOf(pair.left, SO_KEEPALIVE)[0], expected);
     }
@@ -766,7 +766,7 @@ testSocket("GETSOCKOPT", "a decoder sees what the kernel wrote", async () => {
 
 testSocket(
   "GETSOCKOPT",
-  "many commands at once have each its own memory",
+  "each of many commands at once has its own memory",
   async () => {
     await using ring = Ring.open({ entries: 8 });
     using first = tcpPair();
@@ -823,12 +823,12 @@ Deno.test("an inline struct is encoded into the payload", () => {
     cmd3: 0x0003_0201, // f
   });
   assertEquals(command.name, "URING_CMD INLINE");
-  // What is left out is 0.
+  // Fields that are left out are 0.
   assertEquals(words(define(5)), sqe);
   assertEquals(words(define(5, { b: 1 })), { ...sqe, cmd0: 0x0100 });
 });
 
-Deno.test("an inline struct of more than 16 bytes wants a larger SQE", async () => {
+Deno.test("an inline struct of more than 16 bytes needs a larger SQE", async () => {
   using file = devNull();
   await using small = Ring.open();
   await using large = Ring.open({ sqe128: true });
@@ -906,7 +906,7 @@ Deno.test("64-bit fields take numbers and bigints", () => {
   assertEquals(payload({ b: -(2n ** 63n) })[1], -(2n ** 63n));
 });
 
-Deno.test("values that a field cannot hold are refused by the field's name", () => {
+Deno.test("values that a field cannot hold are refused with the field's name", () => {
   const inline = {
     byte: u8(0),
     half: u16(2),
@@ -956,7 +956,7 @@ Deno.test("values that a field cannot hold are refused by the field's name", () 
   }
 });
 
-Deno.test("names that no layout has are refused, and names that both have", () => {
+Deno.test("names that neither layout has, or that both have, are refused", () => {
   const inline = { a: u32(0) };
   const indirect = { b: u32(0) };
   const define = defineCommand({ name: "NAMES", cmdOp: 1, inline, indirect });
@@ -986,7 +986,7 @@ Deno.test("bad numbers of a definition are refused", () => {
   }
 });
 
-Deno.test("a pointer takes memory, or an address that is vouched for", () => {
+Deno.test("a pointer takes memory, or an unsafe address", () => {
   const inline = { at: pointer(0), also: pointer(8) };
   const define = defineCommand({ name: "POINT", cmdOp: 1, inline });
   const memory = { bytes: upTo(3), kernel: "both" } as const;
@@ -1004,7 +1004,7 @@ Deno.test("a pointer takes memory, or an address that is vouched for", () => {
   assertThrows(half, TypeError, "at.kernel must be");
 });
 
-Deno.test("a pointer stands where the ring can write it", () => {
+Deno.test("a pointer in the payload is at a multiple of 4", () => {
   for (const offset of [1, 2, 3, 6]) {
     const inline = { at: pointer(offset) };
     assertThrows(
@@ -1139,7 +1139,7 @@ Deno.test("the kernel follows pointers in the indirect struct", async () => {
   assertEquals([...found], expected);
 });
 
-Deno.test("what the kernel wrote to the struct is read back, field by field", async () => {
+Deno.test("a decoder gets each field of the struct that the kernel wrote", async () => {
   await using ring = Ring.open();
   const define = defineCommand({
     name: "STRUCT",
@@ -1211,7 +1211,7 @@ Deno.test("what the kernel wrote to the struct is read back, field by field", as
   }
 });
 
-Deno.test("both structs go to one command, on a driver that takes all", async () => {
+Deno.test("one command has both structs, on a driver that accepts anything", async () => {
   await using ring = Ring.open({ sqe128: true });
   using file = devNull();
   const define = defineCommand({
