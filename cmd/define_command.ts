@@ -178,7 +178,7 @@ const INDIRECT_MAX = 1 << 20;
 
 function placesOf(which: string, layout: Layout = {}): Place[] {
   return Object.entries(checkObject(which, layout)).map(([name, field]) => {
-    if (typeof field !== "object" || !(field instanceof Field)) {
+    if (!(field instanceof Field)) {
       throw new TypeError(
         `${name} must be a field, such as u8(0), not ${shown(field)}`,
       );

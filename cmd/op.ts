@@ -562,7 +562,6 @@ const linkTimeoutAdvice = adviceFrom({
 }, generalAdvice);
 
 /** Returns a `struct __kernel_timespec` for a time in milliseconds. */
-
 function timespec(delayMs: number): Uint8Array {
   if (typeof delayMs !== "number") {
     throw new TypeError(`delayMs must be a number, not ${typeof delayMs}`);

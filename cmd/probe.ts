@@ -13,12 +13,7 @@ import {
   io_uring_query_opcode as opcodes,
   IO_URING_QUERY_OPCODES,
 } from "../sys/uapi/io_uring_query.ts";
-import {
-  AF_INET,
-  SO_TYPE,
-  SOCK_DGRAM,
-  SOL_SOCKET,
-} from "../sys/uapi/socket.ts";
+import { AF_INET, SOCK_DGRAM } from "../sys/uapi/socket.ts";
 import { errnoName } from "../sys/errno_names.ts";
 import { close, listDirectory, open, readText } from "../sys/file.ts";
 import { syscall } from "../sys/libc.ts";
@@ -167,15 +162,12 @@ function probeFamilies(): Record<string, FamilyProbe> {
     open("/dev/null", O_RDWR),
   ];
   const [udp, none] = fds;
-  const query = { level: SOL_SOCKET, optname: SO_TYPE, length: 4 };
-  const option = { level: SOL_SOCKET, optname: sock.SO_REUSEADDR, value: 0 };
+  const level = sock.SOL_SOCKET;
+  const query = { level, optname: sock.SO_TYPE, length: 4 };
+  const option = { level, optname: sock.SO_REUSEADDR, value: 0 };
   const cmd_op = uapi.SOCKET_URING_OP_TX_TIMESTAMP;
   const name = "TX_TIMESTAMP";
-  const ask = (
-    fd: number,
-    make: (fd: number) => Command<unknown>,
-    refusal?: number,
-  ) => attempt(ring, fd, make, refusal);
+  const ask = attempt.bind(null, ring);
   const families = {
     "/dev/null": ask(none, (fd) => uringCmd({ fd, cmd_op: 0 })),
     "socket SIOCINQ": ask(udp, sock.siocinq),

@@ -132,12 +132,21 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
     checkPayload(byteLengthOf(checkBytes("payload", payload)));
   }
   if (optval !== undefined && !UnsafeAddress.is(optval)) {
-    checkOptionLength(optlen, operands[operands.length - 1].byteLength);
+    const { byteLength } = operands[operands.length - 1];
+    if (optlen !== undefined && checkU32("optlen", optlen) > byteLength) {
+      throw new RangeError(
+        `optlen is ${optlen}, but optval has ${byteLength} bytes`,
+      );
+    }
   }
+  const isBuffer = FixedBuffer.is(buf_index);
   const fixed = buf_index !== undefined ? uapi.IORING_URING_CMD_FIXED : 0;
   const opFlags = checkU32("uring_cmd_flags", uring_cmd_flags ?? fixed);
   if (fixed && !(opFlags & (fixed | uapi.IORING_URING_CMD_MULTISHOT))) {
-    throw new TypeError("buf_index needs IORING_URING_CMD_FIXED or MULTISHOT");
+    throw new TypeError(
+      "buf_index needs IORING_URING_CMD_FIXED or MULTISHOT. Set one of them in " +
+        "uring_cmd_flags, or leave that out",
+    );
   }
   const hex = checkU32("cmd_op", cmd_op).toString(16);
   return new Command<T>({
@@ -154,7 +163,8 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
       : first,
     len: checkU32("len", len),
     opFlags,
-    ...bufferOf(buf_index),
+    buffer: isBuffer ? buf_index : undefined,
+    bufIndex: isBuffer ? 0 : checkU16("buf_index", buf_index ?? 0),
     personality: checkU16("personality", personality),
     fileIndex: optlen === undefined
       ? checkU32("file_index", file_index ?? 0)
@@ -175,28 +185,11 @@ export function levelAndName(level: number, optname: number): bigint {
     BigInt(checkU32("level", level));
 }
 
-/** Tells a buffer, which the ring checks when it queues, from an index. */
-function bufferOf(
-  buffer: FixedBuffer | number | undefined,
-): { buffer?: FixedBuffer; bufIndex?: number } {
-  if (buffer === undefined) return {};
-  if (FixedBuffer.is(buffer)) return { buffer };
-  return { bufIndex: checkU16("buf_index", buffer) };
-}
-
 /** Throws if two names of the same bytes are both given. */
 function excludes(a: string, one: unknown, b: string, other: unknown): void {
   if (one === undefined || other === undefined) return;
   throw new TypeError(
     `${a} and ${b} are the same bytes of the SQE. Pass one of them`,
-  );
-}
-
-/** Throws if the kernel would use more bytes than `optval` points at. */
-function checkOptionLength(optlen: number | undefined, there: number): void {
-  if (optlen === undefined || there >= checkU32("optlen", optlen)) return;
-  throw new RangeError(
-    `optlen is ${optlen}, but optval has ${there} bytes. Pass at most that`,
   );
 }
 

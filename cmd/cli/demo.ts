@@ -5,17 +5,6 @@
  * @module
  */
 
-import { O_RDWR } from "../../sys/uapi/fcntl.ts";
-import {
-  AF_INET,
-  AF_UNIX,
-  IPPROTO_TCP,
-  SO_RCVBUF,
-  SO_TYPE,
-  SOCK_STREAM,
-  SOL_SOCKET,
-  TCP_NODELAY,
-} from "../../sys/uapi/socket.ts";
 import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { socketName } from "../../sys/socket_calls.ts";
@@ -109,18 +98,19 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
   await show("RECV", op.recv(server, buffer), bytes);
   await show("socket SIOCINQ", sock.siocinq(server), bytes);
   await show("socket SIOCOUTQ", sock.siocoutq(client), bytes);
-  const option = (optname: number) => ({
-    level: SOL_SOCKET,
-    optname,
-    length: 4,
-  });
+  const level = sock.SOL_SOCKET;
+  const option = (optname: number) => ({ level, optname, length: 4 });
   const int = (value: Uint8Array) => String(new Int32Array(value.buffer)[0]);
   await show(
     "socket GETSOCKOPT SO_RCVBUF",
-    sock.getsockopt(server, option(SO_RCVBUF)),
+    sock.getsockopt(server, option(sock.SO_RCVBUF)),
     int,
   );
-  const noDelay = { level: IPPROTO_TCP, optname: TCP_NODELAY, value: 1 };
+  const noDelay = {
+    level: sock.IPPROTO_TCP,
+    optname: sock.TCP_NODELAY,
+    value: 1,
+  };
   await show("socket SETSOCKOPT TCP_NODELAY", sock.setsockopt(client, noDelay));
   const json = (value: unknown) => JSON.stringify(value);
   await show("socket GETSOCKNAME", sock.getsockname(server), json);
@@ -128,11 +118,11 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
   const [left, right] = unixPair();
   await show(
     "Unix socket GETSOCKOPT SO_TYPE",
-    sock.getsockopt(left, option(SO_TYPE)),
+    sock.getsockopt(left, option(sock.SO_TYPE)),
     int,
   );
 
-  const fd = await ring.cmd(op.openat("/dev/null", { flags: O_RDWR }));
+  const fd = await ring.cmd(op.openat("/dev/null", { flags: op.O_RDWR }));
   await show("/dev/null, whatever cmd_op", uringCmd({ fd, cmd_op: 42 }));
 
   const known = found.families["socket SIOCINQ"].available === "yes";
@@ -155,7 +145,7 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
 
 /** Makes a TCP connection on the loopback, and returns its ends. */
 async function connectedPair(ring: Ring): Promise<[number, number]> {
-  const kind = { domain: AF_INET, type: SOCK_STREAM };
+  const kind = { domain: op.AF_INET, type: op.SOCK_STREAM };
   const listener = await ring.cmd(op.socket(kind));
   // A listener without an address gets a port from the kernel. The system call
   // is for kernels before 6.11, which have no IORING_OP_LISTEN.
@@ -179,7 +169,7 @@ async function connectedPair(ring: Ring): Promise<[number, number]> {
 /** Makes two connected Unix sockets. */
 function unixPair(): [number, number] {
   const { view, at } = scratch();
-  const rc = syscall("socketpair", AF_UNIX, SOCK_STREAM, 0, at);
+  const rc = syscall("socketpair", op.AF_UNIX, op.SOCK_STREAM, 0, at);
   if (rc < 0) throw new UringError("socketpair", -1, -rc);
   return [view.getInt32(0, true), view.getInt32(4, true)];
 }

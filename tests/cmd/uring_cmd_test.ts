@@ -977,13 +977,32 @@ Deno.test("names that neither layout has, or that both have, are refused", () =>
   assertEquals(words(fine(5, seven)), { op: 0x2e, fd: 5, cmd_op: 1, cmd1: 7 });
 });
 
-Deno.test("bad numbers of a definition are refused", () => {
-  for (
-    const numbers of [{ cmdOp: -1 }, { cmdOp: 2 ** 32 }, { cmdOp: 1, len: NaN }]
-  ) {
-    const define = () => defineCommand({ name: "NUMBERS", ...numbers });
-    assertThrows(define, RangeError, "must be an integer");
+Deno.test("a wrong number, name, decoder or layout of a definition is refused", () => {
+  const define = (parts: object) => () =>
+    defineCommand({ name: "WRONG", cmdOp: 1, ...parts });
+  for (const numbers of [{ cmdOp: -1 }, { cmdOp: 2 ** 32 }, { len: NaN }]) {
+    assertThrows(define(numbers), RangeError, "must be an integer");
   }
+  assertThrows(define({ name: 5 }), TypeError, "name must be a string");
+  assertThrows(define({ decode: 5 }), TypeError, "decode must be a function");
+  for (const layout of ["inline", "indirect"]) {
+    assertThrows(define({ [layout]: 5 }), TypeError, `${layout} must be an ob`);
+    assertThrows(
+      define({ [layout]: { a: 5 } }),
+      TypeError,
+      "a must be a field",
+    );
+    for (const part of ["offset", "size"]) {
+      for (const value of [-1, 0.5, NaN]) {
+        const a = Object.defineProperty(u8(0), part, { value });
+        assertThrows(define({ [layout]: { a } }), RangeError, `${part} of a`);
+      }
+    }
+  }
+  const most = 2 ** 20; // Bytes of an indirect struct.
+  define({ indirect: { a: u8(most - 1) } })();
+  const large = define({ indirect: { a: u8(most) } });
+  assertThrows(large, RangeError, "bytes of indirect");
 });
 
 Deno.test("a pointer takes memory, or an unsafe address", () => {
