@@ -56,7 +56,7 @@ export function encodeSockaddr(address: SocketAddress): Uint8Array {
       );
     }
     // A zero ends a path; an abstract name ends where the address ends.
-    const zero = path.length > 0 && path[0] !== 0 ? 1 : 0;
+    const zero = path[0] > 0 ? 1 : 0;
     const { view, bytes } = make(2 + path.length + zero);
     sockaddr_un.sun_family.set(view, 0, AF_UNIX);
     bytes.set(path, sockaddr_un.sun_path.offset);

@@ -73,6 +73,7 @@ const GOLDEN: [name: string, address: SocketAddress, bytes: number[]][] = [
     { path: "/run/x.sock" },
     [1, 0, ...ascii("/run/x.sock"), 0],
   ],
+  ["a path of one byte", { path: "x" }, [1, 0, 0x78, 0]],
   [
     "a path that starts with a byte order mark",
     { path: "\uFEFFx" },

@@ -615,6 +615,12 @@ Deno.test("an object without addresses of a socket is refused with a TypeError",
   assertThrows(() => socketFd(wrong({ addr })), RangeError, "port must be");
 });
 
+Deno.test("a port that an object leaves out is 0", () => {
+  const unbound = { localAddress: IPV4, remoteAddress: IPV4 };
+  const text = `${IPV4} port 0 to ${IPV4} port 0`;
+  assertThrows(() => socketFd(unbound), Error, text);
+});
+
 Deno.test("a message has an address in the form of the kernel", () => {
   const text = (addr: Deno.Addr) =>
     assertThrows(() => socketFd({ addr }), Error).message;
