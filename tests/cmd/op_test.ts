@@ -14,6 +14,7 @@ import {
 import { concat, equals } from "@std/bytes";
 import {
   type Command,
+  Completion,
   FixedBuffer,
   FixedFile,
   probe,
@@ -301,6 +302,18 @@ golden(
     ...[0xff, 0xc9, 0x9a, 0x3b, 0, 0, 0, 0], // tv_nsec: 999,999,999
   ]],
 );
+
+Deno.test("the notification of a sendZc says whether the kernel copied", () => {
+  const command = op.sendZc(5, Uint8Array.of(7, 8));
+  assertEquals(command.completions, 2);
+  const copied = 0x8000_0000 | 0; // IORING_NOTIF_USAGE_ZC_COPIED
+  const none = -1; // No notification came.
+  for (const notification of [0, copied, none]) {
+    const done = new Completion(2, 0, [], 0n, 0n, notification);
+    const zeroCopy = notification === 0;
+    assertEquals(command.decode!(done), { bytesSent: 2, zeroCopy });
+  }
+});
 
 // ---- Refusals before anything is queued ------------------------------------
 
