@@ -1,22 +1,43 @@
 /**
- * io_uring passthrough commands for Deno.
+ * io_uring passthrough commands for Deno: "ioctls over io_uring" for sockets,
+ * block devices, NVMe, SCSI, btrfs and drivers of your own, each answered by a
+ * promise. Many commands share one system call, and no thread waits for them.
+ * It is TypeScript over the `syscall` and `mmap` of libc, without native code
+ * to compile.
  *
- * Opens an io_uring and sends *file private commands* through it, which only the
- * file they are sent to understands: sockets, block devices, drivers. Everything
- * is TypeScript over `libc`'s `syscall` and `mmap`; there is nothing to compile.
+ * Requirements: Linux 5.19 or later on x86-64 or aarch64, Deno 2.7.12 or later,
+ * and `--allow-ffi` without a path. That flag lets the program do whatever its
+ * user can. Sockets have commands since Linux 6.6, options since 6.7, and block
+ * devices commands since 6.12; {@linkcode probe} tells what the running kernel
+ * has.
  *
- * Run this module, and it says what the kernel and the process can do, and does
- * it: `deno run --allow-ffi jsr:@uring/cmd`.
+ * Entry points:
  *
- * @example
+ * - `@uring/cmd`: `Ring`, `uringCmd` and `defineCommand` for any driver, `probe`
+ * - `@uring/cmd/socket`: bytes in the queues, options, addresses, timestamps
+ * - `@uring/cmd/block`: discard a range of a block device
+ * - `@uring/cmd/nvme`: NVMe reads, writes, zones, logs, features, any passthrough
+ * - `@uring/cmd/scsi`: SCSI commands through /dev/bsg
+ * - `@uring/cmd/btrfs`: encoded reads and writes of a btrfs file
+ * - `@uring/cmd/op`: the ordinary operations, such as open, read, connect and poll
+ * - `@uring/cmd/raw`: the bare ring, as liburing has it
+ *
+ * To see what this kernel can do, run the module itself:
+ * `deno run --allow-ffi jsr:@uring/cmd`.
+ *
+ * @example Count the bytes that wait in a connection
  * ```ts
  * import { Ring } from "@uring/cmd";
  * import { siocinq, socketFd } from "@uring/cmd/socket";
  *
  * using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
- * using conn = await Deno.connect({ port: listener.addr.port });
+ * using client = await Deno.connect({ port: listener.addr.port });
+ * using server = await listener.accept();
+ * await client.write(new TextEncoder().encode("hello"));
+ *
  * await using ring = Ring.open();
- * console.log(await ring.cmd(siocinq(socketFd(conn))), "bytes to read");
+ * const fd = socketFd(server); // the descriptor that Deno keeps to itself
+ * console.log(await ring.cmd(siocinq(fd)), "bytes wait to be read");
  * ```
  *
  * @module
@@ -31,20 +52,18 @@ export { FixedBuffer, FixedFile } from "./ring/registered.ts";
 export type { Command, File } from "./ring/command.ts";
 export type { Memory, Operand } from "./ring/operand.ts";
 export { type Advice, UringError } from "./ring/errors.ts";
-export { defineCommand } from "./cmd/define_command.ts";
-export { unsafeAddress, uringCmd } from "./cmd/uring_cmd.ts";
-export { UnsafeAddress } from "./cmd/uring_cmd.ts";
-export type { Address, UringCmdFields } from "./cmd/uring_cmd.ts";
-export type {
-  CommandDefinition,
-  Layout,
-  Read,
-  Values,
+export { type Address, UnsafeAddress, unsafeAddress } from "./cmd/address.ts";
+export { uringCmd, type UringCmdFields } from "./cmd/uring_cmd.ts";
+export {
+  type CommandDefinition,
+  defineCommand,
+  type Layout,
+  type Read,
+  type Values,
 } from "./cmd/define_command.ts";
 export { bytes, pointer, s32, s64, u16, u32, u64, u8 } from "./sys/struct.ts";
 export { Field, type PointerField } from "./sys/struct.ts";
-export { probe } from "./cmd/probe.ts";
-export type { FamilyProbe, Probe } from "./cmd/probe.ts";
+export { type FamilyProbe, type Probe, probe } from "./cmd/probe.ts";
 
 if (import.meta.main) {
   const { demo } = await import("./cmd/cli/demo.ts");

@@ -22,11 +22,12 @@ import type { Completion } from "../ring/completion.ts";
 import { uringCmdAdvice } from "../ring/errors.ts";
 import { viewOf } from "../ring/intrinsics.ts";
 import { type Operand, operand } from "../ring/operand.ts";
-import { type Address, address, checkPayload } from "./uring_cmd.ts";
+import { type Address, addressField } from "./address.ts";
+import { checkPayload } from "./uring_cmd.ts";
 
 const sqe = uapi.io_uring_sqe;
 
-/** Named fields of a struct, made with `u8(offset)`, `pointer(offset)`, ... */
+/** The fields of a struct by name: `u8(offset)`, `pointer(offset)`, ... */
 export type Layout = { readonly [name: string]: Field };
 
 /** Values for the fields of a {@linkcode Layout}. Fields left out are 0. */
@@ -36,47 +37,47 @@ export type Values<L> = [keyof L] extends [never] ? Record<string, never> : {
     : never;
 };
 
-/** A {@linkcode Layout} as it is read back: a 64-bit field is a `bigint`. */
+/** Values read from a {@linkcode Layout}. A 64-bit field is a `bigint`. */
 export type Read<L> = {
   [K in keyof L]: L[K] extends Field<infer V>
-    // In brackets, so that `number | bigint` is asked about as a whole.
+    // The brackets keep `number | bigint` from being distributed.
     ? [V] extends [Uint8Array] ? Uint8Array : bigint extends V ? bigint : number
     : never;
 };
 
-/** What {@linkcode defineCommand} is told of a driver's command. */
+/** A driver's command, for {@linkcode defineCommand}. */
 export interface CommandDefinition<
   I extends Layout,
   S extends Layout,
   T,
 > {
-  /** What messages call the command. */
+  /** The command's name in messages. */
   name: string;
-  /** The driver's number for it. */
+  /** The driver's number for the command: 32 bits. */
   cmdOp: number;
-  /** The struct that is written into the SQE: up to 16 bytes, or 80. */
+  /** The struct inside the SQE: at most 16 bytes, 80 in a 128-byte SQE. */
   inline?: I;
   /**
-   * The struct whose address is put into `addr`, for the kernel to read and
-   * write. Each run of a command starts with the values it was made with.
+   * The struct at the address in `addr`, which the kernel reads and writes; at
+   * most 1 MiB. Each run of a command starts with the values it was made with.
    */
   indirect?: S;
   /** `len` of the SQE. Default: 0. */
   len?: number;
   /** The driver answers with a 32-byte CQE. */
   cqe32?: boolean;
-  /** Makes the result, of the completion and of `indirect` as it is then. */
+  /** Makes the result from the completion and from `indirect` after it. */
   decode?: (completion: Completion, indirect: Read<S>) => T;
 }
 
 /**
- * Makes a function that makes commands for a driver of yours, from the layouts
- * of its structs.
+ * Returns a function that makes commands for a driver of yours, from the
+ * layouts of its structs.
  *
- * @example
+ * @example A request of a ublk server; /dev/null stands in for its device
  * ```ts
  * import { defineCommand, pointer, Ring, s32, u16 } from "@uring/cmd";
- * import { openat } from "@uring/cmd/op";
+ * import { close, openat } from "@uring/cmd/op";
  *
  * const fetch = defineCommand({
  *   name: "FETCH_REQ",
@@ -85,9 +86,10 @@ export interface CommandDefinition<
  * });
  *
  * await using ring = Ring.open();
- * const fd = await ring.cmd(openat("/dev/null")); // For want of a ublk device.
+ * const fd = await ring.cmd(openat("/dev/null"));
  * const buffer = { bytes: ring.alloc(4096), kernel: "both" } as const;
  * console.log(await ring.cmd(fetch(fd, { tag: 7, addr: buffer })));
+ * await ring.cmd(close(fd));
  * ```
  */
 export function defineCommand<
@@ -97,24 +99,26 @@ export function defineCommand<
 >(
   definition: CommandDefinition<I, S, T>,
 ): (fd: File, values?: Values<I & S>) => Command<T> {
-  const { name, cmdOp, len = 0, cqe32, decode } = checkObject(
+  const { name, cmdOp, len = 0, cqe32, decode, inline, indirect } = checkObject(
     "definition",
     definition,
   );
-  const inline = placesOf("inline", definition.inline);
-  const indirect = placesOf("indirect", definition.indirect);
+  const inlinePlaces = placesOf("inline", inline);
+  const indirectPlaces = placesOf("indirect", indirect);
   checkString("name", name);
   checkU32("cmdOp", cmdOp);
   checkU32("len", len);
   checkFunction("decode", decode);
-  const inlineSize = sizeOf(inline);
-  const indirectSize = sizeOf(indirect);
+  const inlineSize = sizeOf(inlinePlaces);
+  const indirectSize = sizeOf(indirectPlaces);
   checkPayload(inlineSize);
   checkInteger("bytes of indirect", indirectSize, 0, INDIRECT_MAX);
-  const known = new Set(indirect?.map(({ name }) => name));
-  for (const { name, offset, pointer } of inline ?? []) {
+  const known = new Set(indirectPlaces.map(({ name }) => name));
+  for (const { name, offset, pointer } of inlinePlaces) {
     if (known.has(name)) {
-      throw new TypeError(`both layouts have a field called ${name}`);
+      throw new TypeError(
+        `both layouts have a field called ${name}. Rename one`,
+      );
     }
     known.add(name);
     if (pointer && offset % 4 !== 0) {
@@ -127,19 +131,22 @@ export function defineCommand<
   return (fd, values = {}) => {
     for (const field of Object.keys(checkObject("values", values))) {
       if (!known.has(field)) {
-        throw new TypeError(`${name} has no field called ${field}`);
+        const fields = [...known].join(", ") || "none";
+        throw new TypeError(
+          `${name} has no field called ${field}. Its fields: ${fields}`,
+        );
       }
     }
     const operands: Operand[] = [];
     if (indirect) {
       const bytes = new Uint8Array(indirectSize);
-      // What the kernel writes is for `decode`, and not for the next run.
+      // `decode` reads what the kernel writes; the next run starts anew.
       const memory = operand(sqe.addr.offset, { bytes, kernel: "both" });
       operands.push({ ...memory, writes: false });
-      encode(indirect, values, bytes, operands, 0, 0);
+      encode(indirectPlaces, values, bytes, operands, 0, 0);
     }
     const payload = new Uint8Array(inlineSize);
-    encode(inline, values, payload, operands, sqe.cmd.offset, -1);
+    encode(inlinePlaces, values, payload, operands, sqe.cmd.offset, -1);
     return new Command<T>({
       name: `URING_CMD ${name}`,
       opcode: uapi.IORING_OP_URING_CMD,
@@ -151,7 +158,7 @@ export function defineCommand<
       cqe32,
       decode: decode &&
         ((completion) =>
-          decode(completion, readBack(indirect, completion) as Read<S>)),
+          decode(completion, readBack(indirectPlaces, completion) as Read<S>)),
       advice: uringCmdAdvice,
     });
   };
@@ -166,34 +173,31 @@ interface Place {
   readonly pointer: boolean;
 }
 
-/** Bytes of a struct that a command points at, at most. */
+/** Most bytes of an indirect struct, so that a mistyped offset is refused. */
 const INDIRECT_MAX = 1 << 20;
 
-function placesOf(which: string, layout: Layout | undefined) {
-  if (layout === undefined) return undefined;
-  return Object.entries(checkObject(which, layout)).map(
-    ([name, field]): Place => {
-      if (typeof field !== "object" || !(field instanceof Field)) {
-        throw new TypeError(
-          `${name} must be a field, such as u8(0), not ${shown(field)}`,
-        );
-      }
-      const { offset, size } = field;
-      checkInteger(`offset of ${name}`, offset, 0, Number.MAX_SAFE_INTEGER);
-      checkInteger(`size of ${name}`, size, 0, Number.MAX_SAFE_INTEGER);
-      return { name, field, offset, size, pointer: isPointer(field) };
-    },
-  );
+function placesOf(which: string, layout: Layout = {}): Place[] {
+  return Object.entries(checkObject(which, layout)).map(([name, field]) => {
+    if (!(field instanceof Field)) {
+      throw new TypeError(
+        `${name} must be a field, such as u8(0), not ${shown(field)}`,
+      );
+    }
+    const { offset, size } = field;
+    checkInteger(`offset of ${name}`, offset, 0, Number.MAX_SAFE_INTEGER);
+    checkInteger(`size of ${name}`, size, 0, Number.MAX_SAFE_INTEGER);
+    return { name, field, offset, size, pointer: isPointer(field) };
+  });
 }
 
-/** Bytes up to the end of the last field. */
-function sizeOf(places: readonly Place[] | undefined): number {
-  return Math.max(0, ...(places ?? []).map((f) => f.offset + f.size));
+/** Returns the bytes up to the end of the last field. */
+function sizeOf(places: readonly Place[]): number {
+  return Math.max(0, ...places.map(({ offset, size }) => offset + size));
 }
 
 /** Writes values into a struct; its pointers become operands. */
 function encode(
-  places: readonly Place[] | undefined,
+  places: readonly Place[],
   values: Record<string, unknown>,
   bytes: Uint8Array,
   operands: Operand[],
@@ -201,35 +205,36 @@ function encode(
   inside: number,
 ): void {
   const view = new DataView(bytes.buffer);
-  for (const { name, field, offset, size, pointer } of places ?? []) {
+  for (const place of places) {
+    const { name, field, offset, pointer } = place;
     const value = Object.hasOwn(values, name) ? values[name] : undefined;
     if (value === undefined) continue;
-    if (pointer) {
-      const at = base + offset;
-      const number = address(name, at, value as Address, operands, inside);
-      field.set(view, 0, number);
-    } else {
-      field.set(view, 0, checkValue(name, field, size, value, view));
-    }
+    const at = base + offset;
+    field.set(
+      view,
+      0,
+      pointer
+        ? addressField(name, at, value as Address, operands, inside)
+        : checkValue(place, value, view),
+    );
   }
 }
 
-/** A value that a field can hold; `view` is on a struct that it is in. */
+/**
+ * Returns a value if the field can hold it; `view` is on the field's struct.
+ */
 function checkValue(
-  name: string,
-  field: Field,
-  size: number,
+  { name, field, size }: Place,
   value: unknown,
   view: DataView,
 ): unknown {
   const { signed } = field;
-  // What a field reads as is what it takes.
+  // A field takes the type that it reads as.
   if (field.get(view, 0) instanceof Uint8Array) {
     const bytes = viewOf(checkBytes(name, value as Uint8Array));
-    const { length } = bytes;
-    if (length <= size) return bytes;
+    if (bytes.length <= size) return bytes;
     throw new RangeError(
-      `${name} has room for ${size} bytes, not for ${length}`,
+      `${name} has room for ${size} bytes, not for ${bytes.length}`,
     );
   }
   if (size === 8 && !signed) return checkU64(name, value as number | bigint);
@@ -237,17 +242,18 @@ function checkValue(
     if (BigInt.asIntN(64, value) === value) return value;
     throw new RangeError(`${name} must fit 64 bits signed, not ${value}n`);
   }
-  const range = 2 ** Math.min(size * 8, 54);
-  const min = size === 8 ? Number.MIN_SAFE_INTEGER : signed ? -range / 2 : 0;
-  const max = signed ? range / 2 - 1 : range - 1;
+  // A number is exact up to 53 bits and a sign.
+  const max = 2 ** Math.min(signed ? size * 8 - 1 : size * 8, 53) - 1;
+  const min = !signed ? 0 : size === 8 ? -max : -max - 1;
   return checkInteger(name, value as number, min, max);
 }
 
+/** Reads the indirect struct, which is the memory of operand 0, by field. */
 function readBack(
-  places: readonly Place[] | undefined,
+  places: readonly Place[],
   completion: Completion,
 ): Record<string, unknown> {
-  if (places === undefined) return {};
+  if (places.length === 0) return {};
   const { buffer, byteOffset, byteLength } = completion.memory(0);
   const view = new DataView(buffer, byteOffset, byteLength);
   return Object.fromEntries(

@@ -1,11 +1,11 @@
 /**
- * The ordinary operations that a program needs around commands: files, sockets,
- * polls and timeouts, each a `Command` for `ring.cmd()`.
+ * The ordinary operations that a program needs along with commands: files,
+ * sockets, polls and timeouts. Each is a `Command` for `ring.cmd()`.
  *
- * Linux 5.19 has them all but `bind` and `listen` (6.11) and `sendZc` (6.2).
- * They need the rights of the system calls they are named after.
+ * Linux 5.19 has them all but `sendZc` (6.2), `bind` and `listen` (6.11). They
+ * need the privilege of the system calls they are named after.
  *
- * @example
+ * @example Read a file
  * ```ts
  * import { Ring } from "@uring/cmd";
  * import { close, openat, read } from "@uring/cmd/op";
@@ -38,11 +38,10 @@ import {
   checkU64,
   INT_MAX,
 } from "../ring/check.ts";
-import { checkInside } from "../ring/registered.ts";
 import { Command, type File } from "../ring/command.ts";
-import type { FixedBuffer } from "../ring/registered.ts";
+import { checkInside, type FixedBuffer } from "../ring/registered.ts";
 import { operand } from "../ring/operand.ts";
-import { generalAdvice } from "../ring/errors.ts";
+import { adviceFrom, generalAdvice } from "../ring/errors.ts";
 import { encodeSockaddr, type SocketAddress } from "./sockaddr.ts";
 
 export {
@@ -87,34 +86,65 @@ export type { IpAddress, SocketAddress, UnixAddress } from "./sockaddr.ts";
 
 /** Byte offset of `addr` in the SQE. */
 const ADDR = uapi.io_uring_sqe.addr.offset;
-/** `off` of a read or write at the file's own position. */
+/** `off` of -1: a read or write at the file's own position. */
 const CURRENT_POSITION = 0xffff_ffff_ffff_ffffn;
 
-/** Does nothing, through the whole ring. `IORING_OP_NOP`; the result is 0. */
+/**
+ * Does nothing, through the whole ring. `IORING_OP_NOP`; the result is 0.
+ *
+ * @example The time that a ring takes for a command
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import { nop } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open();
+ * const start = performance.now();
+ * await ring.cmd(nop());
+ * console.log(performance.now() - start, "ms");
+ * ```
+ */
 export function nop(): Command<number> {
   return new Command({ name: "NOP", opcode: uapi.IORING_OP_NOP });
 }
 
-/** How {@linkcode openat} opens. */
+/** Options of {@linkcode openat}. */
 export interface OpenOptions {
-  /** `O_` bits; O_CLOEXEC is always set. Default: O_RDONLY. */
+  /** `O_` bits. O_CLOEXEC is always set. Default: O_RDONLY. */
   flags?: number;
-  /** Permissions of a file that is created. Default: 0o666 less the umask. */
+  /** Permissions of a new file, less the umask. Default: 0o666. */
   mode?: number;
-  /** Directory that a relative path starts at. Default: the current one. */
+  /**
+   * Descriptor of the directory that a relative path starts at. Default: the
+   * current directory.
+   */
   dirFd?: number;
 }
 
 /**
- * Opens a file. `IORING_OP_OPENAT`; the result is a descriptor, which is yours
- * to close.
+ * Opens a file. `IORING_OP_OPENAT`; the result is a descriptor, which the
+ * caller closes.
+ *
+ * @example Create a file, write to it, and flush it to its device
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import * as op from "@uring/cmd/op";
+ *
+ * const path = await Deno.makeTempFile();
+ * await using ring = Ring.open();
+ * const flags = op.O_WRONLY | op.O_CREAT | op.O_TRUNC;
+ * const fd = await ring.cmd(op.openat(path, { flags, mode: 0o600 }));
+ * await ring.cmd(op.write(fd, new TextEncoder().encode("hello")));
+ * await ring.cmd(op.fsync(fd));
+ * await ring.cmd(op.close(fd));
+ * await Deno.remove(path);
+ * ```
  */
 export function openat(
   path: string,
   options: OpenOptions = {},
 ): Command<number> {
   if (checkString("path", path).includes("\0")) {
-    throw new TypeError("path has a zero byte in it");
+    throw new TypeError("path has a zero byte in it. A path ends at a zero");
   }
   const bytes = new TextEncoder().encode(`${path}\0`);
   const { dirFd, flags = O_RDONLY, mode = 0o666 } = checkObject(
@@ -131,24 +161,42 @@ export function openat(
   });
 }
 
-/** Closes a descriptor. `IORING_OP_CLOSE`; the result is 0. */
+/**
+ * Closes a descriptor. `IORING_OP_CLOSE`; the result is 0. For files of
+ * `ring.registerFiles()` there is `ring.unregisterFiles()`.
+ */
 export function close(fd: number): Command<number> {
-  // A file of the ring's table is not closed like that.
-  const file = checkFd(fd);
+  const file = checkFd(fd); // A number: a registered file is unregistered.
   return new Command({ name: "CLOSE", opcode: uapi.IORING_OP_CLOSE, file });
 }
 
-/** Where {@linkcode read} and {@linkcode write} start. */
+/** Options of {@linkcode read} and {@linkcode write}. */
 export interface TransferOptions {
   /** Byte offset in the file. Default: the file's own position. */
   offset?: number | bigint;
-  /** The registered buffer that the bytes lie in. */
+  /** The registered buffer that contains the bytes. */
   buffer?: FixedBuffer;
 }
 
 /**
- * Reads into an array. `IORING_OP_READ`, or `READ_FIXED` with a registered
- * buffer; the result is the number of bytes, 0 at the end of the file.
+ * Reads from a file into an array. `IORING_OP_READ`, or `READ_FIXED` with a
+ * registered buffer; the result is the number of bytes, 0 at the end of the
+ * file.
+ *
+ * @example Two parts of a file, in one system call
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import { close, openat, read } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open();
+ * const fd = await ring.cmd(openat(Deno.execPath()));
+ * const [first, later] = [ring.alloc(16), ring.alloc(16)];
+ * await Promise.all([
+ *   ring.cmd(read(fd, first, { offset: 0 })),
+ *   ring.cmd(read(fd, later, { offset: 4096 })),
+ * ]);
+ * await ring.cmd(close(fd));
+ * ```
  */
 export function read(
   file: File,
@@ -159,8 +207,8 @@ export function read(
 }
 
 /**
- * Writes an array. `IORING_OP_WRITE`, or `WRITE_FIXED` with a registered buffer;
- * the result is the number of bytes.
+ * Writes an array to a file. `IORING_OP_WRITE`, or `WRITE_FIXED` with a
+ * registered buffer; the result is the number of bytes, which may be fewer.
  */
 export function write(
   file: File,
@@ -177,7 +225,7 @@ function transfer(
   bytes: Uint8Array,
   options: TransferOptions,
 ): Command<number> {
-  // First what may run code of the caller's: nothing changes under the checks.
+  // Options first: a getter may run code that changes the array.
   const { offset = CURRENT_POSITION, buffer } = checkObject("options", options);
   const len = lengthOf(parameter, bytes);
   if (buffer !== undefined) checkInside(bytes, buffer);
@@ -194,7 +242,7 @@ function transfer(
   });
 }
 
-/** The length of an array, as far as `len` of the SQE can say it. */
+/** Returns the length of an array if one operation can transfer it. */
 function lengthOf(name: string, bytes: Uint8Array): number {
   const length = byteLengthOf(checkBytes(name, bytes));
   if (length <= INT_MAX) return length;
@@ -203,7 +251,8 @@ function lengthOf(name: string, bytes: Uint8Array): number {
 
 /**
  * Flushes a file to its device. `IORING_OP_FSYNC`; the result is 0. With
- * `dataOnly` it leaves out metadata that reading the data does not need.
+ * `dataOnly` it omits metadata that a later read does not need, as
+ * fdatasync(2).
  */
 export function fsync(
   file: File,
@@ -218,19 +267,43 @@ export function fsync(
   });
 }
 
-/** What {@linkcode socket} makes. */
+/** Options of {@linkcode socket}. */
 export interface SocketOptions {
   /** `AF_INET`, `AF_INET6` or `AF_UNIX`. */
   domain: number;
-  /** `SOCK_STREAM`, `SOCK_DGRAM`, ...; SOCK_CLOEXEC is always set. */
+  /** `SOCK_STREAM`, `SOCK_DGRAM`, ... SOCK_CLOEXEC is always set. */
   type: number;
-  /** Default 0: the usual one. */
+  /**
+   * The protocol, such as `IPPROTO_TCP`. Default 0: the usual one for `type`.
+   */
   protocol?: number;
 }
 
 /**
- * Makes a socket. `IORING_OP_SOCKET`; the result is a descriptor, which is
- * yours to close.
+ * Makes a socket. `IORING_OP_SOCKET`; the result is a descriptor, which the
+ * caller closes.
+ *
+ * @example Send a request and receive the answer
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import * as op from "@uring/cmd/op";
+ *
+ * const hostname = "127.0.0.1";
+ * const answer = () => new Response("hello");
+ * const server = Deno.serve({ hostname, port: 0 }, answer);
+ *
+ * await using ring = Ring.open();
+ * const spec = { domain: op.AF_INET, type: op.SOCK_STREAM };
+ * const fd = await ring.cmd(op.socket(spec));
+ * await ring.cmd(op.connect(fd, server.addr));
+ * const request = "GET / HTTP/1.0\r\n\r\n";
+ * await ring.cmd(op.send(fd, new TextEncoder().encode(request)));
+ * const into = ring.alloc(4096);
+ * const length = await ring.cmd(op.recv(fd, into));
+ * console.log(new TextDecoder().decode(into.slice(0, length)));
+ * await ring.cmd(op.close(fd));
+ * await server.shutdown();
+ * ```
  */
 export function socket(options: SocketOptions): Command<number> {
   const { domain, type, protocol = 0 } = checkObject("options", options);
@@ -243,7 +316,9 @@ export function socket(options: SocketOptions): Command<number> {
   });
 }
 
-/** Gives a socket an address. `IORING_OP_BIND`, Linux 6.11; the result is 0. */
+/**
+ * Binds a socket to an address. `IORING_OP_BIND`, Linux 6.11; the result is 0.
+ */
 export function bind(file: File, address: SocketAddress): Command<number> {
   return addressed("BIND", file, address);
 }
@@ -268,7 +343,11 @@ function addressed(
   });
 }
 
-/** Has a socket listen. `IORING_OP_LISTEN`, Linux 6.11; the result is 0. */
+/**
+ * Makes a socket listen for connections. `IORING_OP_LISTEN`, Linux 6.11; the
+ * result is 0. At most `backlog` connections, by default 511, wait for
+ * {@linkcode accept}.
+ */
 export function listen(
   file: File,
   options: { backlog?: number } = {},
@@ -283,8 +362,8 @@ export function listen(
 }
 
 /**
- * Accepts a connection. `IORING_OP_ACCEPT`; the result is a descriptor, which is
- * yours to close.
+ * Accepts a connection. `IORING_OP_ACCEPT`; the result is a descriptor, which
+ * the caller closes.
  */
 export function accept(file: File): Command<number> {
   return new Command({
@@ -295,65 +374,74 @@ export function accept(file: File): Command<number> {
   });
 }
 
-/** How {@linkcode send} and {@linkcode recv} behave. */
+/** Options of {@linkcode send}, {@linkcode recv} and {@linkcode sendZc}. */
 export interface MessageOptions {
-  /** `MSG_` bits. */
+  /** `MSG_` bits. Default: 0. */
   flags?: number;
 }
 
-/** Sends on a connected socket. `IORING_OP_SEND`; the result is bytes sent. */
+/**
+ * Sends on a connected socket. `IORING_OP_SEND`; the result is the number of
+ * bytes sent, which may be fewer.
+ */
 export function send(
   file: File,
   data: Uint8Array,
   options: MessageOptions = {},
 ): Command<number> {
-  const { flags = 0 } = checkObject("options", options);
-  const len = lengthOf("data", data);
-  return new Command({
-    name: "SEND",
-    opcode: uapi.IORING_OP_SEND,
-    file,
-    len,
-    opFlags: checkU32("flags", flags),
-    operands: [operand(ADDR, { bytes: data, kernel: "reads" })],
-  });
+  return message("SEND", "data", file, data, options);
 }
 
-/** Receives. `IORING_OP_RECV`; the result is bytes received, 0 at the end. */
+/**
+ * Receives from a socket. `IORING_OP_RECV`; the result is the number of bytes
+ * received, 0 after the peer has shut down its side.
+ */
 export function recv(
   file: File,
   into: Uint8Array,
   options: MessageOptions = {},
 ): Command<number> {
+  return message("RECV", "into", file, into, options);
+}
+
+function message(
+  name: "SEND" | "RECV",
+  parameter: string,
+  file: File,
+  bytes: Uint8Array,
+  options: MessageOptions,
+): Command<number> {
   const { flags = 0 } = checkObject("options", options);
-  const len = lengthOf("into", into);
-  const memory = { bytes: into, kernel: "writes" } as const;
+  const len = lengthOf(parameter, bytes);
+  const kernel = name === "RECV" ? "writes" : "reads";
   return new Command({
-    name: "RECV",
-    opcode: uapi.IORING_OP_RECV,
+    name,
+    opcode: uapi[`IORING_OP_${name}`],
     file,
     len,
     opFlags: checkU32("flags", flags),
-    operands: [operand(ADDR, memory, { counted: true })],
+    operands: [operand(ADDR, { bytes, kernel }, { counted: true })],
   });
 }
 
-/** What came of {@linkcode sendZc}. */
+/** The result of {@linkcode sendZc}. */
 export interface ZeroCopySend {
   /** Bytes sent. */
   bytesSent: number;
-  /** `false` when the kernel copied after all, as it does on loopback. */
+  /**
+   * `false` if the kernel copied the bytes after all, as it does on loopback.
+   */
   zeroCopy: boolean;
 }
 
 /**
- * Sends without copying in the kernel. `IORING_OP_SEND_ZC`, Linux 6.2.
+ * Sends without a copy in the kernel. `IORING_OP_SEND_ZC`, Linux 6.2.
  *
- * The kernel completes it twice: when it is sent, and when the network has done
- * with the memory. The promise settles at the second. Use memory of
- * `ring.alloc()`: any other is copied by the library first.
+ * The kernel posts two completions: one when the bytes are sent, one when the
+ * network no longer needs the memory. The promise settles at the second. Use
+ * memory of `ring.alloc()`, because the library copies any other.
  *
- * EOPNOTSUPP: the socket cannot, as a Unix socket cannot.
+ * EOPNOTSUPP: the socket does not support it; Unix sockets never do.
  */
 export function sendZc(
   file: File,
@@ -376,20 +464,36 @@ export function sendZc(
     completions: 2,
     decode: ({ res, notification }) => ({
       bytesSent: res,
-      // -1 where no notification came; else one bit of it says "copied".
+      // -1 without a notification; IORING_NOTIF_USAGE_ZC_COPIED is its sign.
       zeroCopy: notification >= 0,
     }),
-    advice: (errno) =>
-      errno === E.EOPNOTSUPP
-        ? "The socket cannot send without copying, as a Unix socket cannot: " +
-          "use send()."
-        : generalAdvice(errno),
+    advice: sendZcAdvice,
   });
 }
 
+const sendZcAdvice = adviceFrom({
+  EOPNOTSUPP:
+    "The socket cannot send without a copy; Unix sockets never can. Use send().",
+}, generalAdvice);
+
 /**
- * Waits until a file is ready. `IORING_OP_POLL_ADD`; the result is the `POLL`
- * bits that are. POLLERR and POLLHUP are always waited for.
+ * Waits until a file is ready for one of `events`, which are `POLL` bits.
+ * `IORING_OP_POLL_ADD`; the result is the bits that are ready. The kernel adds
+ * POLLERR and POLLHUP to `events`.
+ *
+ * @example Wait at most one second for a connection to a listener
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import { poll, POLLIN } from "@uring/cmd/op";
+ * import { socketFd } from "@uring/cmd/socket";
+ *
+ * using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+ * using _conn = await Deno.connect({ port: listener.addr.port });
+ * await using ring = Ring.open();
+ * const signal = AbortSignal.timeout(1000);
+ * const wait = poll(socketFd(listener), { events: POLLIN });
+ * console.log(await ring.cmd(wait, { signal }) === POLLIN);
+ * ```
  */
 export function poll(
   file: File,
@@ -404,25 +508,39 @@ export function poll(
   });
 }
 
-/** Waits for a time, in milliseconds. `IORING_OP_TIMEOUT`. */
+/**
+ * Waits `delayMs` milliseconds, from 0 to 1e12. `IORING_OP_TIMEOUT`; there is
+ * no result.
+ */
 export function timeout(delayMs: number): Command<void> {
   return new Command<void>({
     name: "TIMEOUT",
     opcode: uapi.IORING_OP_TIMEOUT,
     len: 1,
     operands: [operand(ADDR, { bytes: timespec(delayMs), kernel: "reads" })],
-    expected: [E.ETIME], // That the time is over is what was asked for.
+    expected: [E.ETIME], // The kernel's answer when the time is over.
     decode: () => {},
   });
 }
 
 /**
- * Bounds the time of the command before it in `ring.link()`, in milliseconds:
- * when it is over, the kernel is asked to cancel that command.
- * `IORING_OP_LINK_TIMEOUT`; the result is `true` when the time ran out.
+ * Bounds the time of the command before it in `ring.link()`. After `delayMs`
+ * milliseconds, from 0 to 1e12, the kernel tries to cancel that command.
+ * `IORING_OP_LINK_TIMEOUT`; the result is `true` if the time ran out.
  *
- * A command that a driver has taken up cannot be cancelled: it goes on after
- * its time, and settles with its own result.
+ * The kernel cannot cancel a command that a driver has started. Such a command
+ * continues after its time, and settles with its own result.
+ *
+ * @example Give a command 10 ms
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import { linkTimeout, timeout } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open();
+ * const chain = ring.link([timeout(60_000), linkTimeout(10)]);
+ * const [slow, ranOut] = await Promise.allSettled(chain);
+ * console.log(slow.status, ranOut); // rejected: ECANCELED; the value true
+ * ```
  */
 export function linkTimeout(delayMs: number): Command<boolean> {
   return new Command({
@@ -430,16 +548,19 @@ export function linkTimeout(delayMs: number): Command<boolean> {
     opcode: uapi.IORING_OP_LINK_TIMEOUT,
     len: 1,
     operands: [operand(ADDR, { bytes: timespec(delayMs), kernel: "reads" })],
-    // Out of time: ETIME, and what cancelling came to where it did not succeed.
+    // ECANCELED: the command was faster. ETIME: it was cancelled. The others
+    // say why it was not: it had completed, or a driver had started it.
     expected: [E.ETIME, E.ENOENT, E.EALREADY, E.ECANCELED],
     decode: ({ res }) => res !== -E.ECANCELED,
-    advice: (errno) =>
-      errno === E.EINVAL
-        ? "It needs a command before it: pass both to ring.link()."
-        : generalAdvice(errno),
+    advice: linkTimeoutAdvice,
   });
 }
 
+const linkTimeoutAdvice = adviceFrom({
+  EINVAL: "It needs a command before it. Pass both to ring.link().",
+}, generalAdvice);
+
+/** Returns a `struct __kernel_timespec` for a time in milliseconds. */
 function timespec(delayMs: number): Uint8Array {
   if (typeof delayMs !== "number") {
     throw new TypeError(`delayMs must be a number, not ${typeof delayMs}`);

@@ -1,28 +1,23 @@
 /**
- * What this kernel and this process can do, found by asking.
+ * Finds out what this kernel and this process can do, by asking the kernel.
  *
  * @module
  */
 
 import { bsg_uring_cmd } from "../sys/uapi/bsg.ts";
 import { EACCES, EINVAL, ENOTTY, EPERM } from "../sys/uapi/errno.ts";
-import { errnoName } from "../sys/errno_names.ts";
 import { O_RDONLY, O_RDWR } from "../sys/uapi/fcntl.ts";
-import { close, listDirectory, open, readText } from "../sys/file.ts";
 import * as uapi from "../sys/uapi/io_uring.ts";
 import {
   io_uring_query_hdr as hdr,
   io_uring_query_opcode as opcodes,
   IO_URING_QUERY_OPCODES,
 } from "../sys/uapi/io_uring_query.ts";
+import { AF_INET, SOCK_DGRAM } from "../sys/uapi/socket.ts";
+import { errnoName } from "../sys/errno_names.ts";
+import { close, listDirectory, open, readText } from "../sys/file.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/scratch.ts";
-import {
-  AF_INET,
-  SO_TYPE,
-  SOCK_DGRAM,
-  SOL_SOCKET,
-} from "../sys/uapi/socket.ts";
 import { sizeof } from "../sys/struct.ts";
 import { release } from "../sys/uname.ts";
 import type { Command } from "../ring/command.ts";
@@ -34,38 +29,42 @@ import { setupFlagNames } from "../ring/bare/setup_advice.ts";
 import * as sock from "./socket/mod.ts";
 import { uringCmd } from "./uring_cmd.ts";
 
-/** What a device family can do here. */
+/** The support of one command, or of the commands of one device. */
 export interface FamilyProbe {
-  /** `"yes"`, `"no"`, or `"unknown"` where nothing could be asked. */
+  /** `"unknown"` where there was no file to ask. */
   readonly available: "yes" | "no" | "unknown";
-  /** Why not, or how it was found. */
+  /** The reason of a `"no"` or `"unknown"`; often `""` for a `"yes"`. */
   readonly reason: string;
 }
 
-/** What this kernel and this process can do. */
+/** The abilities of this kernel and this process. */
 export interface Probe {
   /** The release of the running kernel, such as `"6.18.44"`. */
   readonly kernel: string;
   /** The machine: `"x86_64"` or `"aarch64"`. */
   readonly arch: string;
-  /** Why there is no io_uring at all; `null` when there is. */
+  /** The error if io_uring cannot be used at all, else `null`. */
   readonly refused: UringError | null;
-  /** The `IORING_SETUP_` flags that the kernel takes, without the prefix. */
+  /** The `IORING_SETUP_` flags that the kernel accepts, without the prefix. */
   readonly setupFlags: readonly string[];
   /** The `IORING_FEAT_` flags that the kernel has, without the prefix. */
   readonly features: readonly string[];
-  /** The operations that the kernel has, as in `IORING_OP_`. */
+  /** The `IORING_OP_` operations that the kernel has, without the prefix. */
   readonly opcodes: readonly string[];
-  /** For each device family, or command of it, whether it can be used. */
+  /**
+   * Support by command or device: `"socket SIOCINQ"`, `"block DISCARD"`,
+   * `"NVMe /dev/ng0n1"`. Empty if io_uring is refused.
+   */
   readonly families: Readonly<Record<string, FamilyProbe>>;
 }
 
 /**
- * Asks the kernel what it can do: by its own account where it has one (Linux
- * 6.18), by opening rings and running harmless commands where not. Nothing is
- * written to any device; sockets of its own are used and closed.
+ * Asks the kernel what it can do. On Linux 6.18 or later, the kernel lists its
+ * setup flags; on others, `probe` opens rings to find them. For the commands,
+ * it runs harmless ones on a socket of its own and on devices that it opens for
+ * reading. It writes to no device, and closes what it has opened.
  *
- * @example
+ * @example What a program can rely on here
  * ```ts
  * import { probe } from "@uring/cmd";
  *
@@ -103,24 +102,25 @@ export function probe(): Probe {
   };
 }
 
-/** The names of constants whose values satisfy a test, without the prefix. */
+/** Returns the names of constants whose values pass a test, less the prefix. */
 function names(prefix: string, test: (value: number) => boolean): string[] {
   return Object.entries(uapi)
     .filter(([name, value]) => name.startsWith(prefix) && test(value as number))
     .map(([name]) => name.slice(prefix.length));
 }
 
-/** The setup flags that the kernel takes, each alone or with what it needs. */
+/** Returns the setup flags that the kernel accepts. */
 function setupMask(): number {
-  const told = querySetupFlags();
-  if (told !== null) return told;
+  const listed = querySetupFlags();
+  if (listed !== null) return listed;
+  /** Flags that the kernel accepts only with another one. */
   const needs = new Map([
     [uapi.IORING_SETUP_DEFER_TASKRUN, uapi.IORING_SETUP_SINGLE_ISSUER],
     [uapi.IORING_SETUP_TASKRUN_FLAG, uapi.IORING_SETUP_COOP_TASKRUN],
     [uapi.IORING_SETUP_SQ_AFF, uapi.IORING_SETUP_SQPOLL],
     [uapi.IORING_SETUP_HYBRID_IOPOLL, uapi.IORING_SETUP_IOPOLL],
   ]);
-  // What cannot be tried without memory, or another ring, to go with it.
+  // These need memory or another ring, and so cannot be tried.
   const untried = uapi.IORING_SETUP_NO_MMAP | uapi.IORING_SETUP_ATTACH_WQ |
     uapi.IORING_SETUP_REGISTERED_FD_ONLY;
   let mask = 0;
@@ -128,7 +128,8 @@ function setupMask(): number {
     if (bit & untried) continue;
     try {
       const flags = bit | (needs.get(bit) ?? 0);
-      setup({ entries: 4, cqEntries: 8, flags }).close(); // As CQSIZE wants it.
+      // With cqEntries, because IORING_SETUP_CQSIZE needs it.
+      setup({ entries: 4, cqEntries: 8, flags }).close();
       mask |= bit;
     } catch (error) {
       if (!(error instanceof UringError)) throw error;
@@ -137,7 +138,9 @@ function setupMask(): number {
   return mask;
 }
 
-/** The kernel's own account, since Linux 6.18; `null` before. */
+/**
+ * Returns the flags that IORING_REGISTER_QUERY lists; `null` before Linux 6.18.
+ */
 function querySetupFlags(): number | null {
   const { bytes, view, at } = scratch();
   const data = sizeof(hdr);
@@ -160,10 +163,12 @@ function probeFamilies(): Record<string, FamilyProbe> {
     open("/dev/null", O_RDWR),
   ];
   const [udp, none] = fds;
-  const query = { level: SOL_SOCKET, optname: SO_TYPE, length: 4 };
-  const option = { level: SOL_SOCKET, optname: sock.SO_REUSEADDR, value: 0 };
-  const ask = (fd: number, make: (fd: number) => Command<unknown>) =>
-    attempt(ring, fd, make);
+  const level = sock.SOL_SOCKET;
+  const query = { level, optname: sock.SO_TYPE, length: 4 };
+  const option = { level, optname: sock.SO_REUSEADDR, value: 0 };
+  const cmd_op = uapi.SOCKET_URING_OP_TX_TIMESTAMP;
+  const name = "TX_TIMESTAMP";
+  const ask = attempt.bind(null, ring);
   const families = {
     "/dev/null": ask(none, (fd) => uringCmd({ fd, cmd_op: 0 })),
     "socket SIOCINQ": ask(udp, sock.siocinq),
@@ -171,7 +176,12 @@ function probeFamilies(): Record<string, FamilyProbe> {
     "socket GETSOCKOPT": ask(udp, (fd) => sock.getsockopt(fd, query)),
     "socket SETSOCKOPT": ask(udp, (fd) => sock.setsockopt(fd, option)),
     "socket GETSOCKNAME": ask(udp, sock.getsockname),
-    "socket TX_TIMESTAMP": probeTimestamps(ring, udp),
+    // It never completes by itself: where CQEs are too small for it, EINVAL.
+    "socket TX_TIMESTAMP": ask(
+      udp,
+      (fd) => uringCmd({ fd, cmd_op, name }),
+      EINVAL,
+    ),
     "block DISCARD": probeBlock(ring),
     ...probeNodes("NVMe", nodes("/dev", /^(ng\d+n\d+|nvme\d+)$/), ENOTTY),
     ...probeNodes("SCSI", nodes("/dev/bsg", /:/), EINVAL, wrongProtocol()),
@@ -182,18 +192,18 @@ function probeFamilies(): Record<string, FamilyProbe> {
   return families;
 }
 
-/** The paths of the nodes in a directory whose names have a form. */
+/** Returns the paths of a directory's entries whose names match. */
 function nodes(directory: string, form: RegExp): string[] {
   const names = listDirectory(directory, (name) => form.test(name));
-  if (typeof names === "number") return []; // There is no such directory.
+  if (typeof names === "number") return []; // ENOENT: no such directory.
   return names.sort().map((name) => `${directory}/${name}`);
 }
 
-/** Where file systems of the kind btrfs are mounted. */
+/** Returns the paths where btrfs file systems are mounted. */
 function btrfsMounts(): string[] {
   const mounts = readText("/proc/self/mounts") ?? "";
   return [...mounts.matchAll(/^\S+ (\S+) btrfs /gm)].map(([, path]) =>
-    // Blanks in a path are written as octal numbers.
+    // The kernel writes a blank in a path as an octal number.
     path.replace(
       /\\(\d{3})/g,
       (_, code) => String.fromCharCode(parseInt(code, 8)),
@@ -201,7 +211,7 @@ function btrfsMounts(): string[] {
   );
 }
 
-/** A payload for a bsg node which no driver of such nodes takes. */
+/** Returns a payload that every driver of bsg nodes refuses. */
 function wrongProtocol(): Uint8Array {
   const payload = new Uint8Array(sizeof(bsg_uring_cmd));
   bsg_uring_cmd.protocol.set(new DataView(payload.buffer), 0, 0xffff_ffff);
@@ -209,9 +219,9 @@ function wrongProtocol(): Uint8Array {
 }
 
 /**
- * Sends each of the nodes of a family a command that does nothing, since its
- * handler cannot know it: the handler answers `refusal`, the lack of one
- * EOPNOTSUPP. The nodes are opened for reading.
+ * Sends each node of a family, opened for reading, a command that its handler
+ * does not know. A handler answers `refusal`; a file without one answers
+ * EOPNOTSUPP.
  */
 function probeNodes(
   family: string,
@@ -227,7 +237,7 @@ function probeNodes(
   try {
     ring = Ring.open({ entries: 4, sqe128: true, cqe32: true });
   } catch (error) {
-    // A kernel or a filter that allows some rings need not allow these.
+    // A kernel or a seccomp filter may allow other rings but not these.
     if (!(error instanceof UringError)) throw error;
     return { [family]: { available: "no", reason: error.message } };
   }
@@ -235,20 +245,23 @@ function probeNodes(
     const fd = open(path, O_RDONLY);
     const make = (fd: number) =>
       uringCmd({ fd, cmd_op: 0, payload, cqe32: true, name: family });
-    const answer = attempt(ring, fd, make);
+    const answer = attempt(ring, fd, make, refusal);
     if (fd >= 0) close(fd);
-    const handled = answer.reason.includes(`${errnoName(refusal)} (`);
-    return [`${family} ${path}`, handled ? YES : answer];
+    return [`${family} ${path}`, answer];
   });
   ring.close();
   return Object.fromEntries(found);
 }
 
-/** Runs one harmless command. */
+/**
+ * Runs one harmless command on `fd`, or reports the `-errno` that `fd` is. The
+ * errno `refusal` says that the command has a handler.
+ */
 function attempt(
   ring: Ring,
   fd: number,
   make: (fd: number) => Command<unknown>,
+  refusal?: number,
 ): FamilyProbe {
   if (fd < 0) {
     const reason = `there is no file to try: ${errnoName(-fd)}`;
@@ -259,27 +272,17 @@ function attempt(
     return YES;
   } catch (error) {
     if (!(error instanceof UringError)) throw error;
+    if (error.errno === refusal) return YES;
     const reason = error.message.replace(` on fd ${fd}`, "");
     return { available: "no", reason };
   }
 }
 
-/**
- * The command never ends by itself, so that its refusal is looked for: a ring
- * with CQEs too small for it has the handler answer EINVAL, and a kernel that
- * does not know it EOPNOTSUPP.
- */
-function probeTimestamps(ring: Ring, socket: number): FamilyProbe {
-  const cmd_op = uapi.SOCKET_URING_OP_TX_TIMESTAMP;
-  const name = "TX_TIMESTAMP";
-  const found = attempt(ring, socket, (fd) => uringCmd({ fd, cmd_op, name }));
-  if (found.available === "no" && found.reason.includes("EINVAL")) return YES;
-  return found;
-}
+const BLOCK_NEEDS = "block devices have no commands before Linux 6.12";
 
 /**
- * Sends a command that no kernel knows to a block device opened for reading: a
- * handler answers EINVAL, the lack of one EOPNOTSUPP.
+ * Sends a command that no kernel knows to a block device opened for reading. A
+ * handler answers EINVAL; a kernel without one answers EOPNOTSUPP.
  */
 function probeBlock(ring: Ring): FamilyProbe {
   let reason = "no block device was found";
@@ -292,13 +295,11 @@ function probeBlock(ring: Ring): FamilyProbe {
       continue;
     }
     const cmd_op = 0x12ff;
-    const found = attempt(ring, fd, (fd) => uringCmd({ fd, cmd_op }));
+    const found = attempt(ring, fd, (fd) => uringCmd({ fd, cmd_op }), EINVAL);
     close(fd);
-    if (found.reason.includes("EINVAL")) {
-      return { available: "yes", reason: `/dev/${device} answers` };
-    }
-    reason = "block devices have no commands before Linux 6.12";
-    return { available: "no", reason };
+    return found === YES
+      ? { available: "yes", reason: `/dev/${device} answers` }
+      : { available: "no", reason: BLOCK_NEEDS };
   }
   return { available: "unknown", reason };
 }

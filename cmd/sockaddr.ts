@@ -1,51 +1,68 @@
-/** Socket addresses as the kernel has them. */
+/**
+ * Socket addresses, to and from the bytes that the kernel has for them.
+ *
+ * @module
+ */
 
-import { AF_INET, AF_INET6, AF_UNIX, sockaddr_in } from "../sys/uapi/socket.ts";
-import { sockaddr_in6, sockaddr_un } from "../sys/uapi/socket.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  AF_UNIX,
+  sockaddr_in,
+  sockaddr_in6,
+  sockaddr_un,
+} from "../sys/uapi/socket.ts";
 import { sizeof } from "../sys/struct.ts";
-import { checkInteger } from "../ring/check.ts";
+import { checkString, checkU16, shown } from "../ring/check.ts";
 
-/** An address of an internet socket. `Deno.NetAddr` is one. */
+/** The address of an internet socket, such as a `Deno.NetAddr`. */
 export interface IpAddress {
-  /** IPv4 or IPv6 in numbers: names are not looked up. */
+  /** The IPv4 or IPv6 address in numbers. Host names are not resolved. */
   hostname: string;
-  /** 0 to 65535. */
+  /** The port, 0 to 65535. */
   port: number;
 }
 
-/** An address of a Unix socket. `Deno.UnixAddr` is one. */
+/** The address of a Unix socket, such as a `Deno.UnixAddr`. */
 export interface UnixAddress {
-  /** A path; one that starts with `"\0"` is abstract; `null`: unnamed. */
+  /**
+   * The path, at most 107 bytes. A path that starts with `"\0"` is an abstract
+   * name; `null` is a socket without a name.
+   */
   path: string | null;
 }
 
-/** Where a socket is. */
+/** The address of an internet or a Unix socket. */
 export type SocketAddress = IpAddress | UnixAddress;
 
-/** The `struct sockaddr` of an address. */
+/** Most bytes of a path: `sun_path` has 108, the last for the ending zero. */
+const PATH_MAX = 107;
+
+/** Returns the `struct sockaddr` of an address. */
 export function encodeSockaddr(address: SocketAddress): Uint8Array {
   if ("path" in address) {
     const name = checkString("path", address.path ?? "");
     if (name.includes("\0") && !name.startsWith("\0")) {
       throw new TypeError(
-        "path has a zero byte in it, which only the name of an abstract " +
-          "Unix socket may have",
+        "path has a zero byte in it. Only an abstract name, which starts " +
+          "with one, may have others",
       );
     }
     const path = new TextEncoder().encode(name);
-    if (path.length > 107) {
+    if (path.length > PATH_MAX) {
       throw new RangeError(
-        `a path of a Unix socket has at most 107 bytes, not ${path.length}`,
+        `a path of a Unix socket has at most ${PATH_MAX} bytes, not ` +
+          path.length,
       );
     }
-    // An abstract name ends where the address ends, a path with a zero.
-    const zero = path.length > 0 && path[0] !== 0 ? 1 : 0;
+    // A zero ends a path; an abstract name ends where the address ends.
+    const zero = path[0] > 0 ? 1 : 0;
     const { view, bytes } = make(2 + path.length + zero);
     sockaddr_un.sun_family.set(view, 0, AF_UNIX);
     bytes.set(path, sockaddr_un.sun_path.offset);
     return bytes;
   }
-  const port = checkInteger("port", address.port, 0, 65535);
+  const port = checkU16("port", address.port);
   const network = Uint8Array.of(port >> 8, port & 0xff);
   const hostname = checkString("hostname", address.hostname);
   const v4 = parseIpv4(hostname);
@@ -63,7 +80,7 @@ export function encodeSockaddr(address: SocketAddress): Uint8Array {
   return bytes;
 }
 
-/** The address in a `struct sockaddr` of `bytes.length` bytes. */
+/** Returns the address in a `struct sockaddr` of `bytes.length` bytes. */
 export function decodeSockaddr(bytes: Uint8Array): SocketAddress {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const family = bytes.length >= 2 ? sockaddr_un.sun_family.get(view, 0) : -1;
@@ -73,7 +90,7 @@ export function decodeSockaddr(bytes: Uint8Array): SocketAddress {
       if (path.length === 0) return { path: null };
       const end = path[0] === 0 ? -1 : path.indexOf(0);
       const name = end < 0 ? path : path.subarray(0, end);
-      // A path may start with what elsewhere is a byte order mark.
+      // A path may start with the bytes of a byte order mark.
       const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
       return { path: decoder.decode(name.slice()) };
     }
@@ -91,23 +108,18 @@ export function decodeSockaddr(bytes: Uint8Array): SocketAddress {
         { length: 8 },
         (_, i) => view.getUint16(at + 2 * i).toString(16),
       );
-      // A URL writes an IPv6 address in its canonical, short form.
+      // A URL has an IPv6 address in its short form.
       const { hostname } = new URL(`http://[${groups.join(":")}]`);
       return { hostname: hostname.slice(1, -1), port };
     }
     default:
-      throw new TypeError(`sockets of family ${family} have no address here`);
+      throw new TypeError(`addresses of family ${family} are not supported`);
   }
-}
-
-function checkString(name: string, value: string): string {
-  if (typeof value === "string") return value;
-  throw new TypeError(`${name} must be a string, not ${typeof value}`);
 }
 
 function checkLength({ length }: Uint8Array, least: number): void {
   if (length >= least) return;
-  throw new TypeError(`the address has ${least} bytes, and ${length} are here`);
+  throw new TypeError(`the address needs ${least} bytes, not ${length}`);
 }
 
 function make(byteLength: number): { view: DataView; bytes: Uint8Array } {
@@ -117,7 +129,7 @@ function make(byteLength: number): { view: DataView; bytes: Uint8Array } {
 
 function parseIpv4(text: string): Uint8Array | null {
   const parts = text.split(".");
-  // A leading zero is refused: to some it means an octal number.
+  // A leading zero is refused, because inet_aton() takes it for octal.
   const valid = parts.length === 4 &&
     parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && +part <= 255);
   return valid ? Uint8Array.from(parts, Number) : null;
@@ -125,12 +137,13 @@ function parseIpv4(text: string): Uint8Array | null {
 
 function parseIpv6(text: string): Uint8Array {
   const refused = new TypeError(
-    `hostname must be an IP address in numbers, not ${JSON.stringify(text)}`,
+    `hostname must be an IP address in numbers, not ${shown(text)}. ` +
+      "Resolve names with Deno.resolveDns()",
   );
   let short: string;
   try {
-    // A URL checks the address, and turns an IPv4 tail into groups. It must
-    // not see what would end the address, or what it passes over.
+    // A URL validates the address and turns an IPv4 tail into groups. The
+    // pattern excludes characters that end the address or that a URL skips.
     if (!/^[\da-f:.]*:[\da-f:.]*$/i.test(text)) throw refused;
     short = new URL(`http://[${text}]`).hostname.slice(1, -1);
   } catch {

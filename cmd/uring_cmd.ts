@@ -12,58 +12,25 @@ import {
   checkString,
   checkU16,
   checkU32,
-  checkU64,
   checkU8,
 } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import type { Completion } from "../ring/completion.ts";
 import { FixedBuffer } from "../ring/registered.ts";
-import { type Memory, type Operand, operand } from "../ring/operand.ts";
+import type { Operand } from "../ring/operand.ts";
 import { uringCmdAdvice } from "../ring/errors.ts";
+import { type Address, addressField, UnsafeAddress } from "./address.ts";
 
 const sqe = uapi.io_uring_sqe;
 
-/** Payload in a 64-byte SQE, and in a 128-byte one. */
-const INLINE_MAX = 80;
+/** Bytes of payload in a 128-byte SQE; one of 64 bytes has room for 16. */
+const PAYLOAD_MAX = 80;
 
-/** An address that the caller vouches for. */
-export class UnsafeAddress {
-  readonly #value: number | bigint;
-
-  /** Made by {@linkcode unsafeAddress}. */
-  constructor(value: number | bigint) {
-    this.#value = checkU64("address", value);
-  }
-
-  /** The address, or any other 64-bit value. */
-  get value(): number | bigint {
-    return this.#value;
-  }
-
-  /** `true` for such an address, and not for what only looks like one. */
-  static is(value: unknown): value is UnsafeAddress {
-    return typeof value === "object" && value !== null && #value in value;
-  }
-}
-
-/**
- * Passes a number where an address belongs: an offset into a buffer of the
- * kernel's, an address that another library gave out, or a field that a driver
- * uses for something else. If the kernel takes it for an address, it reads or
- * writes whatever is there until the command has completed.
- */
-export function unsafeAddress(value: number | bigint): UnsafeAddress {
-  return new UnsafeAddress(value);
-}
-
-/** What an address in a command may be. */
-export type Address = Memory | UnsafeAddress;
-
-/** The fields of a raw uring command, under their names in the SQE. */
+/** The fields of a raw uring command, by their names in the SQE. */
 export interface UringCmdFields<T = number> {
   /** The file whose driver understands the command. */
   fd: File;
-  /** What the driver shall do: 32 bits. */
+  /** The driver's number for the command: 32 bits. */
   cmd_op: number;
   /** Byte 16 of the SQE: memory for the driver. */
   addr?: Address;
@@ -74,9 +41,9 @@ export interface UringCmdFields<T = number> {
   /** Byte 24, 32 bits. */
   len?: number;
   /**
-   * Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2). The
-   * latter is for drivers that know it: another one leaves the command without
-   * a completion for ever (seen on Linux 6.18), so that `close` waits for ever.
+   * Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2). Set
+   * the latter only for a driver that supports it: with any other, the command
+   * never completes and `close` never resolves (seen on Linux 6.18).
    */
   uring_cmd_flags?: number;
   /** Byte 40, 16 bits: a registered buffer, or its index. */
@@ -95,38 +62,40 @@ export interface UringCmdFields<T = number> {
   payload?: Uint8Array;
   /** Byte 1: IOSQE_ASYNC, IOSQE_IO_LINK, ... */
   sqe_flags?: number;
-  /** Byte 2, 16 bits; no kernel takes another value than 0 so far. */
+  /** Byte 2, 16 bits. So far every kernel refuses any value but 0. */
   ioprio?: number;
   /** The driver answers with a 32-byte CQE. */
   cqe32?: boolean;
-  /** What messages call the command. Default: `cmd_op` in hexadecimal. */
+  /** The command's name in messages. Default: `cmd_op` in hexadecimal. */
   name?: string;
-  /** Makes the result of the completion. Default: `res`. */
+  /** Makes the result from the completion. Default: `res`. */
   decode?: (completion: Completion) => T;
 }
 
 /**
- * A uring command with every field of the SQE that a driver can read.
- * `IORING_OP_URING_CMD`, Linux 5.19; the privilege is the driver's affair.
+ * Makes a uring command, with every field of the SQE that a driver can read.
+ * `IORING_OP_URING_CMD`, Linux 5.19; the privilege depends on the driver.
  *
  * EOPNOTSUPP: the file has no handler for commands, or its handler does not
- * know this one. EINVAL, ENOTTY: what other handlers say of that.
+ * know this one. EINVAL, ENOTTY: the answer of other handlers to a command that
+ * they do not know.
  *
- * @example
+ * @example Any command, on a file whose driver takes all
  * ```ts
  * import { Ring, uringCmd } from "@uring/cmd";
- * import { openat } from "@uring/cmd/op";
+ * import { close, openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open();
  * const fd = await ring.cmd(openat("/dev/null"));
  * // The driver of /dev/null answers 0 to every command.
  * console.log(await ring.cmd(uringCmd({ fd, cmd_op: 0 })));
+ * await ring.cmd(close(fd));
  * ```
  *
  * @throws {RangeError} when the payload has more than 80 bytes.
  */
 export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
-  // Each is read once, so that what was checked is what the kernel is told.
+  // Each field is read once, so that a getter cannot change it after its check.
   const {
     fd,
     cmd_op,
@@ -156,19 +125,28 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
   excludes("payload", payload, "addr3 or optval", last);
 
   const operands: Operand[] = [];
-  const first = address("addr", sqe.addr.offset, addr, operands);
-  const third = address(lastName, sqe.addr3.offset, last, operands);
-  // From here on, no code of the caller's runs that could change an array.
+  const first = addressField("addr", sqe.addr.offset, addr, operands);
+  const third = addressField(lastName, sqe.addr3.offset, last, operands);
+  // From here on no code of the caller runs, so that no array can change.
   if (payload !== undefined) {
     checkPayload(byteLengthOf(checkBytes("payload", payload)));
   }
   if (optval !== undefined && !UnsafeAddress.is(optval)) {
-    checkOptionLength(optlen, operands[operands.length - 1].byteLength);
+    const { byteLength } = operands[operands.length - 1];
+    if (optlen !== undefined && checkU32("optlen", optlen) > byteLength) {
+      throw new RangeError(
+        `optlen is ${optlen}, but optval has ${byteLength} bytes`,
+      );
+    }
   }
+  const isBuffer = FixedBuffer.is(buf_index);
   const fixed = buf_index !== undefined ? uapi.IORING_URING_CMD_FIXED : 0;
   const opFlags = checkU32("uring_cmd_flags", uring_cmd_flags ?? fixed);
   if (fixed && !(opFlags & (fixed | uapi.IORING_URING_CMD_MULTISHOT))) {
-    throw new TypeError("buf_index needs IORING_URING_CMD_FIXED or MULTISHOT");
+    throw new TypeError(
+      "buf_index needs IORING_URING_CMD_FIXED or MULTISHOT. Set one of them in " +
+        "uring_cmd_flags, or leave that out",
+    );
   }
   const hex = checkU32("cmd_op", cmd_op).toString(16);
   return new Command<T>({
@@ -181,11 +159,12 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
     ioprio: checkU16("ioprio", ioprio),
     off: cmd_op,
     addr: level !== undefined || optname !== undefined
-      ? socketOption(level ?? 0, optname ?? 0)
+      ? levelAndName(level ?? 0, optname ?? 0)
       : first,
     len: checkU32("len", len),
     opFlags,
-    ...bufferOf(buf_index),
+    buffer: isBuffer ? buf_index : undefined,
+    bufIndex: isBuffer ? 0 : checkU16("buf_index", buf_index ?? 0),
     personality: checkU16("personality", personality),
     fileIndex: optlen === undefined
       ? checkU32("file_index", file_index ?? 0)
@@ -200,38 +179,27 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
   });
 }
 
-/** The 64 bits of `level` and `optname` at byte 16 of the SQE. */
-export function socketOption(level: number, optname: number): bigint {
+/** Returns `level` and `optname` as the 64 bits at byte 16 of the SQE. */
+export function levelAndName(level: number, optname: number): bigint {
   return BigInt(checkU32("optname", optname)) << 32n |
     BigInt(checkU32("level", level));
 }
 
-/** What `buf_index` says: a buffer that the ring checks, or a number. */
-function bufferOf(
-  buffer: FixedBuffer | number | undefined,
-): { buffer?: FixedBuffer; bufIndex?: number } {
-  if (buffer === undefined) return {};
-  if (FixedBuffer.is(buffer)) return { buffer };
-  return { bufIndex: checkU16("buf_index", buffer) };
-}
-
+/** Throws if two names of the same bytes are both given. */
 function excludes(a: string, one: unknown, b: string, other: unknown): void {
   if (one === undefined || other === undefined) return;
-  throw new TypeError(`${a} and ${b} are the same bytes of the SQE`);
+  throw new TypeError(
+    `${a} and ${b} are the same bytes of the SQE. Pass one of them`,
+  );
 }
 
-/** `optlen` is the length of what `optval` points at, of all that is known. */
-function checkOptionLength(optlen: number | undefined, there: number): void {
-  if (optlen === undefined || there >= checkU32("optlen", optlen)) return;
-  throw new RangeError(`optlen is ${optlen}, and optval has ${there} bytes`);
-}
-
+/** Throws if a payload of so many bytes fits no SQE. */
 export function checkPayload(byteLength: number): void {
-  if (byteLength <= INLINE_MAX) return;
+  if (byteLength <= PAYLOAD_MAX) return;
   throw new RangeError(
-    `a command carries at most ${INLINE_MAX} bytes, not ${byteLength}: ` +
-      "put what is larger into memory of ring.alloc(), and pass its address " +
-      'as addr: { bytes, kernel: "reads" }',
+    `a command carries at most ${PAYLOAD_MAX} bytes, not ${byteLength}. ` +
+      "Put a larger struct into memory of ring.alloc(), and pass it as " +
+      'addr: { bytes, kernel: "reads" }',
   );
 }
 
@@ -239,40 +207,15 @@ function checkSqeFlags(flags: number): number {
   checkU8("sqe_flags", flags);
   if (flags & uapi.IOSQE_CQE_SKIP_SUCCESS) {
     throw new TypeError(
-      "IOSQE_CQE_SKIP_SUCCESS leaves a command without the completion that " +
-        "settles it",
+      "IOSQE_CQE_SKIP_SUCCESS suppresses the completion that settles the " +
+        "command. Leave it out",
     );
   }
   if (flags & uapi.IOSQE_FIXED_FILE) {
-    throw new TypeError("pass a file of ring.registerFiles() as fd instead");
+    throw new TypeError(
+      "IOSQE_FIXED_FILE is set by the ring. Pass a file of " +
+        "ring.registerFiles() as fd",
+    );
   }
   return flags;
 }
-
-/** A number to write in place, or an operand whose address the ring writes. */
-export function address(
-  name: string,
-  at: number,
-  value: Address | undefined,
-  operands: Operand[],
-  inside = -1,
-): number | bigint {
-  if (value === undefined) return 0;
-  if (UnsafeAddress.is(value)) return value.value;
-  if (typeof value !== "object" || value === null) {
-    throw new TypeError(
-      `${name} is an address: pass { bytes, kernel: "reads" | "writes" | ` +
-        '"both" }, or wrap the number in unsafeAddress()',
-    );
-  }
-  const { bytes, kernel } = value;
-  if (!KERNEL.has(kernel)) {
-    throw new TypeError(`${name}.kernel must be "reads", "writes" or "both"`);
-  }
-  checkBytes(`${name}.bytes`, bytes);
-  operands.push(operand(at, { bytes, kernel }, { inside }));
-  return 0;
-}
-
-/** What a kernel may do with memory. */
-const KERNEL = new Set<Memory["kernel"]>(["reads", "writes", "both"]);

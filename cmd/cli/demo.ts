@@ -1,36 +1,32 @@
 /**
- * What `deno run --allow-ffi mod.ts` shows: what is there, then real commands.
+ * Prints what this kernel can do, then runs real commands. It is what
+ * `deno run --allow-ffi mod.ts` runs.
  *
  * @module
  */
 
-import { O_RDWR } from "../../sys/uapi/fcntl.ts";
-import {
-  AF_INET,
-  AF_UNIX,
-  IPPROTO_TCP,
-  SO_RCVBUF,
-} from "../../sys/uapi/socket.ts";
-import { SOCK_STREAM, SOL_SOCKET, TCP_NODELAY } from "../../sys/uapi/socket.ts";
-import type { Command } from "../../ring/command.ts";
-import { UringError } from "../../ring/errors.ts";
-import * as op from "../op.ts";
-import { Ring } from "../../ring/ring.ts";
-import { socketName } from "../../sys/socket_calls.ts";
-import { decodeSockaddr } from "../sockaddr.ts";
 import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
+import { socketName } from "../../sys/socket_calls.ts";
+import type { Command } from "../../ring/command.ts";
+import { UringError } from "../../ring/errors.ts";
+import { Ring } from "../../ring/ring.ts";
+import * as op from "../op.ts";
 import { type Probe, probe } from "../probe.ts";
+import { decodeSockaddr } from "../sockaddr.ts";
 import * as sock from "../socket/mod.ts";
 import { uringCmd } from "../uring_cmd.ts";
 
-/** Prints it all. Returns the exit code: 0, or 1 when there is no io_uring. */
+/**
+ * Prints it all. Returns the exit code: 1 if io_uring is refused, or if a
+ * command fails that the probe found; else 0.
+ */
 export async function demo(): Promise<number> {
   let found: Probe;
   try {
     found = probe();
   } catch (error) {
-    // Without the permission, or on another system.
+    // Without --allow-ffi, or on a system other than Linux.
     console.error(error instanceof Error ? error.message : error);
     return 1;
   }
@@ -64,9 +60,9 @@ function wrap(names: readonly string[]): string {
   }`;
 }
 
-/** Runs the commands; `false` when one failed that this kernel should run. */
+/** Runs the commands. Returns `false` if one failed that this kernel has. */
 async function run(ring: Ring, found: Probe): Promise<boolean> {
-  let good = true;
+  let allRan = true;
   async function show<T>(
     what: string,
     command: Command<T>,
@@ -79,9 +75,10 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
     } catch (error) {
       if (!(error instanceof UringError)) throw error;
       outcome = error.message;
-      // What the probe has found missing is not amiss here.
+      // A command that the probe found missing may fail.
       const family = Object.keys(found.families).find((f) => what.includes(f));
-      if (!family || found.families[family].available === "yes") good = false;
+      allRan &&= family !== undefined &&
+        found.families[family].available !== "yes";
     }
     const micros = ((performance.now() - start) * 1000).toFixed(0);
     console.log(`  ${what.padEnd(30)} ${micros.padStart(6)} us  ${outcome}`);
@@ -90,7 +87,7 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
   const data = new TextEncoder().encode(
     "forty-two bytes, sent through the ring..!\n",
   );
-  // What is timed is the kernel and the ring, not the compiling of their code.
+  // Warm up, so that the times below are not those of the JIT compiler.
   for (let i = 0; i < 500; i++) await ring.cmd(op.nop());
   const [client, server] = await connectedPair(ring);
   await ring.cmd(op.send(client, data));
@@ -101,27 +98,31 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
   await show("RECV", op.recv(server, buffer), bytes);
   await show("socket SIOCINQ", sock.siocinq(server), bytes);
   await show("socket SIOCOUTQ", sock.siocoutq(client), bytes);
-  const query = { level: SOL_SOCKET, optname: SO_RCVBUF, length: 4 };
+  const level = sock.SOL_SOCKET;
+  const option = (optname: number) => ({ level, optname, length: 4 });
   const int = (value: Uint8Array) => String(new Int32Array(value.buffer)[0]);
   await show(
     "socket GETSOCKOPT SO_RCVBUF",
-    sock.getsockopt(server, query),
+    sock.getsockopt(server, option(sock.SO_RCVBUF)),
     int,
   );
-  const option = { level: IPPROTO_TCP, optname: TCP_NODELAY, value: 1 };
-  await show("socket SETSOCKOPT TCP_NODELAY", sock.setsockopt(client, option));
+  const noDelay = {
+    level: sock.IPPROTO_TCP,
+    optname: sock.TCP_NODELAY,
+    value: 1,
+  };
+  await show("socket SETSOCKOPT TCP_NODELAY", sock.setsockopt(client, noDelay));
   const json = (value: unknown) => JSON.stringify(value);
   await show("socket GETSOCKNAME", sock.getsockname(server), json);
 
   const [left, right] = unixPair();
-  const other = { level: SOL_SOCKET, optname: sock.SO_TYPE, length: 4 };
   await show(
     "Unix socket GETSOCKOPT SO_TYPE",
-    sock.getsockopt(left, other),
+    sock.getsockopt(left, option(sock.SO_TYPE)),
     int,
   );
 
-  const fd = await ring.cmd(op.openat("/dev/null", { flags: O_RDWR }));
+  const fd = await ring.cmd(op.openat("/dev/null", { flags: op.O_RDWR }));
   await show("/dev/null, whatever cmd_op", uringCmd({ fd, cmd_op: 42 }));
 
   const known = found.families["socket SIOCINQ"].available === "yes";
@@ -137,17 +138,17 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
       `${each.toFixed(0)} ns each`,
   );
 
-  for (const fd of [client, server, left, right]) await ring.cmd(op.close(fd));
-  await ring.cmd(op.close(fd));
-  return good;
+  const fds = [client, server, left, right, fd];
+  await Promise.all(fds.map((fd) => ring.cmd(op.close(fd))));
+  return allRan;
 }
 
-/** Two ends of a TCP connection on the loopback. */
+/** Makes a TCP connection on the loopback, and returns its ends. */
 async function connectedPair(ring: Ring): Promise<[number, number]> {
-  const kind = { domain: AF_INET, type: SOCK_STREAM };
+  const kind = { domain: op.AF_INET, type: op.SOCK_STREAM };
   const listener = await ring.cmd(op.socket(kind));
-  // Listening without an address lets the kernel choose a port; Linux has
-  // io_uring operations for it since 6.11 only.
+  // A listener without an address gets a port from the kernel. The system call
+  // is for kernels before 6.11, which have no IORING_OP_LISTEN.
   const rc = syscall("listen", listener, 1);
   if (rc < 0) throw new UringError("listen", listener, -rc);
   const name = socketName(listener, "getsockname");
@@ -165,9 +166,10 @@ async function connectedPair(ring: Ring): Promise<[number, number]> {
   return [client, server];
 }
 
+/** Makes two connected Unix sockets. */
 function unixPair(): [number, number] {
   const { view, at } = scratch();
-  const rc = syscall("socketpair", AF_UNIX, SOCK_STREAM, 0, at);
+  const rc = syscall("socketpair", op.AF_UNIX, op.SOCK_STREAM, 0, at);
   if (rc < 0) throw new UringError("socketpair", -1, -rc);
   return [view.getInt32(0, true), view.getInt32(4, true)];
 }

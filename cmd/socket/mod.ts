@@ -1,8 +1,10 @@
 /**
- * Commands of sockets. They run on the socket itself, in the order of the ring,
- * without a thread, and most complete before `enter` returns.
+ * Commands for sockets: bytes in the queues, options, addresses, timestamps.
  *
- * @example
+ * The kernel runs them on the socket itself, without a thread. Most complete
+ * before io_uring_enter() returns.
+ *
+ * @example Bytes not yet acknowledged, and the size of the receive buffer
  * ```ts
  * import { Ring } from "@uring/cmd";
  * import { SO_RCVBUF, SOL_SOCKET } from "@uring/cmd/socket";
@@ -25,7 +27,6 @@
  * @module
  */
 
-import * as E from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { SOL_SOCKET } from "../../sys/uapi/socket.ts";
 import {
@@ -45,13 +46,13 @@ import {
 import { Command, type File } from "../../ring/command.ts";
 import { operand, scratchOperand } from "../../ring/operand.ts";
 import {
-  type Advice,
+  adviceFrom,
   generalAdvice,
   uringCmdAdvice,
   UringError,
 } from "../../ring/errors.ts";
 import { decodeSockaddr, type SocketAddress } from "../sockaddr.ts";
-import { socketOption as levelAndName } from "../uring_cmd.ts";
+import { levelAndName } from "../uring_cmd.ts";
 
 export {
   IPPROTO_IP,
@@ -103,28 +104,44 @@ export { socketFd, type SocketLike } from "./fd.ts";
 const { addr, addr3, optval } = uapi.io_uring_sqe;
 
 /**
- * Bytes that have arrived at a socket and were not read: `ioctl(SIOCINQ)`. Of a
- * datagram socket, the size of the next datagram.
+ * Counts the bytes that a socket has received and the program has not read, as
+ * `ioctl(SIOCINQ)` does. For a datagram socket, the result is the size of the
+ * next datagram.
  *
  * `SOCKET_URING_OP_SIOCINQ`, Linux 6.6, any user. EOPNOTSUPP: a Unix socket,
- * which answers the ioctl but not the command. EINVAL: a socket that listens.
+ * which supports the ioctl but not the command. EINVAL: a listening socket.
+ *
+ * @example Bytes that wait in a connection
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import { siocinq, socketFd } from "@uring/cmd/socket";
+ *
+ * using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+ * using client = await Deno.connect({ port: listener.addr.port });
+ * using server = await listener.accept();
+ * await client.write(new TextEncoder().encode("hello"));
+ *
+ * await using ring = Ring.open();
+ * console.log(await ring.cmd(siocinq(socketFd(server)))); // 5
+ * ```
  */
 export function siocinq(file: File): Command<number> {
   return queued("URING_CMD SIOCINQ", file, uapi.SOCKET_URING_OP_SIOCINQ);
 }
 
 /**
- * Bytes that were written to a socket and not yet acknowledged:
- * `ioctl(SIOCOUTQ)`. Of a datagram socket, the memory that datagrams not yet
- * sent take, which is more than their bytes.
+ * Counts the bytes written to a socket that the peer has not acknowledged, as
+ * `ioctl(SIOCOUTQ)` does. For a datagram socket, the result is the memory of
+ * unsent datagrams, which is more than their bytes.
  *
  * `SOCKET_URING_OP_SIOCOUTQ`, Linux 6.6, any user. EOPNOTSUPP: a Unix socket,
- * which answers the ioctl but not the command. EINVAL: a socket that listens.
+ * which supports the ioctl but not the command. EINVAL: a listening socket.
  */
 export function siocoutq(file: File): Command<number> {
   return queued("URING_CMD SIOCOUTQ", file, uapi.SOCKET_URING_OP_SIOCOUTQ);
 }
 
+/** Makes a command that has no fields but its number. */
 function queued(name: string, file: File, cmdOp: number): Command<number> {
   return new Command({
     name,
@@ -137,20 +154,21 @@ function queued(name: string, file: File, cmdOp: number): Command<number> {
 
 /** A socket option to read. */
 export interface SocketOptionQuery {
-  /** `SOL_SOCKET`. */
+  /** The protocol level: `SOL_SOCKET`, `IPPROTO_TCP`, ... */
   level: number;
-  /** `SO_RCVBUF`, ... */
+  /** The option: `SO_RCVBUF`, ... */
   optname: number;
-  /** Bytes to make room for: 4 for most options. */
+  /** Bytes to make room for, at most 65,536; most options have 4. */
   length: number;
 }
 
 /**
- * Reads a socket option: its bytes, as many as the kernel gave.
+ * Reads a socket option. The result is as many bytes as the kernel wrote.
  *
- * `SOCKET_URING_OP_GETSOCKOPT`, Linux 6.7, any user; some options want more.
- * EOPNOTSUPP: another level than SOL_SOCKET, for which the kernel's handler has
- * no code; {@linkcode getsockoptSync} reads those. ENOPROTOOPT: no such option.
+ * `SOCKET_URING_OP_GETSOCKOPT`, Linux 6.7, any user; some options need a
+ * capability. EOPNOTSUPP: a level other than SOL_SOCKET, for which the kernel's
+ * handler has no code; {@linkcode getsockoptSync} reads those. ENOPROTOOPT: no
+ * such option.
  */
 export function getsockopt(
   file: File,
@@ -174,8 +192,22 @@ export function getsockopt(
 }
 
 /**
- * Reads a socket option of any level by a plain system call: what to use where
- * {@linkcode getsockopt} has only SOL_SOCKET.
+ * Reads a socket option of any level with a plain system call, because
+ * {@linkcode getsockopt} reads SOL_SOCKET only. `length` is at most 32,768.
+ *
+ * @example The congestion control of a connection
+ * ```ts
+ * import * as s from "@uring/cmd/socket";
+ *
+ * using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+ * using conn = await Deno.connect({ port: listener.addr.port });
+ * const name = s.getsockoptSync(s.socketFd(conn), {
+ *   level: s.IPPROTO_TCP,
+ *   optname: s.TCP_CONGESTION,
+ *   length: 16,
+ * });
+ * console.log(new TextDecoder().decode(name)); // such as "cubic", then zeros
+ * ```
  *
  * @throws {UringError} with the errno of getsockopt(2).
  */
@@ -195,9 +227,24 @@ export function getsockoptSync(
 /**
  * Sets a socket option of any level. The result is 0.
  *
- * `SOCKET_URING_OP_SETSOCKOPT`, Linux 6.7; any user, but for options that want
- * a capability. `value` is the option's bytes, or a number for an `int`.
+ * `SOCKET_URING_OP_SETSOCKOPT`, Linux 6.7, any user; some options need a
+ * capability. `value` is the option's bytes, or a number for an `int`.
  * ENOPROTOOPT: no such option.
+ *
+ * @example Send small segments at once
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import * as s from "@uring/cmd/socket";
+ *
+ * using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+ * using conn = await Deno.connect({ port: listener.addr.port });
+ * await using ring = Ring.open();
+ * await ring.cmd(s.setsockopt(s.socketFd(conn), {
+ *   level: s.IPPROTO_TCP,
+ *   optname: s.TCP_NODELAY,
+ *   value: 1,
+ * }));
+ * ```
  */
 export function setsockopt(
   file: File,
@@ -220,7 +267,7 @@ export function setsockopt(
 }
 
 /**
- * The address of a socket itself.
+ * Reads the address of a socket.
  *
  * `SOCKET_URING_OP_GETSOCKNAME`, Linux 6.19, any user. EOPNOTSUPP: an older
  * kernel.
@@ -230,7 +277,7 @@ export function getsockname(file: File): Command<SocketAddress> {
 }
 
 /**
- * The address of the socket at the other end.
+ * Reads the address of a socket's peer.
  *
  * `SOCKET_URING_OP_GETSOCKNAME`, Linux 6.19, any user. EOPNOTSUPP: an older
  * kernel. ENOTCONN: the socket is not connected.
@@ -249,7 +296,7 @@ function named(name: string, file: File, peer: 0 | 1): Command<SocketAddress> {
     fileIndex: peer, // At `optlen`.
     operands: [
       scratchOperand(addr.offset, SOCKADDR_MAX),
-      // Read and written, but the value belongs to the command.
+      // The kernel also writes it, but each run starts with this value.
       { ...length, bytes: int(SOCKADDR_MAX), reads: true, writes: false },
     ],
     decode: (done) => {
@@ -260,32 +307,37 @@ function named(name: string, file: File, peer: 0 | 1): Command<SocketAddress> {
   });
 }
 
-/** When a packet got how far: an element of {@linkcode txTimestamps}. */
+/** A time in the life of a packet: an element of {@linkcode txTimestamps}. */
 export interface TxTimestamp {
   /**
-   * Which packet: counts sent datagrams, or bytes sent on a stream, from when
-   * SO_TIMESTAMPING was set with SOF_TIMESTAMPING_OPT_ID.
+   * The number of the datagram, or of the byte on a stream, counted from when
+   * SOF_TIMESTAMPING_OPT_ID was set in SO_TIMESTAMPING.
    */
   key: number;
-  /** Handed to the queueing layer, to the device, or acknowledged by the peer. */
+  /**
+   * Passed to the queueing layer, to the device, or acknowledged by the peer.
+   */
   type: "scheduled" | "sent" | "acknowledged";
-  /** `true` when the network device took the time. */
+  /** `true` for a time of the network device, `false` for one of the kernel. */
   hardware: boolean;
   /** Nanoseconds since 1970, by the system's clock or the device's. */
   nanoseconds: bigint;
 }
 
 /**
- * The times at which packets of a socket were sent, as a stream.
+ * Reports the times at which packets of a socket were sent, for
+ * `ring.stream()`.
  *
  * `SOCKET_URING_OP_TX_TIMESTAMP`, Linux 6.17, any user, on a ring opened with
- * `cqe32: true` or `mixed: true`. Set SO_TIMESTAMPING first, with what to
- * report and with SOF_TIMESTAMPING_OPT_TSONLY, without which packets that carry
- * their payload back are passed over. ENOBUFS ends the stream: its ring had no
- * room for a completion. Older kernels, such as 6.18, say nothing then, and hold
- * the rest back until the next packet is sent: give the ring `cqEntries` enough.
+ * `cqe32: true` or `mixed: true`. First set SO_TIMESTAMPING to the times to
+ * report and SOF_TIMESTAMPING_OPT_TSONLY. Without the latter, the kernel passes
+ * over packets that carry their payload back.
  *
- * @example
+ * ENOBUFS ends the stream when the ring has no room for a completion. Older
+ * kernels, such as 6.18, report no error, and hold the rest back until the
+ * socket sends the next packet: open the ring with enough `cqEntries`.
+ *
+ * @example The times of every packet of `fd`
  * ```ts ignore
  * import { Ring } from "@uring/cmd";
  * import * as s from "@uring/cmd/socket";
@@ -310,7 +362,7 @@ export function txTimestamps(file: File): Command<TxTimestamp> {
     cqe32: true,
     multishot: true,
     decode: ({ res, flags, extra1, extra2 }) => ({
-      key: res >>> 0, // All 32 bits of it: a stream's key may look negative.
+      key: res >>> 0, // Unsigned: the key of a long stream has bit 31 set.
       type: TYPES[flags >>> uapi.IORING_TIMESTAMP_TYPE_SHIFT & 3],
       hardware: (flags & uapi.IORING_CQE_F_TSTAMP_HW) !== 0,
       nanoseconds: extra1 * 1_000_000_000n + extra2, // struct io_timespec
@@ -319,87 +371,60 @@ export function txTimestamps(file: File): Command<TxTimestamp> {
   });
 }
 
-/** SCM_TSTAMP_SND, SCM_TSTAMP_SCHED, SCM_TSTAMP_ACK, SCM_TSTAMP_COMPLETION. */
+/**
+ * By SCM_TSTAMP_SND, SCM_TSTAMP_SCHED, SCM_TSTAMP_ACK, SCM_TSTAMP_COMPLETION.
+ */
 const TYPES = ["sent", "scheduled", "acknowledged", "sent"] as const;
 
-/** The four bytes of an `int`. */
+/** Returns the four bytes of an `int`, signed or unsigned. */
 function int(value: number): Uint8Array {
   checkInteger("value", value, -0x8000_0000, 0xffff_ffff);
   return new Uint8Array(Uint32Array.of(value).buffer);
 }
 
-const queueAdvice: Advice = (errno) => {
-  switch (errno) {
-    case E.EOPNOTSUPP:
-      return "The file is not a socket, its family has no such count for " +
-        "commands, as Unix sockets have none although they answer the ioctl, " +
-        "or the kernel is older than 6.6.";
-    case E.EINVAL:
-      return "The socket listens, and so has no bytes of its own.";
-    default:
-      return uringCmdAdvice(errno);
-  }
-};
+const queueAdvice = adviceFrom({
+  EOPNOTSUPP: "The file is not a socket, its family has no such count for " +
+    "commands, as Unix sockets have none although they answer the ioctl, or " +
+    "the kernel is older than 6.6.",
+  EINVAL: "The socket listens, and so has no bytes of its own.",
+}, uringCmdAdvice);
 
-const optionAdvice: Advice = (errno) => {
-  switch (errno) {
-    case E.EOPNOTSUPP:
-      return "The socket's family does not take this option, the file is not " +
-        "a socket, or the kernel is older than 6.7; before about 6.12, Unix " +
-        "sockets took no option commands at all.";
-    case E.ENOPROTOOPT:
-      return "The socket has no such option at this level.";
-    case E.EINVAL:
-    case E.EDOM:
-      return "The value is not one the option takes, or too short for it.";
-    case E.ERANGE:
-      return "The option has more bytes than `length` makes room for.";
-    case E.ENOENT:
-      return "The kernel has nothing of this name. The names for " +
-        "TCP_CONGESTION are in net.ipv4.tcp_available_congestion_control.";
-    default:
-      return generalAdvice(errno);
-  }
-};
+const BAD_VALUE = "The value is not one the option takes, or too short for it.";
 
-const plainCallAdvice: Advice = (errno) => {
-  switch (errno) {
-    case E.ENOTSOCK:
-      return "The descriptor is not a socket's.";
-    case E.EOPNOTSUPP:
-      return "The socket's family has no options at this level.";
-    default:
-      return optionAdvice(errno);
-  }
-};
+const optionAdvice = adviceFrom({
+  EOPNOTSUPP:
+    "The socket's family does not take this option, the file is not " +
+    "a socket, or the kernel is older than 6.7; before about 6.12, Unix " +
+    "sockets took no option commands at all.",
+  ENOPROTOOPT: "The socket has no such option at this level.",
+  EINVAL: BAD_VALUE,
+  EDOM: BAD_VALUE,
+  ERANGE: "The option has more bytes than `length` makes room for.",
+  ENOENT: "The kernel has nothing of this name. The names for TCP_CONGESTION " +
+    "are in net.ipv4.tcp_available_congestion_control.",
+}, generalAdvice);
 
-const otherLevelAdvice: Advice = (errno) =>
-  errno === E.EOPNOTSUPP
-    ? "The kernel's handler reads options of the level SOL_SOCKET only " +
-      "(io_uring_cmd_getsockopt(), still so in Linux 7.2). getsockoptSync() " +
-      "reads this one with a plain system call; setsockopt() sets it."
-    : optionAdvice(errno);
+const plainCallAdvice = adviceFrom({
+  ENOTSOCK: "The descriptor is not a socket's.",
+  EOPNOTSUPP: "The socket's family has no options at this level.",
+}, optionAdvice);
 
-const nameAdvice: Advice = (errno) => {
-  switch (errno) {
-    case E.EOPNOTSUPP:
-      return "The file is not a socket, or the kernel is older than 6.19, " +
-        "which brought this command.";
-    case E.ENOTCONN:
-      return "The socket is not connected.";
-    default:
-      return uringCmdAdvice(errno);
-  }
-};
+const otherLevelAdvice = adviceFrom({
+  EOPNOTSUPP:
+    "The kernel's handler reads options of the level SOL_SOCKET only " +
+    "(io_uring_cmd_getsockopt(), still so in Linux 7.2). getsockoptSync() " +
+    "reads this one with a plain system call; setsockopt() sets it.",
+}, optionAdvice);
 
-const timestampAdvice: Advice = (errno) => {
-  switch (errno) {
-    case E.EOPNOTSUPP:
-      return "The file is not a socket, or the kernel is older than 6.17.";
-    case E.ENOBUFS:
-      return "The completion queue was full: open the ring with more " +
-        "cqEntries, and start the stream again.";
-    default:
-      return uringCmdAdvice(errno);
-  }
-};
+const nameAdvice = adviceFrom({
+  EOPNOTSUPP: "The file is not a socket, or the kernel is older than 6.19, " +
+    "which brought this command.",
+  ENOTCONN: "The socket is not connected.",
+}, uringCmdAdvice);
+
+const timestampAdvice = adviceFrom({
+  EOPNOTSUPP: "The file is not a socket, or the kernel is older than 6.17.",
+  ENOBUFS:
+    "The completion queue was full: open the ring with more cqEntries, " +
+    "and start the stream again.",
+}, uringCmdAdvice);

@@ -14,6 +14,7 @@ import {
 import { concat, equals } from "@std/bytes";
 import {
   type Command,
+  Completion,
   FixedBuffer,
   FixedFile,
   probe,
@@ -30,12 +31,16 @@ import { scratch } from "../../sys/scratch.ts";
 import { IPPROTO_TCP, TCP_CORK } from "../../sys/uapi/socket.ts";
 import { socketName } from "../../sys/socket_calls.ts";
 import { Fd, pipe, tcpPair, unixPair, writeSync } from "../kit/fds.ts";
+import { words } from "../kit/golden.ts";
 import { testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
 
 const { opcodes } = probe();
 
-/** What is missing here, for the name of a test that is then skipped. */
+/**
+ * Returns the operations that this kernel lacks, for the name of a skipped
+ * test.
+ */
 function lacking(...wanted: string[]): string {
   return wanted.filter((name) => !opcodes.includes(name)).join(" and ");
 }
@@ -60,7 +65,7 @@ function utf8(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);
 }
 
-/** Bytes that are not 0 and not alike, for what must arrive unchanged. */
+/** Returns bytes that are not 0 and differ from their neighbours. */
 function pattern(byteLength: number, seed = 1): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: byteLength }, (_, i) => i * 7 + seed | 1);
 }
@@ -80,92 +85,48 @@ async function failure(promise: Promise<unknown>): Promise<string> {
   return error.code;
 }
 
-// What fcntl(2) is asked for.
+// Commands of fcntl(2).
 const F_DUPFD = 0;
 const F_GETFD = 1;
 
-/** The only flag of a descriptor itself: FD_CLOEXEC. */
+/** Returns FD_CLOEXEC, the only flag of a descriptor itself. */
 const closesOnExec = (fd: number) => syscall("fcntl", fd, F_GETFD) === 1;
 
-// ---- The bytes of each SQE ---------------------------------------------------
+// ---- The bytes of each SQE
+// ---------------------------------------------------
 
-/** Bytes written in hexadecimal, each line with what it is behind a `;`. */
-function hex(text: string): number[] {
-  return text.split("\n").flatMap((line) =>
-    line.split(";")[0].trim().split(/\s+/).filter((byte) => byte !== "")
-      .map((byte) => parseInt(byte, 16))
-  );
-}
-
-/** An operation whose SQE has to be exactly these 64 bytes. */
+/** Tests the 64 bytes of an operation's SQE, and the memory it points at. */
 function golden(
   name: string,
   command: Command<unknown>,
-  bytes: string,
-  memory: readonly (readonly [bytes: number[], direction: string])[] = [],
+  sqe: Record<string, number>,
+  memory?: readonly [kernel: "reads" | "writes", bytes: readonly number[]],
 ): void {
-  Deno.test(`the SQE of ${name} is what it is meant to be`, () => {
-    const words = new Int32Array(18).fill(-1); // What was there before.
-    command.encode(words, 1, false, 0x4433_2211, 0x8877_6655 | 0);
-    const expected = hex(bytes);
-    assertEquals(expected.length, 64);
-    const whole = new Uint8Array(words.buffer);
-    assertEquals([...whole.subarray(4, 68)], expected);
-    assertEquals([words[0], words[17]], [-1, -1]);
+  Deno.test(`the SQE of ${name} has its fields and nothing else`, () => {
+    assertEquals(words(command), sqe);
     assert(!command.sqe128 && !command.cqe32 && !command.multishot);
-    // Each address is written where the SQE has it, when its memory is known.
-    const pointed = command.operands.map(({ bytes, at, reads, writes }) => {
-      assertEquals(at, 16);
-      return [[...bytes!], reads ? "reads" : "writes", reads !== writes];
-    });
-    assertEquals(
-      pointed,
-      memory.map(([bytes, direction]) => [bytes, direction, true]),
-    );
+    assertEquals(command.operands.length, memory ? 1 : 0);
+    if (!memory) return;
+    const [kernel, expected] = memory;
+    const { at, bytes, reads, writes, inside } = command.operands[0];
+    assertEquals([at, inside], [16, -1]); // The ring writes it to `addr`.
+    assertEquals([reads, writes], [kernel === "reads", kernel === "writes"]);
+    assertEquals([...bytes!], expected);
   });
 }
 
-golden(
-  "nop",
-  op.nop(),
-  `
-  00                      ; opcode: IORING_OP_NOP
-  00                      ; flags
-  00 00                   ; ioprio
-  ff ff ff ff             ; fd: none
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr
-  00 00 00 00             ; len
-  00 00 00 00             ; nop_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-);
+golden("nop", op.nop(), { fd: -1 });
 
 golden(
   "openat without options",
   op.openat("/é"),
-  `
-  12                      ; opcode: IORING_OP_OPENAT
-  00                      ; flags
-  00 00                   ; ioprio
-  9c ff ff ff             ; fd: AT_FDCWD, -100
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr: the path
-  b6 01 00 00             ; len: the mode, 0o666
-  00 00 08 00             ; open_flags: O_CLOEXEC
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[0x2f, 0xc3, 0xa9, 0], "reads"]],
+  {
+    op: 0x12,
+    fd: -100, // AT_FDCWD
+    len: 0o666, // The mode.
+    op_flags: 0x8_0000, // O_CLOEXEC
+  },
+  ["reads", [0x2f, 0xc3, 0xa9, 0]],
 );
 
 golden(
@@ -175,88 +136,31 @@ golden(
     mode: 0o7701,
     dirFd: 0x102,
   }),
-  `
-  12                      ; opcode: IORING_OP_OPENAT
-  00                      ; flags
-  00 00                   ; ioprio
-  02 01 00 00             ; fd: the folder
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr: the path
-  c1 0f 00 00             ; len: the mode, 0o7701
-  c2 00 08 00             ; open_flags, with O_CLOEXEC
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[0x61, 0], "reads"]],
+  { op: 0x12, fd: 0x102, len: 0o7701, op_flags: 0x8_00c2 },
+  ["reads", [0x61, 0]],
 );
 
-golden(
-  "close",
-  op.close(0x7fff_fffe),
-  `
-  13                      ; opcode: IORING_OP_CLOSE
-  00                      ; flags
-  00 00                   ; ioprio
-  fe ff ff 7f             ; fd
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr
-  00 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-);
+golden("close", op.close(0x7fff_fffe), { op: 0x13, fd: 0x7fff_fffe });
 
 golden(
   "read at an offset",
   op.read(5, Uint8Array.of(1, 2, 3), { offset: 0x1_8000_0002 }),
-  `
-  16                      ; opcode: IORING_OP_READ
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  02 00 00 80 01 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr: the array
-  03 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[1, 2, 3], "writes"]],
+  { op: 0x16, fd: 5, off: 0x8000_0002, off_high: 1, len: 3 },
+  ["writes", [1, 2, 3]],
 );
 
 golden(
   "write at the position of a registered file",
   op.write(new FixedFile(0x103), Uint8Array.of(9)),
-  `
-  17                      ; opcode: IORING_OP_WRITE
-  01                      ; flags: IOSQE_FIXED_FILE
-  00 00                   ; ioprio
-  03 01 00 00             ; fd: the place in the table
-  ff ff ff ff ff ff ff ff ; off: -1, the file's own position
-  00 00 00 00 00 00 00 00 ; addr: the array
-  01 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[9], "reads"]],
+  {
+    op: 0x17,
+    flags: 1, // IOSQE_FIXED_FILE
+    fd: 0x103, // The index in the table.
+    off: 0xffff_ffff, // -1: the file's own position.
+    off_high: 0xffff_ffff,
+    len: 1,
+  },
+  ["reads", [9]],
 );
 
 const registered = new FixedBuffer(0xf1f2, Uint8Array.of(1, 2, 3, 4));
@@ -267,23 +171,8 @@ golden(
     buffer: registered,
     offset: 0,
   }),
-  `
-  04                      ; opcode: IORING_OP_READ_FIXED
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr: the bytes
-  02 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  f2 f1                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[2, 3], "writes"]],
+  { op: 0x04, fd: 5, len: 2, buf_index: 0xf1f2 }, // IORING_OP_READ_FIXED
+  ["writes", [2, 3]],
 );
 
 golden(
@@ -292,47 +181,24 @@ golden(
     buffer: registered,
     offset: 0xf1f2_f3f4_f5f6_f7f8n,
   }),
-  `
-  05                      ; opcode: IORING_OP_WRITE_FIXED
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  f8 f7 f6 f5 f4 f3 f2 f1 ; off
-  00 00 00 00 00 00 00 00 ; addr: the bytes
-  04 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  f2 f1                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[1, 2, 3, 4], "reads"]],
+  {
+    op: 0x05, // IORING_OP_WRITE_FIXED
+    fd: 5,
+    off: 0xf5f6_f7f8,
+    off_high: 0xf1f2_f3f4,
+    len: 4,
+    buf_index: 0xf1f2,
+  },
+  ["reads", [1, 2, 3, 4]],
 );
 
-for (const dataOnly of [false, true]) {
-  golden(
-    `fsync${dataOnly ? " of the data only" : ""}`,
-    op.fsync(5, { dataOnly }),
-    `
-    03                      ; opcode: IORING_OP_FSYNC
-    00                      ; flags
-    00 00                   ; ioprio
-    05 00 00 00             ; fd
-    00 00 00 00 00 00 00 00 ; off: from the start
-    00 00 00 00 00 00 00 00 ; addr
-    00 00 00 00             ; len: to the end
-    0${dataOnly ? 1 : 0} 00 00 00             ; fsync_flags
-    11 22 33 44 55 66 77 88 ; user_data
-    00 00                   ; buf_index
-    00 00                   ; personality
-    00 00 00 00             ; file_index
-    00 00 00 00 00 00 00 00 ; addr3
-    00 00 00 00 00 00 00 00 ; __pad2
-    `,
-  );
-}
+golden("fsync", op.fsync(5), { op: 0x03, fd: 5 });
+
+golden("fsync of the data only", op.fsync(5, { dataOnly: true }), {
+  op: 0x03,
+  fd: 5,
+  op_flags: 1, // IORING_FSYNC_DATASYNC
+});
 
 golden(
   "socket",
@@ -341,272 +207,115 @@ golden(
     type: op.SOCK_DGRAM | op.SOCK_NONBLOCK,
     protocol: 17,
   }),
-  `
-  2d                      ; opcode: IORING_OP_SOCKET
-  00                      ; flags
-  00 00                   ; ioprio
-  0a 00 00 00             ; fd: the domain
-  02 08 08 00 00 00 00 00 ; off: the type, SOCK_NONBLOCK, SOCK_CLOEXEC
-  00 00 00 00 00 00 00 00 ; addr
-  11 00 00 00             ; len: the protocol
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
+  {
+    op: 0x2d,
+    fd: 10, // AF_INET6
+    off: 0x8_0802, // SOCK_DGRAM, SOCK_NONBLOCK, SOCK_CLOEXEC
+    len: 17,
+  },
 );
 
 golden(
   "bind",
   op.bind(5, { hostname: "127.0.0.1", port: 0x1234 }),
-  `
-  38                      ; opcode: IORING_OP_BIND
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  10 00 00 00 00 00 00 00 ; addr2: bytes of the address
-  00 00 00 00 00 00 00 00 ; addr: the address
-  00 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[hex("02 00 12 34 7f 00 00 01 00 00 00 00 00 00 00 00"), "reads"]],
+  { op: 0x38, fd: 5, off: 16 }, // The length of the address.
+  ["reads", [2, 0, 0x12, 0x34, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]],
 );
 
 golden(
   "connect",
   op.connect(5, { path: "\0ab" }),
-  `
-  10                      ; opcode: IORING_OP_CONNECT
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  05 00 00 00 00 00 00 00 ; addr2: bytes of the address
-  00 00 00 00 00 00 00 00 ; addr: the address
-  00 00 00 00             ; len
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[hex("01 00 00 61 62"), "reads"]],
+  { op: 0x10, fd: 5, off: 5 }, // The length of the address.
+  ["reads", [1, 0, 0, 0x61, 0x62]],
 );
 
-golden(
-  "listen",
-  op.listen(5),
-  `
-  39                      ; opcode: IORING_OP_LISTEN
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr
-  ff 01 00 00             ; len: the backlog, 511
-  00 00 00 00             ; rw_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-);
+golden("listen", op.listen(5), { op: 0x39, fd: 5, len: 511 });
 
-golden(
-  "accept",
-  op.accept(5),
-  `
-  0d                      ; opcode: IORING_OP_ACCEPT
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; addr2: no place for a length
-  00 00 00 00 00 00 00 00 ; addr: nor for the peer's address
-  00 00 00 00             ; len
-  00 00 08 00             ; accept_flags: SOCK_CLOEXEC
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index: none is allocated
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-);
+golden("accept", op.accept(5), {
+  op: 0x0d,
+  fd: 5,
+  op_flags: 0x8_0000, // SOCK_CLOEXEC
+});
 
 golden(
   "send",
   op.send(5, Uint8Array.of(7, 8), { flags: op.MSG_MORE }),
-  `
-  1a                      ; opcode: IORING_OP_SEND
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; addr2: to no address
-  00 00 00 00 00 00 00 00 ; addr: the array
-  02 00 00 00             ; len
-  00 80 00 00             ; msg_flags: MSG_MORE
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; addr_len
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[7, 8], "reads"]],
+  { op: 0x1a, fd: 5, len: 2, op_flags: 0x8000 },
+  ["reads", [7, 8]],
 );
 
 golden(
   "recv",
   op.recv(5, Uint8Array.of(7, 8), { flags: op.MSG_PEEK | op.MSG_TRUNC }),
-  `
-  1b                      ; opcode: IORING_OP_RECV
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; addr2
-  00 00 00 00 00 00 00 00 ; addr: the array
-  02 00 00 00             ; len
-  22 00 00 00             ; msg_flags: MSG_PEEK, MSG_TRUNC
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[7, 8], "writes"]],
+  { op: 0x1b, fd: 5, len: 2, op_flags: 0x22 },
+  ["writes", [7, 8]],
 );
 
 golden(
   "sendZc",
   op.sendZc(5, Uint8Array.of(7, 8), { flags: 0xf1f2_f3f4 }),
-  `
-  2f                      ; opcode: IORING_OP_SEND_ZC
-  00                      ; flags
-  08 00                   ; ioprio: IORING_SEND_ZC_REPORT_USAGE
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; addr2: to no address
-  00 00 00 00 00 00 00 00 ; addr: the array
-  02 00 00 00             ; len
-  f4 f3 f2 f1             ; msg_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; addr_len
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[7, 8], "reads"]],
+  {
+    op: 0x2f,
+    ioprio: 8, // IORING_SEND_ZC_REPORT_USAGE
+    fd: 5,
+    len: 2,
+    op_flags: 0xf1f2_f3f4,
+  },
+  ["reads", [7, 8]],
 );
 
 golden(
   "sendZc from a registered buffer",
   op.sendZc(5, registered.bytes.subarray(3), { buffer: registered }),
-  `
-  2f                      ; opcode: IORING_OP_SEND_ZC
-  00                      ; flags
-  0c 00                   ; ioprio: and IORING_RECVSEND_FIXED_BUF
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; addr2: to no address
-  00 00 00 00 00 00 00 00 ; addr: the bytes
-  01 00 00 00             ; len
-  00 00 00 00             ; msg_flags
-  11 22 33 44 55 66 77 88 ; user_data
-  f2 f1                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; addr_len
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[[4], "reads"]],
+  {
+    op: 0x2f,
+    ioprio: 8 | 4, // IORING_SEND_ZC_REPORT_USAGE, IORING_RECVSEND_FIXED_BUF
+    fd: 5,
+    len: 1,
+    buf_index: 0xf1f2,
+  },
+  ["reads", [4]],
 );
 
-golden(
-  "poll",
-  op.poll(5, { events: 0x8000_2001 }),
-  `
-  06                      ; opcode: IORING_OP_POLL_ADD
-  00                      ; flags
-  00 00                   ; ioprio
-  05 00 00 00             ; fd
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr
-  00 00 00 00             ; len: once
-  01 20 00 80             ; poll32_events: POLLIN, POLLRDHUP, EPOLLET
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-);
+golden("poll", op.poll(5, { events: 0x8000_2001 }), {
+  op: 0x06,
+  fd: 5,
+  op_flags: 0x8000_2001, // POLLIN, POLLRDHUP, EPOLLET
+});
 
 golden(
   "timeout",
   op.timeout(258_000.5),
-  `
-  0b                      ; opcode: IORING_OP_TIMEOUT
-  00                      ; flags
-  00 00                   ; ioprio
-  ff ff ff ff             ; fd: none
-  00 00 00 00 00 00 00 00 ; off: however many others complete
-  00 00 00 00 00 00 00 00 ; addr: the time
-  01 00 00 00             ; len: one time
-  00 00 00 00             ; timeout_flags: from now on
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[
-    hex(`02 01 00 00 00 00 00 00 ; tv_sec: 258
-         20 a1 07 00 00 00 00 00 ; tv_nsec: 500000`),
-    "reads",
+  { op: 0x0b, fd: -1, len: 1 },
+  ["reads", [
+    ...[2, 1, 0, 0, 0, 0, 0, 0], // tv_sec: 258
+    ...[0x20, 0xa1, 7, 0, 0, 0, 0, 0], // tv_nsec: 500,000
   ]],
 );
 
 golden(
   "linkTimeout",
   op.linkTimeout(1999.999999),
-  `
-  0f                      ; opcode: IORING_OP_LINK_TIMEOUT
-  00                      ; flags
-  00 00                   ; ioprio
-  ff ff ff ff             ; fd: none
-  00 00 00 00 00 00 00 00 ; off
-  00 00 00 00 00 00 00 00 ; addr: the time
-  01 00 00 00             ; len: one time
-  00 00 00 00             ; timeout_flags: from now on
-  11 22 33 44 55 66 77 88 ; user_data
-  00 00                   ; buf_index
-  00 00                   ; personality
-  00 00 00 00             ; file_index
-  00 00 00 00 00 00 00 00 ; addr3
-  00 00 00 00 00 00 00 00 ; __pad2
-  `,
-  [[
-    hex(`01 00 00 00 00 00 00 00 ; tv_sec
-         ff c9 9a 3b 00 00 00 00 ; tv_nsec: 999999999`),
-    "reads",
+  { op: 0x0f, fd: -1, len: 1 },
+  ["reads", [
+    ...[1, 0, 0, 0, 0, 0, 0, 0], // tv_sec
+    ...[0xff, 0xc9, 0x9a, 0x3b, 0, 0, 0, 0], // tv_nsec: 999,999,999
   ]],
 );
 
-// ---- What is refused before anything is queued ---------------------------------
+Deno.test("the notification of a sendZc says whether the kernel copied", () => {
+  const command = op.sendZc(5, Uint8Array.of(7, 8));
+  assertEquals(command.completions, 2);
+  const copied = 0x8000_0000 | 0; // IORING_NOTIF_USAGE_ZC_COPIED
+  const none = -1; // No notification came.
+  for (const notification of [0, copied, none]) {
+    const done = new Completion(2, 0, [], 0n, 0n, notification);
+    const zeroCopy = notification === 0;
+    assertEquals(command.decode!(done), { bytesSent: 2, zeroCopy });
+  }
+});
+
+// ---- Refusals before anything is queued ------------------------------------
 
 Deno.test("numbers that no field can hold are refused by name", () => {
   const bytes = new Uint8Array(1);
@@ -666,7 +375,7 @@ Deno.test("values of another type are refused by name", () => {
   }
 });
 
-/** An array too long for one operation, whose memory nobody has touched. */
+/** Returns an array too long for one operation; its pages are never touched. */
 function tooLong(): Uint8Array | undefined {
   try {
     return new Uint8Array(2 ** 31);
@@ -725,7 +434,7 @@ Deno.test("bytes outside the registered buffer are refused", () => {
 });
 
 for (const make of [op.timeout, op.linkTimeout]) {
-  Deno.test(`${make.name} refuses what is no time`, () => {
+  Deno.test(`${make.name} refuses a delay that is no time`, () => {
     for (const delayMs of [NaN, -1, -0.001, Infinity, -Infinity, 1e12 + 1]) {
       assertThrows(() => make(delayMs), RangeError, "delayMs must be from 0");
     }
@@ -754,7 +463,7 @@ for (const make of [op.timeout, op.linkTimeout]) {
   });
 }
 
-Deno.test("what is no file is refused", () => {
+Deno.test("a value that is no file is refused", () => {
   const bytes = new Uint8Array(1);
   for (const none of ["5", {}, true, null, undefined, Deno.stdin]) {
     const file = none as unknown as number;
@@ -773,7 +482,8 @@ Deno.test("what is no file is refused", () => {
   }
 });
 
-// ---- Files ---------------------------------------------------------------------
+// ---- Files
+// ---------------------------------------------------------------------
 
 Deno.test("a no-op goes through the ring", async () => {
   await using ring = Ring.open();
@@ -834,7 +544,7 @@ Deno.test("openat follows its flags", async () => {
   assertEquals(await failure(ring.cmd(op.openat(link, nofollow))), "ELOOP");
 });
 
-Deno.test("openat starts a relative path at its folder, or the current one", async () => {
+Deno.test("openat starts a relative path at dirFd, or at the current directory", async () => {
   await using ring = Ring.open();
   using folder = new Folder();
   folder.file("inside", "abc");
@@ -844,7 +554,7 @@ Deno.test("openat starts a relative path at its folder, or the current one", asy
   assertEquals(await ring.cmd(op.read(file.fd, new Uint8Array(9))), 3);
   using dot = await opened(ring, ".", op.O_DIRECTORY);
   assertEquals(Deno.readLinkSync(`/proc/self/fd/${dot.fd}`), Deno.cwd());
-  // An absolute path starts at the root all the same.
+  // An absolute path starts at the root even so.
   using _null = new Fd(await ring.cmd(op.openat("/dev/null", options)));
 });
 
@@ -867,14 +577,14 @@ Deno.test("openat says which path it could not open, and why", async () => {
   }
 });
 
-Deno.test("close closes once", async () => {
+Deno.test("close closes a descriptor, and a second close is EBADF", async () => {
   await using ring = Ring.open();
   const fd = await ring.cmd(op.openat("/dev/null"));
   assertEquals(await ring.cmd(op.close(fd)), 0);
   assertEquals(await failure(ring.cmd(op.close(fd))), "EBADF");
 });
 
-Deno.test("close does not close the ring itself", async () => {
+Deno.test("close refuses the descriptor of the ring that runs it", async () => {
   await using ring = Ring.open();
   assertEquals(await failure(ring.cmd(op.close(ring.fd))), "EBADF");
   assertEquals(await ring.cmd(op.nop()), 0);
@@ -969,7 +679,7 @@ Deno.test("memory of alloc is used in place, an ordinary array is copied", async
     using file = await opened(ring, folder.file("file"));
     data.fill(1);
     const written = ring.cmd(op.write(file.fd, data));
-    data.fill(2); // After the call, before the kernel has been told.
+    data.fill(2); // After the call, before the kernel has the command.
     assertEquals(await written, 4);
     const found = Deno.readFileSync(`${folder.path}/file`);
     assertEquals([...found], new Array(4).fill(expected));
@@ -999,7 +709,7 @@ Deno.test("an array of no bytes transfers none", async () => {
   }
 });
 
-Deno.test("an array that was taken away is refused, whenever that was", async () => {
+Deno.test("a detached array is refused, whenever it was detached", async () => {
   await using ring = Ring.open();
   using pair = unixPair();
   const gone = new Uint8Array(8);
@@ -1077,14 +787,14 @@ Deno.test("a pipe has no offsets, and a read waits for its data", async () => {
   assertEquals([await waiting, ...into.subarray(0, 4)], [3, ...utf8("abc"), 0]);
 });
 
-Deno.test("what the caller writes behind the bytes that are read stays", async () => {
+Deno.test("bytes that the caller writes after those that are read stay", async () => {
   await using ring = Ring.open();
   for (const kind of ["read", "recv"] as const) {
     using pair = unixPair();
     const into = new Uint8Array(8);
     const waiting = ring.cmd(op[kind](pair.left, into));
     await turn();
-    into.fill(0xee); // While the command is under way.
+    into.fill(0xee); // While the command is in flight.
     writeSync(pair.right, "abc");
     assertEquals(await waiting, 3);
     assertEquals([...into], [...utf8("abc"), ...Array(5).fill(0xee)]);
@@ -1109,7 +819,7 @@ Deno.test("reads and writes that fail say why", async () => {
   assertEquals([...bytes], [0xee, 0xee, 0xee, 0xee]);
 });
 
-Deno.test("fsync syncs files, and nothing that has no device", async () => {
+Deno.test("fsync flushes files, and refuses a pipe", async () => {
   await using ring = Ring.open();
   using folder = new Folder();
   using file = await opened(ring, folder.file("file", "abc"));
@@ -1123,9 +833,10 @@ Deno.test("fsync syncs files, and nothing that has no device", async () => {
   }
 });
 
-// ---- Sockets -------------------------------------------------------------------
+// ---- Sockets
+// -------------------------------------------------------------------
 
-Deno.test("socket makes what it is asked for", async () => {
+Deno.test("socket makes the kind of socket in its options", async () => {
   await using ring = Ring.open();
   for (
     const [domain, type] of [
@@ -1148,7 +859,7 @@ Deno.test("socket makes what it is asked for", async () => {
   assertEquals([flags(blocking.fd), flags(not.fd)], [0, op.O_NONBLOCK]);
 });
 
-Deno.test("a socket that cannot be says why", async () => {
+Deno.test("a kind of socket that cannot be made is refused with the reason", async () => {
   await using ring = Ring.open();
   const make = (domain: number, type: number, protocol = 0) =>
     failure(ring.cmd(op.socket({ domain, type, protocol })));
@@ -1182,7 +893,7 @@ async function serve(
   return { socket, address: decodeSockaddr(name) };
 }
 
-/** What stands in the way of IPv6 here. */
+/** The reason to skip tests of IPv6; empty if it works. */
 function lackingIpv6(): string {
   try {
     Deno.listen({ hostname: "::1", port: 0 }).close();
@@ -1201,7 +912,7 @@ async function converse(domain: number, address: SocketAddress) {
   using client = new Fd(await ring.cmd(op.socket({ domain, type })));
   const accepting = ring.cmd(op.accept(server.socket.fd));
   await turn();
-  assertEquals(ring.stats().inFlight, 1); // Nobody has connected yet.
+  assertEquals(ring.stats().inFlight, 1); // There is no connection yet.
   assertEquals(await ring.cmd(op.connect(client.fd, server.address)), 0);
   using accepted = new Fd(await accepting);
   assertEquals(closesOnExec(accepted.fd), true);
@@ -1251,7 +962,7 @@ Deno.test("two Unix sockets connect and talk over an abstract name", () =>
 
 testUnless(
   lacking("BIND"),
-  "bind refuses an address that is not to be had",
+  "bind refuses an address that is in use or not local",
   async () => {
     await using ring = Ring.open();
     const address = { hostname: "127.0.0.1", port: 0 };
@@ -1273,7 +984,7 @@ testUnless(
 
 testUnless(
   lacking("LISTEN"),
-  "listen makes a socket listen, of a kind that can",
+  "listen makes a stream socket listen, and refuses a datagram socket",
   async () => {
     await using ring = Ring.open();
     const make = async (type: number) =>
@@ -1284,14 +995,14 @@ testUnless(
     assertEquals(await ring.cmd(op.listen(stream.fd, { backlog: 1 })), 0);
     const signal = AbortSignal.timeout(1);
     const error = await assertRejects(() => ring.cmd(accept, { signal }));
-    assert(error === signal.reason); // It listens, and nobody connects.
+    assert(error === signal.reason); // It listens, and there is no connection.
     using datagram = await make(op.SOCK_DGRAM);
     const refused = ring.cmd(op.listen(datagram.fd));
     assertEquals(await failure(refused), "EOPNOTSUPP");
   },
 );
 
-Deno.test("connect says that nobody listens", async () => {
+Deno.test("connect to a port without a listener is ECONNREFUSED", async () => {
   await using ring = Ring.open();
   const address = { hostname: "127.0.0.1", port: 0 };
   const server = await serve(ring, op.AF_INET, address);
@@ -1332,7 +1043,7 @@ Deno.test("a peek leaves the data in the socket", async () => {
   assertEquals([await recv(0), ...into], [1, ...utf8("cb")]);
 });
 
-Deno.test("a receive that must not wait fails with EAGAIN", async () => {
+Deno.test("a receive with MSG_DONTWAIT and no data is EAGAIN", async () => {
   await using ring = Ring.open();
   using pair = tcpPair();
   const into = new Uint8Array(4);
@@ -1349,7 +1060,7 @@ for (
     ["memory of alloc", (ring: Ring) => ring.alloc(8)],
   ] as const
 ) {
-  Deno.test(`a datagram longer than ${kind} is cut, and MSG_TRUNC tells`, async () => {
+  Deno.test(`a datagram longer than ${kind} is cut, and MSG_TRUNC returns its length`, async () => {
     await using ring = Ring.open();
     using pair = unixPair(op.SOCK_DGRAM);
     const into = make(ring).fill(0xee).subarray(0, 4);
@@ -1364,7 +1075,7 @@ for (
   });
 }
 
-Deno.test("a receive waits for all bytes when it is told to", async () => {
+Deno.test("a receive with MSG_WAITALL waits for all bytes", async () => {
   await using ring = Ring.open();
   using pair = tcpPair();
   const into = new Uint8Array(6);
@@ -1391,7 +1102,7 @@ Deno.test("a receive gets data that is sent 50 ms later", async () => {
   assertGreater(ring.stats().wakes, 0);
 });
 
-Deno.test("sending to a socket that was closed says so", async () => {
+Deno.test("sending to a closed peer is EPIPE, and to a device ENOTSOCK", async () => {
   await using ring = Ring.open();
   const { left, right } = unixPair();
   using end = new Fd(left);
@@ -1403,9 +1114,10 @@ Deno.test("sending to a socket that was closed says so", async () => {
   assertEquals(await failure(other), "ENOTSOCK");
 });
 
-// ---- Sending without a copy ------------------------------------------------------
+// ---- Sending without a copy
+// ------------------------------------------------------
 
-/** What stands in the way of sendZc: Linux 6.1 has it without its report. */
+/** The reason to skip tests of sendZc: Linux 6.1 has it without its report. */
 async function lackingSendZc(): Promise<string> {
   await using ring = Ring.open();
   using pair = tcpPair();
@@ -1480,7 +1192,7 @@ testUnless(noSendZc, "sendZc sends from a registered buffer", async () => {
 
 testUnless(
   noSendZc,
-  "sendZc settles when the network has done with the memory",
+  "sendZc settles when the network no longer needs the memory",
   async () => {
     await using ring = Ring.open();
     using pair = tcpPair();
@@ -1514,7 +1226,7 @@ testUnless(
     const error = await assertRejects(
       () => ring.cmd(op.sendZc(pair.left, data)),
       UringError,
-      "as a Unix socket cannot",
+      "Unix sockets never can. Use send()",
     );
     assertEquals(error.code, "EOPNOTSUPP");
     const spec = { domain: op.AF_INET, type: op.SOCK_DGRAM };
@@ -1528,9 +1240,10 @@ testUnless(
   },
 );
 
-// ---- Polls and times ---------------------------------------------------------------
+// ---- Polls and times
+// ---------------------------------------------------------------
 
-Deno.test("poll tells at once what is ready", async () => {
+Deno.test("poll returns at once the events that are ready", async () => {
   await using ring = Ring.open();
   using pair = unixPair();
   const poll = (fd: number, events: number) =>
@@ -1543,7 +1256,7 @@ Deno.test("poll tells at once what is ready", async () => {
   assertEquals(ring.stats().wakes, 0);
 });
 
-Deno.test("poll waits until something is ready", async () => {
+Deno.test("poll waits until an event is ready", async () => {
   await using ring = Ring.open();
   using pair = pipe();
   const events = op.POLLIN;
@@ -1554,7 +1267,7 @@ Deno.test("poll waits until something is ready", async () => {
   assertEquals(await waiting, op.POLLIN);
 });
 
-Deno.test("poll tells of the other end's going, whether asked to or not", async () => {
+Deno.test("poll returns a hangup of the peer, also without being asked for it", async () => {
   await using ring = Ring.open();
   for (
     const [make, events, expected] of [
@@ -1586,7 +1299,7 @@ Deno.test("a timeout resolves after its time, and not before", async () => {
     assertGreaterOrEqual(performance.now() - start, delayMs - 0.1);
   };
   await Promise.all([30, 0, 10.5, 20].map(wait));
-  // Timers that one interrupt finds at their end may be told of in any order.
+  // Timers that expire in one interrupt may complete in any order.
   assertEquals(ended.toSorted((a, b) => a - b), [0, 10.5, 20, 30]);
   assertLess(performance.now() - start, 5000);
 });
@@ -1603,7 +1316,7 @@ Deno.test("a timeout ends early with the reason of its signal", async () => {
   assertEquals(ring.stats().inFlight, 0);
 });
 
-Deno.test("a timeout that was made once can be run again, and at once", async () => {
+Deno.test("one timeout command runs several times, also at the same time", async () => {
   await using ring = Ring.open();
   const command = op.timeout(5);
   const start = performance.now();
@@ -1612,7 +1325,7 @@ Deno.test("a timeout that was made once can be run again, and at once", async ()
   assertGreaterOrEqual(performance.now() - start, 9.8);
 });
 
-Deno.test("a link timeout tells that the time ran out", async () => {
+Deno.test("a link timeout is true when the time ran out", async () => {
   await using ring = Ring.open();
   using pair = unixPair();
   const into = new Uint8Array(4);
@@ -1624,12 +1337,12 @@ Deno.test("a link timeout tells that the time ran out", async () => {
   assert(received.status === "rejected");
   assertEquals((received.reason as UringError).code, "ECANCELED");
   assertEquals(ranOut, { status: "fulfilled", value: true });
-  // What was cancelled has taken nothing.
+  // The cancelled receive has taken nothing.
   writeSync(pair.right, "abc");
   assertEquals(await ring.cmd(op.recv(pair.left, into)), 3);
 });
 
-Deno.test("a link timeout tells that the command was faster", async () => {
+Deno.test("a link timeout is false when the command was faster", async () => {
   await using ring = Ring.open();
   using pair = unixPair();
   const into = new Uint8Array(4);
@@ -1643,7 +1356,7 @@ Deno.test("a link timeout tells that the command was faster", async () => {
   assertEquals(await Promise.all(later), [4, false, 0]);
 });
 
-Deno.test("a link timeout with nothing before it says what it needs", async () => {
+Deno.test("a link timeout with no command before it is refused with advice", async () => {
   await using ring = Ring.open();
   const alone = ring.cmd(op.linkTimeout(1));
   const [first, second] = ring.link([op.linkTimeout(1), op.nop()]);
@@ -1660,11 +1373,11 @@ Deno.test("an open that blocks on a worker is aborted with the signal's reason",
   const path = `${directory}/fifo`;
   await new Deno.Command("mkfifo", { args: [path] }).output();
   const abort = new AbortController();
-  // Nobody reads the other end. With O_CREAT the kernel opens on a worker.
+  // The FIFO has no reader. With O_CREAT the kernel opens it on a worker.
   const flags = op.O_WRONLY | op.O_CREAT;
   const opened = ring.cmd(op.openat(path, { flags }), abort);
   await turn();
-  abort.abort(new Error("nobody came"));
-  await assertRejects(() => opened, Error, "nobody came");
+  abort.abort(new Error("no reader"));
+  await assertRejects(() => opened, Error, "no reader");
   await Deno.remove(directory, { recursive: true });
 });

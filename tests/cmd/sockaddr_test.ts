@@ -22,7 +22,7 @@ import { Fd } from "../kit/fds.ts";
 
 const ascii = (text: string) => [...new TextEncoder().encode(text)];
 
-/** What JSON cannot be asked for: a value that the types forbid. */
+/** Passes a value that the types forbid. */
 const wrong = (value: unknown) => value as SocketAddress;
 
 /** Addresses, and the bytes that <linux/in.h>, in6.h and un.h make of them. */
@@ -73,6 +73,7 @@ const GOLDEN: [name: string, address: SocketAddress, bytes: number[]][] = [
     { path: "/run/x.sock" },
     [1, 0, ...ascii("/run/x.sock"), 0],
   ],
+  ["a path of one byte", { path: "x" }, [1, 0, 0x78, 0]],
   [
     "a path that starts with a byte order mark",
     { path: "\uFEFFx" },
@@ -140,7 +141,7 @@ Deno.test("IPv6 addresses are read in every form, and written in the short one",
   }
 });
 
-Deno.test("a thousand random addresses come back as they went", () => {
+Deno.test("a thousand random addresses survive encoding and decoding", () => {
   const random = (below: number) => Math.floor(Math.random() * below);
   for (let i = 0; i < 1000; i++) {
     const port = random(65536);
@@ -158,14 +159,14 @@ Deno.test("a thousand random addresses come back as they went", () => {
   }
 });
 
-Deno.test("Deno's own addresses are addresses", () => {
+Deno.test("addresses of Deno are accepted", () => {
   const addr: Deno.NetAddr = { transport: "tcp", hostname: "::1", port: 80 };
   assertEquals(encodeSockaddr(addr).length, 28);
   const unix: Deno.UnixAddr = { transport: "unix", path: "/x" };
   assertEquals([...encodeSockaddr(unix)], [1, 0, ...ascii("/x"), 0]);
 });
 
-Deno.test("what is no address in numbers is refused", () => {
+Deno.test("a hostname that is no address in numbers is refused", () => {
   for (
     const hostname of [
       "",
@@ -197,7 +198,7 @@ Deno.test("what is no address in numbers is refused", () => {
       "fe80::1%eth0",
       "fe80::1%251",
       " ::1",
-      // What a URL passes over, or takes for the end of the address.
+      // Characters that a URL skips, or that end the address in it.
       "::\n1",
       "::1\t",
       "::1]",
@@ -217,7 +218,7 @@ Deno.test("what is no address in numbers is refused", () => {
   }
 });
 
-Deno.test("what is no port is refused", () => {
+Deno.test("a value that is no port is refused", () => {
   for (const port of [-1, 65536, 1.5, NaN, Infinity]) {
     assertThrows(
       () => encodeSockaddr({ hostname: "127.0.0.1", port }),
@@ -234,7 +235,7 @@ Deno.test("what is no port is refused", () => {
   }
 });
 
-Deno.test("a path is refused that the kernel would cut off", () => {
+Deno.test("a path that the kernel would cut off is refused", () => {
   for (
     const path of ["x".repeat(108), "é".repeat(54), "\0" + "x".repeat(107)]
   ) {
@@ -253,7 +254,7 @@ Deno.test("a path is refused that the kernel would cut off", () => {
   }
 });
 
-Deno.test("what is no object with an address is refused", () => {
+Deno.test("a value without an address is refused", () => {
   for (const value of [undefined, null, "127.0.0.1", 7, {}, { port: 1 }]) {
     assertThrows(() => encodeSockaddr(wrong(value)), TypeError);
   }
@@ -274,13 +275,13 @@ Deno.test("a path ends at its zero, or with the address", () => {
 Deno.test("bytes that hold no known address are refused", () => {
   for (
     const [bytes, message] of [
-      [[], "sockets of family -1"],
-      [[1], "sockets of family -1"],
-      [[0, 0], "sockets of family 0"],
-      [[16, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], "sockets of family 16"],
-      [[2, 0], "the address has 16 bytes, and 2 are here"],
-      [[2, 0, 0, 80, 127, 0, 0, 1], "the address has 16 bytes, and 8 are here"],
-      [[10, 0, 0, 80], "the address has 28 bytes, and 4 are here"],
+      [[], "addresses of family -1"],
+      [[1], "addresses of family -1"],
+      [[0, 0], "addresses of family 0"],
+      [[16, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], "addresses of family 16"],
+      [[2, 0], "the address needs 16 bytes, not 2"],
+      [[2, 0, 0, 80, 127, 0, 0, 1], "the address needs 16 bytes, not 8"],
+      [[10, 0, 0, 80], "the address needs 28 bytes, not 4"],
     ] as const
   ) {
     // A longer memory around it must not be read for what is missing.
@@ -294,7 +295,7 @@ Deno.test("bytes that hold no known address are refused", () => {
   }
 });
 
-/** Binds a new socket, and returns what the kernel then says of its address. */
+/** Binds a new socket, and returns its address as the kernel has it. */
 function bound(family: number, address: Uint8Array): Uint8Array {
   using socket = new Fd(syscall("socket", family, SOCK_DGRAM, 0));
   const { bytes, at } = scratch();
@@ -315,7 +316,7 @@ const hasIpv6 = (() => {
   return syscall("bind", socket.fd, at, address.length) === 0;
 })();
 
-Deno.test("the kernel takes an IPv4 address, and tells the same", () => {
+Deno.test("the kernel accepts an IPv4 address, and returns the same", () => {
   const name = bound(
     AF_INET,
     encodeSockaddr({ hostname: "127.0.0.1", port: 0 }),
@@ -330,8 +331,8 @@ Deno.test("the kernel takes an IPv4 address, and tells the same", () => {
 
 Deno.test({
   name: hasIpv6
-    ? "the kernel takes an IPv6 address, and tells the same"
-    : "the kernel takes an IPv6 address (needs ::1)",
+    ? "the kernel accepts an IPv6 address, and returns the same"
+    : "the kernel accepts an IPv6 address, and returns the same (needs ::1)",
   ignore: !hasIpv6,
   fn() {
     const name = bound(AF_INET6, encodeSockaddr({ hostname: "::1", port: 0 }));
@@ -340,7 +341,7 @@ Deno.test({
   },
 });
 
-Deno.test("the kernel takes the addresses of Unix sockets, and tells the same", async () => {
+Deno.test("the kernel accepts the addresses of Unix sockets, and returns the same", async () => {
   const folder = await Deno.makeTempDir();
   const long = `${folder}/`.padEnd(107, "x");
   for (const path of [`${folder}/a b`, long, `\0${folder}`, `\0${folder}\0`]) {
@@ -350,14 +351,14 @@ Deno.test("the kernel takes the addresses of Unix sockets, and tells the same", 
   // As bind(2) has it, the kernel chooses an abstract name of five digits.
   const chosen = decodeSockaddr(bound(AF_UNIX, encodeSockaddr({ path: null })));
   assertMatch("path" in chosen && chosen.path || "", /^\0[\da-f]{5}$/);
-  // Nobody but bind(2) itself makes a path of 108 bytes.
+  // Only bind(2) itself makes a path of 108 bytes.
   const path = `${folder}/`.padEnd(108, "y");
   const name = bound(AF_UNIX, Uint8Array.of(1, 0, ...ascii(path)));
   assertEquals(decodeSockaddr(name), { path });
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("a socket that was not bound has an address all the same", () => {
+Deno.test("a socket that was not bound has an address too", () => {
   using unix = new Fd(syscall("socket", AF_UNIX, SOCK_DGRAM, 0));
   const unnamed = socketName(unix.fd, "getsockname") as Uint8Array;
   assertEquals(decodeSockaddr(unnamed), { path: null });

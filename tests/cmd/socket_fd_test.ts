@@ -1,4 +1,4 @@
-/** The descriptors behind the sockets of Deno and Node, on the real kernel. */
+/** The descriptors of sockets of Deno and Node, on the real kernel. */
 
 import {
   assert,
@@ -37,7 +37,7 @@ import { until } from "../kit/wait.ts";
 const IPV4 = "127.0.0.1";
 const IPV6 = "::1";
 
-/** What the name of a test that needs such an address ends with. */
+/** Returns the end of a test's name: the address that is missing here. */
 const lack = (hostname: string) =>
   canListen(hostname) ? "" : ` (needs ${hostname})`;
 
@@ -52,20 +52,20 @@ const ends = (fd: number) =>
 const number = (fd: number, optname: number) =>
   (socketOption(fd, SOL_SOCKET, optname, 4) as Uint8Array)[0];
 
-/** What only this socket has. */
+/** Returns the number that the kernel gives to this socket alone. */
 const cookie = (fd: number) =>
   String(socketOption(fd, SOL_SOCKET, SO_COOKIE, 8));
 
 const endpoint = ({ hostname, port }: Deno.NetAddr) => ({ hostname, port });
 
-/** Bytes that wait in a socket, by plain ioctl(2). */
+/** Returns the bytes to read in a socket, by plain ioctl(2). */
 function unread(fd: number): number {
   const { view, at } = scratch();
   const rc = syscall("ioctl", fd, SIOCINQ, at);
   return rc < 0 ? rc : view.getInt32(0, true);
 }
 
-/** A path that nothing is at, and that is removed afterwards. */
+/** A path without a file, in a folder that is removed afterwards. */
 class Path implements Disposable {
   readonly path: string = `${Deno.makeTempDirSync()}/socket`;
 
@@ -170,6 +170,36 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: `IPv4 and IPv6 forms of one address find the same socket${noIpv6}`,
+  ignore: noIpv6 !== "",
+  async fn() {
+    // No two bytes are alike, so that each has to be in its place.
+    const address = "127.1.2.3";
+    using both = Deno.listen({ hostname: "::", port: 0 });
+    using plain = Deno.listen({ hostname: address, port: 0 });
+    for (const listener of [both, plain]) {
+      const [client, server] = await connect(listener, address);
+      using _client = client;
+      using _server = server;
+      const localPort = listener.addr.port;
+      const remotePort = client.localAddr.port;
+      const [local] = ends(socketFd(server));
+      const hostname = listener === both ? "::ffff:7f01:203" : address;
+      assertEquals(local, { hostname, port: localPort });
+      for (const prefix of ["", "::ffff:"]) {
+        const fd = socketFd({
+          localAddress: prefix + address,
+          localPort,
+          remoteAddress: `${prefix}127.0.0.1`,
+          remotePort,
+        });
+        assertEquals(fd, socketFd(server));
+      }
+    }
+  },
+});
+
 Deno.test("listeners are found, also one for all addresses", () => {
   for (const hostname of [IPV4, "0.0.0.0", "localhost"]) {
     using listener = Deno.listen({ hostname, port: 0 });
@@ -247,7 +277,7 @@ Deno.test("a Unix datagram socket is found", () => {
 Deno.test("a Deno.TlsConn is found by the connection under it", async () => {
   using listener = Deno.listen({ hostname: IPV4, port: 0 });
   const { port } = listener.addr;
-  // Nobody answers the handshake, which does not begin before it is needed.
+  // The peer never answers the handshake, which begins only when needed.
   using conn = await Deno.connectTls({ hostname: IPV4, port });
   using peer = await listener.accept();
   const { localAddr, remoteAddr } = conn;
@@ -312,7 +342,7 @@ Deno.test("the connection of a request to node:http is found", async () => {
   server.close();
 });
 
-Deno.test("what does not tell its addresses itself can be found by them", async () => {
+Deno.test("a server of node:net and a node:dgram socket are found by their addresses", async () => {
   const listener = await listenNode(IPV4);
   const { port } = listener.address() as net.AddressInfo;
   const addr = { transport: "tcp", hostname: IPV4, port } as const;
@@ -332,7 +362,7 @@ const { available } = probe().families["socket SETSOCKOPT"] ?? {};
 const noCommands = available === "yes" ? "" : " (needs socket SETSOCKOPT)";
 
 Deno.test({
-  name: `commands run on what was found${noCommands}`,
+  name: `commands run on the descriptors that were found${noCommands}`,
   ignore: noCommands !== "",
   async fn() {
     await using ring = Ring.open();
@@ -427,7 +457,7 @@ Deno.test("listeners that share a port cannot be told apart", () => {
   assertEquals(ends(socketFd(one)), [{ hostname, port }, null]);
 });
 
-Deno.test("what Deno tells of a connection is what is found", async () => {
+Deno.test("the descriptor is the one that Deno keeps under a symbol of its own", async () => {
   using listener = Deno.listen({ hostname: IPV4, port: 0 });
   const [client, server] = await connect(listener);
   using _client = client;
@@ -467,15 +497,15 @@ Deno.test("a closed socket is an error that says so", async () => {
   client.close();
   assertEquals(
     assertThrows(() => socketFd(client), Error).message,
-    `no open socket is ${IPV4} port ${port} to ${IPV4} port ${remote}: ` +
-      "was it closed, or did its peer reset it?",
+    `no open socket is ${IPV4} port ${port} to ${IPV4} port ${remote}. ` +
+      "It was closed, or its peer reset it",
   );
   // Its other end is open still.
   assert(socketFd(server) >= 0);
   server.close();
-  assertThrows(() => socketFd(server), Error, "was it closed");
+  assertThrows(() => socketFd(server), Error, "It was closed");
   listener.close();
-  assertThrows(() => socketFd(listener), Error, "was it closed");
+  assertThrows(() => socketFd(listener), Error, "It was closed");
 
   const node = await listenNode(IPV4);
   const [left, right] = await connectNode(node, IPV4);
@@ -486,7 +516,7 @@ Deno.test("a closed socket is an error that says so", async () => {
   right.destroy();
   await Promise.all([once(left, "close"), once(right, "close")]);
   assertThrows(() => socketFd(left), TypeError, "it is not connected");
-  assertThrows(() => socketFd(looks), Error, "was it closed");
+  assertThrows(() => socketFd(looks), Error, "It was closed");
   node.close();
   await once(node, "close");
 });
@@ -504,13 +534,13 @@ Deno.test("a connection that its peer reset is an error that says so", async () 
   assertEquals(rc, 0);
   server.close();
   await until(() => ends(fd)[1] === null);
-  assertThrows(() => socketFd(client), Error, "did its peer reset it?");
+  assertThrows(() => socketFd(client), Error, "its peer reset it");
 });
 
 Deno.test("a socket is found among thousands of descriptors", () => {
   using listener = Deno.listen({ hostname: IPV4, port: 0 });
   const fds: number[] = [];
-  // More than one read of the folder tells of, where so many can be open.
+  // More entries than one getdents64() of /proc/self/fd returns.
   while (fds.length < 4000) {
     const fd = syscall("eventfd2", 0, 0);
     if (fd < 0) {
@@ -535,7 +565,7 @@ Deno.test("looking for a descriptor leaves none open", async () => {
   await until(() => descriptors().difference(before).size === 0);
 });
 
-Deno.test("unnamed sockets that are not Deno's do not confuse it", async () => {
+Deno.test("unnamed sockets of others are not taken for an end of a Deno.UnixConn", async () => {
   using place = new Path();
   const { path } = place;
   using _pair = unixPair();
@@ -546,7 +576,7 @@ Deno.test("unnamed sockets that are not Deno's do not confuse it", async () => {
   assertEquals(ends(socketFd(server)), [{ path }, { path: null }]);
 });
 
-Deno.test("what is no socket is refused with a TypeError", () => {
+Deno.test("an object without addresses of a socket is refused with a TypeError", () => {
   const wrong = (value: unknown) => value as SocketLike;
   const tcp = { transport: "tcp", hostname: IPV4, port: 1 };
   for (
@@ -557,21 +587,21 @@ Deno.test("what is no socket is refused with a TypeError", () => {
       ["127.0.0.1:80", 'conn must be an object, not "127.0.0.1:80"'],
       [Symbol("x"), "conn must be an object, not Symbol(x)"],
       [() => 1, "conn must be an object, not a function"],
-      [{}, "the object tells no addresses"],
-      [[], "the object tells no addresses"],
-      [new Date(), "the object tells no addresses"],
-      [net.createServer(), "Of a node:net server"],
+      [{}, "the object has no addresses"],
+      [[], "the object has no addresses"],
+      [new Date(), "the object has no addresses"],
+      [net.createServer(), "For a node:net server"],
       [new net.Socket(), "it is not connected"],
-      [{ localAddress: IPV4 }, "the object tells no addresses"],
+      [{ localAddress: IPV4 }, "the object has no addresses"],
       [{ addr: null }, "must be an object, not null"],
       [{ addr: "127.0.0.1" }, 'addr must be an object, not "127.0.0.1"'],
-      [{ addr: {} }, "sockets of undefined are not found here"],
+      [{ addr: {} }, "addr.transport must be one of tcp, udp"],
       [{ addr: { ...tcp, hostname: "localhost" } }, "IP address in numbers"],
       [{ addr: { ...tcp, hostname: undefined } }, "hostname must be a string"],
       [{ addr: { ...tcp, port: "1" } }, "port must be a number"],
       [
         { addr: { transport: "vsock", cid: 1, port: 1 } },
-        'sockets of "vsock" are not found here',
+        'unix, unixpacket, not "vsock"',
       ],
       [{ localAddr: tcp }, "must be an object, not undefined"],
       [{ localAddr: null, remoteAddr: tcp }, "must be an object, not null"],
@@ -585,14 +615,20 @@ Deno.test("what is no socket is refused with a TypeError", () => {
   assertThrows(() => socketFd(wrong({ addr })), RangeError, "port must be");
 });
 
-Deno.test("an address of no socket names it as the kernel would", () => {
+Deno.test("a port that an object leaves out is 0", () => {
+  const unbound = { localAddress: IPV4, remoteAddress: IPV4 };
+  const text = `${IPV4} port 0 to ${IPV4} port 0`;
+  assertThrows(() => socketFd(unbound), Error, text);
+});
+
+Deno.test("a message has an address in the form of the kernel", () => {
   const text = (addr: Deno.Addr) =>
     assertThrows(() => socketFd({ addr }), Error).message;
   const hostname = "2001:DB8:0:0::1";
   const ipv6 = { transport: "tcp", hostname, port: 7 } as const;
-  assertStringIncludes(text(ipv6), "is 2001:db8::1 port 7:");
+  assertStringIncludes(text(ipv6), "is 2001:db8::1 port 7.");
   const scoped = { ...ipv6, hostname: "fe80::1%eth0" };
-  assertStringIncludes(text(scoped), "is fe80::1 port 7:");
+  assertStringIncludes(text(scoped), "is fe80::1 port 7.");
   const unix = { transport: "unix", path: "\0none" } as const;
-  assertMatch(text(unix), /is unix "\\u0000none":/);
+  assertMatch(text(unix), /is unix "\\u0000none"\./);
 });

@@ -37,10 +37,16 @@ import {
   SOCK_SEQPACKET,
   SOCK_STREAM,
 } from "../../sys/uapi/socket.ts";
-import { canListen, Fd, pipe, tcpPair, unixPair } from "../kit/fds.ts";
-import { turn } from "../kit/wait.ts";
-import { until } from "../kit/wait.ts";
-import { writeSync } from "../kit/fds.ts";
+import {
+  canListen,
+  Fd,
+  pipe,
+  tcpPair,
+  unixPair,
+  writeSync,
+} from "../kit/fds.ts";
+import { words } from "../kit/golden.ts";
+import { turn, until } from "../kit/wait.ts";
 
 const { families, setupFlags, refused } = probe();
 
@@ -114,7 +120,7 @@ function toInt(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset).getInt32(0, true);
 }
 
-/** What became of a command: its result, or `-errno`. */
+/** Returns the result of a command, or `-errno`. */
 async function outcome<T>(promise: Promise<T>): Promise<T | number> {
   try {
     return await promise;
@@ -124,7 +130,7 @@ async function outcome<T>(promise: Promise<T>): Promise<T | number> {
   }
 }
 
-/** The error that a command ends with. */
+/** Returns the error of a command that fails. */
 function refusal(promise: Promise<unknown>): Promise<UringError> {
   return assertRejects(() => promise, UringError);
 }
@@ -184,7 +190,7 @@ class Udp implements Disposable {
   }
 }
 
-/** Bytes that can be told apart, as far as bytes can. */
+/** Returns bytes of a pattern that repeats after 251. */
 const pattern = (length: number) =>
   Uint8Array.from({ length }, (_, i) => i * 7 % 251);
 
@@ -196,132 +202,78 @@ async function writeAll(conn: Deno.TcpConn, data: Uint8Array): Promise<void> {
 
 // ---- The bytes of the commands, without a kernel ----------------------------
 
-/** The SQE of a command, with its addresses as given. */
-function sqe(command: Command<unknown>, ...addresses: number[]): number[] {
-  // Nothing may be left of what was there before.
-  const words = new Int32Array(16).fill(-1);
-  command.encode(words, 0, false, 0x44332211, 0x08070605);
-  addresses.forEach((address, i) =>
-    command.encodeAddress(words, 0, i, address)
-  );
-  return [...new Uint8Array(words.buffer)];
-}
+/** The fields of a 64-byte SQE, with its addresses as given. */
+const sqe = (command: Command<unknown>, ...addresses: number[]) =>
+  words(command, false, [], addresses);
 
-const USER_DATA = [0x11, 0x22, 0x33, 0x44, 5, 6, 7, 8];
-
-/** The SQE of a command that has only a `cmd_op`. */
-function plainSqe(fd: number, cmdOp: number, flags = 0): number[] {
-  return [
-    46, // opcode: IORING_OP_URING_CMD
-    flags, // flags
-    ...[0, 0], // ioprio
-    ...[fd, 0, 0, 0], // fd
-    ...[cmdOp, 0, 0, 0], // cmd_op
-    ...[0, 0, 0, 0], // __pad1
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // addr
-    ...[0, 0, 0, 0], // len
-    ...[0, 0, 0, 0], // uring_cmd_flags
-    ...USER_DATA, // user_data
-    ...[0, 0], // buf_index
-    ...[0, 0], // personality
-    ...[0, 0, 0, 0], // optlen
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // cmd, first half
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // cmd, second half
-  ];
-}
+/** IORING_OP_URING_CMD. */
+const op = 46;
 
 Deno.test("SIOCINQ, SIOCOUTQ and TX_TIMESTAMP are a number in the SQE", () => {
-  assertEquals(sqe(s.siocinq(5)), plainSqe(5, 0));
-  assertEquals(sqe(s.siocoutq(6)), plainSqe(6, 1));
-  assertEquals(sqe(s.txTimestamps(7)), plainSqe(7, 4));
+  assertEquals(sqe(s.siocinq(5)), { op, fd: 5 });
+  assertEquals(sqe(s.siocoutq(6)), { op, fd: 6, cmd_op: 1 });
+  assertEquals(sqe(s.txTimestamps(7)), { op, fd: 7, cmd_op: 4 });
 });
 
-Deno.test("a file of the ring's table is named by its place", () => {
+Deno.test("a registered file is named by its index and a flag", () => {
   const fixed = new FixedFile(3);
-  const IOSQE_FIXED_FILE = 1;
-  assertEquals(sqe(s.siocinq(fixed)), plainSqe(3, 0, IOSQE_FIXED_FILE));
-  assertEquals(sqe(s.siocoutq(fixed)), plainSqe(3, 1, IOSQE_FIXED_FILE));
-  assertEquals(sqe(s.txTimestamps(fixed)), plainSqe(3, 4, IOSQE_FIXED_FILE));
+  const file = { op, flags: 1, fd: 3 }; // IOSQE_FIXED_FILE
+  assertEquals(sqe(s.siocinq(fixed)), file);
+  assertEquals(sqe(s.siocoutq(fixed)), { ...file, cmd_op: 1 });
+  assertEquals(sqe(s.txTimestamps(fixed)), { ...file, cmd_op: 4 });
 });
 
 Deno.test("a descriptor of 31 bits is written whole", () => {
-  const bytes = plainSqe(0, 0);
-  bytes.splice(4, 4, 0xff, 0xff, 0xff, 0x7f);
-  assertEquals(sqe(s.siocinq(0x7fff_ffff)), bytes);
+  assertEquals(sqe(s.siocinq(0x7fff_ffff)), { op, fd: 0x7fff_ffff });
 });
 
 Deno.test("GETSOCKOPT has the level, the option and its length in the SQE", () => {
   const query = { level: 0x04030201, optname: 0xfffefdfc, length: 0x1234 };
-  assertEquals(sqe(s.getsockopt(5, query), 0x7a69_5847_3625), [
-    46, // opcode: IORING_OP_URING_CMD
-    0, // flags
-    ...[0, 0], // ioprio
-    ...[5, 0, 0, 0], // fd
-    ...[2, 0, 0, 0], // cmd_op: SOCKET_URING_OP_GETSOCKOPT
-    ...[0, 0, 0, 0], // __pad1
-    ...[1, 2, 3, 4], // level
-    ...[0xfc, 0xfd, 0xfe, 0xff], // optname
-    ...[0, 0, 0, 0], // len
-    ...[0, 0, 0, 0], // uring_cmd_flags
-    ...USER_DATA, // user_data
-    ...[0, 0], // buf_index
-    ...[0, 0], // personality
-    ...[0x34, 0x12, 0, 0], // optlen
-    ...[0x25, 0x36, 0x47, 0x58, 0x69, 0x7a, 0, 0], // optval
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // __pad2
-  ]);
+  assertEquals(sqe(s.getsockopt(5, query), 0x7a69_5847_3625), {
+    op,
+    fd: 5,
+    cmd_op: 2,
+    addr: 0x04030201, // level
+    addr_high: 0xfffefdfc, // optname
+    file_index: 0x1234, // optlen
+    cmd0: 0x5847_3625, // optval
+    cmd1: 0x7a69,
+  });
 });
 
 Deno.test("SETSOCKOPT has the level, the option and the value's length in the SQE", () => {
-  const value = new Uint8Array(5);
-  const option = { level: 6, optname: 13, value };
-  const bytes = [
-    46, // opcode: IORING_OP_URING_CMD
-    0, // flags
-    ...[0, 0], // ioprio
-    ...[5, 0, 0, 0], // fd
-    ...[3, 0, 0, 0], // cmd_op: SOCKET_URING_OP_SETSOCKOPT
-    ...[0, 0, 0, 0], // __pad1
-    ...[6, 0, 0, 0], // level
-    ...[13, 0, 0, 0], // optname
-    ...[0, 0, 0, 0], // len
-    ...[0, 0, 0, 0], // uring_cmd_flags
-    ...USER_DATA, // user_data
-    ...[0, 0], // buf_index
-    ...[0, 0], // personality
-    ...[5, 0, 0, 0], // optlen
-    ...[0x00, 0x10, 0, 0, 1, 0, 0, 0], // optval
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // __pad2
-  ];
-  assertEquals(sqe(s.setsockopt(5, option), 0x1_0000_1000), bytes);
-  bytes[44] = 4;
+  const option = { level: 6, optname: 13, value: new Uint8Array(5) };
+  const expected = {
+    op,
+    fd: 5,
+    cmd_op: 3,
+    addr: 6, // level
+    addr_high: 13, // optname
+    file_index: 5, // optlen
+    cmd0: 0x1000, // optval
+    cmd1: 1,
+  };
+  assertEquals(sqe(s.setsockopt(5, option), 0x1_0000_1000), expected);
   const number = s.setsockopt(5, { ...option, value: -2 });
-  assertEquals(sqe(number, 0x1_0000_1000), bytes);
+  assertEquals(sqe(number, 0x1_0000_1000), { ...expected, file_index: 4 });
   assertEquals([...number.operands[0].bytes!], [0xfe, 0xff, 0xff, 0xff]);
 });
 
 Deno.test("GETSOCKNAME has an address and that of its length in the SQE", () => {
-  const bytes = (peer: number) => [
-    46, // opcode: IORING_OP_URING_CMD
-    0, // flags
-    ...[0, 0], // ioprio
-    ...[5, 0, 0, 0], // fd
-    ...[5, 0, 0, 0], // cmd_op: SOCKET_URING_OP_GETSOCKNAME
-    ...[0, 0, 0, 0], // __pad1
-    ...[0, 0x10, 0, 0, 2, 0, 0, 0], // addr: where the address goes
-    ...[0, 0, 0, 0], // len
-    ...[0, 0, 0, 0], // uring_cmd_flags
-    ...USER_DATA, // user_data
-    ...[0, 0], // buf_index
-    ...[0, 0], // personality
-    ...[peer, 0, 0, 0], // optlen: 1 for the other end
-    ...[0, 0x20, 0, 0, 2, 0, 0, 0], // addr3: where its length is
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // __pad2
-  ];
+  const expected = {
+    op,
+    fd: 5,
+    cmd_op: 5,
+    addr: 0x1000, // Where the address goes.
+    addr_high: 2,
+    cmd0: 0x2000, // addr3: where its length is.
+    cmd1: 2,
+  };
   const at = [0x2_0000_1000, 0x2_0000_2000];
-  assertEquals(sqe(s.getsockname(5), ...at), bytes(0));
-  assertEquals(sqe(s.getpeername(5), ...at), bytes(1));
-  // The kernel is told how much room there is: sizeof(sockaddr_storage).
+  assertEquals(sqe(s.getsockname(5), ...at), expected);
+  const peer = { ...expected, file_index: 1 }; // optlen
+  assertEquals(sqe(s.getpeername(5), ...at), peer);
+  // The length says how much room there is: sizeof(sockaddr_storage).
   const [address, length] = s.getsockname(5).operands;
   assertEquals(address.byteLength, 128);
   assertEquals([...length.bytes!], [128, 0, 0, 0]);
@@ -470,7 +422,7 @@ for (const [hostname, ...needs] of [[IPV4], [IPV6, "IPv6"]]) {
       assertEquals(await ring.cmd(command), 0);
       const sent = fill(clientFd);
       assertGreater(await agreed(ring, command, clientFd), 0);
-      // Acknowledged is what has arrived, when that was told.
+      // Bytes are acknowledged once the peer has reported their arrival.
       const unread = () => ioctl(serverFd, SIOCINQ);
       await until(() => ioctl(clientFd, SIOCOUTQ) === sent - unread());
       assertEquals(await agreed(ring, command, clientFd), sent - unread());
@@ -599,7 +551,7 @@ for (const options of RINGS) {
 }
 
 kernelTest(
-  "socket commands run on a file of the ring's table, whose descriptor was closed",
+  "socket commands run on a registered file, whose descriptor was closed",
   [INQ, OUTQ, GETSOCKOPT, SETSOCKOPT],
   async () => {
     using tcp = tcpPair();
@@ -651,7 +603,7 @@ kernelTest(
 // ---- What has no count ------------------------------------------------------
 
 kernelTest(
-  "a socket that listens has no count, and the error says why",
+  "a listening socket has no count, and the error says why",
   [INQ, OUTQ],
   async () => {
     using listener = Deno.listen({ hostname: IPV4, port: 0 });
@@ -704,7 +656,7 @@ for (
 }
 
 kernelTest(
-  "what is no socket answers EOPNOTSUPP to every command",
+  "a file that is no socket answers EOPNOTSUPP to every command",
   ["io_uring"],
   async () => {
     const path = await Deno.makeTempFile();
@@ -815,7 +767,7 @@ kernelTest(
   },
 );
 
-kernelTest("GETSOCKOPT tells what a socket is", [GETSOCKOPT], async () => {
+kernelTest("GETSOCKOPT reads the kind of a socket", [GETSOCKOPT], async () => {
   using tcp = await Connection.open();
   using udp = new Udp();
   using unix = unixPair(SOCK_SEQPACKET);
@@ -1116,7 +1068,7 @@ kernelTest(
 );
 
 kernelTest(
-  "SETSOCKOPT's refusals are those of setsockopt(2), with advice",
+  "SETSOCKOPT refuses what setsockopt(2) refuses, with advice",
   [SETSOCKOPT],
   async () => {
     using tcp = await Connection.open();
@@ -1185,7 +1137,7 @@ kernelTest(
 );
 
 kernelTest(
-  "an option of a UDP socket does what it is for",
+  "an option that is set takes effect on a UDP socket",
   [SETSOCKOPT],
   async () => {
     using udp = new Udp("0.0.0.0");
@@ -1212,7 +1164,7 @@ kernelTest(
 
 // ---- Names ------------------------------------------------------------------
 
-/** What getsockname(2) or getpeername(2) tell. */
+/** Returns the address that getsockname(2) or getpeername(2) reads. */
 function nameDirect(fd: number, call: "getsockname" | "getpeername") {
   const { bytes, view, at } = scratch();
   view.setUint32(0, 128, true);
@@ -1222,7 +1174,7 @@ function nameDirect(fd: number, call: "getsockname" | "getpeername") {
 }
 
 kernelTest(
-  "GETSOCKNAME tells both ends of a connection, as getsockname(2) does",
+  "GETSOCKNAME reads both ends of a connection, as getsockname(2) does",
   [GETSOCKNAME],
   async () => {
     const path = await Deno.makeTempFile();
@@ -1254,7 +1206,7 @@ kernelTest(
         assertEquals(peer, nameDirect(fd, "getpeername"));
       }
     }
-    // And as Deno tells them.
+    // Deno has the same addresses.
     const { hostname, port } = client.localAddr;
     const own = { hostname, port };
     assertEquals(await ring.cmd(s.getsockname(clientFd)), own);
@@ -1299,7 +1251,7 @@ kernelTest(
 );
 
 kernelTest(
-  "before Linux 6.19 GETSOCKNAME is refused, and the error says since when it is",
+  "before Linux 6.19 GETSOCKNAME is refused, and the error names that version",
   ["a kernel before 6.19"],
   async () => {
     using tcp = await Connection.open();
@@ -1438,7 +1390,7 @@ for (
 }
 
 kernelTest(
-  "times that were taken before the stream was asked for are in it",
+  "a stream also has the times of packets sent before it began",
   [TX_TIMESTAMP],
   async () => {
     using from = new Udp();
@@ -1510,7 +1462,7 @@ kernelTest(
 );
 
 kernelTest(
-  "timestamps that carry their packet are passed over",
+  "timestamps that carry their packet are passed over by the kernel",
   [TX_TIMESTAMP],
   async () => {
     using from = new Udp();
@@ -1542,7 +1494,7 @@ kernelTest(
 );
 
 kernelTest(
-  "timestamps of what is no socket end with EOPNOTSUPP",
+  "timestamps of a file that is no socket end with EOPNOTSUPP",
   ["io_uring"],
   async () => {
     using ends = pipe();
@@ -1554,7 +1506,7 @@ kernelTest(
 );
 
 kernelTest(
-  "timestamps want CQEs of 32 bytes, which is found before they are queued",
+  "timestamps on a ring without CQEs of 32 bytes are refused before they are queued",
   ["io_uring"],
   async () => {
     await using ring = Ring.open();
@@ -1584,7 +1536,7 @@ kernelTest(
 const wrong = <T>(value: unknown) => value as T;
 
 kernelTest(
-  "what is no descriptor, level, option, length or value is never queued",
+  "a wrong descriptor, level, option, length or value is never queued",
   ["io_uring"],
   async () => {
     await using ring = Ring.open();

@@ -65,6 +65,7 @@ import {
 import { socketOption } from "../../sys/socket_calls.ts";
 import { devNull, Fd, pipe, portOf, tcpPair } from "../kit/fds.ts";
 import { sqeBytes } from "../kit/commands.ts";
+import { words } from "../kit/golden.ts";
 import { testUnless } from "../kit/skip.ts";
 
 const { families, setupFlags } = probe();
@@ -114,7 +115,7 @@ Deno.test("/dev/null answers 0 to every command, on every kind of ring", async (
   }
 });
 
-Deno.test("every field of a command is where its driver looks for it", () => {
+Deno.test("every field of a command is at its place in the SQE", () => {
   const command = uringCmd({
     fd: 0x0102_0304,
     cmd_op: 0xf1f2_f3f4,
@@ -128,28 +129,27 @@ Deno.test("every field of a command is where its driver looks for it", () => {
     sqe_flags: IOSQE_ASYNC | IOSQE_IO_LINK,
     ioprio: 0x7172,
   });
-  assertEquals([...sqeBytes(command)], [
-    ...[0x2e], // opcode: IORING_OP_URING_CMD
-    ...[0x14], // flags: IOSQE_ASYNC, IOSQE_IO_LINK
-    ...[0x72, 0x71], // ioprio
-    ...[0x04, 0x03, 0x02, 0x01], // fd
-    ...[0xf4, 0xf3, 0xf2, 0xf1], // cmd_op
-    ...[0, 0, 0, 0], // __pad1
-    ...[0xe8, 0xe7, 0xe6, 0xe5, 0xe4, 0xe3, 0xe2, 0xe1], // addr
-    ...[0xd4, 0xd3, 0xd2, 0xd1], // len
-    ...[0xc5, 0xc3, 0xc2, 0xc1], // uring_cmd_flags
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // user_data
-    ...[0xb2, 0xb1], // buf_index
-    ...[0xa2, 0xa1], // personality
-    ...[0x94, 0x93, 0x92, 0x91], // optlen
-    ...[0x87, 0x86, 0x85, 0x84, 0x83, 0x82, 0x1f, 0], // addr3
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // cmd[8..15]
-  ]);
+  assertEquals(words(command), {
+    op: 0x2e, // IORING_OP_URING_CMD
+    flags: 0x14, // IOSQE_ASYNC, IOSQE_IO_LINK
+    ioprio: 0x7172,
+    fd: 0x0102_0304,
+    cmd_op: 0xf1f2_f3f4,
+    addr: 0xe5e6_e7e8,
+    addr_high: 0xe1e2_e3e4,
+    len: 0xd1d2_d3d4,
+    uring_cmd_flags: 0xc1c2_c3c5,
+    buf_index: 0xb1b2,
+    personality: 0xa1a2,
+    file_index: 0x9192_9394, // optlen
+    cmd0: 0x8485_8687, // addr3
+    cmd1: 0x1f_8283,
+  });
   assertEquals(command.name, "URING_CMD 0xf1f2f3f4");
   assertEquals(command.operands.length, 0);
 });
 
-Deno.test("the fields of a socket option are where the socket looks for them", () => {
+Deno.test("the fields of a socket option are at their places in the SQE", () => {
   const optval = { bytes: upTo(4), kernel: "writes" } as const;
   const command = uringCmd({
     fd: 5,
@@ -159,21 +159,21 @@ Deno.test("the fields of a socket option are where the socket looks for them", (
     optlen: 4,
     optval,
   });
-  const sqe = sqeBytes(command);
-  assertEquals([...sqe.subarray(16, 24)], [
-    ...[0xf4, 0xf3, 0xf2, 0xf1], // level
-    ...[0xe4, 0xe3, 0xe2, 0xe1], // optname
-  ]);
-  assertEquals([...sqe.subarray(44, 48)], [4, 0, 0, 0]); // optlen
+  const socket = { op: 0x2e, fd: 5, cmd_op: 2 };
   // The ring writes the address, when it has the memory.
-  assertEquals([...sqe.subarray(48, 56)], [0, 0, 0, 0, 0, 0, 0, 0]);
+  assertEquals(words(command), {
+    ...socket,
+    addr: 0xf1f2_f3f4, // level
+    addr_high: 0xe1e2_e3e4, // optname
+    file_index: 4, // optlen
+  });
   const [{ at, bytes, reads, writes }] = command.operands;
   assertEquals([at, bytes, reads, writes], [48, optval.bytes, false, true]);
   // Each of the two has its own place, also without the other.
-  const level = sqeBytes(uringCmd({ fd: 5, cmd_op: 2, level: 1 }));
-  const optname = sqeBytes(uringCmd({ fd: 5, cmd_op: 2, optname: 1 }));
-  assertEquals([level[16], level[20]], [1, 0]);
-  assertEquals([optname[16], optname[20]], [0, 1]);
+  const level = uringCmd({ fd: 5, cmd_op: 2, level: 1 });
+  assertEquals(words(level), { ...socket, addr: 1 });
+  const optname = uringCmd({ fd: 5, cmd_op: 2, optname: 1 });
+  assertEquals(words(optname), { ...socket, addr_high: 1 });
 });
 
 Deno.test("file_index is at byte 44, a payload from byte 48 on", () => {
@@ -183,11 +183,15 @@ Deno.test("file_index is at byte 44, a payload from byte 48 on", () => {
     file_index: 0xf1f2_f3f4,
     payload: upTo(16),
   });
-  const sqe = sqeBytes(command);
-  assertEquals([...sqe.subarray(44, 64)], [
-    ...[0xf4, 0xf3, 0xf2, 0xf1], // file_index
-    ...upTo(16), // cmd
-  ]);
+  assertEquals(words(command), {
+    op: 0x2e,
+    fd: 5,
+    file_index: 0xf1f2_f3f4,
+    cmd0: 0x0403_0201,
+    cmd1: 0x0807_0605,
+    cmd2: 0x0c0b_0a09,
+    cmd3: 0x100f_0e0d,
+  });
 });
 
 Deno.test("addresses of memory are operands, in the order of the SQE", () => {
@@ -231,7 +235,7 @@ Deno.test("two names of the same bytes exclude each other", () => {
   }
 });
 
-Deno.test("a bare number is no address, and the message says what is", () => {
+Deno.test("a bare number is no address, and the message names the alternatives", () => {
   for (const name of ["addr", "addr3", "optval"]) {
     for (const value of [0, 4096, 5n, "0x10", true]) {
       const fields = { fd: 5, cmd_op: 0, [name]: value };
@@ -260,7 +264,7 @@ Deno.test("a bare number is no address, and the message says what is", () => {
   }
 });
 
-Deno.test("numbers that a field cannot hold are refused by the field's name", () => {
+Deno.test("numbers that a field cannot hold are refused with the field's name", () => {
   for (
     const [name, values] of [
       ["cmd_op", [-1, 2 ** 32, 0.5, NaN]],
@@ -294,17 +298,17 @@ Deno.test("numbers that a field cannot hold are refused by the field's name", ()
   assertEquals(unsafeAddress(2n ** 64n - 1n).value, 2n ** 64n - 1n);
 });
 
-Deno.test("flags that would break the promise are refused", () => {
+Deno.test("flags that would leave a promise unsettled are refused", () => {
   const make = (sqe_flags: number) => uringCmd({ fd: 5, cmd_op: 0, sqe_flags });
   assertThrows(() => make(IOSQE_CQE_SKIP_SUCCESS), TypeError, "completion");
   assertThrows(() => make(IOSQE_FIXED_FILE), TypeError, "registerFiles()");
-  assertEquals(sqeBytes(make(IOSQE_ASYNC | IOSQE_IO_DRAIN))[1], 0x12);
+  assertEquals(words(make(IOSQE_ASYNC | IOSQE_IO_DRAIN)).flags, 0x12);
 });
 
 Deno.test("a registered buffer sets its flag, and contradicts no other", async () => {
   const flags = (fields: Partial<UringCmdFields>) =>
-    sqeBytes(uringCmd({ fd: 5, cmd_op: 0, ...fields }))[28];
-  assertEquals(flags({}), 0);
+    words(uringCmd({ fd: 5, cmd_op: 0, ...fields })).uring_cmd_flags;
+  assertEquals(flags({}), undefined);
   assertEquals(flags({ buf_index: 0 }), IORING_URING_CMD_FIXED);
   const multishot = { uring_cmd_flags: IORING_URING_CMD_MULTISHOT };
   assertEquals(flags({ buf_index: 3, ...multishot }), 2);
@@ -331,7 +335,7 @@ Deno.test("a multishot command is for a stream", async () => {
   assertThrows(() => ring.cmdSync(command), TypeError, "ring.stream()");
 });
 
-Deno.test("what the kernel does not take is EINVAL, and explained", async () => {
+Deno.test("values that the kernel refuses are EINVAL, and explained", async () => {
   await using ring = Ring.open();
   using file = devNull();
   for (
@@ -364,7 +368,7 @@ Deno.test("a file without a handler answers EOPNOTSUPP, and it is explained", as
   }
 });
 
-/** What is missing for a file on ext4, or another of the usual file systems. */
+/** Returns a path, and what is missing if it is on no usual file system. */
 async function ordinaryFile(): Promise<{ path: string; missing: string }> {
   const path = await Deno.makeTempFile();
   const types = new Map([
@@ -419,7 +423,7 @@ Deno.test("a registered file takes commands, and is named when it is gone", asyn
   await assertRejects(() => ring.cmd(foreign), TypeError, "names a file");
 });
 
-Deno.test("a command that is forced to a worker completes in every way", async () => {
+Deno.test("a command that is forced to a worker completes, awaited or synchronous", async () => {
   await using ring = Ring.open();
   using file = devNull();
   const sqe_flags = IOSQE_ASYNC;
@@ -458,7 +462,7 @@ Deno.test("commands may be linked and drained by their flags", async () => {
   assertEquals(order, ["before", "drained"]);
 });
 
-Deno.test("16 bytes of payload fit every ring, 17 want a larger SQE", async () => {
+Deno.test("16 bytes of payload fit every ring, 17 need a larger SQE", async () => {
   using file = devNull();
   const command = (length: number) =>
     uringCmd({ fd: file.fd, cmd_op: 0, payload: upTo(length) });
@@ -524,7 +528,7 @@ Deno.test("nothing of an earlier payload is left in a large SQE", () => {
   }
 });
 
-Deno.test("a command that is answered with 32 bytes wants a ring for that", async () => {
+Deno.test("a command with an answer of 32 bytes needs a ring for that", async () => {
   using file = devNull();
   const command = uringCmd({
     fd: file.fd,
@@ -560,7 +564,7 @@ testUnless(
   },
 );
 
-Deno.test("a decoder makes the result, and its error is the command's", async () => {
+Deno.test("a decoder makes the result, and an error in it rejects the command", async () => {
   await using ring = Ring.open();
   using file = devNull();
   const { fd } = file;
@@ -618,7 +622,7 @@ const setsockopt = (
     name: "SETSOCKOPT",
   });
 
-/** Memory of every kind, `length` bytes of which are to be used. */
+/** Memory of every kind, with room for `length` bytes. */
 const KINDS: readonly [string, (ring: Ring, length: number) => Uint8Array][] = [
   ["memory of alloc", (ring, length) => ring.alloc(length)],
   ["part of it", (ring, length) => ring.alloc(9999).subarray(33, 33 + length)],
@@ -673,7 +677,7 @@ for (const [kind, make] of KINDS) {
 
 testSocket(
   "GETSOCKOPT",
-  "what the kernel only reads is not copied back",
+  "memory that the kernel only reads is not copied back",
   async () => {
     await using ring = Ring.open();
     using pair = tcpPair();
@@ -701,7 +705,7 @@ testSocket(
       bytes[0] = 1;
       const option = { bytes, kernel: "reads" } as const;
       const done = ring.cmd(setsockopt(pair.left, SO_KEEPALIVE, 4, option));
-      bytes[0] = 0; // After the call, before the kernel was told.
+      bytes[0] = 0; // After the call, before the kernel has the command.
       assertEquals(await done, 0);
       assertEquals(optionOf(pair.left, SO_KEEPALIVE)[0], expected);
     }
@@ -762,7 +766,7 @@ testSocket("GETSOCKOPT", "a decoder sees what the kernel wrote", async () => {
 
 testSocket(
   "GETSOCKOPT",
-  "many commands at once have each its own memory",
+  "each of many commands at once has its own memory",
   async () => {
     await using ring = Ring.open({ entries: 8 });
     using first = tcpPair();
@@ -810,26 +814,21 @@ Deno.test("an inline struct is encoded into the payload", () => {
     e: -2,
     f: upTo(3),
   });
-  assertEquals([...sqeBytes(command)], [
-    ...[0x2e, 0, 0, 0], // opcode, flags, ioprio
-    ...[5, 0, 0, 0], // fd
-    ...[0xf4, 0xf3, 0xf2, 0xf1], // cmd_op
-    ...[0, 0, 0, 0], // __pad1
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // addr
-    ...[0xd4, 0xd3, 0xd2, 0xd1], // len
-    ...[0, 0, 0, 0], // uring_cmd_flags
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // user_data
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // buf_index, personality, optlen
-    ...[0xf1, 0xf2, 0xe2, 0xe1, 0xd4, 0xd3, 0xd2, 0xd1], // cmd[0..7]
-    ...[0xfe, 0xff, 0xff, 0xff, 1, 2, 3, 0], // cmd[8..15]
-  ]);
+  const sqe = { op: 0x2e, fd: 5, cmd_op: 0xf1f2_f3f4, len: 0xd1d2_d3d4 };
+  assertEquals(words(command), {
+    ...sqe,
+    cmd0: 0xe1e2_f2f1, // a, b, c
+    cmd1: 0xd1d2_d3d4, // d
+    cmd2: -2 >>> 0, // e
+    cmd3: 0x0003_0201, // f
+  });
   assertEquals(command.name, "URING_CMD INLINE");
-  // What is left out is 0.
-  assertEquals([...sqeBytes(define(5)).subarray(48)], new Array(16).fill(0));
-  assertEquals([...sqeBytes(define(5, { b: 1 })).subarray(48, 51)], [0, 1, 0]);
+  // Fields that are left out are 0.
+  assertEquals(words(define(5)), sqe);
+  assertEquals(words(define(5, { b: 1 })), { ...sqe, cmd0: 0x0100 });
 });
 
-Deno.test("an inline struct of more than 16 bytes wants a larger SQE", async () => {
+Deno.test("an inline struct of more than 16 bytes needs a larger SQE", async () => {
   using file = devNull();
   await using small = Ring.open();
   await using large = Ring.open({ sqe128: true });
@@ -849,6 +848,47 @@ Deno.test("an inline struct of more than 16 bytes wants a larger SQE", async () 
   assertThrows(far, RangeError, "at most 80 bytes");
 });
 
+Deno.test("every number field takes 0, its smallest and its largest value", () => {
+  const wide = 2 ** 53 - 1;
+  for (
+    const [field, size, read, values] of [
+      [u8(0), 1, "getUint8", [0, 0xff]],
+      [u16(0), 2, "getUint16", [0, 0xffff]],
+      [u32(0), 4, "getUint32", [0, 2 ** 32 - 1]],
+      [s32(0), 4, "getInt32", [0, -(2 ** 31), 2 ** 31 - 1]],
+      [u64(0), 8, "getBigUint64", [0, 0n, wide, 2n ** 64n - 1n]],
+      [
+        s64(0),
+        8,
+        "getBigInt64",
+        [0, 0n, -wide, wide, -(2n ** 63n), 2n ** 63n - 1n],
+      ],
+    ] as const
+  ) {
+    const inline: { value: Field<number | bigint> } = {
+      value: field as Field<number | bigint>,
+    };
+    const define = defineCommand({ name: "RANGE", cmdOp: 1, inline });
+    for (const value of values) {
+      const payload = sqeBytes(define(5, { value })).subarray(48);
+      const view = new DataView(payload.buffer, payload.byteOffset);
+      assertEquals(BigInt(view[read](0, true)), BigInt(value), read);
+      assertEquals([...payload.subarray(size)], Array(16 - size).fill(0), read);
+    }
+  }
+});
+
+Deno.test("a field of bytes takes as many as it has room for, or fewer", () => {
+  const inline = { before: u8(0), text: bytes(1, 4) };
+  const define = defineCommand({ name: "ROOM", cmdOp: 1, inline });
+  for (const length of [0, 1, 4]) {
+    const payload = sqeBytes(define(5, { text: upTo(length) })).subarray(48);
+    const expected = new Uint8Array(16);
+    expected.set(upTo(length), 1);
+    assertEquals(payload, expected);
+  }
+});
+
 Deno.test("64-bit fields take numbers and bigints", () => {
   const inline = { a: u64(0), b: s64(8) };
   const define = defineCommand({ name: "WIDE", cmdOp: 1, inline });
@@ -866,7 +906,7 @@ Deno.test("64-bit fields take numbers and bigints", () => {
   assertEquals(payload({ b: -(2n ** 63n) })[1], -(2n ** 63n));
 });
 
-Deno.test("values that a field cannot hold are refused by the field's name", () => {
+Deno.test("values that a field cannot hold are refused with the field's name", () => {
   const inline = {
     byte: u8(0),
     half: u16(2),
@@ -916,14 +956,15 @@ Deno.test("values that a field cannot hold are refused by the field's name", () 
   }
 });
 
-Deno.test("names that no layout has are refused, and names that both have", () => {
+Deno.test("names that neither layout has, or that both have, are refused", () => {
   const inline = { a: u32(0) };
   const indirect = { b: u32(0) };
   const define = defineCommand({ name: "NAMES", cmdOp: 1, inline, indirect });
   type Given = Parameters<typeof define>[1];
   for (const name of ["c", "toString", "constructor", "hasOwnProperty"]) {
     const make = () => define(5, { a: 1, [name]: 1 } as Given);
-    assertThrows(make, TypeError, `NAMES has no field called ${name}`);
+    const text = `NAMES has no field called ${name}. Its fields: b, a`;
+    assertThrows(make, TypeError, text);
   }
   assertThrows(
     () => defineCommand({ name: "TWICE", cmdOp: 1, inline, indirect: inline }),
@@ -934,26 +975,41 @@ Deno.test("names that no layout has are refused, and names that both have", () =
   const odd = { toString: u32(0), constructor: u32(4), valueOf: u32(8) };
   const fine = defineCommand({ name: "ODD", cmdOp: 1, inline: odd, indirect });
   const seven = { constructor: 7 } as unknown as Parameters<typeof fine>[1];
-  const sqe = sqeBytes(fine(5, seven));
-  assertEquals([...sqe.subarray(48, 60)], [0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+  assertEquals(words(fine(5, seven)), { op: 0x2e, fd: 5, cmd_op: 1, cmd1: 7 });
 });
 
-Deno.test("bad numbers of a definition are refused", () => {
-  for (
-    const numbers of [{ cmdOp: -1 }, { cmdOp: 2 ** 32 }, { cmdOp: 1, len: NaN }]
-  ) {
-    const define = () => defineCommand({ name: "NUMBERS", ...numbers });
-    assertThrows(define, RangeError, "must be an integer");
+Deno.test("a wrong number, name, decoder or layout of a definition is refused", () => {
+  const define = (parts: object) => () =>
+    defineCommand({ name: "WRONG", cmdOp: 1, ...parts });
+  for (const numbers of [{ cmdOp: -1 }, { cmdOp: 2 ** 32 }, { len: NaN }]) {
+    assertThrows(define(numbers), RangeError, "must be an integer");
   }
+  assertThrows(define({ name: 5 }), TypeError, "name must be a string");
+  assertThrows(define({ decode: 5 }), TypeError, "decode must be a function");
+  for (const layout of ["inline", "indirect"]) {
+    assertThrows(define({ [layout]: 5 }), TypeError, `${layout} must be an ob`);
+    for (const a of [5, {}, null]) {
+      assertThrows(define({ [layout]: { a } }), TypeError, "a must be a field");
+    }
+    for (const part of ["offset", "size"]) {
+      for (const value of [-1, 0.5, NaN]) {
+        const a = Object.defineProperty(u8(0), part, { value });
+        assertThrows(define({ [layout]: { a } }), RangeError, `${part} of a`);
+      }
+    }
+  }
+  const most = 2 ** 20; // Bytes of an indirect struct.
+  define({ indirect: { a: u8(most - 1) } })();
+  const large = define({ indirect: { a: u8(most) } });
+  assertThrows(large, RangeError, "bytes of indirect");
 });
 
-Deno.test("a pointer takes memory, or an address that is vouched for", () => {
+Deno.test("a pointer takes memory, or an unsafe address", () => {
   const inline = { at: pointer(0), also: pointer(8) };
   const define = defineCommand({ name: "POINT", cmdOp: 1, inline });
   const memory = { bytes: upTo(3), kernel: "both" } as const;
   const command = define(5, { at: unsafeAddress(0xf1f2), also: memory });
-  const sqe = sqeBytes(command);
-  assertEquals([...sqe.subarray(48, 52)], [0xf2, 0xf1, 0, 0]);
+  assertEquals(words(command), { op: 0x2e, fd: 5, cmd_op: 1, cmd0: 0xf1f2 });
   const [only, ...others] = command.operands;
   assertEquals([only.at, only.bytes, only.inside], [56, memory.bytes, -1]);
   assertEquals(others, []);
@@ -966,7 +1022,7 @@ Deno.test("a pointer takes memory, or an address that is vouched for", () => {
   assertThrows(half, TypeError, "at.kernel must be");
 });
 
-Deno.test("a pointer stands where the ring can write it", () => {
+Deno.test("a pointer in the payload is at a multiple of 4", () => {
   for (const offset of [1, 2, 3, 6]) {
     const inline = { at: pointer(offset) };
     assertThrows(
@@ -1101,7 +1157,7 @@ Deno.test("the kernel follows pointers in the indirect struct", async () => {
   assertEquals([...found], expected);
 });
 
-Deno.test("what the kernel wrote to the struct is read back, field by field", async () => {
+Deno.test("a decoder gets each field of the struct that the kernel wrote", async () => {
   await using ring = Ring.open();
   const define = defineCommand({
     name: "STRUCT",
@@ -1173,7 +1229,7 @@ Deno.test("what the kernel wrote to the struct is read back, field by field", as
   }
 });
 
-Deno.test("both structs go to one command, on a driver that takes all", async () => {
+Deno.test("one command has both structs, on a driver that accepts anything", async () => {
   await using ring = Ring.open({ sqe128: true });
   using file = devNull();
   const define = defineCommand({
@@ -1303,7 +1359,7 @@ Deno.test("a wrong field or type does not compile", () => {
   const plain = defineCommand({ name: "PLAIN", cmdOp: 1 });
   const result: Command<number> = plain(5);
   // @ts-expect-error It has no fields at all.
-  assertThrows(() => plain(5, { word: 1 }), TypeError, "no field called word");
+  assertThrows(() => plain(5, { word: 1 }), TypeError, "Its fields: none");
   assertInstanceOf(result, Command);
   assertInstanceOf(inline, Object);
   assertInstanceOf(u32(0), Field);

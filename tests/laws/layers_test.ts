@@ -9,6 +9,7 @@ const ROOT = new URL("../../", import.meta.url);
 const LAYERS = ["sys/", "ring/", "cmd/", "mod.ts"];
 /** Files of `cmd/` that every device family may import. */
 const BASE = [
+  "cmd/address.ts",
   "cmd/uring_cmd.ts",
   "cmd/define_command.ts",
   "cmd/op.ts",
