@@ -66,7 +66,7 @@ const namespace = object({
   maxTransferBytes: oneOf(1 << 20, Infinity),
   writable: oneOf(true, false),
 });
-const device = object({
+const deviceFacts = object({
   file: fd,
   writable: oneOf(true),
   logicalBlockSize: oneOf(512),
@@ -74,6 +74,15 @@ const device = object({
   byteLength: oneOf(1n << 40n),
   readOnly: oneOf(false),
 });
+const device = made("a block device", () =>
+  new block.BlockDevice({
+    file: 0x7fff_fff0,
+    writable: true,
+    logicalBlockSize: 512,
+    physicalBlockSize: 4096,
+    byteLength: 1n << 40n,
+    readOnly: false,
+  }));
 const protection = object({
   action: flag,
   checkGuard: flag,
@@ -354,6 +363,7 @@ const values = object({
 
 /** What is made with `new`. */
 const classes: Record<string, readonly Recipes[]> = {
+  "block.BlockDevice": [deviceFacts],
   "nvme.NvmeError": [text, fd, u16, wide],
   "scsi.ScsiError": [
     text,
