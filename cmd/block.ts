@@ -10,18 +10,7 @@ import {
 } from "../sys/uapi/blkdev.ts";
 import { O_RDONLY } from "../sys/uapi/fcntl.ts";
 import { fileFacts } from "../sys/file.ts";
-import {
-  BLKGETSIZE64,
-  BLKPBSZGET,
-  BLKROGET,
-  BLKSSZGET,
-  S_IFBLK,
-  S_IFCHR,
-  S_IFDIR,
-  S_IFIFO,
-  S_IFREG,
-  S_IFSOCK,
-} from "../sys/uapi/fs.ts";
+import * as fs from "../sys/uapi/fs.ts";
 import { IORING_OP_URING_CMD } from "../sys/uapi/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/scratch.ts";
@@ -128,8 +117,8 @@ function checkSize(name: string, value: number): number {
 }
 
 /**
- * Asks the block device that `fd` is open on for its facts. It makes six system
- * calls, and needs no privilege except an open descriptor.
+ * Asks the block device that `fd` is open on for its facts, in six system calls.
+ * Any open descriptor will do, of any user.
  *
  * Pass the result to {@linkcode discard} in place of `fd`, so that a command is
  * checked without asking the device each time. {@linkcode BlockDevice.withFile}
@@ -152,15 +141,15 @@ export function blockDevice(fd: number): BlockDevice {
 }
 
 function ask({ fd, type, access }: DescriptorFacts): BlockDevice {
-  if (type !== S_IFBLK) {
+  if (type !== fs.S_IFBLK) {
     const kind = KINDS[type] ?? "something without a type";
     throw new TypeError(
       `fd ${fd} is ${kind}, not a block device such as /dev/sda`,
     );
   }
   const { view, at } = scratch();
-  const answer = (name: string, request: number): DataView => {
-    const rc = syscall("ioctl", fd, request, at);
+  const answer = (name: keyof typeof fs & `BLK${string}`): DataView => {
+    const rc = syscall("ioctl", fd, fs[name], at);
     if (rc < 0) throw new UringError(`ioctl ${name}`, fd, -rc);
     return view;
   };
@@ -168,19 +157,19 @@ function ask({ fd, type, access }: DescriptorFacts): BlockDevice {
   return new BlockDevice({
     file: fd,
     writable: access !== O_RDONLY,
-    logicalBlockSize: answer("BLKSSZGET", BLKSSZGET).getUint32(0, true),
-    physicalBlockSize: answer("BLKPBSZGET", BLKPBSZGET).getUint32(0, true),
-    byteLength: answer("BLKGETSIZE64", BLKGETSIZE64).getBigUint64(0, true),
-    readOnly: answer("BLKROGET", BLKROGET).getUint32(0, true) !== 0,
+    logicalBlockSize: answer("BLKSSZGET").getUint32(0, true),
+    physicalBlockSize: answer("BLKPBSZGET").getUint32(0, true),
+    byteLength: answer("BLKGETSIZE64").getBigUint64(0, true),
+    readOnly: answer("BLKROGET").getUint32(0, true) !== 0,
   });
 }
 
 const KINDS: Readonly<Record<number, string>> = {
-  [S_IFREG]: "a regular file",
-  [S_IFDIR]: "a directory",
-  [S_IFCHR]: "a character device",
-  [S_IFIFO]: "a pipe",
-  [S_IFSOCK]: "a socket",
+  [fs.S_IFREG]: "a regular file",
+  [fs.S_IFDIR]: "a directory",
+  [fs.S_IFCHR]: "a character device",
+  [fs.S_IFIFO]: "a pipe",
+  [fs.S_IFSOCK]: "a socket",
 };
 
 /** Returns the bytes of a logical block of the device that `fd` is open on. */

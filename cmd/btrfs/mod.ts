@@ -158,10 +158,7 @@ export function encodedRead(
   const { offset, data } = checkObject("options", options);
   checkOffset(offset, 0);
   if (data !== undefined && byteLengthOf(checkBytes("data", data)) === 0) {
-    throw new RangeError(
-      "data must have room: with 0 bytes, every read looks like the end of the " +
-        "file",
-    );
+    throw new RangeError("data must have room: reading 0 bytes means the end");
   }
   const memory = data === undefined
     ? scratchOperand(DATA_AT, MAX_EXTENT)

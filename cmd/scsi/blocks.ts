@@ -100,13 +100,9 @@ export function readCapacity10(
 ): Command<Capacity> {
   const cdb = new Uint8Array(10);
   cdb[0] = 0x25;
-  return scsiQuery(
-    file,
-    cdb,
-    8,
-    options,
-    (view) => capacity(BigInt(view.getUint32(0)), view.getUint32(4)),
-  );
+  return scsiQuery(file, cdb, 8, options, (view) => {
+    return capacity(BigInt(view.getUint32(0)), view.getUint32(4));
+  });
 }
 
 function capacity(lastLba: bigint, blockSize: number): Capacity {

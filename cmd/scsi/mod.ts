@@ -48,18 +48,16 @@ import { dataOperand, partsOf, scsiCommand, scsiQuery } from "./command.ts";
 import type { ScsiOptions, ScsiResult } from "./command.ts";
 
 export {
+  type BlockRange,
+  type Capacity,
+  type LongCapacity,
   read,
   readCapacity,
   readCapacity10,
   synchronizeCache,
+  type TransferOptions,
   unmap,
   write,
-} from "./blocks.ts";
-export type {
-  BlockRange,
-  Capacity,
-  LongCapacity,
-  TransferOptions,
 } from "./blocks.ts";
 export type { ScsiOptions, ScsiResult } from "./command.ts";
 export { decodeSense, ScsiError } from "./sense.ts";

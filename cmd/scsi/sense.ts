@@ -315,10 +315,7 @@ const HOST_ADVICE = new Map([
 
 const STATUS_ADVICE = new Map([
   [BUSY, "The device cannot take the command now. Send it again later."],
-  [
-    TASK_SET_FULL,
-    "The device has as many commands as it can queue. Send it again later.",
-  ],
+  [TASK_SET_FULL, "The queue of the device is full. Send the command later."],
   [RESERVATION_CONFLICT, "Another host has reserved the device."],
 ]);
 
