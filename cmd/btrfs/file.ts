@@ -69,7 +69,7 @@ export const advice = adviceFrom({
     "did nothing: a flaw of kernels with CONFIG_X86_X32_ABI. Run it on a ring " +
     "with sqpoll: true, where the flaw does not occur.",
   EIO: "The device failed, or the data does not match its checksum.",
-  EBUSY: "Another process or thread wrote to the range meanwhile. Retry.",
+  EBUSY: "Another process or thread wrote to the range. Retry the command.",
   ENOSPC: "The file system is full, of data or of metadata: `btrfs " +
     "filesystem usage` shows which.",
 }, uringCmdAdvice);

@@ -46,7 +46,7 @@ import { LoopDevice, missing as noLoop, tool } from "../lab/loop_device.ts";
 
 const KiB = 1024;
 const EXTENT = 128 * KiB;
-/** Bytes of a sector, as mkfs.btrfs is told. */
+/** Bytes of a sector of the test's file systems. */
 const SECTOR = 4096;
 
 /** A part of the message about the flaw of kernels with x32. */
@@ -347,7 +347,7 @@ Deno.test("encodedWrite makes the expected bytes", () => {
   ]);
 });
 
-/** Decodes a read of which the kernel has written one byte of the arguments. */
+/** Decodes a read whose arguments have one byte written by the kernel. */
 function answer(byte: number, value: number, data?: Uint8Array): EncodedData {
   const { decode } = encodedRead(5, { offset: 0, data });
   const args = new Uint8Array(128);
@@ -672,9 +672,9 @@ testRead(
         assertEquals(extent.data.byteOffset, memory.byteOffset);
         assertEquals(extent.byteLength, EXTENT);
         const before = all.subarray(0, memory.byteOffset);
-        const behind = all.subarray(memory.byteOffset + length);
+        const after = all.subarray(memory.byteOffset + length);
         assert(before.every((byte) => byte === 0xa5));
-        assert(behind.every((byte) => byte === 0xa5));
+        assert(after.every((byte) => byte === 0xa5));
       }
     }
   },
@@ -747,7 +747,7 @@ function copyOf(ring: Ring, bytes: Uint8Array): Uint8Array {
 }
 
 const PLAIN = text(EXTENT, 20);
-/** Compressed with settings of which the kernel has none. */
+/** Compressed with settings other than the kernel's. */
 const OWN = [
   ["zlib", deflateSync(PLAIN, { level: 9, memLevel: 1 })],
   ["zstd", zstdCompressSync(PLAIN)],

@@ -457,7 +457,7 @@ Deno.test("a page of SCSI vital product data has the length of its header", () =
   assertEquals(read(data, 0), [0, 0x80, 0, 3, 0x41, 0x42, 0x43]);
   assertEquals(read(data, 2), [0, 0x80, 0, 3, 0x41, 0x42]);
   assertEquals(read(data, 8), []);
-  data[2] = 1; // It has 259 bytes, of which four came.
+  data[2] = 1; // The page has 259 bytes, and four came.
   assertEquals(read(data, 0), [...data]);
 });
 
@@ -916,8 +916,8 @@ testScsi(
       );
       assertEquals(into, data);
       assertEquals(await lab.readBlocks(3400, 4), data);
-      const behind = scsi.read(fd, into, where(lastLba - 2n));
-      const error = await assertRejects(() => ring.cmd(behind), ScsiError);
+      const beyond = scsi.read(fd, into, where(lastLba - 2n));
+      const error = await assertRejects(() => ring.cmd(beyond), ScsiError);
       assertEquals([error.op, error.asc], ["SCSI READ(16)", 0x21]);
     }
     await changed();
@@ -954,9 +954,9 @@ testScsi(
 testScsi("good and bad SCSI commands at once keep apart", async (lab) => {
   const { ring, fd } = lab;
   const bytes = new Uint8Array(BLOCK);
-  const behind = 1 << 20;
+  const beyond = 1 << 20;
   const all = Array.from({ length: 200 }, (_, i): Command<unknown> => {
-    if (i % 4 === 0) return scsi.read(fd, bytes, where(behind + i));
+    if (i % 4 === 0) return scsi.read(fd, bytes, where(beyond + i));
     if (i % 4 === 1) return scsi.vpdPage(fd, { page: 0x1f });
     return scsi.read(fd, new Uint8Array(BLOCK), where(i));
   });
@@ -1110,8 +1110,8 @@ testScsi(
     const bytes = new Uint8Array(2 * BLOCK);
     for (const command of [scsi.read, scsi.write]) {
       for (const cdbLength of [10, 16] as const) {
-        const behind = command(fd, bytes, { ...where(lastLba), cdbLength });
-        const error = await assertRejects(() => ring.cmd(behind), ScsiError);
+        const beyond = command(fd, bytes, { ...where(lastLba), cdbLength });
+        const error = await assertRejects(() => ring.cmd(beyond), ScsiError);
         assertEquals([error.senseKey, error.asc, error.ascq], [5, 0x21, 0]);
         const text = "Logical block address out of range (21h/00h)";
         assertStringIncludes(error.message, text);

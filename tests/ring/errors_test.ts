@@ -71,7 +71,7 @@ Deno.test("what btrfs refuses is explained", () => {
     [E.EINVAL, "sector size"],
     [E.EAGAIN, "CONFIG_X86_X32_ABI"],
     [E.EIO, "checksum"],
-    [E.EBUSY, "Retry"],
+    [E.EBUSY, "Retry the command"],
     [E.ENOSPC, "is full"],
     [E.ENOTTY, "does not know this cmd_op"],
   ]);
