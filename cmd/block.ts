@@ -1,5 +1,5 @@
 /**
- * Commands of block devices: discard, and the facts that it has to fit.
+ * Commands of block devices: discard, and the facts that a range has to fit.
  *
  * @module
  */
@@ -8,51 +8,121 @@ import {
   BLOCK_URING_CMD_DISCARD,
   BLOCK_URING_CMD_ZONE_RESET_ALL,
 } from "../sys/uapi/blkdev.ts";
-import * as E from "../sys/uapi/errno.ts";
 import { O_RDONLY } from "../sys/uapi/fcntl.ts";
-import { type FileFacts, fileFacts } from "../sys/file.ts";
-import {
-  BLKGETSIZE64,
-  BLKPBSZGET,
-  BLKROGET,
-  BLKSSZGET,
-  S_IFBLK,
-  S_IFCHR,
-  S_IFDIR,
-  S_IFIFO,
-  S_IFREG,
-  S_IFSOCK,
-} from "../sys/uapi/fs.ts";
+import { fileFacts } from "../sys/file.ts";
+import * as fs from "../sys/uapi/fs.ts";
 import { IORING_OP_URING_CMD } from "../sys/uapi/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/scratch.ts";
-import { checkFd, checkInteger, checkObject, checkU64 } from "../ring/check.ts";
+import {
+  checkFd,
+  checkInteger,
+  checkObject,
+  checkU64,
+  shown,
+} from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
-import { uringCmdAdvice, UringError } from "../ring/errors.ts";
+import { adviceFrom, uringCmdAdvice, UringError } from "../ring/errors.ts";
+import { FixedFile } from "../ring/registered.ts";
+import { type DescriptorFacts, factsOf } from "./writable.ts";
 
-/** What a command on a block device has to fit. */
-export interface BlockDevice {
-  /** What commands are sent to: the descriptor that was asked. */
+/**
+ * A block device, and the facts that a command for it has to fit. The facts do
+ * not change: make another one after the device was resized, for example.
+ *
+ * {@linkcode blockDevice} asks a device for its facts. The constructor takes
+ * them from the caller.
+ *
+ * @example
+ * ```ts
+ * import { BlockDevice } from "@uring/cmd/block";
+ *
+ * const device = new BlockDevice({
+ *   file: 5,
+ *   writable: true,
+ *   logicalBlockSize: 512,
+ *   physicalBlockSize: 4096,
+ *   byteLength: 1n << 40n,
+ *   readOnly: false,
+ * });
+ * console.log(device.byteLength);
+ * ```
+ */
+export class BlockDevice {
+  /** The file that commands are sent to. */
   readonly file: File;
-  /** The descriptor is open for writing. */
+  /** `true` if the file is open for writing. */
   readonly writable: boolean;
   /** Bytes of a logical block: offsets and lengths are multiples of it. */
   readonly logicalBlockSize: number;
-  /** Bytes of a physical block: what the device writes at once. */
+  /** Bytes of a physical block, the least that the device writes at once. */
   readonly physicalBlockSize: number;
   /** Bytes of the device. */
   readonly byteLength: bigint;
-  /** The device takes no writes. */
+  /** `true` if the device refuses writes. */
   readonly readOnly: boolean;
+  readonly #checked = true;
+
+  /**
+   * Makes a device of its facts.
+   *
+   * @throws {TypeError} when a fact is missing or of another type.
+   * @throws {RangeError} when a number is out of its range.
+   */
+  constructor(facts: Omit<BlockDevice, "withFile">) {
+    const { file, writable, readOnly, byteLength } = checkObject(
+      "facts",
+      facts,
+    );
+    const { logicalBlockSize, physicalBlockSize } = facts;
+    this.file = FixedFile.is(file) ? file : checkFd(file, "file");
+    this.writable = checkBoolean("writable", writable);
+    this.logicalBlockSize = checkSize("logicalBlockSize", logicalBlockSize);
+    this.physicalBlockSize = checkSize("physicalBlockSize", physicalBlockSize);
+    this.byteLength = BigInt(checkU64("byteLength", byteLength));
+    this.readOnly = checkBoolean("readOnly", readOnly);
+    Object.freeze(this);
+  }
+
+  /**
+   * Returns the same device for commands on a registered file. Pass the file
+   * that `Ring.registerFiles` made of the descriptor.
+   *
+   * @example
+   * ```ts ignore
+   * import { blockDevice, discard } from "@uring/cmd/block";
+   *
+   * const [file] = ring.registerFiles([fd]);
+   * const device = blockDevice(fd).withFile(file);
+   * await ring.cmd(discard(device, { offset: 0, length: 1 << 20 }));
+   * ```
+   */
+  withFile(file: FixedFile): BlockDevice {
+    return new BlockDevice({ ...this, file });
+  }
+
+  /** Returns `true` for a device, and `false` for an object that looks like one. */
+  static is(value: unknown): value is BlockDevice {
+    return typeof value === "object" && value !== null && #checked in value;
+  }
+}
+
+function checkBoolean(name: string, value: boolean): boolean {
+  if (typeof value === "boolean") return value;
+  throw new TypeError(`${name} must be a boolean, not ${shown(value)}`);
+}
+
+function checkSize(name: string, value: number): number {
+  return checkInteger(name, value, 1, 0xffff_ffff);
 }
 
 /**
- * Facts about the block device that `fd` is open on. They are asked of the
- * device at each call, with `ioctl`; any user who has it open may.
+ * Asks the block device that `fd` is open on for its facts, in six system calls.
+ * Any open descriptor will do, of any user.
  *
- * Commands take them in place of `fd`, and are then checked without asking the
- * device again. With a registered file of the same device:
- * `{ ...blockDevice(fd), file }`.
+ * Pass the result to {@linkcode discard} in place of `fd`, so that a command is
+ * checked without asking the device each time. {@linkcode BlockDevice.withFile}
+ * is for a registered file.
  *
  * @example
  * ```ts ignore
@@ -65,75 +135,90 @@ export interface BlockDevice {
  * @throws {UringError} when the device does not answer, or `fd` is not open.
  */
 export function blockDevice(fd: number): BlockDevice {
-  return ask(checkFd(fd), fileFacts(fd));
+  const facts = fileFacts(checkFd(fd));
+  if (typeof facts !== "number") return ask({ fd, ...facts });
+  throw new UringError("fstat", fd, -facts, uringCmdAdvice(-facts));
 }
 
-function ask(fd: number, facts: FileFacts | number): BlockDevice {
-  if (typeof facts === "number") {
-    throw new UringError("fstat", fd, -facts, uringCmdAdvice(-facts));
-  }
-  if (facts.type !== S_IFBLK) {
+function ask({ fd, type, access }: DescriptorFacts): BlockDevice {
+  if (type !== fs.S_IFBLK) {
+    const kind = KINDS[type] ?? "something without a type";
     throw new TypeError(
-      `fd ${fd} is ${kind(facts.type)}, not a block device such as /dev/sda`,
+      `fd ${fd} is ${kind}, not a block device such as /dev/sda`,
     );
   }
   const { view, at } = scratch();
-  const value = (name: string, request: number) => {
-    view.setBigUint64(0, 0n, true);
-    const rc = syscall("ioctl", fd, request, at);
+  const answer = (name: keyof typeof fs & `BLK${string}`): DataView => {
+    const rc = syscall("ioctl", fd, fs[name], at);
     if (rc < 0) throw new UringError(`ioctl ${name}`, fd, -rc);
-    return view.getBigUint64(0, true);
+    return view;
   };
-  return {
+  // blkdev_common_ioctl(), Linux 6.18: an `int` each, and a `u64` for the size.
+  return new BlockDevice({
     file: fd,
-    writable: facts.access !== O_RDONLY,
-    logicalBlockSize: Number(value("BLKSSZGET", BLKSSZGET)),
-    physicalBlockSize: Number(value("BLKPBSZGET", BLKPBSZGET)),
-    byteLength: value("BLKGETSIZE64", BLKGETSIZE64),
-    readOnly: value("BLKROGET", BLKROGET) !== 0n,
-  };
+    writable: access !== O_RDONLY,
+    logicalBlockSize: answer("BLKSSZGET").getUint32(0, true),
+    physicalBlockSize: answer("BLKPBSZGET").getUint32(0, true),
+    byteLength: answer("BLKGETSIZE64").getBigUint64(0, true),
+    readOnly: answer("BLKROGET").getUint32(0, true) !== 0,
+  });
 }
 
-/** Bytes of a logical block of the device: {@linkcode blockDevice} in short. */
+const KINDS: Readonly<Record<number, string>> = {
+  [fs.S_IFREG]: "a regular file",
+  [fs.S_IFDIR]: "a directory",
+  [fs.S_IFCHR]: "a character device",
+  [fs.S_IFIFO]: "a pipe",
+  [fs.S_IFSOCK]: "a socket",
+};
+
+/** Returns the bytes of a logical block of the device that `fd` is open on. */
 export function blockSize(fd: number): number {
   return blockDevice(fd).logicalBlockSize;
 }
 
 /** A range of a block device, in bytes. */
 export interface ByteRange {
-  /** Where it starts: a multiple of the logical block size. */
+  /** The first byte: a multiple of the logical block size. */
   offset: number | bigint;
-  /** How long it is: a multiple of the logical block size, and not 0. */
+  /** Bytes of the range: a multiple of the logical block size, and not 0. */
   length: number | bigint;
 }
 
 /**
- * **Destroys data.** Tells a device that a range is not needed any more, as TRIM
- * does: what it held is gone. The device may read it back as zeros, or as
- * anything; a loop device makes a hole in its file, which reads as zeros.
+ * **Destroys data.** Discards a range of a block device, as TRIM does: the data
+ * in it is lost. Afterwards the device may read the range as zeros, or as
+ * anything. A loop device punches a hole in its file, which reads as zeros.
  *
- * `BLOCK_URING_CMD_DISCARD`, Linux 6.12. `fd` must be open for writing, which on
- * most systems only root can. The result is 0. Do not read or write the range
- * meanwhile: the kernel does not order the two.
+ * **A mounted file system does not stop a discard, and is destroyed by it.** Open
+ * the device with `O_EXCL`: the open fails with EBUSY while a file system on the
+ * device is mounted, or while swap, RAID or the device mapper uses it.
  *
- * A range that does not fit the device is refused before it is queued, as are a
- * file that is no block device, and a device or descriptor that is read-only. That
- * takes six system calls for a descriptor, each time it is queued, and none for
- * what {@linkcode blockDevice} has returned.
+ * `BLOCK_URING_CMD_DISCARD`, Linux 6.12. The device must be open for writing,
+ * for which most systems want root. The result is 0. Do not read or write the
+ * range while the command is in flight: the kernel does not order the two.
+ *
+ * Before it is queued, a command is refused if its range does not fit the device,
+ * if the file is not a block device, or if the device or the descriptor is
+ * read-only. For a descriptor, the checks take six system calls each time the
+ * command is queued. For a {@linkcode BlockDevice} they take none.
+ *
  * EOPNOTSUPP: the device cannot discard, or the kernel has no block commands.
- * EBUSY: a mounted file system has pages of the range in use. A mapping of the
- * device does not keep it: it reads as the range then does.
+ * EBUSY: the page cache could not drop a page of the range, because a mounted
+ * file system or a write uses that page. Most pages of a mounted file system can
+ * be dropped. A memory mapping of the device does not cause EBUSY: it reads the
+ * discarded range as the device does.
  *
  * @example
  * ```ts ignore
  * import { Ring } from "@uring/cmd";
  * import { blockDevice, discard } from "@uring/cmd/block";
- * import { O_RDWR, openat } from "@uring/cmd/op";
+ * import { O_EXCL, O_RDWR, openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open();
- * const fd = await ring.cmd(openat("/dev/loop0", { flags: O_RDWR }));
+ * const fd = await ring.cmd(openat("/dev/loop0", { flags: O_RDWR | O_EXCL }));
  * await ring.cmd(discard(fd, { offset: 0, length: 1 << 20 }));
- * // Many of them:
+ * // For many ranges, ask the device for its facts once:
  * const device = blockDevice(fd);
  * await ring.cmd(discard(device, { offset: 1 << 20, length: 1 << 20 }));
  * ```
@@ -148,82 +233,63 @@ export function discard(
   if (BigInt(length) === 0n) {
     throw new RangeError("length must be at least one logical block, not 0");
   }
-  const { file, precheck } = checked(target, BigInt(offset), BigInt(length));
   return new Command({
     name: "URING_CMD DISCARD",
     opcode: IORING_OP_URING_CMD,
-    file,
+    ...checked(target, BigInt(offset), BigInt(length)),
     off: BLOCK_URING_CMD_DISCARD,
     addr: offset,
     addr3: length,
-    precheck,
-    advice: blockAdvice,
+    advice,
   });
 }
 
 /**
  * **Destroys data.** Resets the write pointer of every zone of a zoned device:
- * all that it holds is gone.
+ * all data on it is lost. A mounted file system does not stop it. Open the device
+ * with `O_EXCL`: the open fails with EBUSY while the device is in use.
  *
- * `BLOCK_URING_CMD_ZONE_RESET_ALL`, in no released kernel yet: it is expected in
- * Linux 7.3, and every kernel before answers EINVAL, or EOPNOTSUPP before 6.12.
- * `fd` must be open for writing. The result is 0.
+ * `BLOCK_URING_CMD_ZONE_RESET_ALL`, in no released kernel yet. Expected in Linux
+ * 7.3; earlier kernels answer EINVAL, and kernels before 6.12 EOPNOTSUPP. The
+ * device must be open for writing. The result is 0.
  */
 export function zoneResetAll(target: File | BlockDevice): Command<number> {
-  const { file, precheck } = checked(target, 0n, 0n);
   return new Command({
     name: "URING_CMD ZONE_RESET_ALL",
     opcode: IORING_OP_URING_CMD,
-    file,
+    ...checked(target, 0n, 0n),
     off: BLOCK_URING_CMD_ZONE_RESET_ALL,
-    precheck,
     advice: zoneAdvice,
   });
 }
 
-/** The file of a command, and what checks it when it is queued, if need be. */
+/**
+ * Returns the file of a command. The range is checked now against the facts of a
+ * device, and each time the command is queued against those of a descriptor.
+ */
 function checked(
   target: File | BlockDevice,
   offset: bigint,
   length: bigint,
 ): { file: File; precheck?: () => void } {
-  if (isDevice(target)) {
-    const device = checkDevice(target);
-    checkRange(device, offset, length);
-    return { file: device.file };
+  if (BlockDevice.is(target)) {
+    checkRange(target, offset, length);
+    return { file: target.file };
   }
-  // A registered file has no descriptor to ask.
-  if (typeof target !== "number") return { file: target };
+  if (typeof target === "object" && !FixedFile.is(target)) {
+    throw new TypeError(
+      "the target must be a descriptor, a file of ring.registerFiles() or a " +
+        `BlockDevice, not ${shown(target)}. blockDevice(fd) returns one`,
+    );
+  }
   const precheck = () => {
-    const facts = fileFacts(target);
-    if (facts === -E.EBADF) return; // The kernel says it well enough.
-    checkRange(ask(target, facts), offset, length);
+    const facts = factsOf(target);
+    if (facts !== undefined) checkRange(ask(facts), offset, length);
   };
   return { file: target, precheck };
 }
 
-function isDevice(target: File | BlockDevice): target is BlockDevice {
-  return typeof target === "object" && target !== null &&
-    "logicalBlockSize" in target;
-}
-
-/** The facts as they are now, each of which is what it is to be. */
-function checkDevice(device: BlockDevice): BlockDevice {
-  const { file, writable, readOnly, byteLength } = device;
-  const { logicalBlockSize, physicalBlockSize } = device;
-  checkInteger("logicalBlockSize", logicalBlockSize, 1, 0xffff_ffff);
-  checkU64("byteLength", byteLength);
-  return {
-    file,
-    writable,
-    logicalBlockSize,
-    physicalBlockSize,
-    byteLength,
-    readOnly,
-  };
-}
-
-/** Refuses what the kernel would, but says which of its reasons it is. */
+/** Throws for a range that the kernel would refuse, and says why. */
 function checkRange(
   device: BlockDevice,
   offset: bigint,
@@ -257,52 +323,21 @@ function checkRange(
   }
 }
 
-function blockAdvice(errno: number): string | undefined {
-  switch (errno) {
-    case E.EOPNOTSUPP:
-      return "The device cannot discard (its discard_max_bytes is 0), the " +
-        "file is not a block device, or the kernel is older than 6.12, which " +
-        "brought commands to block devices.";
-    case E.EBADF:
-      return "The descriptor is not open, or not open for writing.";
-    case E.EPERM:
-      return "The device is read-only.";
-    case E.EBUSY:
-      return "Pages of the range are in use, by a mounted file system or by " +
-        "writes.";
-    case E.EINVAL:
-      return "The range does not fit the device: offset and length are " +
-        "multiples of its logical block size, and end within it.";
-    default:
-      return uringCmdAdvice(errno);
-  }
-}
+const advice = adviceFrom({
+  EOPNOTSUPP: "The device cannot discard (its discard_max_bytes is 0), the " +
+    "file is not a block device, or the kernel is older than 6.12, which " +
+    "brought commands to block devices.",
+  EBADF: "The descriptor is not open, or not open for writing.",
+  EPERM: "The device is read-only.",
+  EBUSY: "A mounted file system or a write uses pages of the range. Unmount " +
+    "the file system, or retry after the write.",
+  EINVAL:
+    "The range does not fit the device. Make offset and length multiples " +
+    "of its logical block size, and end within it.",
+}, uringCmdAdvice);
 
-function zoneAdvice(errno: number): string | undefined {
-  switch (errno) {
-    case E.EINVAL:
-      return "This kernel has no such command: it is expected in Linux 7.3.";
-    case E.EOPNOTSUPP:
-      return "The device has no zones, the file is not a block device, or the " +
-        "kernel is older than 6.12, which brought commands to block devices.";
-    default:
-      return blockAdvice(errno);
-  }
-}
-
-function kind(type: number): string {
-  switch (type) {
-    case S_IFREG:
-      return "a regular file";
-    case S_IFDIR:
-      return "a directory";
-    case S_IFCHR:
-      return "a character device";
-    case S_IFIFO:
-      return "a pipe";
-    case S_IFSOCK:
-      return "a socket";
-    default:
-      return "something without a type";
-  }
-}
+const zoneAdvice = adviceFrom({
+  EINVAL: "This kernel has no such command: it is expected in Linux 7.3.",
+  EOPNOTSUPP: "The device has no zones, the file is not a block device, or " +
+    "the kernel is older than 6.12, which brought commands to block devices.",
+}, advice);

@@ -1,19 +1,19 @@
 /**
- * Commands of files on btrfs: file data as the disk has it, compressed. What is
- * read this way can be written this way, so that a file is copied, or sent to
- * another machine, without being decompressed and compressed again.
+ * Commands of files on btrfs: read and write file data in the compressed form
+ * that is on disk. A program can copy a file, or send it to another machine,
+ * without decompressing and compressing it.
  *
- * **Run them on a ring with `sqpoll`.** On any other, kernels have two flaws,
- * in Linux 7.2 still:
+ * **Run the commands on a ring with `sqpoll: true`.** On any other ring, kernels
+ * up to Linux 7.2 at least have two flaws:
  *
- * - Until this thread has taken the result of a read, the kernel holds a lock
- *   on the file. A synchronous call on the file that this thread makes
- *   meanwhile, such as `writeSync` of a `Deno.FsFile`, waits for the lock for
- *   ever, and nothing can kill the process. Calls that are awaited are fine.
- * - What cannot complete at once goes to a worker of the kernel: every write,
- *   and a read whose extent is in use. Where the kernel has CONFIG_X86_X32_ABI,
- *   as Debian's has, a worker may be taken for one of a 32-bit process. The
- *   command then does nothing, and is an EAGAIN here.
+ * - The kernel locks a file from the start of a read until this thread has taken
+ *   its result. If this thread makes a synchronous call on the file meanwhile,
+ *   such as `writeSync` of a `Deno.FsFile`, the call never returns, and no signal
+ *   can kill the process. Calls that are awaited are safe.
+ * - The kernel hands a command that cannot complete at once to a worker: every
+ *   write, and a read whose extent is in use. If the kernel was built with
+ *   CONFIG_X86_X32_ABI, as Debian's is, it may take the worker for one of a
+ *   32-bit process. The command then does nothing, and fails with EAGAIN.
  *
  * @module
  */
@@ -38,30 +38,30 @@ import { advice, checkFile } from "./file.ts";
 
 const io = uapi.btrfs_ioctl_encoded_io_args;
 
-/** Index of each operand, which points at the next. */
-const [ARGS, PIECES, DATA] = [0, 1, 2];
+/** The index of each operand. Each operand points at the next one. */
+const [ARGS, IOVECS, DATA] = [0, 1, 2];
 
 /**
- * How many pieces of memory a command has: the last is the data, the others
- * are of no bytes. A worker that is taken for 32-bit reads half of them, as
- * pieces of half the size, finds no bytes and completes with 0. A single piece
- * it would take for one at half the address, and use what lies there. Matches
+ * The `struct iovec` of a command: the last describes the data, and the others
+ * are empty. A worker that is taken for 32-bit reads half of them, as structs of
+ * half the size. It finds no bytes, and completes with 0. Of a single struct, it
+ * would take half the address for all of it, and use the memory there. Matches
  * import_iovec() in Linux 7.2, which asks in_compat_syscall().
  *
- * More than UIO_FASTIOV, which is 8, are not kept on the kernel's stack, which
- * Linux 6.13 leaves too early.
+ * The kernel keeps up to UIO_FASTIOV (8) of them on its stack, and Linux 6.13
+ * leaves that stack frame too early: 9 are allocated.
  */
-const PIECE_COUNT = 9;
-const LAST_PIECE = (PIECE_COUNT - 1) * sizeof(iovec);
-const DATA_AT = LAST_PIECE + iovec.iov_base.offset;
+const IOVEC_COUNT = 9;
+const LAST_IOVEC = (IOVEC_COUNT - 1) * sizeof(iovec);
+const DATA_AT = LAST_IOVEC + iovec.iov_base.offset;
 
-/** What no kernel answers, and is there still where it has not answered. */
+/** A `compression` that no kernel returns: still there, it gave no answer. */
 const UNANSWERED = 0xffff_ffff;
 
-/** The kernel's BTRFS_MAX_UNCOMPRESSED, and its BTRFS_MAX_COMPRESSED. */
+/** The kernel's BTRFS_MAX_UNCOMPRESSED and BTRFS_MAX_COMPRESSED, in bytes. */
 const MAX_EXTENT = 128 * 1024;
 
-/** How data is compressed; lzo with the bytes it compresses at a time. */
+/** A compression; lzo has the sector size, which it compresses at a time. */
 export type Compression =
   | "none"
   | "zlib"
@@ -87,49 +87,54 @@ const NAMES = Object.keys(NUMBERS) as Compression[];
 /** A part of a file as btrfs stores it: at most one extent. */
 export interface EncodedData {
   /**
-   * The bytes as they are stored. Decompress them, cut what is more than
-   * `unencodedLength`, append zeros if it is less: the file's own bytes start
-   * at `unencodedOffset`.
+   * The stored bytes. To get the bytes of the file, decompress them, and cut the
+   * result to `unencodedLength` or append zeros up to it. Then take `byteLength`
+   * bytes from `unencodedOffset` on.
    *
-   * Compressed ones may end in zeros that fill their last sector. `inflateSync`
-   * of `node:zlib` leaves them alone; `zstdDecompressSync` takes them for
-   * another frame, which is an error, and wants the first frame only.
+   * Compressed bytes may end in zeros that fill the last sector. `inflateSync`
+   * of `node:zlib` ignores these zeros. `zstdDecompressSync` takes them for
+   * another frame, and throws: pass it the first frame only.
    */
   data: Uint8Array;
-  /** How they are compressed. */
+  /** The compression of `data`. */
   compression: Compression;
-  /** How many bytes of the file they are: 0 at its end. */
+  /** Bytes of the file in `data`: 0 at the end of the file. */
   byteLength: number;
-  /** How many bytes there are when they are decompressed, up to 128 KiB. */
+  /** Bytes of `data` after decompression: at most 128 KiB if compressed. */
   unencodedLength: number;
-  /** How many of these lie before the file's own. */
+  /** Decompressed bytes before those of the file. */
   unencodedOffset: number;
 }
 
-/** Where to read. */
+/** Options of {@linkcode encodedRead}. */
 export interface EncodedReadOptions {
-  /** The first byte of the file, in an extent or at its start. */
+  /** The first byte of the file to read: anywhere in an extent. */
   offset: number | bigint;
   /**
-   * Memory to read into, most often of 128 KiB, which is what the largest
-   * compressed extent takes; with that of `Ring.alloc`, nothing is copied. The
-   * result has a part of it. Default: new memory, as large as the result.
+   * Memory to read into. 128 KiB are enough for any compressed extent. The `data`
+   * of the result is a part of this memory. Into memory of `Ring.alloc`, the
+   * kernel reads without a copy. Default: new memory, as large as the result.
    */
   data?: Uint8Array;
 }
 
 /**
- * Reads a part of a file as it lies on disk: of a compressed extent all of it,
- * wherever in it the offset is.
+ * Reads one extent of a file in the form that is on disk. If the extent is
+ * compressed, the result has all of it, wherever in the extent `offset` lies.
  *
- * `BTRFS_IOC_ENCODED_READ`, Linux 6.13, CAP_SYS_ADMIN. The result has the bytes
- * and how many bytes of the file they are: go on behind those. What is not
- * compressed is returned as it is, a hole as zeros, up to 128 KiB or `data` of
- * it. What was written before is flushed first.
+ * **Run it on a ring with `sqpoll: true`.** On any other ring, a synchronous call
+ * of this thread on the same file, such as `writeSync` of a `Deno.FsFile`, hangs
+ * the process while a read is in flight, and no signal can kill it. On a kernel
+ * with CONFIG_X86_X32_ABI, the read may also fail with EAGAIN.
  *
- * ENOBUFS: `data` is smaller than the compressed extent. EPERM: without the
- * capability. EOPNOTSUPP: not a regular file on btrfs, or an older kernel.
- * EAGAIN: the ring has no `sqpoll`; the head of this module says more.
+ * `BTRFS_IOC_ENCODED_READ`, Linux 6.13, CAP_SYS_ADMIN. To read on, add the
+ * `byteLength` of the result to `offset`. Data that is not compressed is returned
+ * as it is, and a hole as zeros, up to the size of `data` or 128 KiB. The kernel
+ * first flushes earlier writes of the file.
+ *
+ * ENOBUFS: `data` is smaller than the compressed extent. EPERM: no CAP_SYS_ADMIN.
+ * EOPNOTSUPP: not a regular file on btrfs, or an older kernel. EAGAIN: the ring
+ * has no `sqpoll`.
  *
  * @example
  * ```ts ignore
@@ -153,7 +158,7 @@ export function encodedRead(
   const { offset, data } = checkObject("options", options);
   checkOffset(offset, 0);
   if (data !== undefined && byteLengthOf(checkBytes("data", data)) === 0) {
-    throw new RangeError("data must have room: with 0 bytes all is read as 0");
+    throw new RangeError("data must have room: reading 0 bytes means the end");
   }
   const memory = data === undefined
     ? scratchOperand(DATA_AT, MAX_EXTENT)
@@ -173,43 +178,51 @@ export function encodedRead(
   return command;
 }
 
-/** What to write, most often what {@linkcode encodedRead} has returned. */
+/** Compressed bytes to write: the fields of {@linkcode EncodedData} fit. */
 export interface EncodedWriteOptions {
-  /** The first byte of the file: a multiple of the sector size. */
+  /** The first byte of the file to write: a multiple of the sector size. */
   offset: number | bigint;
-  /** The compressed bytes: up to 128 KiB, and fewer than `unencodedLength`. */
+  /** The compressed bytes: at most 128 KiB, and fewer than `unencodedLength`. */
   data: Uint8Array;
-  /** How they are compressed. lzo has to be that of the sector size. */
+  /** The compression of `data`. For lzo, the one of the sector size. */
   compression: Compression;
   /**
-   * How many bytes there are when they are decompressed: up to 128 KiB. If
-   * there are more, they are cut off; if there are fewer, zeros follow.
+   * Bytes of `data` after decompression, from 2 to 128 KiB. A reader cuts more
+   * bytes off, and appends zeros to fewer.
    */
   unencodedLength: number;
-  /** Where the file's own start in these: a multiple of the sector size. */
+  /**
+   * Decompressed bytes before those of the file: a multiple of the sector size,
+   * below `unencodedLength`. Default 0.
+   */
   unencodedOffset?: number;
   /**
-   * How many bytes of the file they are. The end is a multiple of the sector
-   * size, unless nothing of the file is behind it. Default: all that there are.
+   * Bytes of the file in `data`. The write must end at a multiple of the sector
+   * size, or at or after the end of the file. Default: all decompressed bytes
+   * from `unencodedOffset` on.
    */
   byteLength?: number;
 }
 
 /**
- * **Writes data.** Makes compressed bytes a part of a file as they are. Nothing
- * checks that they can be decompressed: where they cannot, reading the file is
- * an EIO from then on.
+ * **Writes data.** Stores compressed bytes as a part of a file without changing
+ * them. The kernel does not check that they can be decompressed: if they cannot,
+ * every later read of that part of the file fails with EIO.
+ *
+ * **Run it on a ring with `sqpoll: true`.** Any other ring hands every write to a
+ * worker of the kernel. On a kernel with CONFIG_X86_X32_ABI, such as Debian's,
+ * the write then fails with EAGAIN.
  *
  * `BTRFS_IOC_ENCODED_WRITE`, Linux 6.14, CAP_SYS_ADMIN, and `file` open for
- * writing. The result is the number of bytes in `data`. With O_APPEND they go
- * to the end of the file, whatever the offset is.
+ * writing. The result is the number of bytes in `data`. If the file is open with
+ * O_APPEND, the kernel ignores `offset` and writes at the end of the file.
  *
- * What does not fit the file system, or is not compressed, is refused before it
- * is queued. EINVAL: an end that is no multiple of the sector size, before the
- * end of the file; a file without checksums, such as one that `chattr +C` was
- * used on. EPERM: without the capability. EOPNOTSUPP: not a regular file on
- * btrfs, or a kernel older than 6.13, while 6.13 itself says EINVAL. EAGAIN:
- * the ring has no `sqpoll`; the head of this module says more.
+ * A write that does not fit the sector size of the file system, or is not
+ * compressed, is refused before it is queued. EINVAL: the write ends before the
+ * end of the file and not at a multiple of the sector size; or the file has no
+ * checksums, for example after `chattr +C`; or the kernel is 6.13. EPERM: no
+ * CAP_SYS_ADMIN. EOPNOTSUPP: not a regular file on btrfs, or a kernel older than
+ * 6.13. EAGAIN: the ring has no `sqpoll`.
  *
  * @example
  * ```ts ignore
@@ -241,7 +254,7 @@ export function encodedWrite(
     options,
   );
   if (compression === "none") {
-    throw new TypeError("data has to be compressed: write() takes other data");
+    throw new TypeError("data must be compressed: write() takes other data");
   }
   if (!NAMES.includes(compression)) {
     throw new TypeError(`compression must be one of ${NAMES.slice(1).join()}`);
@@ -270,7 +283,7 @@ export function encodedWrite(
     }),
     precheck: () => checkFile(file, offset, unencodedOffset, compression),
     decode({ res }) {
-      if (res === 0) throw unanswered(command); // There is no such write.
+      if (res === 0) throw unanswered(command); // A write has 1 byte or more.
       return res;
     },
     advice,
@@ -278,38 +291,38 @@ export function encodedWrite(
   return command;
 }
 
-/** The kernel's offsets are signed. */
+/** Throws for a range that the kernel's signed offsets cannot express. */
 function checkOffset(offset: number | bigint, byteLength: number): void {
   const end = BigInt(checkU64("offset", offset)) + BigInt(byteLength);
   if (end < 2n ** 63n) return;
   throw new RangeError(`offset must leave the end below 2^63, not at ${end}`);
 }
 
-/** The arguments, the pieces that they point at, and the data of the last. */
+/** Returns the arguments, the iovecs they point at, and the data of the last. */
 function operandsOf(
   data: Operand,
   fill: (args: DataView) => void,
 ): readonly Operand[] {
   const args = new Uint8Array(sizeof(io));
   const argsView = new DataView(args.buffer);
-  io.iovcnt.set(argsView, 0, PIECE_COUNT);
+  io.iovcnt.set(argsView, 0, IOVEC_COUNT);
   fill(argsView);
-  const pieces = new Uint8Array(PIECE_COUNT * sizeof(iovec));
-  iovec.iov_len.set(new DataView(pieces.buffer), LAST_PIECE, data.byteLength);
-  // A read is answered in the arguments as well. `decode` sees it there, and as
-  // it is not copied back, each run starts with the same arguments.
+  const iovecs = new Uint8Array(IOVEC_COUNT * sizeof(iovec));
+  iovec.iov_len.set(new DataView(iovecs.buffer), LAST_IOVEC, data.byteLength);
+  // The kernel answers a read in the arguments. `decode` sees the answer in the
+  // command's memory, and `args` keeps its values for the next run.
   const { addr } = io_uring_sqe;
   return [
     operand(addr.offset, { bytes: args, kernel: "reads" }),
     {
-      ...operand(io.iov.offset, { bytes: pieces, kernel: "reads" }),
+      ...operand(io.iov.offset, { bytes: iovecs, kernel: "reads" }),
       inside: ARGS,
     },
-    { ...data, inside: PIECES },
+    { ...data, inside: IOVECS },
   ];
 }
 
-/** What is told of a command that a worker did nothing for. */
+/** Returns the error of a command that a worker did nothing for. */
 function unanswered({ name, fd }: Command<unknown>): UringError {
   return new UringError(name, fd, E.EAGAIN, advice(E.EAGAIN));
 }
@@ -326,14 +339,14 @@ function decodeRead(
   if (compression === UNANSWERED) throw unanswered(command);
   const encryption = io.encryption.get(view, 0);
   const name = NAMES.find((name) => NUMBERS[name] === compression);
-  // <linux/btrfs.h> asks to check all three, for what later kernels may say.
+  // <linux/btrfs.h> asks to check all three: later kernels may add values.
   if (
     name === undefined ||
     encryption !== uapi.BTRFS_ENCODED_IO_ENCRYPTION_NONE ||
     io.reserved.get(view, 0).some((byte) => byte !== 0)
   ) {
     throw new Error(
-      "the extent is encoded in a way that is not known here: compression " +
+      "the encoding of the extent is not known here: compression " +
         `${compression}, encryption ${encryption}`,
     );
   }

@@ -15,38 +15,38 @@ import {
 } from "../../ring/check.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
-import { answer, answerOf, dataOperand, make, partsOf } from "./command.ts";
+import { dataOperand, partsOf, scsiCommand, scsiQuery } from "./command.ts";
 import type { ScsiOptions } from "./command.ts";
 
-/** How large a block device is. */
+/** The size of a block device. */
 export interface Capacity {
   /** The address of its last block. */
   lastLba: bigint;
-  /** Bytes of a block, without those that protect it. */
+  /** Bytes of a block, without protection information. */
   blockSize: number;
   /** Bytes of the device. */
   byteLength: bigint;
 }
 
-/** How large a block device is, and how its blocks are kept. */
+/** The size of a block device, and properties of its blocks. */
 export interface LongCapacity extends Capacity {
-  /** Bytes of a physical block: what the device writes at once. */
+  /** Bytes of a physical block, the least that the device writes at once. */
   physicalBlockSize: number;
-  /** The first block that starts a physical one. */
+  /** The first block that starts a physical block. */
   lowestAlignedLba: number;
-  /** Type of protection information, 1 to 3; 0: it is formatted without. */
+  /** The type of protection information, 1 to 3; 0 if formatted without. */
   protectionType: number;
-  /** Blocks can be given back with {@linkcode unmap} (LBPME). */
+  /** `true` if the device takes {@linkcode unmap} (LBPME). */
   canUnmap: boolean;
-  /** Blocks that were given back read as zeros (LBPRZ). */
+  /** `true` if unmapped blocks read as zeros (LBPRZ). */
   unmappedReadsZeros: boolean;
 }
 
 /**
- * Asks how large a block device is. READ CAPACITY(16), Linux 7.1.
+ * Asks a block device for its size. READ CAPACITY(16), Linux 7.1.
  *
- * `Illegal Request`: the device does not know the command, as old ones and many
- * on USB do not: {@linkcode readCapacity10} is for them.
+ * `Illegal Request`: the device does not have the command, like old devices and
+ * many on USB. Use {@linkcode readCapacity10} there.
  *
  * @example
  * ```ts ignore
@@ -62,8 +62,7 @@ export function readCapacity(
   const cdb = new Uint8Array(16);
   cdb.set([0x9e, 0x10], 0); // SERVICE ACTION IN(16), READ CAPACITY(16)
   cdb[13] = 32; // allocation length
-  return make(file, cdb, partsOf(options, answer(32)), (_, completion) => {
-    const view = answerOf(completion);
+  return scsiQuery(file, cdb, 32, options, (view) => {
     const blockSize = view.getUint32(8);
     const protection = view.getUint8(12);
     const provisioning = view.getUint8(14);
@@ -79,9 +78,9 @@ export function readCapacity(
 }
 
 /**
- * Asks how large a block device is, by the older command that every one knows.
- * READ CAPACITY(10), Linux 7.1. A `lastLba` of 0xffffffff is a device too large
- * for it: ask {@linkcode readCapacity}.
+ * Asks a block device for its size, by the older command that every device has.
+ * READ CAPACITY(10), Linux 7.1. A `lastLba` of 0xffffffff means that the device
+ * is too large for this command: use {@linkcode readCapacity}.
  *
  * @example
  * ```ts ignore
@@ -101,8 +100,7 @@ export function readCapacity10(
 ): Command<Capacity> {
   const cdb = new Uint8Array(10);
   cdb[0] = 0x25;
-  return make(file, cdb, partsOf(options, answer(8)), (_, completion) => {
-    const view = answerOf(completion);
+  return scsiQuery(file, cdb, 8, options, (view) => {
     return capacity(BigInt(view.getUint32(0)), view.getUint32(4));
   });
 }
@@ -112,30 +110,30 @@ function capacity(lastLba: bigint, blockSize: number): Capacity {
   return { lastLba, blockSize, byteLength };
 }
 
-/** Which blocks {@linkcode read} and {@linkcode write} transfer, and how. */
+/** Options of {@linkcode read} and {@linkcode write}. */
 export interface TransferOptions extends ScsiOptions {
   /** The address of the first block. */
   lba: number | bigint;
-  /** Bytes of a block, as {@linkcode readCapacity} tells them. */
+  /** Bytes of a block, as {@linkcode readCapacity} returns them. */
   blockSize: number;
-  /** Past the device's cache, from and to the medium itself (FUA). */
+  /** Bypass the cache of the device (FUA). Default: `false`. */
   forceUnitAccess?: boolean;
   /**
-   * READ(10) and WRITE(10), which every device knows, or READ(16) and WRITE(16).
-   * Default: 10, unless the address or the length needs 16.
+   * 10 for READ(10) and WRITE(10), which every device has, or 16 for READ(16) and
+   * WRITE(16). Default: 10, unless the address or the length needs 16.
    */
   cdbLength?: 10 | 16;
-  /** The registered buffer that the bytes lie in. */
+  /** The registered buffer that has the bytes. */
   buffer?: FixedBuffer;
 }
 
 /**
- * Reads blocks, as many as the array has room for. READ(10) or READ(16), Linux
- * 7.1. The result is the number of bytes.
+ * Reads as many blocks as the array holds. READ(10) or READ(16), Linux 7.1. The
+ * result is the number of bytes.
  *
- * `Medium Error`: a block cannot be read; `error.sense.information` says which.
- * `Illegal Request`: the blocks end behind the last one of the device. EINVAL:
- * they are more than the device takes at once, which is `max_hw_sectors_kb` of
+ * `Medium Error`: a block cannot be read; `error.sense.information` is its LBA.
+ * `Illegal Request`: the blocks end after the last one of the device. EINVAL: the
+ * blocks are more than the device takes at once, which is `max_hw_sectors_kb` of
  * its queue in /sys.
  *
  * @example
@@ -157,14 +155,15 @@ export function read(
 }
 
 /**
- * **Destroys data.** Writes blocks, as many as the array has. WRITE(10) or
- * WRITE(16), Linux 7.1. The result is the number of bytes. It needs a descriptor
+ * **Destroys data.** Writes as many blocks as the array holds. WRITE(10) or
+ * WRITE(16), Linux 7.1. The result is the number of bytes. The node must be open
  * for writing.
  *
- * The kernel knows nothing of it: what its page cache has of the blocks, for a
- * file system that is mounted say, stays as it was. The device may keep them in
- * a cache of its own until {@linkcode synchronizeCache}, or write them through
- * with `forceUnitAccess`.
+ * **A mounted file system does not stop a write, and may be destroyed by it.** The
+ * command passes by the block layer: the page cache keeps the old content of the
+ * blocks. The device may hold the new content in its own cache until
+ * {@linkcode synchronizeCache}, or write it to the medium at once with
+ * `forceUnitAccess`.
  *
  * @example
  * ```ts ignore
@@ -230,12 +229,12 @@ function transfer(
     view.setUint32(10, blocks);
   }
   const parts = { data, buffer, timeoutMs };
-  return make(file, cdb, parts, ({ transferred }) => transferred);
+  return scsiCommand(file, cdb, parts, ({ transferred }) => transferred);
 }
 
 /**
- * Has the device write what is in its cache to the medium. SYNCHRONIZE CACHE(10),
- * Linux 7.1. The kernel wants a descriptor for writing.
+ * Makes the device write its cache to the medium. SYNCHRONIZE CACHE(10), Linux
+ * 7.1. The node must be open for writing.
  *
  * @example
  * ```ts ignore
@@ -248,30 +247,32 @@ export function synchronizeCache(
   file: File,
   options: ScsiOptions = {},
 ): Command<void> {
-  const cdb = new Uint8Array(10); // Neither an address nor a length: all of it.
+  const cdb = new Uint8Array(10); // Address 0 and length 0: all blocks.
   cdb[0] = 0x35;
-  return make(file, cdb, partsOf(options), () => {});
+  return scsiCommand(file, cdb, partsOf(options), () => {});
 }
 
 /** A range of blocks. */
 export interface BlockRange {
-  /** The address of the first. */
+  /** The address of the first block. */
   lba: number | bigint;
-  /** How many they are. */
+  /** The number of blocks. */
   blocks: number;
 }
 
-/** Ranges that fit the 16 bits for the length of a list. */
+/** The most ranges whose list has a length of 16 bits. */
 const MAX_RANGES = 4095;
 
 /**
- * **Destroys data.** Gives blocks back to a device, as TRIM does. UNMAP, Linux
- * 7.1. The result is nothing, and the blocks read as zeros then where
- * {@linkcode readCapacity} says `unmappedReadsZeros`, as anything elsewhere. It
- * needs a descriptor for writing.
+ * **Destroys data.** Gives blocks back to a device, as TRIM does: the data in them
+ * is lost. UNMAP, Linux 7.1. The node must be open for writing.
+ *
+ * **A mounted file system does not stop an unmap, and is destroyed by it.**
+ * Afterwards the blocks read as zeros if {@linkcode readCapacity} returns
+ * `unmappedReadsZeros`, and otherwise as anything.
  *
  * `Illegal Request`: the ranges are more, or longer, than the device takes at
- * once, which page 0xb0 of {@linkcode vpdPage} says.
+ * once. Page 0xb0 of {@linkcode vpdPage} has these limits.
  *
  * @example
  * ```ts ignore
@@ -302,5 +303,5 @@ export function unmap(
   cdb[0] = 0x42;
   new DataView(cdb.buffer).setUint16(7, list.length);
   const data = dataOperand("dataOut", list);
-  return make(file, cdb, partsOf(options, data), () => {});
+  return scsiCommand(file, cdb, partsOf(options, data), () => {});
 }

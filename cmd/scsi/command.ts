@@ -1,6 +1,5 @@
 /**
- * How a SCSI command is put into a submission, and its result is taken out of a
- * completion.
+ * SCSI commands as submissions to a bsg node, and their results from completions.
  *
  * @module
  */
@@ -10,10 +9,7 @@ import {
   BSG_SUB_PROTOCOL_SCSI_CMD,
   bsg_uring_cmd,
 } from "../../sys/uapi/bsg.ts";
-import * as E from "../../sys/uapi/errno.ts";
-import { O_RDONLY } from "../../sys/uapi/fcntl.ts";
-import { deviceFolder, deviceName, fileFacts } from "../../sys/file.ts";
-import { type FileFacts, readText } from "../../sys/file.ts";
+import { deviceFolder, deviceName, readText } from "../../sys/file.ts";
 import { S_IFCHR } from "../../sys/uapi/fs.ts";
 import {
   io_uring_sqe,
@@ -32,7 +28,8 @@ import { checkInside, type FixedBuffer } from "../../ring/registered.ts";
 import { Command, type File } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { type Operand, operand, scratchOperand } from "../../ring/operand.ts";
-import { uringCmdAdvice } from "../../ring/errors.ts";
+import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
+import { checkWritable, type DescriptorFacts, factsOf } from "../writable.ts";
 import { commandName, onlyReads } from "./names.ts";
 import {
   decodeSense,
@@ -42,50 +39,50 @@ import {
   succeeded,
 } from "./sense.ts";
 
-/** Where the payload starts in the SQE, and the addresses in it. */
+/** Byte offsets in the SQE: of the payload, and of the addresses in it. */
 const { offset: PAYLOAD } = io_uring_sqe.cmd;
 const CDB_AT = PAYLOAD + bsg_uring_cmd.request.offset;
 const SENSE_AT = PAYLOAD + bsg_uring_cmd.response.offset;
 const DATA_OUT_AT = PAYLOAD + bsg_uring_cmd.dout_xferp.offset;
 const DATA_IN_AT = PAYLOAD + bsg_uring_cmd.din_xferp.offset;
 
-/** Index of each operand; a command without data has two. */
+/** The index of each operand. A command without data has the first two. */
 const [CDB, SENSE, DATA] = [0, 1, 2];
 
 /** Bytes of sense data that the kernel keeps: its SCSI_SENSE_BUFFERSIZE. */
 const SENSE_SIZE = 96;
 
-/** How long a device has. */
+/** Options of every SCSI command. */
 export interface ScsiOptions {
   /**
-   * Milliseconds until the kernel aborts the command, which it looks to about
-   * once a second. Default: 60 000.
+   * Milliseconds until the kernel aborts the command, from 1 to 2^31 - 1. The
+   * kernel checks about once a second. Default 60000.
    */
   timeoutMs?: number;
 }
 
-/** What came of a command that a device has done. */
+/** The result of a command that a device has carried out. */
 export interface ScsiResult {
-  /** SCSI status: 0 is GOOD, 4 is CONDITION MET, 2 comes with `sense`. */
+  /** The SCSI status: 0 is GOOD, 4 is CONDITION MET, 2 comes with `sense`. */
   status: number;
-  /** Bytes that were transferred: the length less the residual. */
+  /** Bytes transferred: the length of the data minus the residual. */
   transferred: number;
   /**
-   * What the device told besides, such as `Recovered Error`, or the registers of
-   * an ATA disk. `null`, most often: it told nothing.
+   * Sense data of the device, such as `Recovered Error`, or the registers of an
+   * ATA disk. `null` if the device returned none, which is usual.
    */
   sense: ScsiSense | null;
 }
 
-/** What goes along with a CDB. */
+/** The parts of a command other than its CDB. */
 export interface Parts extends ScsiOptions {
-  /** Memory for the data; they go to the device when the kernel reads it. */
+  /** The memory of the data. The data goes to the device if the kernel reads it. */
   data?: Operand;
-  /** The registered buffer that the data lie in. */
+  /** The registered buffer that has the data. */
   buffer?: FixedBuffer;
 }
 
-/** Memory of the caller's, to or from the device. */
+/** Returns the operand of the caller's memory for data to or from the device. */
 export function dataOperand(
   name: "dataIn" | "dataOut",
   bytes: Uint8Array,
@@ -97,25 +94,32 @@ export function dataOperand(
     : operand(DATA_OUT_AT, { bytes, kernel: "reads" });
 }
 
-/** Memory of the command's own, which {@linkcode answerOf} shows its decoder. */
-export function answer(byteLength: number): Operand {
-  return scratchOperand(DATA_IN_AT, byteLength);
-}
-
-/** Options of the caller's, each read once, and the memory that goes with them. */
+/** Reads the options of a caller once, and returns them with the data. */
 export function partsOf(options: ScsiOptions, data?: Operand): Parts {
   const { timeoutMs } = checkObject("options", options);
   return { timeoutMs, data };
 }
 
-/** What a device answered, in memory that is used again after `decode`. */
-export function answerOf(completion: Completion): DataView {
-  const { buffer, byteOffset, byteLength } = completion.memory(DATA);
-  return new DataView(buffer, byteOffset, byteLength);
+/**
+ * Makes a command that asks the device for an answer. `decode` must copy what it
+ * returns of the answer: its memory is used again afterwards.
+ */
+export function scsiQuery<T>(
+  file: File,
+  cdb: Uint8Array,
+  byteLength: number,
+  options: ScsiOptions,
+  decode: (answer: DataView, result: ScsiResult) => T,
+): Command<T> {
+  const parts = partsOf(options, scratchOperand(DATA_IN_AT, byteLength));
+  return scsiCommand(file, cdb, parts, (result, completion) => {
+    const { buffer, byteOffset, byteLength } = completion.memory(DATA);
+    return decode(new DataView(buffer, byteOffset, byteLength), result);
+  });
 }
 
-/** Makes the command of a CDB, which must not change any more. */
-export function make<T>(
+/** Makes the command of a CDB. The caller must not change the CDB afterwards. */
+export function scsiCommand<T>(
   file: File,
   cdb: Uint8Array,
   { data, buffer, timeoutMs }: Parts,
@@ -154,7 +158,7 @@ export function make<T>(
   return command;
 }
 
-/** `struct bsg_uring_cmd` but for its addresses, which are operands. */
+/** Returns a `struct bsg_uring_cmd`; its addresses are 0, as operands set them. */
 function payloadOf(
   cdb: Uint8Array,
   data: Operand | undefined,
@@ -172,7 +176,7 @@ function payloadOf(
     length.set(view, 0, data.byteLength);
   }
   if (timeoutMs !== undefined) {
-    // 0 would be the default, and from 2^31 on msecs_to_jiffies() says for ever.
+    // 0 means the default, and from 2^31 on msecs_to_jiffies() means no timeout.
     checkInteger("timeoutMs", timeoutMs, 1, INT_MAX);
     bsg_uring_cmd.timeout_ms.set(view, 0, timeoutMs);
   }
@@ -180,8 +184,8 @@ function payloadOf(
 }
 
 /**
- * Takes apart the second result of the CQE: the first is 0 whatever the device
- * said. Matches bsg_scsi_res2_build() of <linux/bsg.h>, Linux 7.2.
+ * Decodes the second result of the CQE. The first is 0 for every status. Matches
+ * bsg_scsi_res2_build() of <linux/bsg.h>, Linux 7.2.
  */
 function outcomeOf(completion: Completion): ScsiOutcome {
   const packed = low(completion.extra1);
@@ -190,49 +194,46 @@ function outcomeOf(completion: Completion): ScsiOutcome {
     status: packed & 0xff,
     hostStatus: packed >>> 16 & 0xff,
     residual: high(completion.extra1),
-    // A copy, since the memory is the next command's after this one is decoded.
+    // A copy, because the next command uses the memory again.
     sense: decodeSense(completion.memory(SENSE).slice(0, senseLength)),
   };
 }
 
-/** The major number of bsg nodes, once one was seen: it stays as it is. */
+/** The major number of bsg nodes, or -1 before one was seen. It never changes. */
 let bsgMajor = -1;
 
 /**
- * Refuses what is no bsg node, and what may change a device through a descriptor
- * for reading. scsi_cmd_allowed() in Linux 7.2 does not: it lets root do anything,
- * and everybody UNMAP and SANITIZE, since it takes their numbers for those of two
- * commands of CD drives.
+ * Throws for a file that is not a bsg node, and for a command that may change the
+ * device through a descriptor for reading. The kernel does not refuse the latter:
+ * scsi_cmd_allowed() in Linux 7.2 allows root every command, and allows everybody
+ * UNMAP and SANITIZE, which have the numbers of two commands of CD drives.
  */
 function checkNode(file: File, name: string, changes: boolean): void {
-  if (typeof file !== "number") return; // A registered file has no descriptor.
-  const facts = fileFacts(file);
-  if (typeof facts === "number") return; // The kernel says it well enough.
-  if (facts.type !== S_IFCHR || facts.device[0] !== bsgMajor) {
-    findNode(file, facts);
-  }
-  if (changes && facts.access === O_RDONLY) {
-    throw new TypeError(
-      `fd ${file} is open for reading only, and ${name} may change the ` +
-        "device: open the node with O_RDWR",
-    );
-  }
+  const facts = factsOf(file);
+  if (facts === undefined) return;
+  if (facts.type !== S_IFCHR || facts.device[0] !== bsgMajor) findNode(facts);
+  if (!changes) return;
+  checkWritable(
+    facts,
+    `fd ${facts.fd} is open for reading only, and ${name} may change the ` +
+      "device: open the node with O_RDWR",
+  );
 }
 
-/** Looks in /sys for what kind of device it is, and refuses all but bsg nodes. */
-function findNode(fd: number, facts: FileFacts): void {
-  const no = `fd ${fd} is not the bsg node of a SCSI device`;
+/** Looks up the device in /sys, and throws unless it is a bsg node. */
+function findNode(facts: DescriptorFacts): void {
+  const no = `fd ${facts.fd} is not the bsg node of a SCSI device`;
   const folder = deviceFolder(facts);
   if (folder === undefined) {
     throw new TypeError(`${no}, such as /dev/bsg/0:0:0:0`);
   }
   const name = deviceName(folder);
-  if (name === undefined) return; // There is no /sys to ask.
+  if (name === undefined) return; // There is no /sys.
   if (name.startsWith("bsg/")) {
     bsgMajor = facts.device[0];
     return;
   }
-  // That of a partition is the device of the whole disk.
+  // A partition has no `device`; the folder above it is of the whole disk.
   const scsi = [`${folder}/device`, `${folder}/../device`].find((device) =>
     readText(`${device}/scsi_level`) !== undefined
   );
@@ -244,25 +245,17 @@ function findNode(fd: number, facts: FileFacts): void {
   );
 }
 
-function advice(errno: number): string | undefined {
-  switch (errno) {
-    case E.EOPNOTSUPP:
-      return "The kernel is older than 7.1, which brought SCSI commands to " +
-        "io_uring, or the node is not that of a device but of what it is " +
-        "behind, such as a host or a port.";
-    case E.EPERM:
-      return "Without CAP_SYS_RAWIO the kernel passes on only the commands of " +
-        "its own list, and of those the ones that write only to a node that " +
-        "is open for writing.";
-    case E.EINVAL:
-      return "The data are more than the device takes at once: " +
-        "max_hw_sectors_kb and max_segments of its queue in /sys say how much.";
-    case E.ENODEV:
-    case E.ENXIO:
-      return "The device is gone.";
-    case E.ENOMEM:
-      return "The kernel had no memory at hand for the data: send it again.";
-    default:
-      return uringCmdAdvice(errno);
-  }
-}
+const GONE = "The device is gone.";
+
+const advice = adviceFrom({
+  EOPNOTSUPP: "The kernel is older than 7.1, which brought SCSI commands to " +
+    "io_uring, or the node is not that of a device but of a host or a port.",
+  EPERM:
+    "Without CAP_SYS_RAWIO, the kernel passes on only the commands of its " +
+    "own list. Those that write need a node that is open for writing.",
+  EINVAL: "The data is more than the device takes at once: max_hw_sectors_kb " +
+    "and max_segments of its queue in /sys say how much.",
+  ENODEV: GONE,
+  ENXIO: GONE,
+  ENOMEM: "The kernel had no memory for the data. Send the command again.",
+}, uringCmdAdvice);

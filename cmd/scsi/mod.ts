@@ -1,20 +1,21 @@
 /**
- * SCSI commands to disks and other devices, through their bsg nodes: any command
- * as its bytes, and the usual ones by name.
+ * **Requires Linux 7.1.** SCSI commands for disks and other devices, through their
+ * bsg nodes: any command as bytes, and the usual ones by name. On an older kernel
+ * every command fails with EOPNOTSUPP.
  *
- * The kernel takes them since Linux 7.1, from a ring with large entries:
- * `Ring.open({ sqe128: true, cqe32: true })`. The node of a device is in
- * `/dev/bsg/` and is called `0:0:0:0`, say: `ls /sys/block/sda/device/bsg` prints
- * the name of that of the disk `sda`. On most systems only root may open it.
+ * The ring needs large entries: `Ring.open({ sqe128: true, cqe32: true })`. The
+ * node of a device is in `/dev/bsg/`, with a name such as `0:0:0:0`. For the disk
+ * `sda`, `ls /sys/block/sda/device/bsg` prints that name. Most systems let only
+ * root open it.
  *
- * What a device refuses or fails is a {@linkcode ScsiError}. `Unit Attention` is
- * the one which is no failure: the device tells once that something about it has
- * changed, and wants to have the command again.
+ * A command that a device refuses or fails throws a {@linkcode ScsiError}. `Unit
+ * Attention` is not a failure: the device reports once that something about it
+ * has changed, and has not run the command. Send the command again.
  *
- * An `AbortSignal` does not call a command back from the device: it settles when
- * the device has answered, or the time it was given is over. Until then, do not
- * wait with a blocking call for what waits for the device, such as its removal:
- * Linux 7.2 lets go of a command only when the ring's thread runs.
+ * An `AbortSignal` cannot cancel a command that the device has: it settles when
+ * the device has answered, or when its timeout is over. While a command is in
+ * flight, do not block the thread on something that waits for the device, such as
+ * its removal: Linux 7.2 releases a command only when the ring's thread runs.
  *
  * @example
  * ```ts ignore
@@ -43,54 +44,53 @@ import {
 import { viewOf } from "../../ring/intrinsics.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
-import { answer, answerOf, dataOperand, make, partsOf } from "./command.ts";
+import { dataOperand, partsOf, scsiCommand, scsiQuery } from "./command.ts";
 import type { ScsiOptions, ScsiResult } from "./command.ts";
 
 export {
+  type BlockRange,
+  type Capacity,
+  type LongCapacity,
   read,
   readCapacity,
   readCapacity10,
   synchronizeCache,
+  type TransferOptions,
   unmap,
   write,
-} from "./blocks.ts";
-export type {
-  BlockRange,
-  Capacity,
-  LongCapacity,
-  TransferOptions,
 } from "./blocks.ts";
 export type { ScsiOptions, ScsiResult } from "./command.ts";
 export { decodeSense, ScsiError } from "./sense.ts";
 export type { ScsiOutcome, ScsiSense, SenseField } from "./sense.ts";
 
-/** What {@linkcode scsi} sends. */
+/** A command for {@linkcode scsi}. */
 export interface ScsiRequest extends ScsiOptions {
-  /** The command descriptor block: 6 to 32 bytes, of which a copy is taken. */
+  /** The command descriptor block: 6 to 32 bytes. The command keeps a copy. */
   cdb: Uint8Array;
-  /** Room for what the device answers, of which the CDB has the length too. */
+  /** Memory for the answer of the device. The CDB must have its length too. */
   dataIn?: Uint8Array;
-  /** What the device is sent; it excludes `dataIn`. */
+  /** Data for the device; excludes `dataIn`. */
   dataOut?: Uint8Array;
-  /** The registered buffer that the data lie in. */
+  /** The registered buffer that has the data. */
   buffer?: FixedBuffer;
 }
 
 /**
  * Sends any SCSI command. `BSG_PROTOCOL_SCSI`, Linux 7.1.
  *
- * A descriptor for reading is enough for the commands that are known to change
- * nothing. All others, and all with `dataOut`, need one for writing, and some
- * **destroy data**. The kernel lets processes without CAP_SYS_RAWIO send those
- * of its own list only, and says EPERM to the rest.
+ * Commands that are known to change nothing need a node that is open for reading.
+ * All others, and all with `dataOut`, need one that is open for writing. Some of
+ * them **destroy data**, on a mounted file system too. The kernel lets a process
+ * without CAP_SYS_RAWIO send only the commands of its own list, and answers EPERM
+ * to the rest.
  *
  * A status other than GOOD and CONDITION MET is a {@linkcode ScsiError}, unless
- * the device says `Recovered Error` or `No Sense`: then it has done what it was
- * asked, and what it says is in the result.
+ * the sense key is `Recovered Error` or `No Sense`: then the device has carried
+ * out the command, and its sense data is in the result.
  *
- * EINVAL: the data are more than the device takes at once, which is
- * `max_hw_sectors_kb` of its queue in /sys. EOPNOTSUPP: the kernel is older, or
- * the node is not that of a device.
+ * EINVAL: the data is more than the device takes at once, which is
+ * `max_hw_sectors_kb` of its queue in /sys. EOPNOTSUPP: the kernel is older than
+ * 7.1, or the node is not that of a device.
  *
  * @example
  * ```ts ignore
@@ -102,8 +102,8 @@ export interface ScsiRequest extends ScsiOptions {
  * const { transferred } = await ring.cmd(scsi(fd, { cdb, dataIn }));
  * ```
  *
- * @throws {TypeError} when it has both `dataIn` and `dataOut`; when it is queued
- * and the file is not a bsg node, or is open for reading only.
+ * @throws {TypeError} when the request has both `dataIn` and `dataOut`. When the
+ * command is queued: if the file is not a bsg node, or is open for reading only.
  */
 export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
   const { cdb: given, dataIn, dataOut, buffer, timeoutMs } = checkObject(
@@ -114,7 +114,7 @@ export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
   checkInteger("length of cdb", cdb.length, 6, 32);
   if (dataIn !== undefined && dataOut !== undefined) {
     throw new TypeError(
-      "a SCSI command has dataIn or dataOut: the kernel takes none with both",
+      "a SCSI command has dataIn or dataOut: the kernel refuses one with both",
     );
   }
   const data = dataIn !== undefined
@@ -122,13 +122,14 @@ export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
     : dataOut !== undefined
     ? dataOperand("dataOut", dataOut)
     : undefined;
-  return make(file, cdb, { data, buffer, timeoutMs }, (result) => result);
+  const parts = { data, buffer, timeoutMs };
+  return scsiCommand(file, cdb, parts, (result) => result);
 }
 
 /**
- * Asks whether a device is ready for commands that access its medium. TEST UNIT
- * READY, Linux 7.1. A device that is not ready is a {@linkcode ScsiError} with
- * sense key 2 that says why.
+ * Asks a device if it is ready for commands that access its medium. TEST UNIT
+ * READY, Linux 7.1. If the device is not ready, the command fails with a
+ * {@linkcode ScsiError} of sense key 2, which has the reason.
  *
  * @example
  * ```ts ignore
@@ -141,29 +142,29 @@ export function testUnitReady(
   file: File,
   options: ScsiOptions = {},
 ): Command<void> {
-  return make(file, new Uint8Array(6), partsOf(options), () => {});
+  return scsiCommand(file, new Uint8Array(6), partsOf(options), () => {});
 }
 
-/** What a device says that it is. */
+/** The identity of a device. */
 export interface Inquiry {
-  /** What kind of device: 0 a disk, 1 a tape, 5 a CD or DVD, 0x14 a zoned disk. */
+  /** The type of device: 0 disk, 1 tape, 5 CD or DVD, 0x14 zoned disk. */
   peripheralType: number;
-  /** 0: it is there. 1: it could be, and is not. 3: it cannot be. */
+  /** 0: connected. 1: supported but not connected. 3: not supported. */
   peripheralQualifier: number;
-  /** Its medium can be taken out. */
+  /** `true` if the medium is removable. */
   removable: boolean;
-  /** The version of SPC that it follows: 5 is SPC-3, 6 SPC-4, 7 SPC-5. */
+  /** The version of SPC that the device follows: 5 SPC-3, 6 SPC-4, 7 SPC-5. */
   version: number;
-  /** Who made it, up to 8 characters. */
+  /** The vendor, up to 8 characters. */
   vendor: string;
-  /** What it is called, up to 16 characters. */
+  /** The product, up to 16 characters. */
   product: string;
-  /** The revision of it or of its firmware, up to 4 characters. */
+  /** The revision of the product or of its firmware, up to 4 characters. */
   revision: string;
 }
 
 /**
- * Asks a device what it is. INQUIRY, Linux 7.1.
+ * Asks a device for its identity. INQUIRY, Linux 7.1.
  *
  * @example
  * ```ts ignore
@@ -176,23 +177,20 @@ export function inquiry(
   file: File,
   options: ScsiOptions = {},
 ): Command<Inquiry> {
-  // Every device has these 36 bytes, and some fail when asked for more.
+  // Every device has these 36 bytes. Some fail when asked for more.
   const cdb = Uint8Array.of(0x12, 0, 0, 0, 36, 0);
-  return make(file, cdb, partsOf(options, answer(36)), (_, completion) => {
-    const view = answerOf(completion);
-    return {
-      peripheralType: view.getUint8(0) & 0x1f,
-      peripheralQualifier: view.getUint8(0) >> 5,
-      removable: (view.getUint8(1) & 0x80) !== 0,
-      version: view.getUint8(2),
-      vendor: text(view, 8, 16),
-      product: text(view, 16, 32),
-      revision: text(view, 32, 36),
-    };
-  });
+  return scsiQuery(file, cdb, 36, options, (view) => ({
+    peripheralType: view.getUint8(0) & 0x1f,
+    peripheralQualifier: view.getUint8(0) >> 5,
+    removable: (view.getUint8(1) & 0x80) !== 0,
+    version: view.getUint8(2),
+    vendor: text(view, 8, 16),
+    product: text(view, 16, 32),
+    revision: text(view, 32, 36),
+  }));
 }
 
-/** A text in ASCII, which is padded with spaces or, by some, with zeros. */
+/** Decodes ASCII that a device has padded with spaces, or with zeros. */
 function text(view: DataView, start: number, end: number): string {
   const codes = [];
   for (let at = start; at < end; at++) codes.push(view.getUint8(at));
@@ -200,13 +198,13 @@ function text(view: DataView, start: number, end: number): string {
 }
 
 /**
- * Reads a page of vital product data: 0 lists the pages that there are, 0x80 has
+ * Reads a page of vital product data: 0 lists the pages of the device, 0x80 has
  * the serial number, 0x83 the identifiers, 0xb0 the limits of a block device.
  * INQUIRY, Linux 7.1. The result is the page, with its header of four bytes.
  *
- * Bytes 2 and 3 of it have the length of what follows the header. Where that is
- * more than came, ask again with a larger `byteLength`: some devices fail when
- * they are asked for more than the default of 252 bytes.
+ * Bytes 2 and 3 of the page are the number of bytes after the header, big-endian.
+ * If fewer came, ask again with a larger `byteLength`, from 4 to 65535. Default
+ * 252: some devices fail when they are asked for more.
  *
  * `Illegal Request`: the device has no such page.
  *
@@ -226,10 +224,8 @@ export function vpdPage(
   checkU8("page", page);
   checkInteger("byteLength", byteLength, 4, 0xffff);
   const cdb = Uint8Array.of(0x12, 1, page, byteLength >> 8, byteLength, 0);
-  const parts = partsOf(options, answer(byteLength));
-  return make(file, cdb, parts, ({ transferred }, completion) => {
-    const view = answerOf(completion);
-    // Not every driver counts what did not come.
+  return scsiQuery(file, cdb, byteLength, options, (view, { transferred }) => {
+    // Some drivers do not count the bytes that did not come.
     const length = Math.min(transferred, 4 + view.getUint16(2));
     return new Uint8Array(view.buffer, view.byteOffset, length).slice();
   });

@@ -1,5 +1,5 @@
 /**
- * What T10, who write the SCSI standards, and the kernel call their numbers.
+ * The names of numbers in the SCSI standards of T10, and in the kernel.
  *
  * @module
  */
@@ -36,7 +36,7 @@ const READING: Readonly<Record<number, string>> = {
   0xb7: "READ DEFECT DATA(12)",
 };
 
-/** Commands that change what is on the device, or its state, or may. */
+/** Commands that may change the data on the device, or its state. */
 const CHANGING: Readonly<Record<number, string>> = {
   0x04: "FORMAT UNIT",
   0x07: "REASSIGN BLOCKS",
@@ -74,7 +74,7 @@ const CHANGING: Readonly<Record<number, string>> = {
   0xb5: "SECURITY PROTOCOL OUT",
 };
 
-/** Commands that the low bits of their second byte tell apart. */
+/** Commands with a service action, in the low 5 bits of the second byte. */
 const SERVICE_ACTIONS: Readonly<Record<number, string>> = {
   0x9401: "CLOSE ZONE",
   0x9402: "FINISH ZONE",
@@ -91,19 +91,19 @@ const SERVICE_ACTIONS: Readonly<Record<number, string>> = {
   0xa30f: "REPORT TIMESTAMP",
 };
 
-/** What a command is called, such as `"READ(10)"`. */
+/** Returns the name of a command, such as `"READ(10)"`. */
 export function commandName(cdb: Uint8Array): string {
   const [opcode, second] = cdb;
   return SERVICE_ACTIONS[opcode << 8 | second & 0x1f] ?? READING[opcode] ??
     CHANGING[opcode] ?? `command ${hex(opcode)}`;
 }
 
-/** `true` for a command that is known to change nothing. */
+/** Returns `true` for a command that is known to change nothing. */
 export function onlyReads(cdb: Uint8Array): boolean {
   return cdb[0] in READING;
 }
 
-/** A byte as T10 writes it: `"11h"`. */
+/** Formats a byte as T10 does: `"11h"`. */
 export function hex(value: number): string {
   return `${value.toString(16).toUpperCase().padStart(2, "0")}h`;
 }
@@ -123,12 +123,12 @@ const STATUSES: Readonly<Record<number, string>> = {
   0x40: "TASK ABORTED",
 };
 
-/** What a SCSI status is called, such as `"CHECK CONDITION"`. */
+/** Returns the name of a SCSI status, such as `"CHECK CONDITION"`. */
 export function statusName(status: number): string {
   return STATUSES[status] ?? `status ${hex(status)}`;
 }
 
-/** The host statuses from 0 on: what the kernel's driver has to say. */
+/** The host statuses of the kernel's drivers, from 0 on. */
 const HOST_STATUSES = [
   ...["DID_OK", "DID_NO_CONNECT", "DID_BUS_BUSY", "DID_TIME_OUT"],
   ...["DID_BAD_TARGET", "DID_ABORT", "DID_PARITY", "DID_ERROR", "DID_RESET"],
@@ -138,7 +138,7 @@ const HOST_STATUSES = [
   ...["DID_MEDIUM_ERROR", "DID_TRANSPORT_MARGINAL"],
 ];
 
-/** What the kernel calls a host status, such as `"DID_TIME_OUT"`. */
+/** Returns the kernel's name of a host status, such as `"DID_TIME_OUT"`. */
 export function hostStatusName(status: number): string {
   return HOST_STATUSES[status] ?? `host status ${hex(status)}`;
 }
@@ -151,17 +151,17 @@ const SENSE_KEYS = [
   ...["Equal", "Volume Overflow", "Miscompare", "Completed"],
 ];
 
-/** What a sense key, of 4 bits, is called, such as `"Medium Error"`. */
+/** Returns the name of a sense key, 0 to 15, such as `"Medium Error"`. */
 export function senseKeyName(key: number): string {
   return SENSE_KEYS[key];
 }
 
 /**
- * What an additional sense code and its qualifier mean, such as `"Unrecovered
- * read error"`; empty for a pair that is not known here.
+ * Returns the meaning of an additional sense code and its qualifier, such as
+ * `"Unrecovered read error"`; empty for a pair that this library does not have.
  */
 export function senseText(asc: number, ascq: number): string {
-  // In these, and in no others, the qualifier is the number of something.
+  // For these two codes only, the qualifier is a number.
   if (asc === 0x40 && ascq >= 0x80) {
     return `Diagnostic failure on component ${hex(ascq)}`;
   }
@@ -171,7 +171,7 @@ export function senseText(asc: number, ascq: number): string {
   return asc >= 0x80 || ascq >= 0x80 ? "Vendor specific" : "";
 }
 
-/** What block devices say, of the hundreds of pairs of code and qualifier. */
+/** The pairs of code and qualifier that block devices use, of hundreds. */
 const TEXTS: Readonly<Record<number, string>> = {
   0x0000: "No additional sense information",
   0x0001: "Filemark detected",

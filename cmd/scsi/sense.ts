@@ -1,6 +1,6 @@
 /**
- * What a SCSI device says when it has not done what it was asked, or has more to
- * tell than that it did.
+ * Sense data, the report of a SCSI device about a command, and the error that is
+ * made of it.
  *
  * @module
  */
@@ -17,14 +17,14 @@ import { viewOf } from "../../ring/intrinsics.ts";
 import { hex, hostStatusName, senseKeyName } from "./names.ts";
 import { senseText, statusName } from "./names.ts";
 
-/** Statuses, of the many that there are, which this library tells apart. */
+/** The SCSI statuses that this library treats differently. */
 const GOOD = 0x00;
 const CHECK_CONDITION = 0x02;
 const CONDITION_MET = 0x04;
 const BUSY = 0x08;
 const RESERVATION_CONFLICT = 0x18;
 const TASK_SET_FULL = 0x28;
-/** Host statuses, as the kernel calls them. */
+/** Host statuses, under their names in the kernel. */
 const DID_OK = 0;
 const DID_NO_CONNECT = 1;
 const DID_TIME_OUT = 3;
@@ -35,19 +35,19 @@ const NOT_READY = 2;
 const ILLEGAL_REQUEST = 5;
 const UNIT_ATTENTION = 6;
 
-/** The place of what an `Illegal Request` was about. */
+/** The place of the field that a device refused with `Illegal Request`. */
 export interface SenseField {
-  /** Where it is: in the CDB, or in the data that went out with it. */
+  /** The CDB, or the data that was sent with it. */
   readonly in: "cdb" | "data";
-  /** The byte at fault, or the first of them. */
+  /** The index of the first byte of the field. */
   readonly byte: number;
-  /** The bit at fault, the highest of them; `undefined`: the whole byte. */
+  /** The highest bit of the field, 7 to 0; `undefined` for the whole byte. */
   readonly bit: number | undefined;
 }
 
-/** Sense data: what a device has to say about a command. */
+/** Sense data: the report of a device about a command. */
 export interface ScsiSense {
-  /** What kind of thing it is, from 0 to 15: 3 is a medium error. */
+  /** The sense key, from 0 to 15: 3 is a medium error. */
   readonly key: number;
   /** The key by name, such as `"Medium Error"`. */
   readonly keyName: string;
@@ -55,24 +55,27 @@ export interface ScsiSense {
   readonly asc: number;
   /** Its qualifier. */
   readonly ascq: number;
-  /** What the two mean, such as `"Unrecovered read error"`; may be empty. */
+  /**
+   * The meaning of `asc` and `ascq`, such as `"Unrecovered read error"`; empty for
+   * a pair that this library does not have.
+   */
   readonly text: string;
-  /** It is about an earlier command, and the one that told it has not run. */
+  /** `true` if it is about an earlier command; then this one has not run. */
   readonly deferred: boolean;
-  /** What the command defines; of a medium error, the LBA of the block. */
+  /** A number that the command defines: for a medium error, the LBA. */
   readonly information: bigint | undefined;
-  /** The field that an `Illegal Request` was about. */
+  /** The field that the device refused, with the key `Illegal Request`. */
   readonly field: SenseField | undefined;
-  /** How much is done of what keeps a device from being ready, from 0 to 1. */
+  /** The progress of the operation that keeps the device busy, from 0 to 1. */
   readonly progress: number | undefined;
-  /** All of it, as it came. */
+  /** The bytes from the device. */
   readonly bytes: Uint8Array;
 }
 
 /**
- * Reads sense data of either format, fixed or of descriptors; `null` for what is
- * neither. {@linkcode ScsiError} has it read already: this is for the answer to
- * a REQUEST SENSE.
+ * Decodes sense data of either format, fixed or descriptors. Returns `null` for
+ * other bytes. Use it for the answer to a REQUEST SENSE: a {@linkcode ScsiError}
+ * has its sense data decoded.
  *
  * @example
  * ```ts
@@ -91,7 +94,7 @@ export function decodeSense(bytes: Uint8Array): ScsiSense | null {
 function decode(bytes: Uint8Array): ScsiSense | null {
   const code = bytes[0] & 0x7f;
   if (!(code >= 0x70 && code <= 0x73)) return null;
-  // Byte 7 says where it ends. What is not there, of what could be, is zeros.
+  // Byte 7 is the number of bytes after it. Fields that were cut off are zeros.
   const end = Math.min(bytes.length, 8 + (bytes[7] ?? 0));
   const whole = new Uint8Array(8 + 255);
   whole.set(bytes.subarray(0, end));
@@ -123,13 +126,13 @@ function decode(bytes: Uint8Array): ScsiSense | null {
   };
 }
 
-/** The parts of sense data that both formats have. */
+/** The fields of sense data that both formats have. */
 interface Parts {
   readonly key: number;
   readonly asc: number;
   readonly ascq: number;
   information: bigint | undefined;
-  /** Three bytes which mean what the key says. */
+  /** Three bytes whose meaning depends on the key. */
   specific: readonly number[];
 }
 
@@ -152,7 +155,7 @@ function descriptors(view: DataView, end: number): Parts {
     information: undefined,
     specific: [0, 0, 0],
   };
-  // Each has a type, and the number of bytes that follow.
+  // A descriptor starts with its type, and the number of bytes that follow.
   for (let at = 8; at + 2 <= end; at += 2 + view.getUint8(at + 1)) {
     const type = view.getUint8(at);
     if (type === 0x00 && at + 12 <= end && view.getUint8(at + 2) & 0x80) {
@@ -164,31 +167,32 @@ function descriptors(view: DataView, end: number): Parts {
   return parts;
 }
 
-/** How a command ended, as the CQE and the sense buffer say it. */
+/** The outcome of a command, from the CQE and the sense buffer. */
 export interface ScsiOutcome {
-  /** SCSI status, of the device. */
+  /** The SCSI status of the device. */
   readonly status: number;
-  /** Host status, of the kernel's driver for what the device is behind. */
+  /** The host status, of the kernel's driver for the host adapter. */
   readonly hostStatus: number;
-  /** Bytes that were to be transferred and were not. */
+  /** Bytes that were not transferred, of the length of the data. */
   readonly residual: number;
-  /** What the device told; `null` when it told nothing. */
+  /** Sense data, or `null` if the device returned none. */
   readonly sense: ScsiSense | null;
 }
 
-/** `true` for a command that has done what it was asked. */
+/** Returns `true` if the device has carried out the command. */
 export function succeeded({ status, hostStatus, sense }: ScsiOutcome): boolean {
   if (hostStatus !== DID_OK) return false;
   if (status === GOOD || status === CONDITION_MET) return true;
-  // With these two keys a device has done what it was asked, unless it speaks of
-  // an earlier command: it has not run the later one then.
+  // With these two keys, the device has carried out the command, unless the sense
+  // data is about an earlier command: then the device has not run this one.
   return status === CHECK_CONDITION && sense !== null && !sense.deferred &&
     (sense.key === NO_SENSE || sense.key === RECOVERED_ERROR);
 }
 
 /**
- * A SCSI device, or the way to it, failed a command. It is the device's own word
- * and no errno: what the kernel refuses is a `UringError`.
+ * The error of a command that a SCSI device, or the connection to it, has failed.
+ * It has the status of the device, and no errno. A command that the kernel refuses
+ * throws a `UringError` instead.
  *
  * @example
  * ```ts ignore
@@ -206,15 +210,15 @@ export function succeeded({ status, hostStatus, sense }: ScsiOutcome): boolean {
 export class ScsiError extends Error {
   /** `"ScsiError"`. */
   override readonly name = "ScsiError";
-  /** SCSI status, such as 2; 0 when the command did not come to have one. */
+  /** The SCSI status, such as 2; 0 if the command got none. */
   readonly status: number;
   /** The status by name, such as `"CHECK CONDITION"`. */
   readonly statusName: string;
-  /** What the kernel's host driver says; 0 when it has nothing to complain of. */
+  /** The host status, of the kernel's driver; 0 if it saw no error. */
   readonly hostStatus: number;
   /** The host status by name, such as `"DID_TIME_OUT"`. */
   readonly hostStatusName: string;
-  /** Sense key, such as 3; `undefined` without sense data. */
+  /** The sense key, such as 3; `undefined` without sense data. */
   readonly senseKey: number | undefined;
   /** The key by name, such as `"Medium Error"`. */
   readonly senseKeyName: string | undefined;
@@ -222,18 +226,21 @@ export class ScsiError extends Error {
   readonly asc: number | undefined;
   /** Its qualifier. */
   readonly ascq: number | undefined;
-  /** What the two mean, such as `"Unrecovered read error"`; may be empty. */
+  /**
+   * The meaning of `asc` and `ascq`, such as `"Unrecovered read error"`; empty for
+   * a pair that this library does not have.
+   */
   readonly text: string | undefined;
-  /** All that the device told; `null` when it told nothing. */
+  /** Sense data, or `null` if the device returned none. */
   readonly sense: ScsiSense | null;
-  /** Bytes that were to be transferred, and were not, as the driver counts. */
+  /** Bytes that were not transferred, by the count of the driver. */
   readonly residual: number;
-  /** What was asked for, such as `"SCSI READ(10)"`. */
+  /** The name of the command, such as `"SCSI READ(10)"`. */
   readonly op: string;
-  /** The descriptor it was asked of. */
+  /** The descriptor of the command. */
   readonly fd: number;
 
-  /** Makes the error of an outcome that is no success. */
+  /** Makes the error of an outcome that is not a success. */
   constructor(op: string, fd: number, outcome: ScsiOutcome) {
     const { status, hostStatus, sense, residual } = checkObject(
       "outcome",
@@ -279,7 +286,7 @@ function explain({ status, hostStatus, sense }: ScsiOutcome): string {
   return said.join(", ") + (advice ? `. ${advice}` : "");
 }
 
-/** Sense data in words, each a part of the sentence. */
+/** Returns the parts of the sentence that describes sense data. */
 function senseWords(sense: ScsiSense): string[] {
   const { key, keyName, asc, ascq, text, information, field, progress } = sense;
   const words = [`${keyName} (${key})`];
@@ -298,23 +305,23 @@ function senseWords(sense: ScsiSense): string[] {
 }
 
 const HOST_ADVICE = new Map([
-  [DID_NO_CONNECT, "The device is gone, or was taken offline."],
+  [DID_NO_CONNECT, "The device is gone, or was set offline."],
   [
     DID_TIME_OUT,
-    "The device did not answer in time, and the kernel aborted the command: " +
-    "timeoutMs gives it longer.",
+    "The device did not answer in time, and the kernel aborted the command. A " +
+    "larger timeoutMs gives the device more time.",
   ],
 ]);
 
 const STATUS_ADVICE = new Map([
-  [BUSY, "The device cannot take the command now: send it again later."],
-  [TASK_SET_FULL, "The device has enough commands: send it again later."],
+  [BUSY, "The device cannot take the command now. Send it again later."],
+  [TASK_SET_FULL, "The queue of the device is full. Send the command later."],
   [RESERVATION_CONFLICT, "Another host has reserved the device."],
 ]);
 
 const KEY_ADVICE = new Map([
   [
     UNIT_ATTENTION,
-    "The device tells this once, and has not run the command: send it again.",
+    "The device reports this once, and has not run the command. Send it again.",
   ],
 ]);

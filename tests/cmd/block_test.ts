@@ -15,6 +15,7 @@ import { spy } from "@std/testing/mock";
 import { type Command, FixedFile, probe, Ring, UringError } from "../../mod.ts";
 import { uringCmd } from "../../mod.ts";
 import {
+  BlockDevice,
   blockDevice,
   blockSize,
   type ByteRange,
@@ -25,6 +26,7 @@ import * as op from "../../cmd/op.ts";
 import { EACCES } from "../../sys/uapi/errno.ts";
 import { open } from "../../sys/file.ts";
 import { libc, syscall } from "../../sys/libc.ts";
+import { scratch } from "../../sys/scratch.ts";
 import { devNull, Fd, pipe, unixPair } from "../kit/fds.ts";
 import { sqeBytes } from "../kit/commands.ts";
 import { testUnless } from "../kit/skip.ts";
@@ -39,7 +41,7 @@ import {
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
-// Asked after the first loop device was there: before, there may be no node.
+// Probed after loop_device.ts made a device: before, there may be no node.
 const { families } = probe();
 const known = families["block DISCARD"].available !== "no";
 
@@ -81,7 +83,7 @@ class Disk implements AsyncDisposable {
   }
 }
 
-/** Which blocks of 4 KiB are zeros, as a text of `.` and `x`. */
+/** Returns one letter for each block of 4 KiB: `.` for zeros, `x` for data. */
 function map(bytes: Uint8Array): string {
   let text = "";
   for (let at = 0; at < bytes.length; at += 4 * KiB) {
@@ -95,7 +97,7 @@ function map(bytes: Uint8Array): string {
 
 // ---- Without a kernel ------------------------------------------------------------
 
-Deno.test("the SQE of discard is what it is meant to be", () => {
+Deno.test("discard makes the expected SQE", () => {
   const command = discard(0x0102, {
     offset: 0x1f_f2f3_f4f5_f6f7,
     length: 0xe1e2_e3e4_e5e6_e7e8n,
@@ -117,7 +119,7 @@ Deno.test("the SQE of discard is what it is meant to be", () => {
   assertEquals([command.operands.length, command.sqe128], [0, false]);
 });
 
-Deno.test("the SQE of zoneResetAll is what it is meant to be", () => {
+Deno.test("zoneResetAll makes the expected SQE", () => {
   assertEquals([...sqeBytes(zoneResetAll(new FixedFile(0x0102)))], [
     ...[0x2e, 1, 0, 0], // opcode, flags: IOSQE_FIXED_FILE, ioprio
     ...[0x02, 0x01, 0, 0], // fd: the place in the table
@@ -126,7 +128,7 @@ Deno.test("the SQE of zoneResetAll is what it is meant to be", () => {
   ]);
 });
 
-Deno.test("ranges that are none are refused by name", () => {
+Deno.test("an invalid range is refused, and the message names the field", () => {
   const make = (range: unknown) => () => discard(5, range as ByteRange);
   for (const value of [-1, -1n, 0.5, NaN, Infinity, 2 ** 53, 2n ** 64n]) {
     assertThrows(make({ offset: value, length: 512 }), RangeError, "offset");
@@ -142,12 +144,12 @@ Deno.test("ranges that are none are refused by name", () => {
   }
 });
 
-Deno.test("what is no descriptor is refused", () => {
+Deno.test("a value that is not a descriptor is refused", () => {
   for (const none of ["5", null, undefined, {}, new FixedFile(1)]) {
     const fd = none as number;
     assertThrows(() => blockDevice(fd), TypeError, "fd must be a number");
     assertThrows(() => blockSize(fd), TypeError, "fd must be a number");
-    if (none instanceof FixedFile) continue;
+    if (typeof none === "object") continue;
     assertThrows(() => zoneResetAll(fd), TypeError, "fd must be a number");
   }
   for (const fd of [-1, 0.5, NaN, 2 ** 31]) {
@@ -155,7 +157,74 @@ Deno.test("what is no descriptor is refused", () => {
   }
 });
 
-// ---- What is no block device -----------------------------------------------------
+const FACTS = {
+  file: 5,
+  writable: true,
+  logicalBlockSize: 512,
+  physicalBlockSize: 4 * KiB,
+  byteLength: BigInt(MiB),
+  readOnly: false,
+} as const;
+
+Deno.test("a device is made of its facts, which are checked and frozen", () => {
+  const device = new BlockDevice(FACTS);
+  assertEquals({ ...device }, FACTS);
+  assert(Object.isFrozen(device));
+  const make = (name: string, value: unknown) => () =>
+    new BlockDevice({ ...FACTS, [name]: value });
+  for (const name of ["file", "logicalBlockSize", "physicalBlockSize"]) {
+    for (const value of ["512", null, undefined, {}, 512n]) {
+      assertThrows(make(name, value), TypeError, `${name} must be a number`);
+    }
+  }
+  for (const name of ["logicalBlockSize", "physicalBlockSize"]) {
+    for (const value of [0, -512, 0.5, NaN, 2 ** 32]) {
+      assertThrows(make(name, value), RangeError, name);
+    }
+  }
+  for (const name of ["writable", "readOnly"]) {
+    for (const value of [0, 1, "true", null, undefined]) {
+      assertThrows(make(name, value), TypeError, `${name} must be a boolean`);
+    }
+  }
+  assertThrows(make("byteLength", -1n), RangeError, "byteLength");
+  assertThrows(make("byteLength", undefined), TypeError, "byteLength");
+  assertThrows(make("file", -1), RangeError, "file");
+  for (const none of [null, undefined, 5]) {
+    const facts = none as unknown as BlockDevice;
+    assertThrows(() => new BlockDevice(facts), TypeError, "facts must be an");
+  }
+});
+
+Deno.test("a device with a registered file sends its commands to that file", () => {
+  const device = new BlockDevice(FACTS);
+  const file = new FixedFile(3);
+  const registered = device.withFile(file);
+  assertEquals({ ...registered }, { ...FACTS, file });
+  assertEquals(device.file, 5);
+  const range = { offset: 0, length: 512 };
+  assertEquals(discard(device, range).fd, 5);
+  assertEquals(discard(registered, range).fixedFile, file);
+  assertEquals(zoneResetAll(registered).fixedFile, file);
+});
+
+Deno.test("an object that only looks like a device is refused", () => {
+  const device = new BlockDevice(FACTS);
+  const range = { offset: 0, length: 512 };
+  const message = "the target must be a descriptor, a file of " +
+    "ring.registerFiles() or a BlockDevice, not {...}. blockDevice(fd) returns";
+  for (const fake of [FACTS, { ...device }, Object.create(device), {}]) {
+    assertEquals(BlockDevice.is(fake), false);
+    assertThrows(() => discard(fake, range), TypeError, message);
+    assertThrows(() => zoneResetAll(fake), TypeError, message);
+  }
+  assertEquals(BlockDevice.is(device), true);
+  assertEquals(BlockDevice.is(null), false);
+  const none = null as unknown as number;
+  assertThrows(() => discard(none, range), TypeError, "not null");
+});
+
+// ---- Files that are not block devices --------------------------------------------
 
 Deno.test("a file of another kind is named, before anything is queued", async () => {
   await using ring = Ring.open();
@@ -229,7 +298,7 @@ for (
       const told = await tool("blockdev", ...asked, disk.device.path);
       const [ss, pbsz, size64, ro] = told.split("\n");
       const facts = blockDevice(disk.fd);
-      assertEquals(facts, {
+      assertEquals({ ...facts }, {
         file: disk.fd,
         writable: !("readOnly" in options),
         logicalBlockSize: Number(ss),
@@ -246,10 +315,14 @@ for (
   );
 }
 
-/** Block devices that there are, and that this user may open. */
+/**
+ * Lists the block devices that this user may open. Without loop devices: other
+ * tests attach and detach those while this one asks.
+ */
 function devices(): string[] {
   return [...Deno.readDirSync("/sys/block")].map(({ name }) => `/dev/${name}`)
     .filter((path) => {
+      if (path.startsWith("/dev/loop")) return false;
       const fd = open(path);
       if (fd >= 0) new Fd(fd).close();
       return fd >= 0;
@@ -273,6 +346,21 @@ testLoop("the facts of every device here are those of blockdev", async () => {
   }
 });
 
+testLoop("the facts of a device above 4 GiB are not mixed up", async () => {
+  // BLKGETSIZE64 writes 8 bytes, and the other calls 4 into the same memory.
+  const byteLength = 6 * 1024 * MiB;
+  await using disk = await Disk.open({ byteLength });
+  scratch().bytes.fill(0xff);
+  assertEquals({ ...blockDevice(disk.fd) }, {
+    file: disk.fd,
+    writable: true,
+    logicalBlockSize: 512,
+    physicalBlockSize: 512,
+    byteLength: BigInt(byteLength),
+    readOnly: false,
+  });
+});
+
 testLoop("the facts are asked of the device each time", async () => {
   await using disk = await Disk.open({ byteLength: MiB });
   assertEquals(blockDevice(disk.fd).byteLength, BigInt(MiB));
@@ -285,7 +373,7 @@ testLoop("the facts are asked of the device each time", async () => {
   assertEquals(blockDevice(disk.fd).readOnly, false);
 });
 
-testLoop("the facts need no right to write", async () => {
+testLoop("the facts need no descriptor for writing", async () => {
   await using device = await LoopDevice.make({ byteLength: MiB });
   for (const flags of [op.O_RDONLY, op.O_WRONLY]) {
     using file = new Fd(open(device.path, flags));
@@ -334,7 +422,7 @@ testDiscard(
     assertEquals(ring.cmdSync(all), 0);
     assertEquals(map(await disk.read(0, MiB)), ".".repeat(256));
     assertLessOrEqual(await device.allocatedBytes(), 64 * KiB);
-    assertEquals(await ring.cmd(all), 0); // Once more is no error.
+    assertEquals(await ring.cmd(all), 0); // A repeated discard is no error.
   },
 );
 
@@ -346,7 +434,7 @@ testDiscard(
     assertEquals(await disk.ring.cmd(discard(disk.fd, range)), 0);
     const bytes = await disk.read(0, MiB);
     const gone = bytes.slice(5 * 512, 6 * 512);
-    // What it reads as is the device's affair, but it is all the same byte.
+    // The device chooses what it reads as: one byte throughout.
     assert(gone.every((byte) => byte === gone[0]));
     bytes.fill(0xa5, 5 * 512, 6 * 512);
     assert(bytes.every((byte) => byte === 0xa5));
@@ -354,13 +442,13 @@ testDiscard(
 );
 
 testDiscard(
-  "the facts of a device take its place, and no system call is made",
+  "a command on a BlockDevice makes no system call to check it",
   async () => {
     await using disk = await Disk.open({ byteLength: MiB, byte: 0xa5 });
     const { ring, fd } = disk;
     const device = blockDevice(fd);
     const [file] = ring.registerFiles([fd]);
-    const registered = { ...device, file };
+    const registered = device.withFile(file);
     const half = { offset: MiB / 2, length: MiB / 2 };
     {
       using calls = spy(libc().symbols, "call");
@@ -368,7 +456,7 @@ testDiscard(
       assertEquals(ring.cmdAllSync([first, discard(registered, half)]), [0, 0]);
       assertEquals(calls.calls.length, 0);
       const message = "the registered file is open for reading only";
-      const reading = { ...registered, writable: false };
+      const reading = new BlockDevice({ ...registered, writable: false });
       assertThrows(() => discard(reading, half), TypeError, message);
       assertThrows(() => zoneResetAll(reading), TypeError, message);
     }
@@ -387,14 +475,14 @@ testDiscard("a descriptor for writing only is enough", async () => {
 });
 
 testDiscard(
-  "what the page cache holds of a range is dropped with it",
+  "a discard drops the cached pages of its range",
   async () => {
     await using disk = await Disk.open({ byteLength: MiB, byte: 0xa5 });
     const { ring } = disk;
     using cached = new Fd(open(disk.device.path, op.O_RDWR));
     const into = ring.alloc(64 * KiB);
     const read = op.read(cached.fd, into, { offset: 0 });
-    await ring.cmd(read); // Fills the cache, which is then written to, in part.
+    await ring.cmd(read); // Fills the cache. The write changes a part of it.
     await ring.cmd(op.write(cached.fd, into.slice(0, 8 * KiB), { offset: 0 }));
     assertEquals(map(into), "x".repeat(16));
     const range = { offset: 0, length: 32 * KiB };
@@ -421,8 +509,8 @@ testDiscard("many discards run at once, each on its own range", async () => {
 });
 
 /**
- * Reads the whole device through the page cache. The kernel discards what is
- * cached on a worker, since dropping it could block.
+ * Reads the whole device through the page cache. The kernel discards a cached
+ * range on a worker, because dropping the pages could block.
  */
 async function fillCache(disk: Disk): Promise<void> {
   const { byteLength } = blockDevice(disk.fd);
@@ -517,7 +605,7 @@ testDiscard(
     const outcome = await early.catch((error) => error);
     const gone = map(await disk.read(0, 4 * KiB)) === ".";
     assertEquals(outcome, gone ? 0 : abort.signal.reason);
-    // A link timeout cannot take away what the device has.
+    // A link timeout cannot cancel a discard that the device has started.
     const range = { offset: 0, length: MiB };
     for (let attempt = 0;; attempt++) {
       const both = ring.link([discard(fd, range), op.linkTimeout(0)]);
@@ -529,9 +617,9 @@ testDiscard(
   },
 );
 
-// ---- What is refused -----------------------------------------------------------------
+// ---- Refusals ------------------------------------------------------------------------
 
-/** Discards, which is refused before it is queued. */
+/** Asserts that a discard is refused before it is queued. */
 async function refused(
   { ring, fd }: { ring: Ring; fd: number },
   range: ByteRange,
@@ -543,13 +631,13 @@ async function refused(
   await assertRejects(() => ring.cmd(command), error, message);
   assertThrows(() => ring.cmdSync(command), error, message);
   assertEquals(ring.stats().submitted, submitted);
-  // Of the facts it is said when the command is made.
+  // With the facts, the command is refused when it is made.
   const device = blockDevice(fd);
   assertThrows(() => discard(device, range), error, message);
 }
 
 for (const sectorSize of [512, 4096]) {
-  testLoop(`a range is in whole blocks of ${sectorSize} bytes`, async () => {
+  testLoop(`a range has whole blocks of ${sectorSize} bytes`, async () => {
     const options = { byteLength: MiB, byte: 0xa5, sectorSize };
     await using disk = await Disk.open(options);
     const size = `multiple of the logical block size of ${sectorSize} bytes`;
@@ -571,7 +659,7 @@ for (const sectorSize of [512, 4096]) {
   });
 }
 
-testLoop("a range ends where the device does", async () => {
+testLoop("a range ends within the device", async () => {
   await using disk = await Disk.open({ byteLength: MiB, byte: 0xa5 });
   const last = 2n ** 64n - 512n;
   for (
@@ -592,7 +680,7 @@ testLoop("a range ends where the device does", async () => {
 });
 
 testLoop(
-  "a descriptor for reading only is refused, with what to do",
+  "a descriptor for reading only is refused, with a remedy",
   async () => {
     await using disk = await Disk.open({ byteLength: MiB, byte: 0xa5 });
     using file = new Fd(open(disk.device.path, op.O_RDONLY));
@@ -606,7 +694,7 @@ testLoop(
 );
 
 testLoop(
-  "a device that was made read-only is refused, with what to do",
+  "a device that was set read-only is refused, with a remedy",
   async () => {
     await using disk = await Disk.open({ byteLength: MiB, byte: 0xa5 });
     const { ring, device, fd } = disk;
@@ -621,13 +709,13 @@ testLoop(
   },
 );
 
-testLoop("a device that was born read-only is refused", async () => {
+testLoop("a device that was attached read-only is refused", async () => {
   const options = { byteLength: MiB, byte: 0xa5, readOnly: true };
   await using disk = await Disk.open(options);
   const { ring, device } = disk;
   const range = { offset: 0, length: 512 };
   await refused(disk, range, TypeError, "open for reading only");
-  // Some kernels open such a device for writing all the same.
+  // Some kernels open such a device for writing.
   const rc = open(device.path, op.O_RDWR);
   if (rc < 0) return assertEquals(-rc, EACCES);
   using file = new Fd(rc);
@@ -636,7 +724,7 @@ testLoop("a device that was born read-only is refused", async () => {
 });
 
 testDiscard(
-  "of a registered file, the kernel's reasons are explained",
+  "the kernel's refusals of a registered file are explained",
   async () => {
     await using disk = await Disk.open({ byteLength: MiB, byte: 0xa5 });
     const { ring, device, fd } = disk;
@@ -682,7 +770,7 @@ testDiscard(
   },
 );
 
-/** A folder that something is mounted on while it is in scope. */
+/** Mounts something on a new folder, until the result is out of scope. */
 async function mounted(...what: string[]) {
   const path = await Deno.makeTempDir();
   await tool("mount", ...what, path);
@@ -696,7 +784,7 @@ async function mounted(...what: string[]) {
 }
 
 testDiscard("a device that cannot discard says so", async () => {
-  // Files of this file system can have no holes made.
+  // ramfs has no fallocate(), so its files get no holes.
   await using memory = await mounted("-t", "ramfs", "ramfs");
   const options = { byteLength: MiB, byte: 0xa5, dir: memory.path };
   await using disk = await Disk.open(options);
@@ -712,16 +800,42 @@ const noExt4 = await tool("mkfs.ext4", "-V").then(() => "", () => "mkfs.ext4");
 
 testUnless(
   missing || noExt4 || (known ? "" : "command of block devices"),
-  "a range that a mounted file system uses is busy",
+  "a mounted file system stops an open with O_EXCL, and no discard",
   async () => {
     await using disk = await Disk.open({ byteLength: 16 * MiB });
     const { ring, device, fd } = disk;
     await tool("mkfs.ext4", "-q", device.file);
-    await using _mount = await mounted(device.path);
-    const superblock = discard(fd, { offset: 0, length: 4 * KiB });
-    const error = await assertRejects(() => ring.cmd(superblock), UringError);
-    assertEquals(error.code, "EBUSY");
-    assertStringIncludes(error.message, "a mounted file system");
+    const exclusive = op.openat(device.path, { flags: op.O_RDWR | op.O_EXCL });
+    {
+      await using mount = await mounted(device.path);
+      const refusal = await assertRejects(
+        () => ring.cmd(exclusive),
+        UringError,
+      );
+      assertEquals(refusal.code, "EBUSY");
+      // The file system holds the page of its superblock.
+      const superblock = discard(fd, { offset: 0, length: 4 * KiB });
+      const error = await assertRejects(() => ring.cmd(superblock), UringError);
+      assertEquals(error.code, "EBUSY");
+      assertStringIncludes(error.message, "A mounted file system");
+      // It does not hold the data of its files.
+      const path = `${mount.path}/file`;
+      await Deno.writeFile(path, new Uint8Array(4 * MiB).fill(0xa5));
+      await tool("sync", path);
+      const length = 64 * KiB;
+      const data = new Uint8Array(length).fill(0xa5);
+      const bytes = await disk.read(0, 16 * MiB);
+      let offset = 0;
+      while (!equals(bytes.subarray(offset, offset + length), data)) {
+        offset += length;
+        assert(offset < bytes.length, "the file is not on the device");
+      }
+      assertEquals(await ring.cmd(discard(fd, { offset, length })), 0);
+      assertEquals(await disk.read(offset, length), new Uint8Array(length));
+    }
+    using file = new Fd(await ring.cmd(exclusive));
+    const range = { offset: 0, length: 4 * KiB };
+    assertEquals(await ring.cmd(discard(file.fd, range)), 0);
   },
 );
 

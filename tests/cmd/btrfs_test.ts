@@ -46,13 +46,13 @@ import { LoopDevice, missing as noLoop, tool } from "../lab/loop_device.ts";
 
 const KiB = 1024;
 const EXTENT = 128 * KiB;
-/** Bytes of a sector, as mkfs.btrfs is told. */
+/** Bytes of a sector of the test's file systems. */
 const SECTOR = 4096;
 
-/** What is said of the flaw that kernels with x32 have. */
-const FLAW = "Run it on a ring with sqpoll, where that does not happen";
+/** A part of the message about the flaw of kernels with x32. */
+const FLAW = "Run it on a ring with sqpoll: true, where the flaw does not";
 
-/** A btrfs of its own, mounted, with a ring; gone when it is out of scope. */
+/** A mounted btrfs and a ring, both released at the end of the scope. */
 class Btrfs implements AsyncDisposable {
   #second: Ring | undefined;
 
@@ -71,13 +71,13 @@ class Btrfs implements AsyncDisposable {
     const path = await Deno.makeTempDir();
     stack.defer(() => Deno.remove(path));
     await tool("mount", "-t", "btrfs", device.path, path);
-    // The kernel lets the files of a closed ring go a little later.
+    // The kernel releases the files of a closed ring a little later.
     stack.defer(async () => void await tool("umount", "--lazy", path));
     const ring = stack.use(Ring.open(options));
     return new Btrfs(ring, path, stack.move());
   }
 
-  /** Runs a command, and where the kernel has the flaw, as it says then. */
+  /** Runs a command, on a ring with sqpoll if the kernel has the flaw. */
   async cmd<T>(command: Command<T>): Promise<T> {
     try {
       return await this.ring.cmd(command);
@@ -91,7 +91,7 @@ class Btrfs implements AsyncDisposable {
     }
   }
 
-  /** Makes a file whose data are compressed so from then on, and opens it. */
+  /** Makes a file with data of a compression, and opens it. */
   async file(
     name: string,
     { compression = "", data = new Uint8Array() }: {
@@ -112,7 +112,7 @@ class Btrfs implements AsyncDisposable {
     return this.stack.use(new Fd(open(`${this.path}/${name}`, flags))).fd;
   }
 
-  /** What is in a file, as everybody else sees it. */
+  /** Reads a file without encoded commands. */
   read(name: string): Promise<Uint8Array> {
     return Deno.readFile(`${this.path}/${name}`);
   }
@@ -122,9 +122,9 @@ class Btrfs implements AsyncDisposable {
   }
 }
 
-// ---- What there is to test with --------------------------------------------------
+// ---- Requirements ----------------------------------------------------------------
 
-/** What is missing for a btrfs; empty if nothing is. */
+/** Returns the missing requirement of a btrfs; empty if none. */
 async function missingBtrfs(): Promise<string> {
   if (noLoop !== "") return noLoop;
   try {
@@ -136,7 +136,7 @@ async function missingBtrfs(): Promise<string> {
   }
 }
 
-/** What a file on btrfs answers to an unknown command, and to a write. */
+/** Returns the errnos of a file on btrfs for an unknown command and a write. */
 async function askedOfKernel(): Promise<string[]> {
   await using disk = await Btrfs.make();
   const { ring } = disk;
@@ -149,9 +149,9 @@ async function askedOfKernel(): Promise<string[]> {
 
 const noBtrfs = await missingBtrfs();
 const [unknown, writing] = noBtrfs === "" ? await askedOfKernel() : [];
-/** Where there is no handler, EOPNOTSUPP says so. */
+/** A file without a handler answers EOPNOTSUPP. */
 const noReads = noBtrfs || (unknown === "EINVAL" ? "" : "Linux 6.13");
-/** A handler that knows writes wants a descriptor that is open for them. */
+/** A handler with encoded writes refuses a descriptor for reading. */
 const noWrites = noReads || (writing === "EBADF" ? "" : "Linux 6.14");
 
 type Body = (disk: Btrfs) => Promise<void>;
@@ -170,7 +170,7 @@ function testWrite(name: string, fn: Body, options?: RingOptions): void {
   });
 }
 
-/** Text that compresses to about a third, and is never the same. */
+/** Returns text of a seed that compresses to about a third. */
 function text(byteLength: number, seed: number): Uint8Array {
   const below = random(seed);
   const bytes = new Uint8Array(byteLength);
@@ -178,13 +178,13 @@ function text(byteLength: number, seed: number): Uint8Array {
   return bytes;
 }
 
-/** Bytes that do not compress. */
+/** Returns bytes of a seed that do not compress. */
 function noise(byteLength: number, seed: number): Uint8Array {
   const below = random(seed);
   return Uint8Array.from({ length: byteLength }, () => below(256));
 }
 
-/** The bytes of the file that encoded data stand for. */
+/** Returns the bytes of the file that encoded data stands for. */
 function decoded(extent: EncodedData): Uint8Array {
   const { data, unencodedLength, unencodedOffset, byteLength } = extent;
   const bytes = new Uint8Array(unencodedLength);
@@ -199,10 +199,10 @@ function decompress(compression: Compression, data: Uint8Array): Uint8Array {
   if (compression === "zstd") {
     return zstdDecompressSync(data.subarray(0, zstdLength(data)));
   }
-  throw new Error(`nobody here decompresses ${compression}`);
+  throw new Error(`this test cannot decompress ${compression}`);
 }
 
-/** Bytes of a zstd frame, without what follows. RFC 8878, section 3.1.1. */
+/** Returns the length of the first zstd frame. RFC 8878, section 3.1.1. */
 function zstdLength(data: Uint8Array): number {
   const flags = data[4];
   const single = flags >> 5 & 1;
@@ -218,13 +218,13 @@ function zstdLength(data: Uint8Array): number {
   return at + 4 * checksum;
 }
 
-/** What a read tells of its data. */
+/** Returns the facts in the result of a read. */
 function told(extent: EncodedData) {
   const { compression, byteLength, unencodedLength, unencodedOffset } = extent;
   return [compression, byteLength, unencodedLength, unencodedOffset];
 }
 
-/** What a write is told of data that are compressed here. */
+/** Compresses bytes, and returns options of a write of them. */
 function packed(plain: Uint8Array) {
   const data: Uint8Array = deflateSync(plain);
   const compression: Compression = "zlib";
@@ -266,14 +266,14 @@ async function refused(
 
 // ---- Without a kernel ------------------------------------------------------------
 
-/** Where each address of a command is, and how many bytes are behind it. */
+/** Returns the place of each address of a command, and what it points at. */
 function addresses({ operands }: Command<unknown>) {
   return operands.map(({ inside, at, byteLength, reads, writes }) =>
     [inside, at, byteLength, reads, writes] as const
   );
 }
 
-Deno.test("the bytes of encodedRead are what they are meant to be", () => {
+Deno.test("encodedRead makes the expected bytes", () => {
   const data = new Uint8Array(0x0304);
   const offset = 0x71f2_f3f4_f5f6_f7f8n;
   const command = encodedRead(0x0102, { offset, data });
@@ -294,11 +294,11 @@ Deno.test("the bytes of encodedRead are what they are meant to be", () => {
     ...[0, 0, 0, 0, 0, 0, 0, 0], // flags
     // From here on the kernel writes:
     ...new Array(24).fill(0), // len, unencoded_len, unencoded_offset
-    ...[0xff, 0xff, 0xff, 0xff], // compression: one that there is not
+    ...[0xff, 0xff, 0xff, 0xff], // compression: no valid one
     ...new Array(68).fill(0), // encryption, reserved
   ]);
   assertEquals([...command.operands[1].bytes!], [
-    ...new Array(8 * 16).fill(0), // Eight pieces of no bytes.
+    ...new Array(8 * 16).fill(0), // Eight empty iovecs.
     ...[0, 0, 0, 0, 0, 0, 0, 0], // iov_base: the ring writes it
     ...[0x04, 0x03, 0, 0, 0, 0, 0, 0], // iov_len
   ]);
@@ -312,7 +312,7 @@ Deno.test("the bytes of encodedRead are what they are meant to be", () => {
   assertEquals(scratch.operands[1].bytes![8 * 16 + 10], 2); // 0x20000
 });
 
-Deno.test("the bytes of encodedWrite are what they are meant to be", () => {
+Deno.test("encodedWrite makes the expected bytes", () => {
   const command = encodedWrite(new FixedFile(0x0102), {
     offset: 0x1f_f2f3_f4f5_f6f7,
     data: new Uint8Array(0x0304),
@@ -347,7 +347,7 @@ Deno.test("the bytes of encodedWrite are what they are meant to be", () => {
   ]);
 });
 
-/** What a read makes of arguments with a byte that the kernel has written. */
+/** Decodes a read whose arguments have one byte written by the kernel. */
 function answer(byte: number, value: number, data?: Uint8Array): EncodedData {
   const { decode } = encodedRead(5, { offset: 0, data });
   const args = new Uint8Array(128);
@@ -377,22 +377,22 @@ Deno.test("the answer of a read is decoded", () => {
   assert(extent.data.buffer === data.buffer, "a copy");
 });
 
-Deno.test("an encoding that only a later kernel knows is an error", () => {
-  const message = "encoded in a way that is not known here: compression";
+Deno.test("an encoding of a later kernel is an error", () => {
+  const message = "the encoding of the extent is not known here: compression";
   for (const [byte, value] of [[56, 8], [59, 1], [60, 1], [64, 1], [127, 1]]) {
     assertThrows(() => answer(byte, value), Error, message);
   }
 });
 
-Deno.test("pieces are of no bytes to who takes them for 32-bit ones", () => {
+Deno.test("a kernel that takes the iovecs for 32-bit ones finds no bytes", () => {
   const { operands: [, { bytes }] } = encodedRead(5, { offset: 0 });
-  const pieces = bytes!.slice();
-  pieces.fill(0xa5, 8 * 16, 8 * 16 + 8); // The address, as the ring writes it.
-  const compat = new Uint32Array(pieces.buffer, 0, 9 * 2);
+  const iovecs = bytes!.slice();
+  iovecs.fill(0xa5, 8 * 16, 8 * 16 + 8); // The address, as the ring writes it.
+  const compat = new Uint32Array(iovecs.buffer, 0, 9 * 2);
   assertEquals([...compat], new Array(9 * 2).fill(0));
 });
 
-Deno.test("where the kernel did nothing it is EAGAIN", () => {
+Deno.test("a command that the kernel did nothing for fails with EAGAIN", () => {
   const read = encodedRead(5, { offset: 0 });
   const memory = [read.operands[0].bytes!, new Uint8Array(), new Uint8Array()];
   const write = encodedWrite(6, { offset: 0, ...packed(text(SECTOR, 50)) });
@@ -405,7 +405,7 @@ Deno.test("where the kernel did nothing it is EAGAIN", () => {
   }
 });
 
-Deno.test("reads that are none are refused by name", () => {
+Deno.test("an invalid read is refused, and the message names the field", () => {
   const read = (options: unknown) => () =>
     encodedRead(5, options as EncodedReadOptions);
   for (const offset of [-1, -1n, 0.5, NaN, 2 ** 53, 2n ** 63n, 2n ** 64n]) {
@@ -424,7 +424,7 @@ Deno.test("reads that are none are refused by name", () => {
   assertThrows(() => encodedRead(-1, { offset: 0 }), RangeError, "fd");
 });
 
-Deno.test("writes that are none are refused by name", () => {
+Deno.test("an invalid write is refused, and the message names the field", () => {
   const good = {
     offset: 0,
     data: new Uint8Array(8191),
@@ -464,7 +464,7 @@ Deno.test("writes that are none are refused by name", () => {
   assertThrows(write(plain), TypeError, "write() takes other data");
 });
 
-Deno.test("what is no file on btrfs says so", async () => {
+Deno.test("a file that is not on btrfs is refused, with the reason", async () => {
   await using ring = Ring.open();
   using ends = pipe();
   using folder = new Fd(open("/proc"));
@@ -513,40 +513,46 @@ testUnless(
 // ---- Reading ---------------------------------------------------------------------
 
 for (const compression of ["zlib", "zstd"] as const) {
-  testRead(`a file of ${compression} is read as it lies`, async (disk) => {
-    const data = text(2 * EXTENT + 12_345, 1);
-    // It is not on disk yet: the command has to see to that.
-    const fd = await disk.file("file", { compression, data });
-    const found = await extents(disk, fd);
-    assertEquals(found.map(told), [
-      [compression, EXTENT, EXTENT, 0],
-      [compression, EXTENT, EXTENT, 0],
-      [compression, 12_345, 4 * SECTOR, 0],
-    ]);
-    for (const { data, byteLength } of found) {
-      assertEquals(data.length % SECTOR, 0);
-      assertLess(data.length, byteLength);
-    }
-    assertSame(Buffer.concat(found.map(decoded)), data);
-  });
-
-  testRead(`inside an extent of ${compression}, all is read`, async (disk) => {
-    const data = text(2 * EXTENT, 2);
-    const fd = await disk.file("file", { compression, data });
-    const whole = await disk.cmd(encodedRead(fd, { offset: EXTENT }));
-    for (const inside of [1, SECTOR, 70_001, EXTENT - 1]) {
-      for (const offset of [EXTENT + inside, BigInt(EXTENT + inside)]) {
-        const extent = await disk.cmd(encodedRead(fd, { offset }));
-        assertSame(extent.data, whole.data);
-        const rest = EXTENT - inside;
-        assertEquals(told(extent), [compression, rest, EXTENT, inside]);
-        assertSame(decoded(extent), data.subarray(EXTENT + inside));
+  testRead(
+    `a file of ${compression} is read in its stored form`,
+    async (disk) => {
+      const data = text(2 * EXTENT + 12_345, 1);
+      // The file is not on disk yet: the command flushes it first.
+      const fd = await disk.file("file", { compression, data });
+      const found = await extents(disk, fd);
+      assertEquals(found.map(told), [
+        [compression, EXTENT, EXTENT, 0],
+        [compression, EXTENT, EXTENT, 0],
+        [compression, 12_345, 4 * SECTOR, 0],
+      ]);
+      for (const { data, byteLength } of found) {
+        assertEquals(data.length % SECTOR, 0);
+        assertLess(data.length, byteLength);
       }
-    }
-  });
+      assertSame(Buffer.concat(found.map(decoded)), data);
+    },
+  );
+
+  testRead(
+    `a read inside an extent of ${compression} returns all of it`,
+    async (disk) => {
+      const data = text(2 * EXTENT, 2);
+      const fd = await disk.file("file", { compression, data });
+      const whole = await disk.cmd(encodedRead(fd, { offset: EXTENT }));
+      for (const inside of [1, SECTOR, 70_001, EXTENT - 1]) {
+        for (const offset of [EXTENT + inside, BigInt(EXTENT + inside)]) {
+          const extent = await disk.cmd(encodedRead(fd, { offset }));
+          assertSame(extent.data, whole.data);
+          const rest = EXTENT - inside;
+          assertEquals(told(extent), [compression, rest, EXTENT, inside]);
+          assertSame(decoded(extent), data.subarray(EXTENT + inside));
+        }
+      }
+    },
+  );
 }
 
-testRead("data that are not compressed are read as they are", async (disk) => {
+testRead("data that is not compressed is read as it is", async (disk) => {
   const data = text(2 * EXTENT + 777, 3);
   const fd = await disk.file("file", { data });
   const first = await disk.cmd(encodedRead(fd, { offset: 0 }));
@@ -556,7 +562,7 @@ testRead("data that are not compressed are read as they are", async (disk) => {
     const found = await extents(disk, fd, offset);
     assertSame(Buffer.concat(found.map(decoded)), data.subarray(offset));
   }
-  // Of these, as many as there is room for.
+  // Of these bytes, a read returns as many as fit.
   const some = await disk.cmd(
     encodedRead(fd, { offset: 5_001, data: new Uint8Array(1_001) }),
   );
@@ -564,7 +570,7 @@ testRead("data that are not compressed are read as they are", async (disk) => {
   assertSame(some.data, data.subarray(5_001, 6_002));
 });
 
-testRead("what does not compress is read as it is", async (disk) => {
+testRead("data that does not compress is read as it is", async (disk) => {
   const data = noise(EXTENT + 1, 4);
   const fd = await disk.file("file", { compression: "zstd", data });
   const found = await extents(disk, fd);
@@ -572,7 +578,7 @@ testRead("what does not compress is read as it is", async (disk) => {
   assertSame(Buffer.concat(found.map(decoded)), data);
 });
 
-testRead("a hole is read as zeros, and the end as nothing", async (disk) => {
+testRead("a hole is read as zeros, and the end as no bytes", async (disk) => {
   const data = text(EXTENT, 5);
   const fd = await disk.file("file", { compression: "zlib", data });
   const end = EXTENT + 10 * EXTENT + 5;
@@ -598,7 +604,7 @@ testRead("a hole is read as zeros, and the end as nothing", async (disk) => {
   assertEquals(await extents(disk, empty), []);
 });
 
-testRead("a small file is read from where its metadata are", async (disk) => {
+testRead("a small file is read from its metadata", async (disk) => {
   const plain = text(100, 6);
   const fd = await disk.file("plain", { data: plain });
   const one = await disk.cmd(encodedRead(fd, { offset: 0 }));
@@ -611,7 +617,7 @@ testRead("a small file is read from where its metadata are", async (disk) => {
   const zlib = await disk.file("zlib", { compression: "zlib", data });
   const two = await disk.cmd(encodedRead(zlib, { offset: 60 }));
   assertEquals(told(two), ["zlib", 2_440, 2_500, 60]);
-  // It is not in a sector of its own, and so no zeros fill one.
+  // It has no sector of its own, so zeros fill none.
   assertLess(two.data.length, 1_500);
   assertSame(decoded(two), data.subarray(60));
   const tooSmall = { offset: 0, data: new Uint8Array(two.data.length - 1) };
@@ -619,7 +625,7 @@ testRead("a small file is read from where its metadata are", async (disk) => {
   await refused(disk, encodedRead(zlib, tooSmall), "ENOBUFS", message);
 });
 
-testRead("too little room for an extent is ENOBUFS", async (disk) => {
+testRead("memory that is too small for an extent is ENOBUFS", async (disk) => {
   const { ring } = disk;
   const data = text(EXTENT, 8);
   const fd = await disk.file("file", { compression: "zstd", data });
@@ -629,7 +635,7 @@ testRead("too little room for an extent is ENOBUFS", async (disk) => {
     for (const memory of [new Uint8Array(room), ring.alloc(room)]) {
       memory.fill(0xa5);
       const command = encodedRead(fd, { offset: 0, data: memory });
-      const message = "data is smaller than the compressed extent: 128 KiB";
+      const message = "data is smaller than the compressed extent. 128 KiB";
       await refused(disk, command, "ENOBUFS", message);
       assert(memory.every((byte) => byte === 0xa5));
     }
@@ -640,38 +646,41 @@ testRead("too little room for an extent is ENOBUFS", async (disk) => {
   }
 });
 
-testRead("any memory may be read into, and only so far", async (disk) => {
-  const { ring } = disk;
-  const data = text(EXTENT, 9);
-  const fd = await disk.file("file", { compression: "zlib", data });
-  const expected = await disk.cmd(encodedRead(fd, { offset: 0 }));
-  const { length } = expected.data;
-  for (
-    const memory of [
-      ring.alloc(EXTENT),
-      ring.alloc(2 * EXTENT).subarray(1_001, 1_001 + EXTENT),
-      new Uint8Array(EXTENT),
-      new Uint8Array(2 * EXTENT).subarray(1_001, 1_001 + EXTENT),
-      new Uint8Array(new ArrayBuffer(EXTENT, { maxByteLength: 2 * EXTENT })),
-      Buffer.alloc(EXTENT),
-    ]
-  ) {
-    const all = new Uint8Array(memory.buffer).fill(0xa5);
-    const command = encodedRead(fd, { offset: 0, data: memory });
-    for (const extent of [await disk.cmd(command), ring.cmdSync(command)]) {
-      assertSame(extent.data, expected.data);
-      assert(extent.data.buffer === memory.buffer, "a copy");
-      assertEquals(extent.data.byteOffset, memory.byteOffset);
-      assertEquals(extent.byteLength, EXTENT);
-      const before = all.subarray(0, memory.byteOffset);
-      const behind = all.subarray(memory.byteOffset + length);
-      assert(before.every((byte) => byte === 0xa5));
-      assert(behind.every((byte) => byte === 0xa5));
+testRead(
+  "a read fills any kind of memory, and no byte outside the result",
+  async (disk) => {
+    const { ring } = disk;
+    const data = text(EXTENT, 9);
+    const fd = await disk.file("file", { compression: "zlib", data });
+    const expected = await disk.cmd(encodedRead(fd, { offset: 0 }));
+    const { length } = expected.data;
+    for (
+      const memory of [
+        ring.alloc(EXTENT),
+        ring.alloc(2 * EXTENT).subarray(1_001, 1_001 + EXTENT),
+        new Uint8Array(EXTENT),
+        new Uint8Array(2 * EXTENT).subarray(1_001, 1_001 + EXTENT),
+        new Uint8Array(new ArrayBuffer(EXTENT, { maxByteLength: 2 * EXTENT })),
+        Buffer.alloc(EXTENT),
+      ]
+    ) {
+      const all = new Uint8Array(memory.buffer).fill(0xa5);
+      const command = encodedRead(fd, { offset: 0, data: memory });
+      for (const extent of [await disk.cmd(command), ring.cmdSync(command)]) {
+        assertSame(extent.data, expected.data);
+        assert(extent.data.buffer === memory.buffer, "a copy");
+        assertEquals(extent.data.byteOffset, memory.byteOffset);
+        assertEquals(extent.byteLength, EXTENT);
+        const before = all.subarray(0, memory.byteOffset);
+        const after = all.subarray(memory.byteOffset + length);
+        assert(before.every((byte) => byte === 0xa5));
+        assert(after.every((byte) => byte === 0xa5));
+      }
     }
-  }
-});
+  },
+);
 
-testRead("one command is run again, on what has changed", async (disk) => {
+testRead("a command that runs again reads the changed file", async (disk) => {
   const { ring, path } = disk;
   const first = text(EXTENT, 10);
   const fd = await disk.file("file", { compression: "zlib", data: first });
@@ -686,9 +695,9 @@ testRead("one command is run again, on what has changed", async (disk) => {
   await Deno.writeFile(`${path}/file`, text(8 * KiB, 12));
   const three = await disk.cmd(command);
   assertSame(decoded(three), text(8 * KiB, 12).subarray(1));
-  // What was returned is the caller's: no later run writes to it.
+  // The caller owns an earlier result: no later run writes to it.
   assertSame(decoded(one), first.subarray(1));
-  // The same at once, each with memory of its own.
+  // Commands in flight together have memory of their own.
   const many = await Promise.all(
     Array.from({ length: 30 }, () => disk.cmd(command)),
   );
@@ -705,7 +714,7 @@ const RINGS: readonly RingOptions[] = [
 ];
 
 for (const options of RINGS) {
-  const name = `extents are read at once with ${JSON.stringify(options)}`;
+  const name = `extents are read concurrently with ${JSON.stringify(options)}`;
   testRead(name, async (disk) => {
     const { ring } = disk;
     const count = 100;
@@ -738,14 +747,14 @@ function copyOf(ring: Ring, bytes: Uint8Array): Uint8Array {
 }
 
 const PLAIN = text(EXTENT, 20);
-/** Compressed as the kernel does not, so that it cannot be its work. */
+/** Compressed with settings other than the kernel's. */
 const OWN = [
   ["zlib", deflateSync(PLAIN, { level: 9, memLevel: 1 })],
   ["zstd", zstdCompressSync(PLAIN)],
 ] as const;
 
 for (const [compression, data] of OWN) {
-  testWrite(`${compression} of one's own is stored as it is`, async (disk) => {
+  testWrite(`${compression} of the caller is stored as it is`, async (disk) => {
     const { ring } = disk;
     const fd = await disk.file("file");
     const { length } = data;
@@ -770,33 +779,36 @@ for (const [compression, data] of OWN) {
 }
 
 for (const compression of ["zlib", "zstd", "lzo"]) {
-  testWrite(`a file of ${compression} is copied as it is`, async (disk) => {
-    const data = Buffer.concat([
-      text(2 * EXTENT + SECTOR, 21),
-      noise(EXTENT, 22),
-      new Uint8Array(EXTENT),
-      text(70_001, 23),
-    ]);
-    const from = await disk.file("from", { compression, data });
-    const to = await disk.file("to");
-    const found = await extents(disk, from);
-    let offset = 0;
-    for (const extent of found) {
-      const write = extent.compression === "none"
-        ? op.write(to, extent.data, { offset })
-        : encodedWrite(to, { offset, ...extent });
-      assertEquals(await disk.cmd(write), extent.data.length);
-      offset += extent.byteLength;
-    }
-    const name = compression === "lzo" ? "lzo4k" : compression;
-    const names = new Set(found.map((extent) => extent.compression));
-    assertEquals([...names].sort(), [name, "none"].sort());
-    assertSame(await disk.read("to"), data);
-    assertEquals(await extents(disk, to), found);
-  });
+  testWrite(
+    `a file of ${compression} is copied in its stored form`,
+    async (disk) => {
+      const data = Buffer.concat([
+        text(2 * EXTENT + SECTOR, 21),
+        noise(EXTENT, 22),
+        new Uint8Array(EXTENT),
+        text(70_001, 23),
+      ]);
+      const from = await disk.file("from", { compression, data });
+      const to = await disk.file("to");
+      const found = await extents(disk, from);
+      let offset = 0;
+      for (const extent of found) {
+        const write = extent.compression === "none"
+          ? op.write(to, extent.data, { offset })
+          : encodedWrite(to, { offset, ...extent });
+        assertEquals(await disk.cmd(write), extent.data.length);
+        offset += extent.byteLength;
+      }
+      const name = compression === "lzo" ? "lzo4k" : compression;
+      const names = new Set(found.map((extent) => extent.compression));
+      assertEquals([...names].sort(), [name, "none"].sort());
+      assertSame(await disk.read("to"), data);
+      assertEquals(await extents(disk, to), found);
+    },
+  );
 }
 
-testWrite("a part of what is compressed can be written", async (disk) => {
+testWrite("a part of the compressed bytes can be written", async (disk) => {
   const before = text(64 * KiB, 24);
   const fd = await disk.file("file", { data: before });
   const plain = text(64 * KiB, 25);
@@ -810,7 +822,7 @@ testWrite("a part of what is compressed can be written", async (disk) => {
   const extent = await disk.cmd(encodedRead(fd, { offset }));
   assertEquals(told(extent), ["zlib", byteLength, 64 * KiB, 8 * KiB]);
   assertSame(decoded(extent), part);
-  // Without a length it is all the rest; behind the end, a hole is made.
+  // Without byteLength, all the rest is written. A hole is left before it.
   const far = 1024 * KiB;
   await disk.cmd(encodedWrite(fd, { ...options, offset: far }));
   const file = await disk.read("file");
@@ -818,49 +830,61 @@ testWrite("a part of what is compressed can be written", async (disk) => {
   assert(file.subarray(64 * KiB, far).every((byte) => byte === 0));
 });
 
-testWrite("only at a file's end a sector may be in part", async (disk) => {
-  const fd = await disk.file("file");
-  const plain = text(100_001, 26);
-  const whole = { offset: 0, ...packed(plain) };
-  await disk.cmd(encodedWrite(fd, whole));
-  assertSame(await disk.read("file"), plain);
-  const part = encodedWrite(fd, { ...whole, byteLength: 5_000 });
-  await refused(disk, part, "EINVAL", "lies before the end of the file");
-  assertSame(await disk.read("file"), plain);
-});
+testWrite(
+  "only the last sector of a file may be written in part",
+  async (disk) => {
+    const fd = await disk.file("file");
+    const plain = text(100_001, 26);
+    const whole = { offset: 0, ...packed(plain) };
+    await disk.cmd(encodedWrite(fd, whole));
+    assertSame(await disk.read("file"), plain);
+    const part = encodedWrite(fd, { ...whole, byteLength: 5_000 });
+    await refused(disk, part, "EINVAL", "lies before the end of the file");
+    assertSame(await disk.read("file"), plain);
+  },
+);
 
-testWrite("what is too short or too long is made to fit", async (disk) => {
-  const plain = text(100_001, 27);
-  const whole = { offset: 0, ...packed(plain) };
-  const long = await disk.file("long");
-  await disk.cmd(encodedWrite(long, { ...whole, unencodedLength: EXTENT }));
-  const zeros = new Uint8Array(EXTENT - plain.length);
-  assertSame(await disk.read("long"), Buffer.concat([plain, zeros]));
-  const short = await disk.file("short");
-  await disk.cmd(encodedWrite(short, { ...whole, unencodedLength: 90_000 }));
-  assertSame(await disk.read("short"), plain.subarray(0, 90_000));
-});
+testWrite(
+  "data that is too short or too long is padded or cut",
+  async (disk) => {
+    const plain = text(100_001, 27);
+    const whole = { offset: 0, ...packed(plain) };
+    const long = await disk.file("long");
+    await disk.cmd(encodedWrite(long, { ...whole, unencodedLength: EXTENT }));
+    const zeros = new Uint8Array(EXTENT - plain.length);
+    assertSame(await disk.read("long"), Buffer.concat([plain, zeros]));
+    const short = await disk.file("short");
+    await disk.cmd(encodedWrite(short, { ...whole, unencodedLength: 90_000 }));
+    assertSame(await disk.read("short"), plain.subarray(0, 90_000));
+  },
+);
 
-testWrite("with O_APPEND data go to the end of the file", async (disk) => {
-  const before = text(SECTOR, 28);
-  await disk.file("file", { data: before });
-  const fd = disk.open("file", op.O_WRONLY | op.O_APPEND);
-  await disk.cmd(encodedWrite(fd, { offset: 0, ...packed(PLAIN) }));
-  assertSame(await disk.read("file"), Buffer.concat([before, PLAIN]));
-});
+testWrite(
+  "with O_APPEND, a write goes to the end of the file",
+  async (disk) => {
+    const before = text(SECTOR, 28);
+    await disk.file("file", { data: before });
+    const fd = disk.open("file", op.O_WRONLY | op.O_APPEND);
+    await disk.cmd(encodedWrite(fd, { offset: 0, ...packed(PLAIN) }));
+    assertSame(await disk.read("file"), Buffer.concat([before, PLAIN]));
+  },
+);
 
-testWrite("what does not decompress is stored, then is EIO", async (disk) => {
-  const fd = await disk.file("file");
-  const wrong = { ...packed(PLAIN), data: noise(SECTOR, 29) };
-  await disk.cmd(encodedWrite(fd, { offset: 0, ...wrong }));
-  const read = op.read(fd, new Uint8Array(SECTOR), { offset: 0 });
-  const error = await assertRejects(() => disk.cmd(read), UringError);
-  assertEquals(error.code, "EIO");
-  const extent = await disk.cmd(encodedRead(fd, { offset: 0 }));
-  assertSame(extent.data, wrong.data);
-});
+testWrite(
+  "data that cannot be decompressed is stored, and reads as EIO",
+  async (disk) => {
+    const fd = await disk.file("file");
+    const wrong = { ...packed(PLAIN), data: noise(SECTOR, 29) };
+    await disk.cmd(encodedWrite(fd, { offset: 0, ...wrong }));
+    const read = op.read(fd, new Uint8Array(SECTOR), { offset: 0 });
+    const error = await assertRejects(() => disk.cmd(read), UringError);
+    assertEquals(error.code, "EIO");
+    const extent = await disk.cmd(encodedRead(fd, { offset: 0 }));
+    assertSame(extent.data, wrong.data);
+  },
+);
 
-testWrite("extents are written at once, and once more", async (disk) => {
+testWrite("extents are written concurrently, and again", async (disk) => {
   const { ring } = disk;
   const count = 100;
   const plain = text(count * 2 * SECTOR, 30);
@@ -884,68 +908,75 @@ testWrite("extents are written at once, and once more", async (disk) => {
   assertEquals((await extents(disk, fd)).length, count);
 });
 
-testWrite("a write that cannot fit is refused in advance", async (disk) => {
-  const { ring } = disk;
-  const before = text(EXTENT, 31);
-  const fd = await disk.file("file", { data: before });
-  const readOnly = disk.open("file", op.O_RDONLY);
-  const good = { offset: 0, ...packed(text(64 * KiB, 32)) };
-  const { submitted } = ring.stats();
-  const wrong = async (
-    command: Command<number>,
-    kind: typeof TypeError | typeof RangeError,
-    message: string,
-  ) => {
-    await assertRejects(() => disk.cmd(command), kind, message);
-    assertThrows(() => ring.cmdSync(command), kind, message);
-  };
-  const reading = `fd ${readOnly} is open for reading only`;
-  await wrong(encodedWrite(readOnly, good), TypeError, reading);
-  for (const offset of [1, SECTOR - 1, SECTOR * 3 / 2, 2n ** 62n + 1n]) {
-    const message = "offset must be a multiple of the sector size of 4096";
-    await wrong(encodedWrite(fd, { ...good, offset }), RangeError, message);
-  }
-  const inside = { ...good, unencodedOffset: 512 };
-  const message = "unencodedOffset must be a multiple of the sector size";
-  await wrong(encodedWrite(fd, inside), RangeError, message);
-  for (const compression of ["lzo8k", "lzo64k"] as const) {
-    const message = "must be lzo4k for sectors of 4096 bytes, not lzo";
-    const command = encodedWrite(fd, { ...good, compression });
-    await wrong(command, RangeError, message);
-  }
-  assertEquals(ring.stats().submitted, submitted);
-  assertSame(await disk.read("file"), before);
-  assertEquals(await disk.cmd(encodedWrite(fd, good)), good.data.length);
-});
+testWrite(
+  "a write that does not fit is refused before it is queued",
+  async (disk) => {
+    const { ring } = disk;
+    const before = text(EXTENT, 31);
+    const fd = await disk.file("file", { data: before });
+    const readOnly = disk.open("file", op.O_RDONLY);
+    const good = { offset: 0, ...packed(text(64 * KiB, 32)) };
+    const { submitted } = ring.stats();
+    const wrong = async (
+      command: Command<number>,
+      kind: typeof TypeError | typeof RangeError,
+      message: string,
+    ) => {
+      await assertRejects(() => disk.cmd(command), kind, message);
+      assertThrows(() => ring.cmdSync(command), kind, message);
+    };
+    const reading = `fd ${readOnly} is open for reading only`;
+    await wrong(encodedWrite(readOnly, good), TypeError, reading);
+    for (const offset of [1, SECTOR - 1, SECTOR * 3 / 2, 2n ** 62n + 1n]) {
+      const message = "offset must be a multiple of the sector size of 4096";
+      await wrong(encodedWrite(fd, { ...good, offset }), RangeError, message);
+    }
+    const inside = { ...good, unencodedOffset: 512 };
+    const message = "unencodedOffset must be a multiple of the sector size";
+    await wrong(encodedWrite(fd, inside), RangeError, message);
+    for (const compression of ["lzo8k", "lzo64k"] as const) {
+      const message = "must be lzo4k for sectors of 4096 bytes, not lzo";
+      const command = encodedWrite(fd, { ...good, compression });
+      await wrong(command, RangeError, message);
+    }
+    assertEquals(ring.stats().submitted, submitted);
+    assertSame(await disk.read("file"), before);
+    assertEquals(await disk.cmd(encodedWrite(fd, good)), good.data.length);
+  },
+);
 
-testWrite("of a registered file, the kernel says why", async (disk) => {
-  const { ring } = disk;
-  const before = text(EXTENT, 33);
-  const fd = await disk.file("file", { data: before });
-  const readOnly = disk.open("file", op.O_RDONLY);
-  const [file, other] = ring.registerFiles([fd, readOnly]);
-  const plain = text(64 * KiB, 34);
-  const good: EncodedWriteOptions = { offset: 0, ...packed(plain) };
-  const writing = "a command that writes needs it opened for writing";
-  await refused(disk, encodedWrite(other, good), "EBADF", writing);
-  for (
-    const wrong of [
-      { ...good, offset: 1 },
-      { ...good, unencodedOffset: 512 },
-      { ...good, compression: "lzo64k" as const },
-    ]
-  ) {
-    const message = "another part does not fit the sector size";
-    await refused(disk, encodedWrite(file, wrong), "EINVAL", message);
-  }
-  assertSame(await disk.read("file"), before);
-  assertEquals(await disk.cmd(encodedWrite(file, good)), good.data.length);
-  const extent = await disk.cmd(encodedRead(other, { offset: 0 }));
-  assertSame(decoded(extent), plain);
-  // The files are no other ring's, where a command could run again.
-}, { sqpoll: true });
+testWrite(
+  "the kernel's refusals of a registered file are explained",
+  async (disk) => {
+    const { ring } = disk;
+    const before = text(EXTENT, 33);
+    const fd = await disk.file("file", { data: before });
+    const readOnly = disk.open("file", op.O_RDONLY);
+    const [file, other] = ring.registerFiles([fd, readOnly]);
+    const plain = text(64 * KiB, 34);
+    const good: EncodedWriteOptions = { offset: 0, ...packed(plain) };
+    const writing = "a command that writes needs it opened for writing";
+    await refused(disk, encodedWrite(other, good), "EBADF", writing);
+    for (
+      const wrong of [
+        { ...good, offset: 1 },
+        { ...good, unencodedOffset: 512 },
+        { ...good, compression: "lzo64k" as const },
+      ]
+    ) {
+      const message = "another part does not fit the sector size";
+      await refused(disk, encodedWrite(file, wrong), "EINVAL", message);
+    }
+    assertSame(await disk.read("file"), before);
+    assertEquals(await disk.cmd(encodedWrite(file, good)), good.data.length);
+    const extent = await disk.cmd(encodedRead(other, { offset: 0 }));
+    assertSame(decoded(extent), plain);
+    // The files belong to this ring, so no other ring can retry the commands.
+  },
+  { sqpoll: true },
+);
 
-testWrite("a file without checksums is not written so", async (disk) => {
+testWrite("a file without checksums takes no encoded write", async (disk) => {
   await Deno.writeFile(`${disk.path}/file`, new Uint8Array());
   await tool("chattr", "+C", `${disk.path}/file`);
   const fd = disk.open("file");
@@ -953,11 +984,13 @@ testWrite("a file without checksums is not written so", async (disk) => {
   await refused(disk, write, "EINVAL", "has no checksums (chattr +C");
 });
 
-// ---- Who may ---------------------------------------------------------------------
+// ---- Privilege -------------------------------------------------------------------
 
-testRead("without CAP_SYS_ADMIN it is EPERM, with the reason", async (disk) => {
-  await disk.file("file", { compression: "zlib", data: text(EXTENT, 40) });
-  const source = `
+testRead(
+  "without CAP_SYS_ADMIN, a command fails with EPERM and the reason",
+  async (disk) => {
+    await disk.file("file", { compression: "zlib", data: text(EXTENT, 40) });
+    const source = `
     import { Ring } from "@uring/mod.ts";
     import { encodedRead, encodedWrite } from "@uring/cmd/btrfs/mod.ts";
     import { O_RDWR, openat } from "@uring/cmd/op.ts";
@@ -973,14 +1006,17 @@ testRead("without CAP_SYS_ADMIN it is EPERM, with the reason", async (disk) => {
       console.log(error.code, error.message);
     }
   `;
-  const { stdout, stderr } = await runScript(source, ["--allow-ffi"], [
-    "setpriv",
-    "--bounding-set=-sys_admin",
-    "--inh-caps=-sys_admin",
-  ]);
-  const [read, write] = stdout.split("\n");
-  assertStringIncludes(read, "EPERM URING_CMD ENCODED_READ", stderr);
-  assertStringIncludes(read, "EPERM (1). It needs CAP_SYS_ADMIN");
-  if (noWrites === "") assertStringIncludes(write, "It needs CAP_SYS_ADMIN");
-  assertSame(await disk.read("file"), text(EXTENT, 40));
-});
+    const { stdout, stderr } = await runScript(source, ["--allow-ffi"], [
+      "setpriv",
+      "--bounding-set=-sys_admin",
+      "--inh-caps=-sys_admin",
+    ]);
+    const [read, write] = stdout.split("\n");
+    assertStringIncludes(read, "EPERM URING_CMD ENCODED_READ", stderr);
+    assertStringIncludes(read, "EPERM (1). The command needs CAP_SYS_ADMIN");
+    if (noWrites === "") {
+      assertStringIncludes(write, "The command needs CAP_SYS_ADMIN");
+    }
+    assertSame(await disk.read("file"), text(EXTENT, 40));
+  },
+);

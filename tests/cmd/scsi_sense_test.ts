@@ -1,18 +1,23 @@
-/** What a SCSI device says of a command, and how it is said to a person. */
+/** Sense data of SCSI devices, and the errors that are made of it. */
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { equals } from "@std/bytes";
 import { decodeSense, ScsiError } from "../../cmd/scsi/mod.ts";
 import { random } from "../kit/random.ts";
 
 // ---- Sense data ------------------------------------------------------------------
 
-/** Sense data of the fixed format, made of its bytes by their places. */
+/** Makes sense data of the fixed format, of bytes by their index. */
 function fixedSense(bytes: Record<number, number>): Uint8Array {
   return Object.assign(new Uint8Array(18), { 0: 0x70, 7: 10 }, bytes);
 }
 
-Deno.test("SCSI sense data of the fixed format is read", () => {
+Deno.test("SCSI sense data of the fixed format is decoded", () => {
   const bytes = Uint8Array.of(
     ...[0xf0, 0, 0x03], // valid, response code; obsolete; sense key
     ...[0, 0, 0x12, 0x34], // information
@@ -36,7 +41,7 @@ Deno.test("SCSI sense data of the fixed format is read", () => {
   });
 });
 
-Deno.test("SCSI sense data of descriptors is read", () => {
+Deno.test("SCSI sense data of descriptors is decoded", () => {
   const bytes = Uint8Array.of(
     ...[0x72, 0x05, 0x24, 0x00], // response code, sense key, asc, ascq
     ...[0, 0, 0, 24], // reserved, additional sense length
@@ -59,14 +64,14 @@ Deno.test("SCSI sense data of descriptors is read", () => {
   });
 });
 
-Deno.test("SCSI sense data of an earlier command is told apart", () => {
+Deno.test("SCSI sense data of an earlier command is marked as deferred", () => {
   assertEquals(decodeSense(fixedSense({ 0: 0x70 }))!.deferred, false);
   assertEquals(decodeSense(fixedSense({ 0: 0x71 }))!.deferred, true);
   assertEquals(decodeSense(fixedSense({ 0: 0x72 }))!.deferred, false);
   assertEquals(decodeSense(fixedSense({ 0: 0x73 }))!.deferred, true);
 });
 
-Deno.test("what SCSI sense data says of the key alone is read", () => {
+Deno.test("the fields that depend on the SCSI sense key are decoded", () => {
   const field = (flags: number) =>
     decodeSense(fixedSense({ 2: 5, 15: flags, 16: 1, 17: 2 }))!.field;
   assertEquals(field(0x4d), undefined); // Not valid.
@@ -80,7 +85,7 @@ Deno.test("what SCSI sense data says of the key alone is read", () => {
   }
 });
 
-Deno.test("SCSI sense data that is cut off reads as zeros from there on", () => {
+Deno.test("the missing bytes of short SCSI sense data are zeros", () => {
   const whole = fixedSense({
     0: 0xf0,
     2: 3,
@@ -91,7 +96,7 @@ Deno.test("SCSI sense data that is cut off reads as zeros from there on", () => 
   });
   const { asc, ascq, information, key } = decodeSense(whole.slice(0, 13))!;
   assertEquals([key, asc, ascq, information], [3, 0x11, 0, 0x1234n]);
-  // The device says where it ends: what lies behind it is not its own.
+  // The device says where it ends: the bytes after that are not its own.
   whole[7] = 5;
   assertEquals(decodeSense(whole)!.ascq, 0);
   assertEquals(decodeSense(whole)!.asc, 0x11);
@@ -107,7 +112,7 @@ Deno.test("SCSI sense data that is cut off reads as zeros from there on", () => 
   assertEquals(information72(19, 12), undefined);
 });
 
-Deno.test("what is no SCSI sense data is none", () => {
+Deno.test("bytes that are not SCSI sense data are decoded as null", () => {
   for (
     const bytes of [
       [],
@@ -123,12 +128,12 @@ Deno.test("what is no SCSI sense data is none", () => {
   }
 });
 
-Deno.test("no SCSI sense data, however wrong, breaks its reader", () => {
+Deno.test("invalid SCSI sense data of any kind is decoded without a failure", () => {
   const next = random(71);
   for (let i = 0; i < 5_000; i++) {
     const bytes = Uint8Array.from({ length: next(64) }, () => next(256));
     if (bytes.length > 0 && i % 2 === 0) bytes[0] = 0x70 + next(4);
-    // Zeros are descriptors without a length, which must not be read for ever.
+    // Zeros are descriptors without a length: the decoder must not loop.
     if (i % 3 === 0) bytes.fill(0, 8);
     const before = bytes.slice();
     const sense = decodeSense(bytes);
@@ -142,7 +147,7 @@ Deno.test("no SCSI sense data, however wrong, breaks its reader", () => {
 
 // ---- Errors ----------------------------------------------------------------------
 
-/** How a command ended. */
+/** The outcome of a command. */
 interface Told {
   status?: number;
   hostStatus?: number;
@@ -151,7 +156,7 @@ interface Told {
   bytes?: Uint8Array;
 }
 
-/** The error that a SCSI read makes of it. */
+/** Returns the error that a SCSI read makes of an outcome. */
 function errorOf(
   { status = 0, hostStatus = 0, residual = 0, bytes }: Told,
 ): ScsiError {
@@ -160,7 +165,7 @@ function errorOf(
   return new ScsiError("SCSI READ(10)", 5, outcome);
 }
 
-Deno.test("a SCSI error says all that is known", () => {
+Deno.test("a SCSI error has every known fact", () => {
   const sense = fixedSense({ 0: 0xf0, 2: 3, 5: 0x12, 6: 0x34, 12: 0x11 });
   const error = errorOf({ status: 2, residual: 96, bytes: sense });
   assertEquals(
@@ -180,7 +185,7 @@ Deno.test("a SCSI error says all that is known", () => {
   assertEquals(error.sense?.bytes, sense);
 });
 
-Deno.test("the message of a SCSI error is for a person", () => {
+Deno.test("the message of a SCSI error has words, numbers and a remedy", () => {
   const said = (told: Told) =>
     errorOf(told).message.replace("SCSI READ(10) on fd 5: ", "");
   const sense = (bytes: Record<number, number>) => ({
@@ -205,7 +210,7 @@ Deno.test("the message of a SCSI error is for a person", () => {
   assertEquals(
     said(sense({ 2: 6, 12: 0x29, 13: 1 })),
     "CHECK CONDITION, Unit Attention (6), Power on occurred (29h/01h). The " +
-      "device tells this once, and has not run the command: send it again.",
+      "device reports this once, and has not run the command. Send it again.",
   );
   assertEquals(
     said(sense({ 0: 0x71, 2: 4, 12: 0x44 })),
@@ -234,7 +239,7 @@ Deno.test("the message of a SCSI error is for a person", () => {
   assertEquals(
     said({ hostStatus: 3 }),
     "DID_TIME_OUT. The device did not answer in time, and the kernel aborted " +
-      "the command: timeoutMs gives it longer.",
+      "the command. A larger timeoutMs gives the device more time.",
   );
   assertEquals(said({ hostStatus: 7 }), "DID_ERROR");
   assertEquals(said({ hostStatus: 0xee }), "host status EEh");
@@ -244,4 +249,29 @@ Deno.test("the message of a SCSI error is for a person", () => {
   );
   assertStringIncludes(said({ status: 8 }), "BUSY. ");
   assertStringIncludes(said({ status: 0x28 }), "TASK SET FULL. ");
+});
+
+Deno.test("the outcome that a SCSI error is made of is checked", () => {
+  const sense = decodeSense(fixedSense({ 2: 3, 12: 0x11 }))!;
+  const outcome = { status: 2, hostStatus: 0, residual: 0, sense };
+  const make = (wrong: Record<string, unknown>) => () =>
+    new ScsiError("SCSI READ(10)", 5, { ...outcome, ...wrong });
+  assertEquals(make({})().asc, 0x11);
+  for (const value of [-1, 0.5, 256, NaN]) {
+    for (const name of ["status", "hostStatus"]) {
+      assertThrows(make({ [name]: value }), RangeError, name);
+    }
+    for (const name of ["key", "asc", "ascq"]) {
+      const wrong = { sense: { ...sense, [name]: value } };
+      assertThrows(make(wrong), RangeError, `sense.${name}`);
+    }
+  }
+  for (const name of ["key", "asc", "ascq"]) {
+    for (const value of [undefined, "17", null]) {
+      const wrong = { sense: { ...sense, [name]: value } };
+      assertThrows(make(wrong), TypeError, `sense.${name}`);
+    }
+  }
+  assertThrows(make({ residual: 2 ** 32 }), RangeError, "residual");
+  assertThrows(make({ sense: undefined }), TypeError, "sense");
 });

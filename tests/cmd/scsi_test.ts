@@ -1,4 +1,4 @@
-/** SCSI commands, on the disk that the kernel's scsi_debug makes of memory. */
+/** SCSI commands, on the disk in memory of the kernel's scsi_debug. */
 
 import {
   assert,
@@ -34,18 +34,18 @@ import { turn, until } from "../kit/wait.ts";
 import { unixPair } from "../kit/fds.ts";
 import { tool } from "../lab/loop_device.ts";
 
-/** The ring that SCSI commands need. */
+/** The options of a ring for SCSI commands. */
 const WIDE = { sqe128: true, cqe32: true };
 const BLOCK = 512;
 
-/** The bytes of the CDB, which is the first thing that a command points at. */
+/** Returns the bytes of the CDB, the first operand of a command. */
 function cdbOf(command: Command<unknown>): number[] {
   return [...command.operands[0].bytes!];
 }
 
 // ---- Submissions -----------------------------------------------------------------
 
-Deno.test("the SQE of a SCSI read is what it is meant to be", () => {
+Deno.test("a SCSI read makes the expected SQE", () => {
   const command = scsi.read(0x0102, new Uint8Array(0x1200), {
     lba: 7,
     blockSize: BLOCK,
@@ -54,7 +54,7 @@ Deno.test("the SQE of a SCSI read is what it is meant to be", () => {
   assertEquals([...sqeBytes(command, true)], [
     ...[0x2e, 0, 0, 0], // opcode: IORING_OP_URING_CMD, flags, ioprio
     ...[0x02, 0x01, 0, 0], // fd
-    ...[0, 0, 0, 0], // cmd_op, which bsg does not look at
+    ...[0, 0, 0, 0], // cmd_op, which bsg ignores
     ...[0, 0, 0, 0], // __pad1
     ...[0, 0, 0, 0, 0, 0, 0, 0], // addr
     ...[0, 0, 0, 0], // len
@@ -81,7 +81,7 @@ Deno.test("the SQE of a SCSI read is what it is meant to be", () => {
   assertEquals([sqe128, cqe32, multishot], [true, true, false]);
 });
 
-Deno.test("the SQE of a SCSI write from a registered buffer is right", () => {
+Deno.test("a SCSI write from a registered buffer makes the expected SQE", () => {
   const bytes = alloc(8 * BLOCK);
   const command = scsi.write(new FixedFile(3), bytes.subarray(0, BLOCK), {
     lba: 7,
@@ -102,7 +102,7 @@ Deno.test("the SQE of a SCSI write from a registered buffer is right", () => {
     ...[96, 0, 0, 0], // max_response_len
     ...new Array(16).fill(0), // response, dout_xferp
     ...[0x00, 0x02, 0, 0], // dout_xfer_len
-    ...new Array(36).fill(0), // All that is left.
+    ...new Array(36).fill(0), // The rest.
   ]);
 });
 
@@ -136,7 +136,7 @@ Deno.test("the addresses of a SCSI command go where the kernel reads them", () =
   assertEquals([from.reads, from.writes], [true, false]);
 });
 
-Deno.test("the CDBs of SCSI commands are what they are meant to be", () => {
+Deno.test("SCSI commands make the expected CDBs", () => {
   const data = new Uint8Array(2 * BLOCK);
   const where = { lba: 0x01020304, blockSize: BLOCK };
   const far = { lba: 0x0102_0304_0506_0708n, blockSize: BLOCK };
@@ -203,7 +203,7 @@ Deno.test("the CDBs of SCSI commands are what they are meant to be", () => {
   }
 });
 
-Deno.test("the ranges of a SCSI unmap are what they are meant to be", () => {
+Deno.test("a SCSI unmap makes the expected list of ranges", () => {
   const command = scsi.unmap(5, [
     { lba: 0x0102_0304_0506_0708n, blocks: 0xf1f2f3f4 },
     { lba: 9, blocks: 0 },
@@ -244,7 +244,7 @@ Deno.test("a SCSI command keeps a copy of its CDB", () => {
 
 // ---- Arguments -------------------------------------------------------------------
 
-Deno.test("arguments that are none of a SCSI command are refused by name", () => {
+Deno.test("invalid arguments of a SCSI command are refused by name", () => {
   const cdb = new Uint8Array(6);
   const data = new Uint8Array(BLOCK);
   const request = (request: unknown) => () =>
@@ -279,7 +279,7 @@ Deno.test("arguments that are none of a SCSI command are refused by name", () =>
   }
 });
 
-Deno.test("a SCSI transfer is in whole blocks of the size that is said", () => {
+Deno.test("a SCSI transfer has whole blocks of the given size", () => {
   for (const command of [scsi.read, scsi.write]) {
     const make = (length: number, options: unknown) => () =>
       command(5, new Uint8Array(length), options as scsi.TransferOptions);
@@ -314,7 +314,7 @@ Deno.test("a SCSI transfer is in whole blocks of the size that is said", () => {
   }
 });
 
-Deno.test("ranges and pages that no SCSI device has are refused", () => {
+Deno.test("ranges and pages out of bounds are refused by name", () => {
   const ranges = (...ranges: unknown[]) => () =>
     scsi.unmap(5, ranges as scsi.BlockRange[]);
   assertThrows(ranges(), RangeError, "number of ranges");
@@ -335,12 +335,12 @@ Deno.test("ranges and pages that no SCSI device has are refused", () => {
 
 // ---- Results ----------------------------------------------------------------------
 
-/** Sense data of the fixed format, made of its bytes by their places. */
+/** Makes sense data of the fixed format, of bytes by their index. */
 function fixedSense(bytes: Record<number, number>): Uint8Array {
   return Object.assign(new Uint8Array(18), { 0: 0x70, 7: 10 }, bytes);
 }
 
-/** What goes into the second result of a CQE. */
+/** The parts of the second result of a CQE. */
 interface Packed {
   status?: number;
   hostStatus?: number;
@@ -349,7 +349,7 @@ interface Packed {
   data?: Uint8Array;
 }
 
-/** The completion that the kernel would make of this. */
+/** Returns the completion that the kernel would make of the parts. */
 function completion(
   { status = 0, hostStatus = 0, residual = 0, sense, data }: Packed,
 ): Completion {
@@ -362,7 +362,7 @@ function completion(
   return new Completion(0, 0, memory, packed);
 }
 
-/** What a SCSI read of 4096 bytes makes of a completion. */
+/** Decodes a completion of a SCSI read of 4096 bytes. */
 function decode(packed: Packed): scsi.ScsiResult {
   const dataIn = new Uint8Array(4096);
   const cdb = Uint8Array.of(0x28, 0, 0, 0, 0, 0, 0, 0, 8, 0);
@@ -370,11 +370,11 @@ function decode(packed: Packed): scsi.ScsiResult {
   return command.decode!(completion(packed));
 }
 
-Deno.test("what a SCSI device has done is a result", () => {
+Deno.test("a SCSI command that the device has carried out has a result", () => {
   assertEquals(decode({}), { status: 0, transferred: 4096, sense: null });
   assertEquals(decode({ residual: 96 }).transferred, 4000);
   assertEquals(decode({ residual: 4096 }).transferred, 0);
-  // A driver that counts what a device had besides is wrong, and no reason to be.
+  // A wrong residual of a driver must not make the count negative.
   assertEquals(decode({ residual: 5000 }).transferred, 0);
   assertEquals(decode({ status: 4 }).status, 4); // CONDITION MET
   for (const key of [0, 1]) {
@@ -385,14 +385,14 @@ Deno.test("what a SCSI device has done is a result", () => {
   }
 });
 
-Deno.test("what a SCSI device has not done is an error", () => {
+Deno.test("a SCSI command that the device has not carried out is an error", () => {
   const fail = (packed: Packed) =>
     assertThrows(() => decode(packed), ScsiError);
   for (let key = 2; key < 16; key++) {
     const sense = fixedSense({ 2: key });
     assertEquals(fail({ status: 2, sense }).senseKey, key);
   }
-  // Good news of an earlier command is none of this one, which has not run.
+  // Success of an earlier command is not of this one, which has not run.
   for (const code of [0x71, 0x73]) {
     const sense = fixedSense({ 0: code, 1: 1, 2: 1 });
     const error = fail({ status: 2, sense });
@@ -409,7 +409,7 @@ Deno.test("what a SCSI device has not done is an error", () => {
   }
 });
 
-Deno.test("a SCSI command that has no name here is called by its number", () => {
+Deno.test("a SCSI command without a known name is called by its number", () => {
   const name = (...cdb: number[]) =>
     scsi.scsi(5, { cdb: Object.assign(new Uint8Array(16), cdb) }).name;
   assertEquals(name(0xc1), "SCSI command C1h");
@@ -420,19 +420,19 @@ Deno.test("a SCSI command that has no name here is called by its number", () => 
   assertEquals(name(0x93, 0x08), "SCSI WRITE SAME(16)");
 });
 
-Deno.test("the kernel's reasons to refuse a SCSI command are explained", () => {
+Deno.test("the kernel's refusals of a SCSI command are explained", () => {
   const { advice } = scsi.testUnitReady(5);
   assertStringIncludes(advice(95)!, "The kernel is older than 7.1");
   assertStringIncludes(advice(EPERM)!, "CAP_SYS_RAWIO");
   assertStringIncludes(advice(EINVAL)!, "max_hw_sectors_kb");
   assertStringIncludes(advice(19)!, "The device is gone");
-  assertStringIncludes(advice(12)!, "send it again");
+  assertStringIncludes(advice(12)!, "Send the command again");
   assertStringIncludes(advice(9)!, "not open");
 });
 
 // ---- Answers ---------------------------------------------------------------------
 
-Deno.test("the answer to a SCSI inquiry is read", () => {
+Deno.test("the answer to a SCSI inquiry is decoded", () => {
   const data = new Uint8Array(36);
   data.set([0x25, 0x80, 6], 0);
   data.set(new TextEncoder().encode("Maker   A product\0\0\0\0\0\0\0 1.0"), 8);
@@ -447,7 +447,7 @@ Deno.test("the answer to a SCSI inquiry is read", () => {
   });
 });
 
-Deno.test("a page of SCSI vital product data ends where it says", () => {
+Deno.test("a page of SCSI vital product data has the length of its header", () => {
   const read = (data: Uint8Array, residual: number) => {
     const options = { page: 0x80, byteLength: data.length };
     const command = scsi.vpdPage(5, options);
@@ -457,11 +457,11 @@ Deno.test("a page of SCSI vital product data ends where it says", () => {
   assertEquals(read(data, 0), [0, 0x80, 0, 3, 0x41, 0x42, 0x43]);
   assertEquals(read(data, 2), [0, 0x80, 0, 3, 0x41, 0x42]);
   assertEquals(read(data, 8), []);
-  data[2] = 1; // It has 259 bytes, of which four came.
+  data[2] = 1; // The page has 259 bytes, and four came.
   assertEquals(read(data, 0), [...data]);
 });
 
-Deno.test("the answers to what is a SCSI device's capacity are read", () => {
+Deno.test("the answers with a SCSI device's capacity are decoded", () => {
   const data = new Uint8Array(32);
   const view = new DataView(data.buffer);
   view.setBigUint64(0, 0x1_0000_0000n);
@@ -489,7 +489,7 @@ Deno.test("the answers to what is a SCSI device's capacity are read", () => {
   });
 });
 
-// ---- What is no bsg node ---------------------------------------------------------
+// ---- Files that are not bsg nodes ------------------------------------------------
 
 Deno.test("a ring of small entries refuses a SCSI command", async () => {
   using none = devNull();
@@ -508,7 +508,7 @@ Deno.test("a ring of small entries refuses a SCSI command", async () => {
   }
 });
 
-Deno.test("a file that is no SCSI node is refused, with what is one", async () => {
+Deno.test("a file that is not a SCSI node is refused, with an example of one", async () => {
   await using ring = Ring.open(WIDE);
   using ends = pipe();
   using sockets = unixPair();
@@ -544,7 +544,7 @@ Deno.test("a descriptor that was closed takes no SCSI command", async () => {
 
 const DEBUG = "/sys/bus/pseudo/drivers/scsi_debug";
 
-/** The text of a file, without the end of its line; empty if it has none. */
+/** Returns the trimmed text of a file; empty if it cannot be read. */
 function read(path: string): string {
   try {
     return Deno.readTextFileSync(path).trim();
@@ -561,7 +561,7 @@ function list(path: string): string[] {
   }
 }
 
-/** The name of the bsg node of the disk of scsi_debug, if there is one. */
+/** The name of the bsg node of the scsi_debug disk, if there is one. */
 const node = list("/sys/class/bsg").find((name) =>
   read(`/sys/class/bsg/${name}/device/model`) === "scsi_debug"
 );
@@ -576,7 +576,7 @@ const noDisk = !isRoot
   : "";
 const noCommands = noDisk || await askKernel();
 
-/** What the kernel lacks for SCSI commands. */
+/** Returns the missing requirement of SCSI commands; empty if none. */
 async function askKernel(): Promise<string> {
   await using ring = Ring.open(WIDE);
   using file = new Fd(open(`/dev/bsg/${node}`));
@@ -609,14 +609,14 @@ class Knobs implements Disposable {
   }
 }
 
-/** Faults that scsi_debug makes, of each command when `every_nth` is 1. */
+/** Faults of scsi_debug: every command has them if `every_nth` is 1. */
 const MEDIUM_ERROR = 2;
 const RECOVERED_ERROR = 8;
 const TRANSPORT_ERROR = 16;
 const DIF_ERROR = 32;
 const SHORT_TRANSFER = 0x100;
 
-/** Where it has bad blocks, ten of them, when it is told to have some. */
+/** The first of its ten bad blocks, with MEDIUM_ERROR. */
 const BAD_LBA = 0x1234;
 
 /** The disk, open, and a ring. */
@@ -629,7 +629,7 @@ class Lab implements AsyncDisposable {
     this.fd = open(`/dev/bsg/${node}`, op.O_RDWR);
   }
 
-  /** Memory of so many blocks, each of which is of its own bytes. */
+  /** Allocates blocks, each with bytes of its own. */
   pattern(blocks: number, seed: number): Uint8Array {
     const bytes = this.ring.alloc(blocks * BLOCK);
     const words = new Uint32Array(bytes.buffer, bytes.byteOffset, blocks * 128);
@@ -637,7 +637,7 @@ class Lab implements AsyncDisposable {
     return bytes;
   }
 
-  /** Reads blocks by way of the disk's block device, past the page cache. */
+  /** Reads blocks through the disk's block device, without the page cache. */
   async readBlocks(lba: number, blocks: number): Promise<Uint8Array> {
     using file = new Fd(open(`/dev/${disk}`, op.O_RDONLY | op.O_DIRECT));
     const into = this.ring.alloc(blocks * BLOCK);
@@ -652,7 +652,7 @@ class Lab implements AsyncDisposable {
   }
 }
 
-/** A test on a SCSI disk, which gets a ring and the disk. */
+/** Registers a test that gets a ring and the SCSI disk. */
 function testScsi(name: string, fn: (lab: Lab) => void | Promise<void>): void {
   testUnless(noCommands, name, async () => {
     await using lab = new Lab();
@@ -662,9 +662,9 @@ function testScsi(name: string, fn: (lab: Lab) => void | Promise<void>): void {
 
 const where = (lba: number | bigint) => ({ lba, blockSize: BLOCK });
 
-// ---- What a device says ----------------------------------------------------------
+// ---- Facts -----------------------------------------------------------------------
 
-testScsi("a SCSI disk says what it is", async ({ ring, fd }) => {
+testScsi("a SCSI disk returns its identity", async ({ ring, fd }) => {
   const told = await ring.cmd(scsi.inquiry(fd));
   assertEquals(told.vendor, read(`${device}/vendor`));
   assertEquals(told.product, "scsi_debug");
@@ -698,7 +698,7 @@ testScsi("a SCSI disk has the capacity that the kernel found", async (lab) => {
   const { ring, fd } = lab;
   const capacity = await ring.cmd(scsi.readCapacity(fd));
   const queue = (name: string) => read(`/sys/block/${disk}/queue/${name}`);
-  // It is in sectors of 512 bytes, whatever the block size.
+  // /sys counts in sectors of 512 bytes, whatever the block size.
   const sectors = BigInt(read(`/sys/block/${disk}/size`));
   assertEquals(capacity.byteLength, sectors * 512n);
   assertEquals(capacity.blockSize, Number(queue("logical_block_size")));
@@ -712,7 +712,7 @@ testScsi("a SCSI disk has the capacity that the kernel found", async (lab) => {
   assertEquals(short, { lastLba, blockSize, byteLength });
 });
 
-testScsi("a SCSI disk is ready, or says why it is not", async (lab) => {
+testScsi("a SCSI disk is ready, or returns the reason why not", async (lab) => {
   const { ring, fd } = lab;
   assertEquals(await ring.cmd(scsi.testUnitReady(fd)), undefined);
   /** START STOP UNIT, which answers at once. */
@@ -730,29 +730,32 @@ testScsi("a SCSI disk is ready, or says why it is not", async (lab) => {
   await ring.cmd(scsi.testUnitReady(fd));
 });
 
-testScsi("a SCSI answer goes to any array of the caller's", async (lab) => {
-  const { ring, fd } = lab;
-  const cdb = Uint8Array.of(0x12, 0, 0, 0, 64, 0); // INQUIRY
-  const [own, theirs] = [ring.alloc(64), new Uint8Array(80).fill(0xee)];
-  for (const dataIn of [own, theirs.subarray(8, 72)]) {
-    const { status, transferred, sense } = await ring.cmd(
-      scsi.scsi(fd, { cdb, dataIn }),
-    );
-    assertEquals([status, transferred, sense], [0, 64, null]);
-  }
-  assertEquals(theirs.subarray(8, 72), own);
-  assertEquals([theirs[7], theirs[72]], [0xee, 0xee]);
-  // What the device does not send is left as it was.
-  const dataIn = new Uint8Array(300).fill(0xee);
-  const long = scsi.scsi(fd, {
-    cdb: Uint8Array.of(0x12, 0, 0, 0x01, 0x2c, 0),
-    dataIn,
-  });
-  const { transferred } = await ring.cmd(long);
-  assertEquals(transferred, 96);
-  assertEquals(dataIn.subarray(0, 64), own);
-  assert(dataIn.subarray(transferred).every((byte) => byte === 0xee));
-});
+testScsi(
+  "a SCSI answer goes to any kind of array of the caller",
+  async (lab) => {
+    const { ring, fd } = lab;
+    const cdb = Uint8Array.of(0x12, 0, 0, 0, 64, 0); // INQUIRY
+    const [own, theirs] = [ring.alloc(64), new Uint8Array(80).fill(0xee)];
+    for (const dataIn of [own, theirs.subarray(8, 72)]) {
+      const { status, transferred, sense } = await ring.cmd(
+        scsi.scsi(fd, { cdb, dataIn }),
+      );
+      assertEquals([status, transferred, sense], [0, 64, null]);
+    }
+    assertEquals(theirs.subarray(8, 72), own);
+    assertEquals([theirs[7], theirs[72]], [0xee, 0xee]);
+    // Bytes that the device does not send stay unchanged.
+    const dataIn = new Uint8Array(300).fill(0xee);
+    const long = scsi.scsi(fd, {
+      cdb: Uint8Array.of(0x12, 0, 0, 0x01, 0x2c, 0),
+      dataIn,
+    });
+    const { transferred } = await ring.cmd(long);
+    assertEquals(transferred, 96);
+    assertEquals(dataIn.subarray(0, 64), own);
+    assert(dataIn.subarray(transferred).every((byte) => byte === 0xee));
+  },
+);
 
 // ---- Blocks ----------------------------------------------------------------------
 
@@ -776,7 +779,7 @@ for (const cdbLength of [10, 16] as const) {
         assertEquals(await ring.cmd(read), data.length);
         assertEquals(into, data);
       }
-      // A block in the middle, and not one byte of its neighbours.
+      // Only a block in the middle, and no byte of its neighbours.
       const middle = lab.pattern(1, 99);
       await ring.cmd(scsi.write(fd, middle, { ...options, lba: lba + 7 }));
       data.set(middle, 7 * BLOCK);
@@ -816,7 +819,7 @@ testScsi("blocks that were unmapped by SCSI read as zeros", async (lab) => {
   assertEquals(await lab.readBlocks(2048, 64), data);
 });
 
-testScsi("a SCSI disk says how much it unmaps at once", async (lab) => {
+testScsi("a SCSI disk returns its limits of an unmap", async (lab) => {
   const { ring, fd } = lab;
   const page = await ring.cmd(scsi.vpdPage(fd, { page: 0xb0 }));
   const most = new DataView(page.buffer, page.byteOffset).getUint32(24);
@@ -851,7 +854,7 @@ testScsi("a SCSI transfer may use a registered buffer", async (lab) => {
   assertEquals(new TextDecoder().decode(dataIn.slice(16, 26)), "scsi_debug");
 });
 
-testScsi("a SCSI transfer may be to bytes that lie anywhere", async (lab) => {
+testScsi("a SCSI transfer takes bytes at any address", async (lab) => {
   const { ring, fd } = lab;
   const data = lab.pattern(4, 13);
   const memory = ring.alloc(8 * BLOCK);
@@ -873,7 +876,7 @@ testScsi("a SCSI transfer may be to bytes that lie anywhere", async (lab) => {
   }
 });
 
-testScsi("a SCSI file may be of the ring's table", async (lab) => {
+testScsi("a SCSI command takes a registered file", async (lab) => {
   const { ring, fd } = lab;
   const [, file] = ring.registerFiles([fd, fd]);
   assertEquals((await ring.cmd(scsi.inquiry(file))).product, "scsi_debug");
@@ -885,64 +888,75 @@ testScsi("a SCSI file may be of the ring's table", async (lab) => {
   assertEquals(error.fd, file.index);
 });
 
-testScsi("a SCSI transfer to far behind takes the long CDB", async (lab) => {
-  const { ring, fd } = lab;
-  // The disk pretends to be of 5000 GiB, and repeats its 64 MiB in them.
-  const changed = async () => {
-    const ready = scsi.testUnitReady(fd);
-    const error = await assertRejects(() => ring.cmd(ready), ScsiError);
-    assertEquals([error.senseKey, error.asc, error.ascq], [6, 0x2a, 9]);
-    assertStringIncludes(error.message, "send it again");
-  };
-  {
-    using _knobs = new Knobs({ virtual_gb: 5000 });
+testScsi(
+  "a SCSI transfer at a high address takes the long CDB",
+  async (lab) => {
+    const { ring, fd } = lab;
+    // The disk reports 5000 GiB, and repeats its 64 MiB in them.
+    const changed = async () => {
+      const ready = scsi.testUnitReady(fd);
+      const error = await assertRejects(() => ring.cmd(ready), ScsiError);
+      assertEquals([error.senseKey, error.asc, error.ascq], [6, 0x2a, 9]);
+      assertStringIncludes(error.message, "Send it again");
+    };
+    {
+      using _knobs = new Knobs({ virtual_gb: 5000 });
+      await changed();
+      const { lastLba, byteLength } = await ring.cmd(scsi.readCapacity(fd));
+      assertEquals(byteLength, 5000n * 2n ** 30n);
+      const short = await ring.cmd(scsi.readCapacity10(fd));
+      assertEquals(short.lastLba, 0xffff_ffffn);
+      const data = lab.pattern(4, 19);
+      const lba = 2n ** 33n + 3400n;
+      await ring.cmd(scsi.write(fd, data, where(lba)));
+      const into = ring.alloc(data.length);
+      assertEquals(
+        await ring.cmd(scsi.read(fd, into, where(lba))),
+        data.length,
+      );
+      assertEquals(into, data);
+      assertEquals(await lab.readBlocks(3400, 4), data);
+      const beyond = scsi.read(fd, into, where(lastLba - 2n));
+      const error = await assertRejects(() => ring.cmd(beyond), ScsiError);
+      assertEquals([error.op, error.asc], ["SCSI READ(16)", 0x21]);
+    }
     await changed();
-    const { lastLba, byteLength } = await ring.cmd(scsi.readCapacity(fd));
-    assertEquals(byteLength, 5000n * 2n ** 30n);
-    const short = await ring.cmd(scsi.readCapacity10(fd));
-    assertEquals(short.lastLba, 0xffff_ffffn);
-    const data = lab.pattern(4, 19);
-    const lba = 2n ** 33n + 3400n;
-    await ring.cmd(scsi.write(fd, data, where(lba)));
-    const into = ring.alloc(data.length);
-    assertEquals(await ring.cmd(scsi.read(fd, into, where(lba))), data.length);
-    assertEquals(into, data);
-    assertEquals(await lab.readBlocks(3400, 4), data);
-    const behind = scsi.read(fd, into, where(lastLba - 2n));
-    const error = await assertRejects(() => ring.cmd(behind), ScsiError);
-    assertEquals([error.op, error.asc], ["SCSI READ(16)", 0x21]);
-  }
-  await changed();
-  await ring.cmd(scsi.testUnitReady(fd));
-});
+    await ring.cmd(scsi.testUnitReady(fd));
+  },
+);
 
-// ---- Many at once ----------------------------------------------------------------
+// ---- Concurrency -----------------------------------------------------------------
 
-testScsi("many SCSI commands run at once, each on its blocks", async (lab) => {
-  const { ring, fd } = lab;
-  const data = lab.pattern(512, 23);
-  const block = (i: number) => data.subarray(i * BLOCK, (i + 1) * BLOCK);
-  const lba = (i: number) => where(8192 + (i * 7) % 512);
-  const writes = Array.from(
-    { length: 512 },
-    (_, i) => ring.cmd(scsi.write(fd, block(i), lba(i))),
-  );
-  assertEquals(await Promise.all(writes), Array(512).fill(BLOCK));
-  const into = Array.from({ length: 512 }, () => new Uint8Array(BLOCK));
-  const reads = into.map((bytes, i) => ring.cmd(scsi.read(fd, bytes, lba(i))));
-  assertEquals(await Promise.all(reads), Array(512).fill(BLOCK));
-  into.forEach((bytes, i) => assert(equals(bytes, block(i)), `block ${i}`));
-  const again = into.map((bytes, i) => scsi.read(fd, bytes.fill(0), lba(i)));
-  assertEquals(ring.cmdAllSync(again), Array(512).fill(BLOCK));
-  into.forEach((bytes, i) => assert(equals(bytes, block(i)), `block ${i}`));
-});
+testScsi(
+  "many SCSI commands run concurrently, each on its own blocks",
+  async (lab) => {
+    const { ring, fd } = lab;
+    const data = lab.pattern(512, 23);
+    const block = (i: number) => data.subarray(i * BLOCK, (i + 1) * BLOCK);
+    const lba = (i: number) => where(8192 + (i * 7) % 512);
+    const writes = Array.from(
+      { length: 512 },
+      (_, i) => ring.cmd(scsi.write(fd, block(i), lba(i))),
+    );
+    assertEquals(await Promise.all(writes), Array(512).fill(BLOCK));
+    const into = Array.from({ length: 512 }, () => new Uint8Array(BLOCK));
+    const reads = into.map((bytes, i) =>
+      ring.cmd(scsi.read(fd, bytes, lba(i)))
+    );
+    assertEquals(await Promise.all(reads), Array(512).fill(BLOCK));
+    into.forEach((bytes, i) => assert(equals(bytes, block(i)), `block ${i}`));
+    const again = into.map((bytes, i) => scsi.read(fd, bytes.fill(0), lba(i)));
+    assertEquals(ring.cmdAllSync(again), Array(512).fill(BLOCK));
+    into.forEach((bytes, i) => assert(equals(bytes, block(i)), `block ${i}`));
+  },
+);
 
 testScsi("good and bad SCSI commands at once keep apart", async (lab) => {
   const { ring, fd } = lab;
   const bytes = new Uint8Array(BLOCK);
-  const behind = 1 << 20;
+  const beyond = 1 << 20;
   const all = Array.from({ length: 200 }, (_, i): Command<unknown> => {
-    if (i % 4 === 0) return scsi.read(fd, bytes, where(behind + i));
+    if (i % 4 === 0) return scsi.read(fd, bytes, where(beyond + i));
     if (i % 4 === 1) return scsi.vpdPage(fd, { page: 0x1f });
     return scsi.read(fd, new Uint8Array(BLOCK), where(i));
   });
@@ -1022,7 +1036,7 @@ testScsi("a SCSI block that cannot be read is named", async (lab) => {
   assertEquals(await ring.cmd(good), bytes.length);
 });
 
-testScsi("a SCSI device may tell of errors in descriptors", async (lab) => {
+testScsi("a SCSI device may report an error in descriptors", async (lab) => {
   const { ring, fd } = lab;
   using _knobs = new Knobs({ opts: MEDIUM_ERROR, dsense: 1 });
   const bad = scsi.read(fd, new Uint8Array(BLOCK), where(BAD_LBA));
@@ -1034,41 +1048,50 @@ testScsi("a SCSI device may tell of errors in descriptors", async (lab) => {
   assertEquals(field.sense!.field, { in: "cdb", byte: 2, bit: undefined });
 });
 
-testScsi("what a SCSI device recovered from is no error", async (lab) => {
-  const { ring, fd } = lab;
-  const data = lab.pattern(8, 37);
-  await ring.cmd(scsi.write(fd, data, where(3700)));
-  const dataIn = ring.alloc(data.length);
-  const cdb = Uint8Array.of(0x28, 0, 0, 0, 3700 >> 8, 3700 & 255, 0, 0, 8, 0);
-  using _knobs = new Knobs({ opts: RECOVERED_ERROR, every_nth: 1 });
-  const result = await ring.cmd(scsi.scsi(fd, { cdb, dataIn }));
-  assertEquals([result.status, result.transferred], [2, data.length]);
-  const { key, asc, ascq } = result.sense!;
-  assertEquals([key, asc, ascq], [1, 0x5d, 0]);
-  assertEquals(dataIn, data);
-  const read = scsi.read(fd, dataIn.fill(0), where(3700));
-  assertEquals(await ring.cmd(read), data.length);
-  assertEquals(dataIn, data);
-});
+testScsi(
+  "an error that a SCSI device recovered from is a result",
+  async (lab) => {
+    const { ring, fd } = lab;
+    const data = lab.pattern(8, 37);
+    await ring.cmd(scsi.write(fd, data, where(3700)));
+    const dataIn = ring.alloc(data.length);
+    const cdb = Uint8Array.of(0x28, 0, 0, 0, 3700 >> 8, 3700 & 255, 0, 0, 8, 0);
+    using _knobs = new Knobs({ opts: RECOVERED_ERROR, every_nth: 1 });
+    const result = await ring.cmd(scsi.scsi(fd, { cdb, dataIn }));
+    assertEquals([result.status, result.transferred], [2, data.length]);
+    const { key, asc, ascq } = result.sense!;
+    assertEquals([key, asc, ascq], [1, 0x5d, 0]);
+    assertEquals(dataIn, data);
+    const read = scsi.read(fd, dataIn.fill(0), where(3700));
+    assertEquals(await ring.cmd(read), data.length);
+    assertEquals(dataIn, data);
+  },
+);
 
-testScsi("faults on the way to a SCSI device are errors", async (lab) => {
-  const { ring, fd } = lab;
-  const read = scsi.read(fd, new Uint8Array(BLOCK), where(0));
-  {
-    using _knobs = new Knobs({ opts: TRANSPORT_ERROR, every_nth: 1 });
-    const error = await assertRejects(() => ring.cmd(read), ScsiError);
-    assertEquals([error.senseKey, error.asc, error.ascq], [11, 0x4b, 3]);
-  }
-  {
-    using _knobs = new Knobs({ opts: DIF_ERROR, every_nth: 1 });
-    const error = await assertRejects(() => ring.cmd(read), ScsiError);
-    assertEquals(error.hostStatusName, "DID_ABORT");
-    assertStringIncludes(error.message, "DID_ABORT, CHECK CONDITION, Aborted");
-  }
-  assertEquals(await ring.cmd(read), BLOCK);
-});
+testScsi(
+  "faults of the connection to a SCSI device are errors",
+  async (lab) => {
+    const { ring, fd } = lab;
+    const read = scsi.read(fd, new Uint8Array(BLOCK), where(0));
+    {
+      using _knobs = new Knobs({ opts: TRANSPORT_ERROR, every_nth: 1 });
+      const error = await assertRejects(() => ring.cmd(read), ScsiError);
+      assertEquals([error.senseKey, error.asc, error.ascq], [11, 0x4b, 3]);
+    }
+    {
+      using _knobs = new Knobs({ opts: DIF_ERROR, every_nth: 1 });
+      const error = await assertRejects(() => ring.cmd(read), ScsiError);
+      assertEquals(error.hostStatusName, "DID_ABORT");
+      assertStringIncludes(
+        error.message,
+        "DID_ABORT, CHECK CONDITION, Aborted",
+      );
+    }
+    assertEquals(await ring.cmd(read), BLOCK);
+  },
+);
 
-testScsi("a SCSI device that sends less is counted right", async (lab) => {
+testScsi("a short transfer of a SCSI device is counted", async (lab) => {
   const { ring, fd } = lab;
   const data = lab.pattern(8, 41);
   await ring.cmd(scsi.write(fd, data, where(3800)));
@@ -1079,38 +1102,44 @@ testScsi("a SCSI device that sends less is counted right", async (lab) => {
   assert(into.subarray(4 * BLOCK).every((byte) => byte === 0xee));
 });
 
-testScsi("blocks behind the last one of a SCSI disk are none", async (lab) => {
-  const { ring, fd } = lab;
-  const { lastLba } = await ring.cmd(scsi.readCapacity(fd));
-  const bytes = new Uint8Array(2 * BLOCK);
-  for (const command of [scsi.read, scsi.write]) {
-    for (const cdbLength of [10, 16] as const) {
-      const behind = command(fd, bytes, { ...where(lastLba), cdbLength });
-      const error = await assertRejects(() => ring.cmd(behind), ScsiError);
-      assertEquals([error.senseKey, error.asc, error.ascq], [5, 0x21, 0]);
-      const text = "Logical block address out of range (21h/00h)";
-      assertStringIncludes(error.message, text);
+testScsi(
+  "blocks after the last one of a SCSI disk are refused",
+  async (lab) => {
+    const { ring, fd } = lab;
+    const { lastLba } = await ring.cmd(scsi.readCapacity(fd));
+    const bytes = new Uint8Array(2 * BLOCK);
+    for (const command of [scsi.read, scsi.write]) {
+      for (const cdbLength of [10, 16] as const) {
+        const beyond = command(fd, bytes, { ...where(lastLba), cdbLength });
+        const error = await assertRejects(() => ring.cmd(beyond), ScsiError);
+        assertEquals([error.senseKey, error.asc, error.ascq], [5, 0x21, 0]);
+        const text = "Logical block address out of range (21h/00h)";
+        assertStringIncludes(error.message, text);
+      }
     }
-  }
-  const last = scsi.read(fd, bytes.subarray(BLOCK), where(lastLba));
-  assertEquals(await ring.cmd(last), BLOCK);
-});
+    const last = scsi.read(fd, bytes.subarray(BLOCK), where(lastLba));
+    assertEquals(await ring.cmd(last), BLOCK);
+  },
+);
 
-testScsi("a SCSI device says which commands it has not got", async (lab) => {
-  const { ring, fd } = lab;
-  for (const opcode of [0x06, 0xc1, 0xff]) {
-    const cdb = Object.assign(new Uint8Array(10), [opcode]);
-    const unknown = scsi.scsi(fd, { cdb });
-    const error = await assertRejects(() => ring.cmd(unknown), ScsiError);
-    assertEquals([error.senseKey, error.asc, error.ascq], [5, 0x20, 0]);
-    const name = opcode.toString(16).padStart(2, "0").toUpperCase();
-    assertEquals(error.op, `SCSI command ${name}h`);
-  }
-});
+testScsi(
+  "a SCSI device refuses a command that it does not have",
+  async (lab) => {
+    const { ring, fd } = lab;
+    for (const opcode of [0x06, 0xc1, 0xff]) {
+      const cdb = Object.assign(new Uint8Array(10), [opcode]);
+      const unknown = scsi.scsi(fd, { cdb });
+      const error = await assertRejects(() => ring.cmd(unknown), ScsiError);
+      assertEquals([error.senseKey, error.asc, error.ascq], [5, 0x20, 0]);
+      const name = opcode.toString(16).padStart(2, "0").toUpperCase();
+      assertEquals(error.op, `SCSI command ${name}h`);
+    }
+  },
+);
 
 // ---- Time ------------------------------------------------------------------------
 
-/** Has the device take half a second for what it does not answer at once. */
+/** Delays the commands that scsi_debug delays by half a second. */
 const SLOW = { ndelay: 500_000_000 };
 
 testScsi("a SCSI command that takes too long is aborted", async (lab) => {
@@ -1123,24 +1152,27 @@ testScsi("a SCSI command that takes too long is aborted", async (lab) => {
     const error = await assertRejects(() => ring.cmd(read(10)), ScsiError);
     assertEquals(error.hostStatusName, "DID_TIME_OUT");
     assertEquals([error.status, error.sense], [0, null]);
-    assertStringIncludes(error.message, "timeoutMs gives it longer");
+    assertStringIncludes(error.message, "A larger timeoutMs gives");
   }
   using _knobs = new Knobs(SLOW);
   assertEquals(await ring.cmd(read(10_000)), BLOCK);
 });
 
-testScsi("a SCSI command that is called back has its result", async (lab) => {
-  const { ring, fd } = lab;
-  const data = lab.pattern(1, 43);
-  using _knobs = new Knobs(SLOW);
-  const abort = new AbortController();
-  const write = scsi.write(fd, data, where(3900));
-  const pending = ring.cmd(write, { signal: abort.signal });
-  await turn();
-  abort.abort();
-  assertEquals(await pending, BLOCK);
-  assertEquals(await lab.readBlocks(3900, 1), data);
-});
+testScsi(
+  "a SCSI command that is aborted in flight keeps its result",
+  async (lab) => {
+    const { ring, fd } = lab;
+    const data = lab.pattern(1, 43);
+    using _knobs = new Knobs(SLOW);
+    const abort = new AbortController();
+    const write = scsi.write(fd, data, where(3900));
+    const pending = ring.cmd(write, { signal: abort.signal });
+    await turn();
+    abort.abort();
+    assertEquals(await pending, BLOCK);
+    assertEquals(await lab.readBlocks(3900, 1), data);
+  },
+);
 
 testUnless(
   noCommands,
@@ -1157,73 +1189,83 @@ testUnless(
   },
 );
 
-testScsi("a SCSI device that is gone says so", async ({ ring }) => {
-  const before = list("/dev/bsg");
-  Deno.writeTextFileSync(`${DEBUG}/add_host`, "1");
-  try {
-    const added = () => list("/dev/bsg").find((it) => !before.includes(it));
-    await until(() => added() !== undefined);
-    using file = new Fd(open(`/dev/bsg/${added()}`));
-    const ready = scsi.testUnitReady(file.fd);
-    await ring.cmd(ready);
-    const folder = `/sys/class/bsg/${added()}/device`;
-    await Deno.writeTextFile(`${folder}/state`, "offline\n");
-    const offline = await assertRejects(() => ring.cmd(ready), ScsiError);
-    assertEquals(offline.hostStatusName, "DID_NO_CONNECT");
-    await Deno.writeTextFile(`${folder}/delete`, "1");
-    const gone = await assertRejects(() => ring.cmd(ready), UringError);
-    assertEquals(gone.code, "ENODEV");
-    assertStringIncludes(gone.message, "The device is gone");
-  } finally {
-    Deno.writeTextFileSync(`${DEBUG}/add_host`, "-1");
-  }
-});
+testScsi(
+  "a SCSI device that was removed has an error that says so",
+  async ({ ring }) => {
+    const before = list("/dev/bsg");
+    Deno.writeTextFileSync(`${DEBUG}/add_host`, "1");
+    try {
+      const added = () => list("/dev/bsg").find((it) => !before.includes(it));
+      await until(() => added() !== undefined);
+      using file = new Fd(open(`/dev/bsg/${added()}`));
+      const ready = scsi.testUnitReady(file.fd);
+      await ring.cmd(ready);
+      const folder = `/sys/class/bsg/${added()}/device`;
+      await Deno.writeTextFile(`${folder}/state`, "offline\n");
+      const offline = await assertRejects(() => ring.cmd(ready), ScsiError);
+      assertEquals(offline.hostStatusName, "DID_NO_CONNECT");
+      await Deno.writeTextFile(`${folder}/delete`, "1");
+      const gone = await assertRejects(() => ring.cmd(ready), UringError);
+      assertEquals(gone.code, "ENODEV");
+      assertStringIncludes(gone.message, "The device is gone");
+    } finally {
+      Deno.writeTextFileSync(`${DEBUG}/add_host`, "-1");
+    }
+  },
+);
 
-// ---- Who may what ----------------------------------------------------------------
+// ---- Privilege -------------------------------------------------------------------
 
-testScsi("a SCSI node for reading only takes no other command", async (lab) => {
-  const { ring } = lab;
-  using file = new Fd(open(`/dev/bsg/${node}`, op.O_RDONLY));
-  const { fd } = file;
-  const bytes = new Uint8Array(BLOCK);
-  const { submitted } = ring.stats();
-  const verify = Object.assign(new Uint8Array(10), [0x2f, 2]); // BYTCHK
-  for (
-    const command of [
-      scsi.write(fd, bytes, where(0)),
-      scsi.unmap(fd, [{ lba: 0, blocks: 1 }]),
-      scsi.synchronizeCache(fd),
-      scsi.scsi(fd, { cdb: Uint8Array.of(0x04, 0, 0, 0, 0, 0) }),
-      scsi.scsi(fd, { cdb: Uint8Array.of(0x1b, 1, 0, 0, 0, 0) }),
-      scsi.scsi(fd, { cdb: Uint8Array.of(0xc1, 0, 0, 0, 0, 0) }),
-      scsi.scsi(fd, { cdb: verify, dataOut: bytes }),
-    ] as Command<unknown>[]
-  ) {
-    const message = `fd ${fd} is open for reading only, and ${command.name} ` +
-      "may change the device: open the node with O_RDWR";
-    await assertRejects(() => ring.cmd(command), TypeError, message);
-    assertThrows(() => ring.cmdSync(command), TypeError, message);
-  }
-  assertEquals(ring.stats().submitted, submitted);
-  await ring.cmd(scsi.testUnitReady(fd));
-  assertEquals((await ring.cmd(scsi.inquiry(fd))).product, "scsi_debug");
-  await ring.cmd(scsi.readCapacity(fd));
-  assertEquals(await ring.cmd(scsi.read(fd, bytes, where(0))), BLOCK);
-});
+testScsi(
+  "a SCSI node that is open for reading takes no command that writes",
+  async (lab) => {
+    const { ring } = lab;
+    using file = new Fd(open(`/dev/bsg/${node}`, op.O_RDONLY));
+    const { fd } = file;
+    const bytes = new Uint8Array(BLOCK);
+    const { submitted } = ring.stats();
+    const verify = Object.assign(new Uint8Array(10), [0x2f, 2]); // BYTCHK
+    for (
+      const command of [
+        scsi.write(fd, bytes, where(0)),
+        scsi.unmap(fd, [{ lba: 0, blocks: 1 }]),
+        scsi.synchronizeCache(fd),
+        scsi.scsi(fd, { cdb: Uint8Array.of(0x04, 0, 0, 0, 0, 0) }),
+        scsi.scsi(fd, { cdb: Uint8Array.of(0x1b, 1, 0, 0, 0, 0) }),
+        scsi.scsi(fd, { cdb: Uint8Array.of(0xc1, 0, 0, 0, 0, 0) }),
+        scsi.scsi(fd, { cdb: verify, dataOut: bytes }),
+      ] as Command<unknown>[]
+    ) {
+      const message =
+        `fd ${fd} is open for reading only, and ${command.name} ` +
+        "may change the device: open the node with O_RDWR";
+      await assertRejects(() => ring.cmd(command), TypeError, message);
+      assertThrows(() => ring.cmdSync(command), TypeError, message);
+    }
+    assertEquals(ring.stats().submitted, submitted);
+    await ring.cmd(scsi.testUnitReady(fd));
+    assertEquals((await ring.cmd(scsi.inquiry(fd))).product, "scsi_debug");
+    await ring.cmd(scsi.readCapacity(fd));
+    assertEquals(await ring.cmd(scsi.read(fd, bytes, where(0))), BLOCK);
+  },
+);
 
-testScsi("a SCSI disk itself is refused, with its node", async ({ ring }) => {
-  using file = new Fd(open(`/dev/${disk}`));
-  const numbers = read(`/sys/block/${disk}/dev`);
-  const folder = `/sys/dev/block/${numbers}/device/bsg`;
-  const command = scsi.inquiry(file.fd);
-  await assertRejects(
-    () => ring.cmd(command),
-    TypeError,
-    `fd ${file.fd} is not the bsg node of a SCSI device but /dev/${disk}: ` +
-      `open /dev/bsg/ and the name that \`ls ${folder}\` prints`,
-  );
-  assertEquals(list(folder), [node]);
-});
+testScsi(
+  "a SCSI disk itself is refused, with the path of its node",
+  async ({ ring }) => {
+    using file = new Fd(open(`/dev/${disk}`));
+    const numbers = read(`/sys/block/${disk}/dev`);
+    const folder = `/sys/dev/block/${numbers}/device/bsg`;
+    const command = scsi.inquiry(file.fd);
+    await assertRejects(
+      () => ring.cmd(command),
+      TypeError,
+      `fd ${file.fd} is not the bsg node of a SCSI device but /dev/${disk}: ` +
+        `open /dev/bsg/ and the name that \`ls ${folder}\` prints`,
+    );
+    assertEquals(list(folder), [node]);
+  },
+);
 
 testScsi("a partition of a SCSI disk is refused as well", async ({ ring }) => {
   // One entry of a table of partitions: type 0x83, 4096 blocks from 2048 on.
@@ -1249,9 +1291,11 @@ testScsi("a partition of a SCSI disk is refused as well", async ({ ring }) => {
   }
 });
 
-testScsi("who is not root sends the kernel's SCSI commands only", async () => {
-  const root = new URL("../..", import.meta.url).href;
-  const script = `
+testScsi(
+  "without root, only the SCSI commands of the kernel's list are sent",
+  async () => {
+    const root = new URL("../..", import.meta.url).href;
+    const script = `
     import { Ring } from "${root}mod.ts";
     import * as scsi from "${root}cmd/scsi/mod.ts";
     import { open } from "${root}sys/file.ts";
@@ -1277,29 +1321,33 @@ testScsi("who is not root sends the kernel's SCSI commands only", async () => {
     ]));
     await ring.close();
   `;
-  const path = `/dev/bsg/${node}`;
-  const { mode } = await Deno.stat(path);
-  const cache = await Deno.makeTempDir();
-  try {
-    await Deno.chmod(path, 0o666);
-    await Deno.chmod(cache, 0o777);
-    const nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-    const { stdout, stderr } = await runDeno(
-      ["eval", "--no-lock", script],
-      ["setpriv", ...nobody, "env", `DENO_DIR=${cache}`],
-    );
-    assert(stdout !== "", stderr);
-    const ends: string[] = JSON.parse(stdout);
-    assertEquals(ends.slice(0, 3), ["done", "done", "done"]);
-    for (const end of ends.slice(3)) {
-      assertStringIncludes(end, "EPERM");
-      assertStringIncludes(end, "Without CAP_SYS_RAWIO the kernel passes on");
+    const path = `/dev/bsg/${node}`;
+    const { mode } = await Deno.stat(path);
+    const cache = await Deno.makeTempDir();
+    try {
+      await Deno.chmod(path, 0o666);
+      await Deno.chmod(cache, 0o777);
+      const nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+      const { stdout, stderr } = await runDeno(
+        ["eval", "--no-lock", script],
+        ["setpriv", ...nobody, "env", `DENO_DIR=${cache}`],
+      );
+      assert(stdout !== "", stderr);
+      const ends: string[] = JSON.parse(stdout);
+      assertEquals(ends.slice(0, 3), ["done", "done", "done"]);
+      for (const end of ends.slice(3)) {
+        assertStringIncludes(end, "EPERM");
+        assertStringIncludes(
+          end,
+          "Without CAP_SYS_RAWIO, the kernel passes on",
+        );
+      }
+    } finally {
+      await Deno.chmod(path, mode! & 0o777);
+      await Deno.remove(cache, { recursive: true });
     }
-  } finally {
-    await Deno.chmod(path, mode! & 0o777);
-    await Deno.remove(cache, { recursive: true });
-  }
-});
+  },
+);
 
 testUnless(
   noDisk || (noCommands === "" ? "kernel older than 7.1" : ""),

@@ -1,37 +1,42 @@
-/** Loop devices: block devices over files, made and removed with losetup. */
+/** Loop devices: block devices over files, attached and detached by losetup. */
 
+import { readText } from "../../sys/file.ts";
 import { isRoot } from "../kit/process.ts";
 import { until } from "../kit/wait.ts";
 import { run } from "../kit/run.ts";
 
-/** What a {@linkcode LoopDevice} is made with. */
+/** The options of a {@linkcode LoopDevice}. */
 export interface LoopOptions {
   /** Bytes of the device. */
   byteLength: number;
-  /** What its file is filled with; without it, the file is one hole. */
+  /** The byte that fills its file. Default: the file is one hole. */
   byte?: number;
-  /** Bytes of a logical block: 512, or more. */
+  /** Bytes of a logical block. Default 512, at most 4096. */
   sectorSize?: number;
   /** Refuse writes. */
   readOnly?: boolean;
-  /** Where its file is made. Default: where temporary files are. */
+  /** The folder for its file. Default: the folder of temporary files. */
   dir?: string;
 }
 
-/** A loop device, which is removed when it goes out of scope. */
+/** A loop device, which is detached when it goes out of scope. */
 export class LoopDevice implements AsyncDisposable {
   /** The device, such as `/dev/loop0`. */
   readonly path: string;
-  /** The file behind it. */
+  /** The file that holds its bytes. */
   readonly file: string;
   readonly #folder: string;
+  /** The name of that file in /sys while the device is attached. */
+  readonly #backing: string | undefined;
 
   private constructor(path: string, file: string, folder: string) {
     this.path = path;
     this.file = file;
     this.#folder = folder;
+    this.#backing = this.#backingNow();
   }
 
+  /** Makes a file, and attaches a loop device to it. */
   static async make(options: LoopOptions): Promise<LoopDevice> {
     const { byteLength, byte, sectorSize, readOnly, dir } = options;
     const folder = await Deno.makeTempDir({ dir });
@@ -57,14 +62,14 @@ export class LoopDevice implements AsyncDisposable {
     }
   }
 
-  /** Bytes of the file that are not a hole. */
+  /** Returns the bytes of the file that are allocated on disk. */
   async allocatedBytes(): Promise<number> {
     using file = await Deno.open(this.file, { write: true });
     await file.sync();
     return (await file.stat()).blocks! * 512;
   }
 
-  /** Whether the device can discard, which its file system has to help with. */
+  /** `true` if the device can discard: its file system has to punch holes. */
   get discards(): boolean {
     const path = `${this.#sys}/queue/discard_max_bytes`;
     return Number(Deno.readTextFileSync(path)) > 0;
@@ -74,31 +79,27 @@ export class LoopDevice implements AsyncDisposable {
     return `/sys/block/${this.path.replace("/dev/", "")}`;
   }
 
+  #backingNow(): string | undefined {
+    return readText(`${this.#sys}/loop/backing_file`);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await tool("losetup", "--detach", this.path);
-    // Whoever has it open still, such as udev, keeps it until then.
-    await until(() => !exists(`${this.#sys}/loop/backing_file`));
+    // The device stays attached until its last opener, such as udev, closes it.
+    // Then another test may attach the same number to a file of its own.
+    await until(() => this.#backingNow() !== this.#backing);
     await Deno.remove(this.#folder, { recursive: true });
   }
 }
 
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** What a program of util-linux prints. It has to succeed. */
+/** Runs a program of util-linux, and returns its output. Throws if it fails. */
 export async function tool(name: string, ...args: string[]): Promise<string> {
   const { success, stdout, stderr } = await run(name, args);
   if (!success) throw new Error(`${name} ${args.join(" ")}: ${stderr}`);
   return stdout.trim();
 }
 
-/** What is missing for a loop device that can discard; empty if nothing is. */
+/** The missing requirement of a loop device that can discard; empty if none. */
 export const missing: string = await missingHere();
 
 async function missingHere(): Promise<string> {

@@ -71,7 +71,7 @@ Deno.test("errnos of btrfs are explained", () => {
     [E.EINVAL, "sector size"],
     [E.EAGAIN, "CONFIG_X86_X32_ABI"],
     [E.EIO, "checksum"],
-    [E.EBUSY, "try again"],
+    [E.EBUSY, "Retry the command"],
     [E.ENOSPC, "is full"],
     [E.ENOTTY, "does not know this cmd_op"],
   ]);
@@ -117,7 +117,7 @@ Deno.test("errnos of a SCSI device's node are explained", () => {
     [E.EINVAL, "max_hw_sectors_kb"],
     [E.ENODEV, "is gone"],
     [E.ENXIO, "is gone"],
-    [E.ENOMEM, "send it again"],
+    [E.ENOMEM, "Send the command again"],
     [E.ENOTTY, "does not know this cmd_op"],
   ]);
 });

@@ -78,7 +78,7 @@ const namespace = fc.record({
   const make = () => new nvme.NvmeNamespace({ ...rest, ...facts });
   return new Recipe(`namespace ${JSON.stringify(facts)}`, make);
 });
-const device = object({
+const deviceFacts = object({
   file: fd,
   writable: oneOf(true),
   logicalBlockSize: oneOf(512),
@@ -86,6 +86,15 @@ const device = object({
   byteLength: oneOf(1n << 40n),
   readOnly: oneOf(false),
 });
+const device = made("a block device", () =>
+  new block.BlockDevice({
+    file: 0x7fff_fff0,
+    writable: true,
+    logicalBlockSize: 512,
+    physicalBlockSize: 4096,
+    byteLength: 1n << 40n,
+    readOnly: false,
+  }));
 const protection = object({
   action: flag,
   checkGuard: flag,
@@ -366,6 +375,7 @@ const values = object({
 
 /** What is made with `new`. */
 const classes: Record<string, readonly Recipes[]> = {
+  "block.BlockDevice": [deviceFacts],
   "nvme.NvmeError": [text, fd, u16, wide],
   "nvme.NvmeNamespace": [namespaceFacts],
   "scsi.ScsiError": [
