@@ -1,5 +1,5 @@
 /**
- * The speed that the library aims at, held against what was measured.
+ * The speed that the library aims at, compared with the measurements.
  *
  * A missed target is reported and fails nothing.
  */
@@ -53,7 +53,7 @@ function row(aim: Aim, sign: string, met: boolean): Target {
   };
 }
 
-/** Returns all targets, of which none is about the guest. */
+/** Returns all targets. The guest has none. */
 export function targets(
   samples: Samples,
   programs: ProgramResults,
