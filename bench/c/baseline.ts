@@ -1,4 +1,4 @@
-/** The C program that everything is held against: baseline/liburing.c. */
+/** Builds and runs the C program that the library is compared with. */
 
 import { run } from "../../tests/kit/run.ts";
 import { MEASURE_MS, type Point, SETUP_FLAGS } from "../layers/workloads.ts";
@@ -7,19 +7,20 @@ const ROOT = new URL("../../", import.meta.url);
 const SOURCE = "bench/c/liburing.c";
 const PROGRAM = ".cache/bench/liburing";
 
-/** Builds it. */
+/** Compiles liburing.c into the cache folder. */
 export async function build(): Promise<void> {
   await Deno.mkdir(new URL(".cache/bench/", ROOT), { recursive: true });
   const flags = ["-O2", "-Wall", "-Wextra"];
   const args = [...flags, "-o", PROGRAM, SOURCE, "-luring"];
-  const advice = "`apt install gcc libc6-dev liburing-dev` has what it takes";
+  const advice =
+    "Install a compiler and liburing: `apt install gcc libc6-dev liburing-dev`";
   try {
     const { success, stderr } = await run("cc", args, { cwd: ROOT });
     if (success) return;
-    throw new Error(`${SOURCE} does not compile: ${advice}.\n${stderr}`);
+    throw new Error(`${SOURCE} does not compile. ${advice}.\n${stderr}`);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new Error(`there is no C compiler: ${advice}.`);
+    throw new Error(`There is no C compiler. ${advice}.`);
   }
 }
 
@@ -30,12 +31,12 @@ async function output(args: string[]): Promise<string> {
   return stdout.trim();
 }
 
-/** The version of liburing that it was built with. */
+/** Returns the version of liburing that the program was built with. */
 export function liburingVersion(): Promise<string> {
   return output(["version"]);
 }
 
-/** Nanoseconds of a command. */
+/** Measures the nanoseconds of a command. */
 export async function liburing(
   { workload, depth, file }: Point,
 ): Promise<number> {

@@ -1,13 +1,13 @@
 /*
- * The measuring stick: what a batch of commands costs a C program on liburing.
+ * The baseline: measures what a command costs a C program on liburing.
  *
  *     liburing WORKLOAD DEPTH MILLISECONDS FLAGS FILE
  *
  * WORKLOAD is nop, cmd (a uring command on /dev/null) or siocinq (on a TCP
- * socket). DEPTH commands are submitted and waited for with one system call.
- * FLAGS are the IORING_SETUP_ bits; FILE is `fd`, or `fixed` for a registered
- * file. The descriptor of the ring is registered, as the library does. Prints
- * the nanoseconds of one command, and the version of liburing with `version`.
+ * socket). One system call submits DEPTH commands and waits for them. FLAGS are
+ * the IORING_SETUP_ bits. FILE is `fd`, or `fixed` for a registered file. The
+ * program registers the ring's descriptor, as the library does, and prints the
+ * nanoseconds of one command. `liburing version` prints liburing's version.
  */
 
 #define _GNU_SOURCE
@@ -128,7 +128,7 @@ int main(int argc, char **argv)
 	}
 
 	unsigned sqe_flags = fixed ? IOSQE_FIXED_FILE : 0;
-	/* Batches between two looks at the clock: some 1000 commands. */
+	/* Batches between two readings of the clock: some 1000 commands. */
 	unsigned batches = depth < 1000 ? 1000 / depth : 1;
 	uint64_t commands = 0, start = 0, end = now();
 	for (int warm = 0; warm < 2; warm++) {

@@ -1,4 +1,4 @@
-/** What the kernel has charged a process with, as getrusage(2) says it. */
+/** Reads the CPU time of processes with getrusage(2). */
 
 const libc = Deno.dlopen("libc.so.6", {
   getrusage: { parameters: ["i32", "buffer"], result: "i32" },
@@ -7,12 +7,12 @@ const libc = Deno.dlopen("libc.so.6", {
 /** `RUSAGE_` of <linux/resource.h>. */
 const WHO = { self: 0, children: -1 } as const;
 
-/** More than a `struct rusage`, which starts with two times of two words. */
+/** Room for a `struct rusage`: it starts with two times of two words each. */
 const words = new BigInt64Array(32);
 
 /**
- * Nanoseconds that this process has run so far with all its threads, in user
- * and kernel mode, or the children that it has waited for.
+ * Returns the CPU time in nanoseconds, user and system together: of this process
+ * with all its threads, or of the children that it has waited for.
  */
 export function cpuTimeNs(who: keyof typeof WHO): number {
   const rc = libc.symbols.getrusage(WHO[who], words);

@@ -1,10 +1,10 @@
 /**
- * fio's side of the measurements in the guest.
+ * Measures fio in the guest.
  *
- * Its io_uring engine trims with BLOCK_URING_CMD_DISCARD, as this library does,
- * since fio 3.38 and on Linux 6.12 or later; before, each was an ioctl that
- * blocks, one at a time whatever the depth. Which of them it was shows in the
- * depths that fio reports, and is checked.
+ * Since fio 3.38 and on Linux 6.12 or later, fio's io_uring engine trims with
+ * BLOCK_URING_CMD_DISCARD, as this library does. Before, each trim was a blocking
+ * ioctl, one at a time whatever the depth. `check()` tells the two apart by the
+ * depths that fio reports.
  */
 
 import { pathOf } from "../../tests/lab/nvme_drive.ts";
@@ -28,21 +28,21 @@ const ARGUMENTS: Readonly<Record<Workload, () => string[]>> = {
 };
 
 /**
- * What spares fio work: it takes the time less often, keeps no map of what it
- * has read, has no process of its own for the job, and asks for no statistics
- * of disks.
+ * Options that spare fio work: it reads the clock less often, keeps no map of
+ * blocks already read, forks no process for the job, and collects no disk
+ * statistics.
  */
 const LEAN = [
   ...["--gtod_reduce=1", "--norandommap=1", "--thread=1", "--disk_util=0"],
 ];
 
-/** Hand over as many at once as are in flight, and wait for all of them. */
+/** Options to submit `DEPTH` operations at once and wait for all of them. */
 const IN_BATCHES = [
   `--iodepth_batch_submit=${DEPTH}`,
   `--iodepth_batch_complete_min=${DEPTH}`,
 ];
 
-/** The part of fio's report that says what it did. */
+/** The part of fio's report that `check()` reads. */
 interface Report {
   readonly jobs: readonly {
     readonly error: number;
@@ -53,13 +53,13 @@ interface Report {
 }
 
 /**
- * Operations of a short and of a long run. What the long one costs more is the
- * cost of the operations that it has more, since both start and end alike.
+ * Operations of a short and of a long run. Both start and end alike, so the
+ * difference in cost is the cost of the additional operations.
  */
 const SHORT = 1024;
 const LONG = SHORT + 8192;
 
-/** The processor time that fio spends on an operation. */
+/** Measures the CPU time that fio spends on an operation, in nanoseconds. */
 export async function fioNs(
   workload: Workload,
   inBatches: boolean,
@@ -69,7 +69,7 @@ export async function fioNs(
   return (long - short) / (LONG - SHORT);
 }
 
-/** The processor time of fio for a number of operations, with its start. */
+/** Measures the CPU time of a whole run of fio, in nanoseconds. */
 async function runFio(
   workload: Workload,
   inBatches: boolean,
@@ -88,7 +88,7 @@ async function runFio(
   return spent;
 }
 
-/** Sees to it that fio has done all, and not one after the other. */
+/** Throws unless fio did all operations, with `DEPTH` of them in flight. */
 function check({ jobs: [job] }: Report, workload: Workload, count: number) {
   const { total_ios } = workload === "discard" ? job.trim : job.read;
   if (job.error !== 0 || total_ios !== count) {

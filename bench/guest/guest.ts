@@ -1,25 +1,40 @@
 /**
- * Measures the library beside fio, in a guest of the laboratory: on an NVMe
- * drive, which few machines have to spare, and on a disk that discards.
+ * Measures the library beside fio in a virtual machine of tests/lab/vm: on an
+ * NVMe drive, which few machines have to spare, and on a disk that discards.
  *
  *     deno run -A bench/guest/guest.ts
  *
- * The drive and the processor are made of software, and the time of the guest
- * is the number of its instructions: a nanosecond is one of them, in the kernel
- * as outside. So the figures hold on a busy machine too, and can be held
- * against each other. They are not the time that a real processor takes, which
- * does more instructions of a loop in a nanosecond than of a system call.
+ * QEMU emulates the drive and the processor, and its clock advances by one
+ * nanosecond for each instruction, in the kernel and outside. So the figures do
+ * not depend on the load of the host, and can be compared with each other. They
+ * are not times of a real processor, which runs more instructions of a loop in a
+ * nanosecond than of a system call.
  */
 
 import { run } from "../../tests/kit/run.ts";
-import type { Guest } from "../report/results.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
+/** The CPU time of a command in the guest. */
+export interface GuestRow {
+  /** One of the titles in plan.ts. */
+  readonly workload: string;
+  /** The way that the command took: a method of `Ring`, or fio. */
+  readonly through: string;
+  /** Nanoseconds: in this guest, instructions. */
+  readonly cpuNs: number;
+}
+
+/** The figures of a guest. */
+export interface Guest {
+  readonly kernel: string;
+  readonly rows: readonly GuestRow[];
+}
+
 /**
- * Linux 7.x, since discards need 6.12. V8 optimizes after fewer calls than it
- * would by itself, and the program waits for it meanwhile: to warm it up takes
- * minutes otherwise, in a processor of software.
+ * Debian sid, because discards need Linux 6.12. V8 optimizes after fewer calls
+ * than by default, and the program waits meanwhile: on an emulated processor,
+ * warming up would otherwise take minutes.
  */
 const ARGUMENTS = [
   ...["run", "-A", "tests/lab/vm/main.ts", "sid", "--icount", "--with", "fio"],
@@ -29,8 +44,8 @@ const ARGUMENTS = [
   "bench/guest/in_guest.ts",
 ];
 
-/** Boots a guest, and returns what it has measured, and on which kernel. */
-export async function guest(): Promise<Guest> {
+/** Boots a guest, and returns its figures. */
+export async function measureGuest(): Promise<Guest> {
   const { success, stdout, stderr } = await run(Deno.execPath(), ARGUMENTS, {
     cwd: ROOT,
   });
@@ -42,7 +57,7 @@ export async function guest(): Promise<Guest> {
 }
 
 if (import.meta.main) {
-  const { kernel, rows } = await guest();
+  const { kernel, rows } = await measureGuest();
   console.log(`Linux ${kernel}`);
   console.table(rows);
 }

@@ -1,25 +1,29 @@
 /**
- * What `guest.ts` has Deno run in a guest of the laboratory. It prints its
- * figures as one line of JSON.
+ * Runs in the virtual machine that guest.ts boots, and prints its figures as one
+ * line of JSON.
  */
 
 import { missing } from "../../tests/lab/nvme_drive.ts";
 import { fioNs } from "./fio.ts";
 import { libraryNs } from "./library.ts";
+import type { GuestRow } from "./guest.ts";
 import { TITLES, type Workload, WORKLOADS } from "./plan.ts";
-import type { GuestRow } from "../report/results.ts";
-import { median } from "../programs/stats.ts";
+import { median } from "../stats.ts";
 
 const ROUNDS = 3;
-/** Many small samples: V8 still compiles in some of them. */
+/** Samples in a round. They are many and small, because V8 compiles in some. */
 const SAMPLES = 4;
+/** Operations of a sample. */
 const SAMPLE = 1024;
+/** Operations before the samples of a round. */
 const WARM = 3 * SAMPLE;
 
-// It discards what is on disks: those of the laboratory, and no others.
-if (missing !== "") throw new Error(`there is no ${missing}`);
+// This program destroys data: run it only where the disks are the test guest's.
+if (missing !== "") {
+  throw new Error(`There is no ${missing}. Run bench/guest/guest.ts.`);
+}
 
-/** One way through the library. */
+/** One way to run a workload with the library. */
 interface Way {
   readonly workload: Workload;
   readonly inBatches: boolean;
@@ -30,7 +34,7 @@ const ways = WORKLOADS.flatMap((workload) =>
   [false, true].map((inBatches): Way => ({ workload, inBatches, samples: [] }))
 );
 
-// In turn, since what a later way does may undo what V8 made of an earlier one.
+// In turn, because a later way may deoptimize an earlier one.
 for (let round = 0; round < ROUNDS; round++) {
   for (const { workload, inBatches, samples } of ways) {
     await libraryNs(workload, inBatches, WARM);
@@ -50,7 +54,7 @@ for (const { workload, inBatches, samples } of ways) {
       cpuNs: Math.round(cpuNs),
     });
   row(inBatches ? "cmdAllSync" : "cmd, awaited", median(samples));
-  // Twice would say the same, within two in a hundred, and it starts slowly.
+  // One run is enough: fio's figures vary by 2 %, and fio starts slowly.
   const ns = await fioNs(workload, inBatches);
   row(inBatches ? "fio in batches" : "fio", ns);
 }

@@ -1,4 +1,4 @@
-/** This library's side of the measurements in the guest. */
+/** Measures this library in the guest. */
 
 import type { Command } from "../../mod.ts";
 import { Ring } from "../../mod.ts";
@@ -12,14 +12,14 @@ import { pathOf } from "../../tests/lab/nvme_drive.ts";
 import { cpuTimeNs } from "./cpu_time.ts";
 import { BLOCK, DEPTH, type Workload } from "./plan.ts";
 
-/** A ring, and how an operation is made: each at another place, as fio's. */
+/** A ring and its operations, each at a random place, as fio's are. */
 interface Source {
   readonly ring: Ring;
-  /** `lane` is the place among those in flight, each with memory of its own. */
+  /** Makes an operation for a lane: each lane has memory of its own. */
   readonly next: (lane: number) => Command<number>;
 }
 
-/** Descriptors stay open until the guest is off. */
+/** Opens a device, which stays open until the guest is off. */
 function openDevice(path: string, flags: number): number {
   return new Fd(open(path, flags)).fd;
 }
@@ -32,7 +32,7 @@ function memory(ring: Ring): Uint8Array[] {
   );
 }
 
-/** Blocks of 64 MiB, as large as the laboratory makes its disks. */
+/** Blocks of a disk: tests/lab/vm makes each 64 MiB large. */
 const BLOCKS = 64 * 2 ** 20 / BLOCK;
 const anyBlock = () => Math.floor(Math.random() * BLOCKS);
 
@@ -64,7 +64,7 @@ const OPEN: Readonly<Record<Workload, () => Source>> = {
   },
 };
 
-/** As many loops as are to be in flight, each of which awaits its command. */
+/** Runs `DEPTH` loops at once, each of which awaits one command at a time. */
 async function awaited({ ring, next }: Source, count: number): Promise<void> {
   let left = count;
   const loop = async (lane: number) => {
@@ -73,7 +73,7 @@ async function awaited({ ring, next }: Source, count: number): Promise<void> {
   await Promise.all(Array.from({ length: DEPTH }, (_, lane) => loop(lane)));
 }
 
-/** Batches of as many as are to be in flight. */
+/** Runs batches of `DEPTH` commands. */
 function blocking({ ring, next }: Source, count: number): void {
   for (let done = 0; done < count; done += DEPTH) {
     ring.cmdAllSync(Array.from({ length: DEPTH }, (_, lane) => next(lane)));
@@ -82,7 +82,7 @@ function blocking({ ring, next }: Source, count: number): void {
 
 const opened = new Map<Workload, Source>();
 
-/** The processor time that this process spends on an operation. */
+/** Measures the CPU time of this process for an operation, in nanoseconds. */
 export async function libraryNs(
   workload: Workload,
   inBatches: boolean,

@@ -1,10 +1,10 @@
-/** What is measured in the guest: the same for the library and for fio. */
+/** The workloads of the guest, the same for the library and for fio. */
 
-/** `ng` and `block` read 4 KiB at a random place, `discard` discards them. */
+/** `ng` and `block` read `BLOCK` bytes at a random place; `discard` discards. */
 export const WORKLOADS = ["ng", "block", "discard"] as const;
 export type Workload = typeof WORKLOADS[number];
 
-/** The workloads in words. */
+/** The workloads as the report names them. */
 export const TITLES: Readonly<Record<Workload, string>> = {
   ng: "NVMe read, /dev/ngXnY",
   block: "NVMe read, /dev/nvmeXnY",
@@ -15,7 +15,8 @@ export const TITLES: Readonly<Record<Workload, string>> = {
 export const BLOCK = 4096;
 
 /**
- * Operations in flight. fio rounds it up to a power of two, and the drive of
- * the laboratory has 31 tags: more would wait in a worker of the kernel.
+ * Operations in flight. fio rounds the number up to a power of two, and the
+ * emulated drive has 31 tags: operations beyond them would wait in a kernel
+ * worker.
  */
 export const DEPTH = 16;

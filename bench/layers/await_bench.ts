@@ -1,4 +1,4 @@
-/** `cmd` of a batch, awaited together. */
+/** Benchmarks of `cmd` that await a whole batch with `Promise.all`. */
 
 import { measure } from "./measure.ts";
 import { ringCases } from "./rings.ts";

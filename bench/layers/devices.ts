@@ -1,4 +1,4 @@
-/** What the commands are sent to. It stays open until the process ends. */
+/** The files that commands are sent to. They stay open until the process ends. */
 
 import { type Command, uringCmd } from "../../mod.ts";
 import { siocinq } from "../../cmd/socket/mod.ts";
@@ -7,11 +7,11 @@ import { IORING_OP_NOP, IORING_OP_URING_CMD } from "../../ring/raw.ts";
 import { devNull, tcpPair, writeSync } from "../../tests/kit/fds.ts";
 import type { Workload } from "./workloads.ts";
 
-/** One workload, as an SQE and as a command. */
+/** One workload, as the fields of an SQE and as a command. */
 export interface Device {
   readonly opcode: number;
   readonly fd: number;
-  /** The result of each command. */
+  /** The result that each command must have. */
   readonly expected: number;
   readonly command: Command<number>;
 }
@@ -20,7 +20,7 @@ const { fd: nullFd } = devNull();
 const socket = tcpPair();
 writeSync(socket.left, "hello");
 
-/** The device of each workload, as in baseline/liburing.c. */
+/** The device of each workload, as in ../c/liburing.c. */
 export const devices: Readonly<Record<Workload, Device>> = {
   nop: { opcode: IORING_OP_NOP, fd: -1, expected: 0, command: nop() },
   cmd: {

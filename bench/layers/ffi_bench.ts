@@ -1,11 +1,13 @@
 /**
- * What one would do without this library: `ioctl(FIONREAD)`, which asks a
- * socket what `siocinq` asks it, through Deno's FFI; a read of a file by Deno,
- * which says what a turn of the event loop takes; and promises with nothing
- * behind them, which is what `await` adds to C at the least.
+ * Benchmarks of the alternatives to this library, and of its lower bound.
+ *
+ * - `ioctl(FIONREAD)` through Deno's FFI asks a socket what `siocinq` asks it.
+ * - A read by `Deno.FsFile` shows the cost of a turn of the event loop.
+ * - Promises without a ring show the least that `await` can add to C.
  */
 
 import { devices } from "./devices.ts";
+import type { Alternative } from "./layers.ts";
 import { type Case, measure } from "./measure.ts";
 import { batchesPerCall } from "./workloads.ts";
 
@@ -35,13 +37,13 @@ function readers(count: number): { file: Deno.FsFile; into: Uint8Array }[] {
   }));
 }
 
-/** One call after another, or `depth` of them together. */
+/** Returns a benchmark of calls that are awaited `depth` at a time. */
 function awaited(
-  layer: string,
+  layer: Alternative,
   depth: number,
   call: (place: number) => Promise<unknown>,
 ): Case {
-  // These take a hundred times as long: one batch is enough for a call.
+  // A call takes a hundred times as long as a command: 32 are enough to time.
   const batches = Math.max(1, 32 / depth);
   const places = Array.from({ length: depth }, (_, i) => i);
   return {
@@ -53,7 +55,7 @@ function awaited(
   };
 }
 
-/** Promises that are resolved together, as those of `cmd` are. */
+/** Returns a benchmark of promises that are resolved together, as `cmd` does. */
 function promises(depth: number): Case {
   const places = Array.from({ length: depth }, (_, i) => i);
   const resolves = new Array<(value: number) => void>(depth);

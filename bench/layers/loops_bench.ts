@@ -1,4 +1,4 @@
-/** `cmd` in as many loops at once as the depth says, each awaiting its own. */
+/** Benchmarks of `cmd` in `depth` loops at once, which await one command each. */
 
 import { measure } from "./measure.ts";
 import { ringCases, type Task } from "./rings.ts";

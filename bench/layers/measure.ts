@@ -1,29 +1,29 @@
 /**
- * Benchmarks that have been warmed up.
+ * Warms benchmarks up, and registers them with Deno.
  *
- * `Deno.bench` warms up for ten milliseconds, in which TurboFan sees little,
- * and then measures for half a second, or with `n` that many calls and ten
- * milliseconds. So each function runs here first, twice in turn with the others
- * of its file, since what a later one does may undo what V8 made of an earlier
- * one; and `n` is chosen such that the measurement is a short one.
+ * `Deno.bench` warms up for 10 ms, which is too short for TurboFan. It then
+ * measures for 500 ms, or, given `n`, for 10 ms and `n` calls. So each function is warmed up here, in two passes over the file, because a
+ * later function may deoptimize an earlier one. `n` keeps the measurement short.
  */
 
+import type { Alternative, Layer } from "./layers.ts";
 import { MEASURE_MS } from "./workloads.ts";
 
-/** How long each function runs in each of the two turns. */
+/** Milliseconds that each function runs in each of the two passes. */
 const WARM_MS = 15;
 
 /** One benchmark. */
 export interface Case {
-  /** What of the library it measures. */
-  readonly layer: string;
-  /** What it measures it with: see `nameOf` in workloads.ts. */
+  readonly layer: Layer | Alternative;
+  /**
+   * The point of a layer, as `nameOf()` in workloads.ts writes it; the number
+   * of calls in one run of an alternative.
+   */
   readonly name: string;
-  /** An `async` function, or one that returns nothing: Deno tells by that. */
+  /** An `async` function, or one that returns nothing: Deno asks which it is. */
   readonly run: () => void | Promise<void>;
 }
 
-/** Warms the functions up, and registers them with Deno. */
 export async function measure(cases: readonly Case[]): Promise<void> {
   for (const { run } of cases) await warm(run);
   for (const { layer, name, run } of cases) {
@@ -32,7 +32,7 @@ export async function measure(cases: readonly Case[]): Promise<void> {
   }
 }
 
-/** Runs a function for a while, and returns the milliseconds of one call. */
+/** Runs a function for `WARM_MS`, and returns the milliseconds of one call. */
 async function warm(run: () => void | Promise<void>): Promise<number> {
   const start = performance.now();
   let calls = 0;

@@ -1,8 +1,8 @@
 /**
- * `./raw`, with the flags and the checks of the C program.
+ * Benchmarks of `./raw`, with the flags and the checks of the C program.
  *
- * A thread can register sixteen rings, so that the workloads share the ring of
- * their depth.
+ * A thread can register 16 rings (IO_RINGFD_REG_MAX), so the workloads share
+ * one ring for each depth.
  */
 
 import {
@@ -16,9 +16,15 @@ import {
 import { registerFiles } from "../../ring/bare/register.ts";
 import { devices } from "./devices.ts";
 import { type Case, measure } from "./measure.ts";
-import { allPoints, batchesPerCall, DEPTHS } from "./workloads.ts";
-import { FIXED_POINTS, nameOf, type Point } from "./workloads.ts";
-import { SETUP_FLAGS } from "./workloads.ts";
+import {
+  allPoints,
+  batchesPerCall,
+  DEPTHS,
+  FIXED_POINTS,
+  nameOf,
+  type Point,
+  SETUP_FLAGS,
+} from "./workloads.ts";
 
 function open(depth: number): RingHandle {
   return setup({ entries: depth, flags: SETUP_FLAGS });
@@ -42,7 +48,7 @@ function batch(
     seen++;
   }
   cq.commit();
-  if (seen !== depth) throw new Error(`${seen} of ${depth} have completed`);
+  if (seen !== depth) throw new Error(`${seen} of ${depth} completed`);
 }
 
 function benchmark(point: Point, ring: RingHandle): Case {

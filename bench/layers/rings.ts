@@ -1,29 +1,31 @@
-/** Benchmarks of a ring: each workload at each depth, on a ring of that depth. */
+/** Makes the benchmarks of a `Ring`: each workload at each depth. */
 
 import { type Command, Ring } from "../../mod.ts";
 import { devices } from "./devices.ts";
+import type { Layer } from "./layers.ts";
 import type { Case } from "./measure.ts";
 import { allPoints, batchesPerCall, DEPTHS, nameOf } from "./workloads.ts";
 
-/** What a benchmark runs. */
+/** The ring and the commands of one benchmark. */
 export interface Task {
   readonly ring: Ring;
   readonly depth: number;
   readonly command: Command<number>;
-  /** As many of the command as the depth says. */
+  /** The command, `depth` times. */
   readonly batch: readonly Command<number>[];
-  /** How many batches a call of the benchmark runs. */
+  /** Batches in one call of the benchmark. */
   readonly batches: number;
 }
 
-// A thread can register sixteen rings, so that workloads and layers share them.
+// A thread can register 16 rings (IO_RINGFD_REG_MAX), so the workloads and
+// layers share one ring for each depth.
 const rings = new Map(
   DEPTHS.map((depth) => [depth, Ring.open({ entries: depth })]),
 );
 
-/** The benchmarks of a layer, at some depths or all. */
+/** Returns the benchmarks of a layer, at all depths by default. */
 export function ringCases(
-  layer: string,
+  layer: Layer,
   benchmark: (task: Task) => Case["run"],
   depths = DEPTHS,
 ): Case[] {

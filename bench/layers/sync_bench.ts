@@ -1,4 +1,4 @@
-/** `cmdAllSync` of a batch, and `cmdSync` of one command after another. */
+/** Benchmarks of `cmdAllSync` with a batch, and of `cmdSync` at depth 1. */
 
 import { measure } from "./measure.ts";
 import { ringCases } from "./rings.ts";

@@ -1,4 +1,4 @@
-/** What is measured, and how much of it: the same for both sides. */
+/** The workloads, depths and durations, for the library and the C program. */
 
 /**
  * `nop` is an IORING_OP_NOP, `cmd` a uring command on /dev/null, and `siocinq`
@@ -7,13 +7,16 @@
 export const WORKLOADS = ["nop", "cmd", "siocinq"] as const;
 export type Workload = typeof WORKLOADS[number];
 
-/** Commands that are handed over and waited for together. */
+/** Numbers of commands that are submitted and awaited together. */
 export const DEPTHS: readonly number[] = [1, 8, 32, 128, 1024];
+
+/** The depths of programs/flat.ts: time per command should not depend on them. */
+export const FLAT_DEPTHS: readonly number[] = [32, 128, 512, 1024, 4096];
 
 /** IORING_SETUP_ bits of C's rings: SINGLE_ISSUER, COOP_TASKRUN, SUBMIT_ALL. */
 export const SETUP_FLAGS = 0x1180;
 
-/** How long one figure is measured in one round. */
+/** Milliseconds that one figure is measured in one round. */
 export const MEASURE_MS = 30;
 
 /** One figure: a workload at a depth, on a descriptor or a registered file. */
@@ -23,25 +26,25 @@ export interface Point {
   readonly file: "fd" | "fixed";
 }
 
-/** Every workload at every depth. */
+/** Returns every workload at every depth. */
 export function allPoints(): Point[] {
   return WORKLOADS.flatMap((workload) =>
     DEPTHS.map((depth): Point => ({ workload, depth, file: "fd" }))
   );
 }
 
-/** With a registered file, which is for ./raw alone. */
+/** The points with a registered file, for `./raw` only. */
 export const FIXED_POINTS: readonly Point[] = [
   { workload: "cmd", depth: 128, file: "fixed" },
   { workload: "cmd", depth: 1024, file: "fixed" },
 ];
 
-/** The name of a benchmark, which `pointOf` reads back. */
+/** Returns the name of the benchmark of a point; `pointOf` reads it back. */
 export function nameOf({ workload, depth, file }: Point): string {
   return `${workload} ${depth} ${file}`;
 }
 
-/** The point that a benchmark is called after. */
+/** Returns the point of a benchmark by its name. */
 export function pointOf(name: string): Point {
   const [workload, depth, file] = name.split(" ");
   return {
@@ -52,8 +55,8 @@ export function pointOf(name: string): Point {
 }
 
 /**
- * Batches in one call of a benchmark. A call is a thousand commands or more, so
- * that the look at the clock around it costs nothing.
+ * Returns the batches in one call of a benchmark: at least 8, and at least 1024
+ * commands, so that reading the clock around the call costs nothing.
  */
 export function batchesPerCall(depth: number): number {
   return Math.max(8, Math.ceil(1024 / depth));

@@ -1,12 +1,12 @@
-/** The nanoseconds that it takes to encode a command into an SQE. */
+/** Measures the nanoseconds to encode a command into an SQE. */
 
 import { type Command, uringCmd } from "../../mod.ts";
-import { median } from "./stats.ts";
+import { median } from "../stats.ts";
 
 const SLOTS = 128;
 const COMMANDS = 1_000_000;
 
-// More than one, so that their words are read, and are not known beforehand.
+// Eight differ, so that V8 cannot treat their words as constants.
 const commands = Array.from(
   { length: 8 },
   (_, i) => uringCmd({ fd: i, cmd_op: i }),
@@ -29,7 +29,7 @@ for (let i = 0; i < 31; i++) {
   encode(commands, words);
   times.push((performance.now() - start) * 1e6 / COMMANDS);
 }
-// The fd of each SQE, so that somebody has read what was written.
+// Reading the fd of each SQE keeps V8 from dropping the stores.
 const sum = words.filter((_, i) => i % 16 === 1).reduce((a, b) => a + b, 0);
 if (sum !== SLOTS / 8 * (0 + 1 + 2 + 3 + 4 + 5 + 6 + 7)) {
   throw new Error("the commands were not encoded");

@@ -1,14 +1,15 @@
 /**
- * What a command takes as there are more of them: in a batch, and pending
- * beside a batch. The variants take turns, so that a drift of the machine hurts
- * all.
+ * Measures the time of a command in batches of different depths, and in a batch
+ * beside different numbers of pending commands. The variants take turns, so that
+ * a drift of the machine affects all alike.
  */
 
 import { Ring } from "../../mod.ts";
 import { poll, POLLIN } from "../../cmd/op.ts";
 import { pipe } from "../../tests/kit/fds.ts";
 import { devices } from "../layers/devices.ts";
-import { median } from "./stats.ts";
+import { FLAT_DEPTHS } from "../layers/workloads.ts";
+import { median } from "../stats.ts";
 
 const TURNS = 25;
 /** Commands in a turn: a whole number of batches of each depth. */
@@ -41,7 +42,7 @@ function add(name: string, ring: Ring, depth: number): void {
   });
 }
 
-for (const depth of [32, 128, 512, 1024, 4096]) {
+for (const depth of FLAT_DEPTHS) {
   add(`depth ${depth}`, Ring.open({ entries: depth }), depth);
 }
 const { left: empty } = pipe();
@@ -50,7 +51,7 @@ for (const pending of [1, 100, 1000, 10_000]) {
   const ring = Ring.open({ entries: 128, cqEntries: 16384 });
   for (let i = 0; i < pending; i++) ring.cmd(slow).catch(() => {});
   await new Promise((resolve) => setImmediate(resolve));
-  if (ring.stats().inFlight !== pending) throw new Error("they do not pend");
+  if (ring.stats().inFlight !== pending) throw new Error("not all are pending");
   add(`pending ${pending}`, ring, 128);
 }
 
@@ -66,4 +67,4 @@ for (let turn = -2; turn < TURNS; turn++) {
 console.log(JSON.stringify(
   Object.fromEntries(variants.map(({ name, times }) => [name, median(times)])),
 ));
-Deno.exit(0); // What pends is not waited for.
+Deno.exit(0); // Closing the rings would wait for the pending commands.

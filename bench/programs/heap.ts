@@ -1,10 +1,11 @@
 /**
- * The bytes that a command takes on V8's heap, over a million commands.
+ * Measures the bytes that a command allocates on V8's heap, over a million
+ * commands.
  *
- * Run it with --expose-gc and a new space of 256 MiB: garbage is collected when
- * this program says so, and between two collections the heap only grows, by
- * what was allocated. An object of one property, whose layout is known (a
- * header of three words, and the property), says whether that is so.
+ * Run it with --expose-gc and a new space of 256 MiB: V8 then collects garbage
+ * only when this program asks, and between two collections the heap grows by
+ * exactly what was allocated. The program verifies this with an object of known
+ * size: a header of three words, and one property.
  */
 
 import { CompletionQueue, SubmissionQueue } from "../../ring/raw.ts";
@@ -21,24 +22,24 @@ import {
 } from "../../tests/kit/hot_loops.ts";
 
 const COMMANDS = 1_000_000;
-/** Commands between two readings of the heap: a whole number of batches. */
+/** Commands between two readings of the heap size: a whole number of batches. */
 const CHUNK = 64 * DEPTH;
-/** Bytes after which to collect, well before V8 does it by itself. */
+/** Bytes after which the program collects, well before V8 would. */
 const COLLECT = 64e6;
 
 const { gc } = globalThis as unknown as { gc?: () => void };
 if (!gc) throw new Error("run this with --v8-flags=--expose-gc");
 
 /**
- * Bytes of one operation: the least of three passes, after a short one. V8's
- * compiler allocates on the same heap, and is done when it is done.
+ * Returns the bytes of one operation: the least of three passes after a short
+ * one, because V8's compiler allocates on the same heap for some time.
  */
 async function bytesOf(run: Loop): Promise<number> {
   await pass(run, COMMANDS / 10);
   const passes: number[] = [];
   for (let i = 0; i < 3; i++) passes.push(await pass(run, COMMANDS));
   const least = Math.min(...passes);
-  if (least === Infinity) throw new Error("V8 collects where it should not");
+  if (least === Infinity) throw new Error("V8 collected garbage in every pass");
   return least;
 }
 
@@ -56,15 +57,15 @@ async function pass(run: Loop, count: number): Promise<number> {
     if (running !== undefined) await running;
     const bytes = Deno.memoryUsage().heapUsed - before;
     since += Math.max(0, bytes);
-    if (bytes < 0) return Infinity; // V8 has collected, and spoiled the pass.
+    if (bytes < 0) return Infinity; // V8 collected: the pass is useless.
     total += bytes;
   }
   return total / operations;
 }
 
-// ---- Encoding and reaping, with queues that no kernel serves ---------------
+// ---- Encoding and reaping, on queues without a kernel ----------------------
 
-/** Word indices of heads and tails, in memory of our own. */
+/** Word indices of heads and tails in `words`. */
 const [SQ_HEAD, SQ_TAIL, CQ_HEAD, CQ_TAIL, ZERO, CQES] = [0, 1, 2, 3, 4, 16];
 const words = new Int32Array(CQES + 4 * DEPTH);
 const sq = new SubmissionQueue({
@@ -94,7 +95,7 @@ function encodeAndReap(count: number): void {
   for (let done = 0; done < count; done += DEPTH) {
     for (let i = 0; i < DEPTH; i++) command.submit(sq, i, 1);
     const published = sq.publish();
-    // What the kernel does: it takes all SQEs and posts as many CQEs.
+    // As the kernel would, take all SQEs and post as many CQEs.
     words[SQ_HEAD] = words[SQ_TAIL];
     words[CQ_TAIL] = words[CQ_TAIL] + published | 0;
     while (cq.next()) if (cq.res !== 0) throw new Error(`${cq.res}`);

@@ -1,4 +1,4 @@
-/** The CPU time of a process that awaits a command which does not come. */
+/** Measures the CPU time of a process that awaits a command without end. */
 
 import process from "node:process";
 import { Ring } from "../../mod.ts";
@@ -9,8 +9,8 @@ const SECONDS = 3;
 
 const ring = Ring.open();
 const nothing = ring.cmd(read(pipe().left, ring.alloc(1)));
-nothing.catch(() => {}); // The exit ends it.
-// What the start has left to do is not what waiting takes.
+nothing.catch(() => {}); // It is in flight until the process exits.
+// Work left over from the start is no part of waiting.
 await new Promise((resolve) => setTimeout(resolve, 200));
 const before = process.cpuUsage();
 await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000));

@@ -1,4 +1,4 @@
-/** Milliseconds to import the library in a process that is new. */
+/** Measures the milliseconds to import the library in a new process. */
 
 const start = performance.now();
 await import("../../mod.ts");

@@ -1,17 +1,17 @@
 /**
- * How long a completion that comes later takes to reach its `await`, beside the
+ * Measures how long a late completion takes to reach its `await`, beside the
  * round trip of a nonblocking FFI call in the same process.
  *
- * Both are handed to another thread: IOSQE_ASYNC gives the command to a worker
- * of the kernel, and Deno gives the call to a thread of its own. Neither the
- * command nor the call takes any time there.
+ * Both run on another thread: IOSQE_ASYNC hands the command to a kernel worker,
+ * and Deno hands the call to one of its threads. The command and the call
+ * themselves take next to no time there.
  */
 
 import { Ring, uringCmd } from "../../mod.ts";
 import { timeout } from "../../cmd/op.ts";
 import { IOSQE_ASYNC } from "../../ring/raw.ts";
 import { devices } from "../layers/devices.ts";
-import { median, quantile } from "./stats.ts";
+import { median, quantile } from "../stats.ts";
 
 const { symbols: libc } = Deno.dlopen("libc.so.6", {
   getppid: { parameters: [], result: "i32", nonblocking: true },
@@ -31,7 +31,7 @@ async function once(wait: () => Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-/** Microseconds of `count` awaits, one after another. */
+/** Appends the microseconds of `count` awaits, one after another. */
 async function time(
   times: number[],
   count: number,
@@ -42,7 +42,7 @@ async function time(
   }
 }
 
-/** Takes the two in turn, so that what else the machine does hurts both. */
+/** Measures the two in turn, so that other load affects both alike. */
 async function compare(
   rounds: number,
   count: number,
@@ -59,7 +59,7 @@ async function compare(
   return [a, b];
 }
 
-/** The first one of a process, for which Deno loads `node:net`. */
+/** Extra milliseconds of the first one of a process: Deno loads `node:net`. */
 const firstMs = await once(() => ring.cmd(sleep)) - 1;
 const [ours, ffi] = await compare(
   60,
@@ -81,7 +81,7 @@ console.log(JSON.stringify({
   ffiUs: median(ffi),
   ffiP90Us: quantile(ffi, 0.9),
   ratio: median(ours) / median(ffi),
-  // How much later than the millisecond that was asked for.
+  // Microseconds beyond the millisecond that was asked for.
   timeoutUs: median(timeouts) - 1000,
   ffiSleepUs: median(sleeps) - 1000,
 }));

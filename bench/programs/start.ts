@@ -1,8 +1,8 @@
-/** Milliseconds to open a ring, run a first command and close it again. */
+/** Measures the milliseconds to open a ring, run one command and close it. */
 
 import { Ring } from "../../mod.ts";
 import { nop } from "../../cmd/op.ts";
-import { median } from "./stats.ts";
+import { median } from "../stats.ts";
 
 async function once(): Promise<number> {
   const start = performance.now();
@@ -12,7 +12,7 @@ async function once(): Promise<number> {
   return performance.now() - start;
 }
 
-/** The first of a process opens libc too. */
+/** The first of a process, which also opens libc. */
 const firstMs = await once();
 const times: number[] = [];
 for (let i = 0; i < 50; i++) times.push(await once());

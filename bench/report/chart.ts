@@ -1,14 +1,14 @@
 /**
- * The chart: nanoseconds of a command against depth.
+ * Draws the chart: nanoseconds of a command against depth.
  *
  * Vega-Lite's own program draws it, in a process of its own and without the
- * lock file: whatever is locked is downloaded by whoever runs the tests, and
- * they need none of its many packages.
+ * lock file: Deno downloads every locked package before the tests, and they
+ * need none of Vega-Lite's.
  */
 
 import { run } from "../../tests/kit/run.ts";
 import type { Machine } from "./machine.ts";
-import type { Results } from "./results.ts";
+import { alternative, type Results } from "./results.ts";
 import { DEPTHS, type Workload } from "../layers/workloads.ts";
 
 const PROGRAM = "npm:vega-lite@6.5.0/vl2svg";
@@ -19,8 +19,8 @@ const TITLES: Record<Workload, string> = {
   siocinq: "SIOCINQ on a TCP socket",
 };
 
-/** What is drawn, in the order of the legend, with its colour. */
-const LINES: readonly (readonly [layer: string, colour: string])[] = [
+/** The lines in the order of the legend, with their colours. */
+const LINES: readonly (readonly [name: string, colour: string])[] = [
   ["C, liburing", "#000000"],
   ["./raw", "#0072b2"],
   ["cmdAllSync", "#009e73"],
@@ -46,11 +46,12 @@ function values(results: Results): Value[] {
       depth,
       ns,
     }));
-  // It asks a socket the same, and knows no depth.
-  const ioctl = results.beside.find(({ name }) => name === "ioctl by FFI")!;
+  // It asks a socket the same as SIOCINQ, one call at a time at any depth.
+  const name = "ioctl by FFI";
+  const ns = alternative(results, name);
   for (const depth of DEPTHS) {
     const workload = TITLES.siocinq;
-    lines.push({ layer: ioctl.name, workload, depth, ns: ioctl.ns });
+    lines.push({ layer: name, workload, depth, ns });
   }
   return lines;
 }
@@ -118,7 +119,7 @@ function specification(results: Results) {
   };
 }
 
-/** The chart as SVG. */
+/** Returns the chart as SVG. */
 export async function chart(results: Results): Promise<string> {
   const args = ["run", "-A", "--no-lock", "--quiet", PROGRAM];
   const input = JSON.stringify(specification(results));
@@ -126,7 +127,7 @@ export async function chart(results: Results): Promise<string> {
     input,
   });
   if (!success || !stdout.startsWith("<svg")) {
-    throw new Error(`${PROGRAM} has failed:\n${stderr}`);
+    throw new Error(`${PROGRAM} failed:\n${stderr}`);
   }
   return stdout;
 }

@@ -1,4 +1,4 @@
-/** Where the figures are from. */
+/** The machine and the versions that the figures are from. */
 
 import { liburingVersion } from "../c/baseline.ts";
 
@@ -23,7 +23,7 @@ export async function machine(): Promise<Machine> {
   };
 }
 
-/** On other processors than x86 the kernel says no name. */
+/** Returns the processor's name: the kernel reports one on x86 only. */
 async function cpu(): Promise<string> {
   const text = await Deno.readTextFile("/proc/cpuinfo");
   const name = text.match(/^model name\s*:\s*(.*)$/m)?.[1].trim();

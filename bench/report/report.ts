@@ -1,191 +1,120 @@
-/** What is printed, and what of it the README shows. */
+/** The two texts about a run: the full report, and the figures of the README. */
 
-import type { CFigure, Figure, Guest, Results } from "./results.ts";
-import { LAYERS } from "./results.ts";
-import type { Numbers, ScriptResults } from "../programs/scripts.ts";
+import {
+  alternativesTable,
+  fixedTable,
+  guestTable,
+  layersTable,
+  programsTable,
+  targetsTable,
+} from "./tables.ts";
+import { alternative, cAt, layerAt, type Results } from "./results.ts";
 import { number, table } from "./table.ts";
-import { DEPTHS, type Point, type Workload } from "../layers/workloads.ts";
 
-/** All that was found, for the terminal. */
+/** Returns the full report, for the terminal and for bench/README.md. */
 export function fullReport(results: Results): string {
-  const { scripts, guest } = results;
-  return [
-    origin(results),
-    "ns per command; times liburing's operations per second:",
-    speed(results, "nop", "NOP"),
-    speed(results, "cmd", "uring command on /dev/null"),
-    speed(results, "siocinq", "SIOCINQ on a TCP socket"),
-    fixed(results),
-    table([
-      ["beside", "ns"],
-      ...results.beside.map(({ name, ns }) => [name, number(ns)]),
-    ]),
-    ...Object.keys(scripts).map((name) =>
-      numbersTable(name, scripts[name as keyof ScriptResults])
-    ),
-    ...guest ? [guestTable(guest)] : [],
-    targetsTable(results),
-  ].join("\n\n");
-}
-
-/** The part of it that stands in the README. */
-export function readmeReport(results: Results): string {
   const { guest } = results;
   return [
-    origin(results),
-    "![Nanoseconds per command against depth](bench/results.svg)",
-    readmeTable(results),
-    firsts(results),
-    ...guest ? [guestTable(guest), GUEST_NOTE] : [],
+    `${origin(results)} ${results.rounds} rounds.`,
+    "### Targets",
+    score(results),
     targetsTable(results),
     bounds(results),
+    "### Layers",
+    "Nanoseconds per command, by depth. In brackets: the operations per second " +
+    "as a part of C's.",
+    layersTable(results, "nop", "NOP"),
+    layersTable(results, "cmd", "command on `/dev/null`"),
+    layersTable(results, "siocinq", "SIOCINQ on a TCP socket"),
+    fixedTable(results),
+    "### Alternatives",
+    alternativesTable(results),
+    "### Programs",
+    firsts(results),
+    programsTable(results),
+    ...guest ? ["### Guest", guestTable(guest)] : [],
   ].join("\n\n");
 }
 
-const GUEST_NOTE =
-  "These are NVMe reads of 4 KiB and discards in an emulated " +
-  "machine, 16 in flight, with fio's `io_uring_cmd` and `io_uring` engines " +
-  "beside: CPU time of the whole process, in a machine whose clock counts " +
-  "instructions.";
-
-/** What no library could do better on this machine. */
-function bounds({ beside, c, scripts }: Results): string {
-  const of = (name: string) => beside.find((it) => it.name === name)!.ns;
-  const at128 = (workload: Workload) =>
-    c.find((it) => same(it, { workload, depth: 128, file: "fd" }))!.ns;
-  const promise = of("promises alone, 128 at a time");
-  const best = at128("cmd") / (at128("cmd") + promise);
-  const depths = Object.values(scripts.flatC);
-  const spread = Math.max(...depths) / Math.min(...depths);
-  const ioctls = of("ioctl by FFI") / at128("siocinq");
-  return `Bounds: a promise with nothing behind it, made, resolved and awaited ` +
-    `in the same way, takes ${
-      number(promise)
-    } ns, so that with no other cost ` +
-    `\`cmd\` would be at ${best.toFixed(2)} of C. liburing itself is ` +
-    `${
-      spread.toFixed(2)
-    } times as slow at its slowest depth from 32 to 4096 as ` +
-    `at its fastest, and does ${
-      ioctls.toFixed(2)
-    } SIOCINQ for each ioctl by FFI.`;
+/** Returns the part of README.md: the chart and five figures. */
+export function readmeReport(results: Results): string {
+  const { programs: { late, start } } = results;
+  const ns = (value: number) => `${number(value)} ns`;
+  const us = (value: number) => `${number(value)} µs`;
+  const ms = (value: number) => `${number(value)} ms`;
+  const ffi = alternative(results, "ioctl by nonblocking FFI, 128 at a time");
+  const figures = table([
+    ["time of", "here", "compared with"],
+    [
+      "a command in a batch of 128, `cmdAllSync`",
+      ns(layerAt(results, "cmdAllSync", 128)),
+      `C: ${ns(cAt(results, "cmd", 128))}`,
+    ],
+    [
+      "a command among 128 awaited together, `cmd`",
+      ns(layerAt(results, "cmd, Promise.all", 128)),
+      `C: ${ns(cAt(results, "cmd", 128))}; awaited FFI: ${ns(ffi)}`,
+    ],
+    [
+      "a command alone, `cmdSync`",
+      ns(layerAt(results, "cmdSync", 1)),
+      `C: ${ns(cAt(results, "cmd", 1))}`,
+    ],
+    [
+      "a late completion until its `await`",
+      us(late.us),
+      `awaited FFI: ${us(late.ffiUs)}`,
+    ],
+    [
+      "`Ring.open`, a command and `close`",
+      ms(start.ms),
+      `the first of a process: ${ms(start.firstMs)}`,
+    ],
+  ]);
+  return [
+    "![Nanoseconds per command against depth](bench/results.svg)",
+    figures,
+    `${origin(results)} ${score(results)}`,
+  ].join("\n\n");
 }
 
-function numbersTable(name: string, numbers: Numbers): string {
-  const rows = Object.entries(numbers)
-    .map(([key, value]) => [key, number(value)]);
-  return table([[name, ""], ...rows]);
-}
-
-/** What is slower the first time. */
-function firsts({ scripts: { start, late } }: Results): string {
-  return `The first ring of a process, with one command, took ` +
-    `${number(start.firstMs)} ms, in which libc is opened and nothing is ` +
-    `compiled yet; later ones took ${number(start.ms)} ms. The first command ` +
-    `that completed later took ${number(late.firstMs)} ms longer than it ` +
-    `would have by itself: Deno loads \`node:net\` for it.`;
-}
-
-function origin({ machine, rounds }: Results): string {
+function origin({ machine }: Results): string {
   const { cpu, cores, kernel, deno, liburing, date } = machine;
   return `${cpu}, ${cores} cores; Linux ${kernel}; Deno ${deno}; ` +
-    `liburing ${liburing}; ${date}; ${rounds} rounds.`;
+    `liburing ${liburing}; ${date}.`;
 }
 
-function same(a: Point, b: Point): boolean {
-  return a.workload === b.workload && a.depth === b.depth && a.file === b.file;
+function score({ targets }: Results): string {
+  const met = targets.filter((target) => target.met).length;
+  return `${met} of ${targets.length} targets are met.`;
 }
 
-function cell(found: Figure | undefined): string {
-  if (found === undefined) return "";
-  return `${number(found.ns)} (${found.ratio.toFixed(2)})`;
+/** States what no library could do better on this machine. */
+function bounds(results: Results): string {
+  const promise = alternative(results, "promises alone, 128 at a time");
+  const c = cAt(results, "cmd", 128);
+  const best = c / (c + promise);
+  const depths = Object.values(results.programs.flatC);
+  const spread = Math.max(...depths) / Math.min(...depths);
+  const ioctl = alternative(results, "ioctl by FFI");
+  const ioctls = ioctl / cAt(results, "siocinq", 128);
+  return [
+    `Bounds: a promise without a ring, made, resolved and awaited in the same`,
+    `way, takes ${number(promise)} ns. With no other cost, \`cmd\` would be at`,
+    `${best.toFixed(2)} of C. liburing itself takes ${spread.toFixed(2)} times`,
+    `as long for a command at its slowest depth from 32 to 4096 as at its`,
+    `fastest, and does ${ioctls.toFixed(2)} SIOCINQ in the time of one ioctl`,
+    `by FFI.`,
+  ].join(" ");
 }
 
-/** One workload: the layers against the depths. */
-function speed(results: Results, workload: Workload, title: string): string {
-  const points = DEPTHS.map((depth): Point => ({
-    workload,
-    depth,
-    file: "fd",
-  }));
-  const c = points.map((point) => results.c.find((it) => same(it, point))!);
-  return table([
-    [title, ...DEPTHS.map(String)],
-    ["C, liburing", ...c.map(({ ns }) => number(ns))],
-    ...LAYERS.map((layer) => [
-      layer,
-      ...points.map((point) =>
-        cell(
-          results.figures.find((it) => it.layer === layer && same(it, point)),
-        )
-      ),
-    ]),
-  ]);
-}
-
-/** Registered files. */
-function fixed(results: Results): string {
-  const isFixed = ({ file }: Point) => file === "fixed";
-  const c = results.c.filter(isFixed);
-  const raw = results.figures.filter(isFixed);
-  return table([
-    ["/dev/null, registered", ...c.map(({ depth }) => `${depth}`)],
-    ["C, liburing", ...c.map(({ ns }) => number(ns))],
-    ["./raw", ...raw.map(cell)],
-  ]);
-}
-
-/** Uring commands on /dev/null, with the ratio at the depth of 128 only. */
-function readmeTable({ c, figures }: Results): string {
-  const points = DEPTHS.map((depth): Point => ({
-    workload: "cmd",
-    depth,
-    file: "fd",
-  }));
-  const row = (name: string, of: readonly (CFigure | Figure)[]) => {
-    const found = points.map((point) => of.find((it) => same(it, point)));
-    const at128 = found[DEPTHS.indexOf(128)];
-    const ratio = at128 !== undefined && "ratio" in at128
-      ? at128.ratio.toFixed(2)
-      : "";
-    return [name, ...found.map((it) => it ? number(it.ns) : ""), ratio];
-  };
-  return table([
-    ["ns per command on `/dev/null`", ...DEPTHS.map(String), "of C at 128"],
-    row("C, liburing", c),
-    ...LAYERS.map((layer) =>
-      row(
-        layer.replace(/^[^,]+/, (name) => `\`${name}\``),
-        figures.filter((it) => it.layer === layer),
-      )
-    ),
-  ]);
-}
-
-/** CPU time in a guest: the workloads against what they go through. */
-function guestTable({ kernel, rows }: Guest): string {
-  const throughs = [...new Set(rows.map(({ through }) => through))];
-  const workloads = [...new Set(rows.map(({ workload }) => workload))];
-  const find = (workload: string, through: string) =>
-    rows.find((it) => it.workload === workload && it.through === through);
-  return table([
-    [`instructions per command, Linux ${kernel}`, ...throughs],
-    ...workloads.map((workload) => [
-      workload,
-      ...throughs.map((through) => {
-        const found = find(workload, through);
-        return found ? number(found.cpuNs) : "";
-      }),
-    ]),
-  ]);
-}
-
-function targetsTable({ targets }: Results): string {
-  const rows = targets.map(({ name, limit, value, met }) => [
-    name,
-    limit,
-    value,
-    met ? "met" : "missed",
-  ]);
-  return table([["target", "limit", "value", ""], ...rows]);
+/** States what is slower the first time. */
+function firsts({ programs: { start, late } }: Results): string {
+  return [
+    `The first ring of a process, with one command, took`,
+    `${number(start.firstMs)} ms, because libc is opened and nothing is`,
+    `compiled yet; later ones took ${number(start.ms)} ms. The first command`,
+    `that completed late took ${number(late.firstMs)} ms longer than it would`,
+    `have by itself, because Deno loads \`node:net\` for it.`,
+  ].join(" ");
 }

@@ -1,6 +1,6 @@
-/** A table in Markdown, which is as good to read on a terminal. */
+/** Markdown tables, aligned so that they also read well on a terminal. */
 
-/** The first row is the head. The first columns are text, the rest numbers. */
+/** Formats a table. Its first row is the head; the first columns are text. */
 export function table(
   rows: readonly (readonly string[])[],
   textColumns = 1,
@@ -21,7 +21,7 @@ export function table(
     .join("\n");
 }
 
-/** Three digits that count. */
+/** Formats a number with three digits, or with two decimals if it is below 1. */
 export function number(value: number): string {
   const size = Math.abs(value);
   if (size >= 100) return Math.round(value).toLocaleString("en");

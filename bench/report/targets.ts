@@ -1,14 +1,15 @@
 /**
- * What the library is meant to reach, and whether it does.
+ * The speed that the library aims at, compared with the measurements.
  *
- * What is missed is said like what is met: nothing fails for being slow.
+ * A missed target is reported and fails nothing.
  */
 
-import { ourKey, type Samples } from "../programs/samples.ts";
-import type { Numbers, ScriptResults } from "../programs/scripts.ts";
+import type { Alternative, Layer } from "../layers/layers.ts";
+import type { Samples } from "../layers/samples.ts";
 import type { Point } from "../layers/workloads.ts";
+import type { Numbers, ProgramResults } from "../programs/programs.ts";
 
-/** One row: what was aimed at, and what became of it. */
+/** A target as the report shows it. */
 export interface Target {
   readonly name: string;
   /** How the value is computed. */
@@ -18,8 +19,8 @@ export interface Target {
   readonly met: boolean;
 }
 
-/** What every target is made of, with the value not yet written out. */
-export interface Aim {
+/** A target as numbers. */
+interface Aim {
   readonly name: string;
   readonly how: string;
   readonly value: number;
@@ -27,15 +28,15 @@ export interface Aim {
   readonly unit: string;
 }
 
-export function atLeast(aim: Aim): Target {
+function atLeast(aim: Aim): Target {
   return row(aim, "≥", aim.value >= aim.limit);
 }
 
-export function atMost(aim: Aim): Target {
+function atMost(aim: Aim): Target {
   return row(aim, "≤", aim.value <= aim.limit);
 }
 
-export function below(aim: Aim): Target {
+function below(aim: Aim): Target {
   return row(aim, "<", aim.value < aim.limit);
 }
 
@@ -52,15 +53,18 @@ function row(aim: Aim, sign: string, met: boolean): Target {
   };
 }
 
-/** Every target but those of a guest. */
-export function targets(samples: Samples, scripts: ScriptResults): Target[] {
+/** Returns all targets. The guest has none. */
+export function targets(
+  samples: Samples,
+  programs: ProgramResults,
+): Target[] {
   return [
     ...speed(samples),
-    ...latency(samples, scripts),
+    ...latency(samples, programs),
     ...againstFfi(samples),
-    ...allocation(scripts),
-    ...flatness(scripts.flat, scripts.flatC),
-    ...starting(scripts),
+    ...allocation(programs),
+    ...flatness(programs.flat, programs.flatC),
+    ...starting(programs),
   ];
 }
 
@@ -69,7 +73,7 @@ const NAMES = {
   cmd: "command on `/dev/null`",
   siocinq: "SIOCINQ",
 };
-const PROMISES = "cmd, Promise.all";
+const PROMISES: Layer = "cmd, Promise.all";
 
 function point(workload: Point["workload"], depth: number): Point {
   return { workload, depth, file: "fd" };
@@ -77,7 +81,7 @@ function point(workload: Point["workload"], depth: number): Point {
 
 function speed(samples: Samples): Target[] {
   const aim = (
-    layer: string,
+    layer: Layer,
     workload: Point["workload"],
     depth: number,
     limit: number,
@@ -86,7 +90,7 @@ function speed(samples: Samples): Target[] {
       name: `${layer === PROMISES ? "`cmd`, awaited" : `\`${layer}\``}: ${
         NAMES[workload]
       }, depth ${depth}`,
-      how: "C's time for a command over ours, each round by itself",
+      how: "C's time for a command over ours: the median of the rounds",
       value: samples.ratioToC(layer, point(workload, depth)),
       limit,
       unit: "of C",
@@ -103,12 +107,12 @@ function speed(samples: Samples): Target[] {
 
 function latency(
   samples: Samples,
-  { late, idle }: ScriptResults,
+  { late, idle }: ProgramResults,
 ): Target[] {
   return [
     atMost({
       name: "`cmdSync`: time of one command on `/dev/null`",
-      how: "our time over C's at depth 1, each round by itself",
+      how: "our time over C's at depth 1: the median of the rounds",
       value: 1 / samples.ratioToC("cmdSync", point("cmd", 1)),
       limit: 1.15,
       unit: "times C's",
@@ -136,13 +140,13 @@ function againstFfi(samples: Samples): Target[] {
   const aim = (
     workload: Point["workload"],
     call: string,
-    key: string,
+    other: Alternative,
     limit: number,
   ) =>
     atLeast({
       name: `\`cmd\`, awaited: ${NAMES[workload]}, depth 128, against ${call}`,
-      how: "ioctl(FIONREAD)'s time over ours, each round by itself",
-      value: samples.ratio(ourKey(PROMISES, point(workload, 128)), key),
+      how: "ioctl(FIONREAD)'s time over ours: the median of the rounds",
+      value: samples.ratioTo(PROMISES, point(workload, 128), other),
       limit,
       unit: "times as many",
     });
@@ -154,7 +158,7 @@ function againstFfi(samples: Samples): Target[] {
   ];
 }
 
-function allocation({ encode, heap }: ScriptResults): Target[] {
+function allocation({ encode, heap }: ProgramResults): Target[] {
   return [
     atMost({
       name: "Encoding a command into an SQE",
@@ -172,15 +176,15 @@ function allocation({ encode, heap }: ScriptResults): Target[] {
     }),
     below({
       name: "Encoding and reaping: allocated for a command",
-      how: "the same, with queues that no kernel serves",
+      how: "the same, on queues without a kernel",
       value: heap.encodeAndReap,
       limit: 0.1,
       unit: "bytes",
     }),
     below({
       name: "`cmd`, awaited: allocated beyond a promise",
-      how: "the same, less that of promises with no ring behind them; one " +
-        "promise more would be 48 bytes",
+      how: "the same, less that of promises without a ring; one more promise " +
+        "would be 48 bytes",
       value: heap.cmd - heap.promises,
       limit: 48,
       unit: "bytes",
@@ -215,7 +219,7 @@ function spread(numbers: Numbers, prefix: string): number {
   return Math.max(...values) / Math.min(...values);
 }
 
-function starting({ start, import: imported }: ScriptResults): Target[] {
+function starting({ start, import: imported }: ProgramResults): Target[] {
   return [
     below({
       name: "`Ring.open`, a command and `close`",
@@ -226,7 +230,7 @@ function starting({ start, import: imported }: ScriptResults): Target[] {
     }),
     below({
       name: "Importing the library",
-      how: "median, in processes that have done nothing yet",
+      how: "median, in new processes",
       value: imported.ms,
       limit: 15,
       unit: "ms",

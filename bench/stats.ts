@@ -1,6 +1,9 @@
-/** Medians, since a noisy machine spoils averages. */
+/** Medians and quantiles: unlike an average, a busy machine hardly moves them. */
 
-/** The value that a `part` of the others lie below: 0.5 is the median. */
+/**
+ * Returns the value below which a `part` of the values lies, interpolated
+ * between neighbours: 0.5 gives the median.
+ */
 export function quantile(values: readonly number[], part: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   const at = (sorted.length - 1) * part;
