@@ -487,18 +487,23 @@ export class Queues {
   /** Reaps the completions in the CQ, and returns their number. */
   reapPosted(): number {
     if (this.failure !== null) return 0;
-    const cq = this.cq;
+    const { cq, busy } = this;
     let taken = 0;
-    // A stream may post as fast as it is read: the rest is for a later turn.
-    let more = cq.ready > 0;
-    while (more && cq.peek()) {
-      if (!this.#handled) this.#complete();
-      this.#handled = true;
-      cq.step();
-      this.#handled = false;
-      taken++;
-      this.completions++;
-      more = taken < cq.entries && cq.known > 0;
+    try {
+      // A stream may post as fast as it is read: the rest is for a later turn.
+      let more = cq.ready > 0;
+      while (more && cq.peek()) {
+        if (!this.#handled) this.#complete();
+        this.#handled = true;
+        cq.step();
+        this.#handled = false;
+        this.busy = busy;
+        taken++;
+        this.completions++;
+        more = taken < cq.entries && cq.known > 0;
+      }
+    } finally {
+      this.busy = busy;
     }
     cq.commit();
     return taken;
@@ -515,31 +520,28 @@ export class Queues {
       if (command !== null) return this.#completeDirect(batch!, place, res);
     }
     const slot = this.slots.find(userDataLow, userDataHigh);
+    if (slot !== null && (flags & uapi.IORING_CQE_F_MORE) === 0) {
+      const { command } = slot;
+      if (slot.cut) res = -E.ECANCELED;
+      if (command!.numeric && res >= 0) slot.receiver!.value(slot, res);
+      else this.#deliver(slot, res, flags);
+      slot.receiver = NOBODY;
+      this.#finish(slot, command!);
+      return;
+    }
+    this.#others++;
     if (slot === null) {
-      this.#others++;
       // A zero-copy send that its chain cancels completes without saying that its
       // notification follows (io_fail_links(), Linux 6.18).
       if (flags & uapi.IORING_CQE_F_NOTIF) return;
-      return this.#reportUnknown(res, userDataLow, userDataHigh);
-    }
-    const command = slot.command!;
-    if (slot.cut) res = -E.ECANCELED;
-    if ((flags & uapi.IORING_CQE_F_MORE) === 0) {
-      if (command.numeric && res >= 0) slot.receiver!.value(slot, res);
-      else if (slot.early) {
-        this.#deliver(slot, slot.earlyRes, slot.earlyFlags, res);
-      } else this.#deliver(slot, res, flags, -1);
-      slot.receiver = NOBODY;
-      this.#finish(slot, command);
+      this.busy = "program";
+      reportError(unknown(res, userDataLow, userDataHigh));
+    } else if (slot.command!.multishot) {
+      if (!this.#deliver(slot, res, flags)) this.#silence(slot);
     } else {
-      this.#others++;
-      if (command.multishot) {
-        if (!this.#deliver(slot, res, flags, -1)) this.#silence(slot);
-      } else {
-        slot.early = true;
-        slot.earlyRes = res;
-        slot.earlyFlags = flags;
-      }
+      slot.early = true;
+      slot.earlyRes = res;
+      slot.earlyFlags = flags;
     }
   }
 
@@ -547,40 +549,22 @@ export class Queues {
     const command = batch.pending(place)!;
     if (res >= 0 || command.expected.includes(-res)) {
       batch.put(place, res);
+    } else if (batch === this.batch) {
+      this.busy = "program";
+      batch.fail(place, refusalOf(command, res));
     } else {
-      batch.fail(place, this.#refusal(batch, command, res));
+      batch.put(place, undefined); // Its call was cut short.
     }
     batch.direct--;
     this.room.inFlight--;
   }
 
-  /** Makes the error of a command without a slot, unless its call was cut short. */
-  #refusal(batch: Batch, command: Command<unknown>, res: number): unknown {
-    if (batch !== this.batch) return undefined;
-    const { busy } = this;
-    this.busy = "program";
-    try {
-      return refusalOf(command, res);
-    } finally {
-      this.busy = busy;
-    }
-  }
-
   /** Delivers a result; `false` if the receiver got the decoder's error. */
-  #deliver(
-    slot: Slot,
-    res: number,
-    flags: number,
-    notification: number,
-  ): boolean {
+  #deliver(slot: Slot, res: number, flags: number): boolean {
     if (slot.receiver === NOBODY) return true;
-    const { busy } = this;
     this.busy = "program";
-    try {
-      return deliver(slot, this.cq, res, flags, notification);
-    } finally {
-      this.busy = busy;
-    }
+    if (!slot.early) return deliver(slot, this.cq, res, flags, -1);
+    return deliver(slot, this.cq, slot.earlyRes, slot.earlyFlags, res);
   }
 
   /** Gives back what a settled command had. */
@@ -597,9 +581,9 @@ export class Queues {
   /** Cancels a stream whose decoder has thrown, in the next turn. */
   #silence(slot: Slot): void {
     const { generation } = slot;
-    slot.receiver = NOBODY;
     this.#toAbort.push({ slot, generation, reason: NOBODY });
     this.#host.schedule();
+    slot.receiver = NOBODY;
   }
 
   /** Returns the batch of a number, also if its call was cut short. */
@@ -608,19 +592,6 @@ export class Queues {
     let batch = this.#cutShort;
     while (batch !== null && batch.number !== number) batch = batch.next;
     return batch;
-  }
-
-  #reportUnknown(res: number, low: number, high: number): void {
-    const userData = `${high >>> 0}:${low >>> 0}`;
-    const { busy } = this;
-    this.busy = "program";
-    try {
-      reportError(
-        new Error(`io_uring: res ${res} for no command, user_data ${userData}`),
-      );
-    } finally {
-      this.busy = busy;
-    }
   }
 
   // ---- Calls that were cut short ---------------------------------------------
@@ -701,4 +672,11 @@ export class Queues {
     this.#handle.close();
     leaveUse(this.#arenas);
   }
+}
+
+function unknown(res: number, low: number, high: number): Error {
+  const userData = `${high >>> 0}:${low >>> 0}`;
+  return new Error(
+    `io_uring: res ${res} for no command, user_data ${userData}`,
+  );
 }
