@@ -19,7 +19,6 @@
 import type { Arena } from "../../sys/arena.ts";
 import type { Command } from "../command.ts";
 import { Lease } from "./lease.ts";
-import type { Watch } from "./watch.ts";
 
 /**
  * Takes the results of a command. Its implementations are `AWAITED` (a promise),
@@ -39,6 +38,11 @@ export const NOBODY: Receiver = { value() {}, error() {}, end() {} };
 
 /** The place of a command: nowhere yet, in the wait queue, or in the SQ or kernel. */
 export type Phase = "taken" | "waiting" | "queued";
+
+/** A signal that can abort commands: see `Watch`. */
+export interface Watcher {
+  remove(slot: Slot): void;
+}
 
 /** One command in flight. */
 export class Slot {
@@ -63,7 +67,7 @@ export class Slot {
   /** Part of a chain that a short submit has cut off and turned into a no-op. */
   cut = false;
   /** The signal that can abort the command. */
-  watch: Watch | null = null;
+  watch: Watcher | null = null;
   /** The command was aborted: by its signal, by leaving its stream or by `close`. */
   aborted = false;
   abortReason: unknown = undefined;

@@ -1,6 +1,6 @@
 /** Abort signals, and the commands that each can abort. */
 
-import type { Slot } from "./slot.ts";
+import type { Slot, Watcher } from "./slot.ts";
 
 // Called like this, they run no code of the program's, and read the signal itself
 // and not a property that somebody has put before it.
@@ -14,7 +14,7 @@ const { get: reasonOf } = Object.getOwnPropertyDescriptor(
  * One signal and the commands that wait for it. They share a listener, because
  * an EventTarget searches its list for each one that is removed.
  */
-export class Watch {
+export class Watch implements Watcher {
   readonly #signal: AbortSignal;
   readonly #slots = new Set<Slot>();
   readonly #watches: Watches;
