@@ -22,13 +22,16 @@ import * as uapi from "../../sys/uapi/io_uring.ts";
 import { ADDR } from "../kit/commands.ts";
 import { reportedErrors } from "../kit/process.ts";
 import { turn } from "../kit/wait.ts";
-import { type Call, FakeKernel, numbered, type Shape, Told } from "./fake.ts";
+import {
+  type Call,
+  FakeKernel,
+  numbered,
+  range,
+  type Shape,
+  Told,
+} from "./fake.ts";
 
 const { IORING_ENTER_GETEVENTS: GETEVENTS } = uapi;
-
-/** Numbers from `first` to `last`. */
-const range = (first: number, last: number) =>
-  Array.from({ length: last - first + 1 }, (_, i) => first + i);
 
 /** A place where the engine enters the kernel, and what is under way there. */
 interface Place {

@@ -377,3 +377,8 @@ export function numbered(
   const opcode = uapi.IORING_OP_URING_CMD;
   return new Command({ name: `number ${fd}`, opcode, file: fd, ...rest });
 }
+
+/** Returns the numbers from `first` to `last`. */
+export function range(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}

@@ -20,7 +20,7 @@ import {
 } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { reportedErrors } from "../kit/process.ts";
-import { FakeKernel, numbered, type Sqe, Told } from "./fake.ts";
+import { FakeKernel, numbered, range, type Sqe, Told } from "./fake.ts";
 
 const { IORING_CQE_F_MORE: MORE, IORING_CQE_F_NOTIF: NOTIF } = uapi;
 const CANCEL = uapi.IORING_OP_ASYNC_CANCEL;
@@ -34,10 +34,6 @@ function patient(shape = {}): FakeKernel {
   kernel.react = kernel.keep;
   return kernel;
 }
-
-/** Numbers from `first` to `last`. */
-const range = (first: number, last: number) =>
-  Array.from({ length: last - first + 1 }, (_, i) => first + i);
 
 // ---- More than one completion ------------------------------------------------
 
