@@ -1,11 +1,12 @@
 /** What a slot keeps of its command, and what it must not keep of an earlier one. */
 
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { Command } from "../../ring/command.ts";
 import { operand, scratchOperand } from "../../ring/operand.ts";
 import * as op from "../../cmd/op.ts";
 import { copyOut, memories, Slots } from "../../ring/flight/slot.ts";
 import { Ring } from "../../ring/ring.ts";
-import { ADDR, custom } from "../kit/commands.ts";
+import { ADDR } from "../kit/commands.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
 import { turn } from "../kit/wait.ts";
 
@@ -15,7 +16,7 @@ const of = (
   kernel: "reads" | "writes" | "both",
   counted = false,
 ) =>
-  custom({
+  new Command<number>({
     name: "TEST",
     opcode: 0,
     operands: [operand(ADDR, { bytes, kernel }, { counted })],
@@ -74,7 +75,7 @@ Deno.test("a command that is refused its memory leaves its slot to the next", ()
 
 Deno.test("memory of a command's own is zeroed for it", () => {
   const slots = new Slots();
-  const command = custom({
+  const command = new Command<number>({
     name: "TEST",
     opcode: 0,
     operands: [scratchOperand(ADDR, 100)],
