@@ -2,12 +2,12 @@
 
 import { type Run, run } from "./run.ts";
 
-/** How many descriptors this process has open. */
+/** Counts the open descriptors of this process. */
 export function openFdCount(): number {
   return [...Deno.readDirSync("/proc/self/fd")].length;
 }
 
-/** The descriptors of this process that are a file of the kernel's own. */
+/** Returns the descriptors of this process that are eventfds or rings. */
 export function descriptors(kind: "eventfd" | "io_uring"): number[] {
   return [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => Number(name))
     .filter((fd) => {
@@ -15,32 +15,32 @@ export function descriptors(kind: "eventfd" | "io_uring"): number[] {
         const name = Deno.readLinkSync(`/proc/self/fd/${fd}`);
         return name === `anon_inode:[${kind}]`;
       } catch {
-        return false; // The one that the directory was read by.
+        return false; // The descriptor of the directory, closed by now.
       }
     });
 }
 
-/** How many workers the kernel has started for this process's rings. */
+/** Counts the kernel's workers for the rings of this process. */
 export function workerCount(): number {
   return [...Deno.readDirSync("/proc/self/task")].filter(({ name }) => {
     try {
       const comm = Deno.readTextFileSync(`/proc/self/task/${name}/comm`);
       return comm.startsWith("iou-wrk");
     } catch {
-      return false; // It has just ended.
+      return false; // The thread has just ended.
     }
   }).length;
 }
 
-/** Lines of /proc/self/maps. */
+/** Counts the memory mappings of this process. */
 export function mappingCount(): number {
   return Deno.readTextFileSync("/proc/self/maps").split("\n").length - 1;
 }
 
-/** `true` when this process may do what only root can. */
+/** `true` if this process runs as root. */
 export const isRoot: boolean = Deno.uid() === 0;
 
-/** Runs a script that imports this library as `@uring/...`. */
+/** Runs a script, which imports files of this project as `@uring/...`. */
 export async function runScript(
   source: string,
   flags: readonly string[] = ["--allow-ffi"],
@@ -56,7 +56,7 @@ export async function runScript(
   }
 }
 
-/** Runs Deno, behind the words of a `prefix` such as `["setpriv", ...]`. */
+/** Runs Deno, through a program such as `prlimit` if `prefix` names one. */
 export function runDeno(
   args: readonly string[],
   prefix: readonly string[] = [],
@@ -65,7 +65,7 @@ export function runDeno(
   return run(program, rest, { env: { NO_COLOR: "1" } });
 }
 
-/** What is reported to the global scope meanwhile. */
+/** Collects errors that are reported to the global scope, until it is disposed. */
 export function reportedErrors(): Disposable & { errors: unknown[] } {
   const errors: unknown[] = [];
   const listen = (event: ErrorEvent) => {

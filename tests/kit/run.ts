@@ -1,4 +1,6 @@
-/** A program that ran, and what it printed. */
+/** Programs that tests and benchmarks run. */
+
+/** The result of a program. */
 export interface Run {
   readonly success: boolean;
   readonly code: number;
@@ -6,7 +8,7 @@ export interface Run {
   readonly stderr: string;
 }
 
-/** Runs a program with a text as its standard input. */
+/** Runs a program, with `input` as its standard input. */
 export async function run(
   command: string,
   args: readonly string[],

@@ -1,3 +1,5 @@
+/** Rings on the real kernel, through the public API. */
+
 import {
   assert,
   assertEquals,
