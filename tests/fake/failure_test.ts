@@ -1,4 +1,4 @@
-/** A ring that fails: wherever it enters the kernel, each command is told once. */
+/** A ring that fails at any entry into the kernel settles each command once. */
 
 import {
   assert,
@@ -169,12 +169,12 @@ const PLACES: readonly Place[] = [
   },
 ];
 
-/** Errors that pass by themselves. */
+/** Errors after which the ring retries. */
 for (const place of PLACES) {
   for (
     const [name, errno] of Object.entries({ EINTR, EAGAIN, EBUSY })
   ) {
-    Deno.test(`${name} at ${place.name}: nothing is lost, and nothing comes twice`, async () => {
+    Deno.test(`${name} at ${place.name}: each command settles once, with its result`, async () => {
       await using kernel = new FakeKernel(place.shape);
       using strays = reportedErrors();
       let refused = 0;
@@ -196,7 +196,7 @@ for (const place of PLACES) {
   }
 
   for (const [name, errno] of Object.entries({ ENOMEM, EBADR, EBADF, ENXIO })) {
-    Deno.test(`${name} at ${place.name}: each command is told once, and close() ends`, async () => {
+    Deno.test(`${name} at ${place.name}: each command settles once, and close() ends`, async () => {
       await using kernel = new FakeKernel(place.shape);
       using strays = reportedErrors();
       const react = kernel.react;
@@ -226,7 +226,7 @@ for (const place of PLACES) {
   }
 }
 
-Deno.test("a failed ring reads no completion any more, and its memory stays", async () => {
+Deno.test("a failed ring reads no more completions, and keeps its memory", async () => {
   await using kernel = new FakeKernel();
   using strays = reportedErrors();
   kernel.react = kernel.keep;
@@ -257,7 +257,7 @@ Deno.test("a failed ring reads no completion any more, and its memory stays", as
   assertEquals(strays.errors, []);
 });
 
-Deno.test("a ring whose kernel says that completions were lost fails", async () => {
+Deno.test("a ring fails when the kernel has lost completions", async () => {
   await using kernel = new FakeKernel();
   kernel.react = kernel.keep;
   const told = kernel.run(numbered(1));
@@ -281,7 +281,7 @@ Deno.test("a batch that its ring fails throws the error that its first commands 
   assertEquals(kernel.engine.queues.failure?.code, "ENOMEM");
 });
 
-Deno.test("what was aborted while it waited is not told that its ring failed, too", async () => {
+Deno.test("a command aborted while it waited does not fail with its ring as well", async () => {
   await using kernel = new FakeKernel();
   kernel.react = kernel.keep;
   for (const fd of range(1, 6)) kernel.run(numbered(fd));

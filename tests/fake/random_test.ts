@@ -1,4 +1,4 @@
-/** Random histories of a ring, on a kernel that does what it may. */
+/** Random histories of a ring, on a fake kernel that may answer in any allowed way. */
 
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
@@ -251,7 +251,7 @@ const shapes: fc.Arbitrary<Shape> = fc.record({
 for (const nested of [false, true]) {
   const what = nested ? "with decoders that run commands" : "in order";
 
-  Deno.test(`whatever happens, each command is run and told once, ${what}`, async () => {
+  Deno.test(`each command runs and settles once in any history, ${what}`, async () => {
     await fc.assert(
       fc.asyncProperty(
         shapes,

@@ -1,4 +1,4 @@
-/** What a slot keeps of its command, and what it must not keep of an earlier one. */
+/** A slot keeps its command, and nothing of an earlier one. */
 
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { Command } from "../../ring/command.ts";
@@ -22,7 +22,7 @@ const of = (
     operands: [operand(ADDR, { bytes, kernel }, { counted })],
   });
 
-Deno.test("a block goes back with its slot, and is the next command's", () => {
+Deno.test("a released slot releases its block, which the next command gets", () => {
   const slots = new Slots();
   const first = slots.take(of(new Uint8Array(100), "writes"));
   const [block] = first.blocks;
@@ -32,7 +32,7 @@ Deno.test("a block goes back with its slot, and is the next command's", () => {
   slots.give(second);
 });
 
-Deno.test("a slot is as new when its command is over, whatever was set", () => {
+Deno.test("a released slot is as new, whatever was set", () => {
   const slots = new Slots();
   const slot = slots.take(op.nop());
   const other = slots.take(op.nop());
