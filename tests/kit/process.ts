@@ -20,19 +20,19 @@ export function descriptors(kind: "eventfd" | "io_uring"): number[] {
     });
 }
 
-/** Counts the kernel's workers for the rings of this process. */
+/** How many workers the kernel has started for this process's rings. */
 export function workerCount(): number {
   return [...Deno.readDirSync("/proc/self/task")].filter(({ name }) => {
     try {
       const comm = Deno.readTextFileSync(`/proc/self/task/${name}/comm`);
       return comm.startsWith("iou-wrk");
     } catch {
-      return false; // The thread has just ended.
+      return false; // It has just ended.
     }
   }).length;
 }
 
-/** Counts the memory mappings of this process. */
+/** Lines of /proc/self/maps. */
 export function mappingCount(): number {
   return Deno.readTextFileSync("/proc/self/maps").split("\n").length - 1;
 }

@@ -22,9 +22,9 @@ import { libc } from "../../sys/libc.ts";
 import { message } from "../kit/commands.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
 import { outcomes } from "../kit/outcome.ts";
+import { refuse } from "../kit/refuse.ts";
 import { openFdCount, reportedErrors } from "../kit/process.ts";
 import { random } from "../kit/random.ts";
-import { refuse } from "../kit/refuse.ts";
 import { turn, until } from "../kit/wait.ts";
 
 /** Runs a command, or a chain, on an engine without a Ring. */
@@ -159,7 +159,7 @@ for (const flags of [0, uapi.IORING_SETUP_SUBMIT_ALL]) {
 
 // ---- Signals -----------------------------------------------------------------------
 
-/** Signals this thread about every millisecond. */
+/** Signals this thread, again and again. */
 class Storm implements AsyncDisposable {
   signals = 0;
   readonly #child: Deno.ChildProcess;
@@ -167,7 +167,7 @@ class Storm implements AsyncDisposable {
 
   constructor() {
     Deno.addSignalListener("SIGUSR1", this.#count);
-    // A signal to the process could go to another thread.
+    // The thread, and not the process, whose other threads would take it.
     const thread = Deno.readLinkSync("/proc/thread-self").split("/").at(-1);
     const script = `while kill -USR1 ${thread}; do sleep 0.001; done`;
     this.#child = new Deno.Command("sh", { args: ["-c", script] }).spawn();
@@ -180,7 +180,7 @@ class Storm implements AsyncDisposable {
   }
 }
 
-Deno.test("signals disturb neither synchronous commands nor the event loop", async () => {
+Deno.test("signals do not disturb a ring: neither a call that blocks, nor the event loop", async () => {
   await using storm = new Storm();
   await until(() => storm.signals > 0);
   for (const options of [{}, { deferTaskrun: true }, { sqpoll: true }]) {
