@@ -47,6 +47,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   // The commands: base files, families, and hubs that know every family.
   base: {
     files: [
+      "cmd/address.ts",
       "cmd/uring_cmd.ts",
       "cmd/define_command.ts",
       "cmd/op.ts",
