@@ -10,6 +10,7 @@ import {
 import { existsSync } from "node:fs";
 import { isRoot, runDeno, runScript } from "../kit/process.ts";
 import type { Run } from "../kit/run.ts";
+import { testUnless } from "../kit/skip.ts";
 
 const IMPORTS = `
 import { Ring } from "@uring/mod.ts";
@@ -328,16 +329,15 @@ Deno.test("the program fails when a command does that this kernel has", async ()
 // that nobody else works on.
 const knob = "/proc/sys/kernel/io_uring_disabled"; // Since Linux 6.6.
 const missing = !isRoot || !Deno.env.has("CI")
-  ? " (needs root, and CI=true: it disables io_uring)"
+  ? "root, and CI=true: it disables io_uring"
   : existsSync(knob)
   ? ""
-  : " (no such sysctl before Linux 6.6)";
+  : "Linux 6.6 or later";
 
-Deno.test({
-  name: "the program says which sysctl refuses io_uring, and how to lift it" +
-    missing,
-  ignore: missing !== "",
-  async fn() {
+testUnless(
+  missing,
+  "the program says which sysctl refuses io_uring, and how to lift it",
+  async () => {
     const before = await Deno.readTextFile(knob);
     try {
       await Deno.writeTextFile(knob, "2");
@@ -359,7 +359,7 @@ Deno.test({
       await Deno.writeTextFile(knob, before.trim());
     }
   },
-});
+);
 
 /** Puts a seccomp filter on the process that answers io_uring_setup() so. */
 const filtered = (errno: number) => `
