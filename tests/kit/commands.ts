@@ -1,7 +1,7 @@
 /** Commands for tests, and the bytes of any command's SQE. */
 
 import { io_uring_sqe, IORING_OP_MSG_RING } from "../../sys/uapi/io_uring.ts";
-import { Command, type CommandSpec } from "../../ring/command.ts";
+import { Command } from "../../ring/command.ts";
 
 /**
  * Returns the SQE of a command: 64 bytes, or 128 if `wide`. Its `user_data` is 0.
@@ -11,13 +11,6 @@ export function sqeBytes(command: Command<unknown>, wide = false): Uint8Array {
   const words = new Int32Array(wide ? 32 : 16).fill(-1);
   command.encode(words, 0, wide, 0, 0);
   return new Uint8Array(words.buffer);
-}
-
-/** Makes a command of any opcode. */
-export function custom(
-  spec: CommandSpec<number>,
-): Command<number> {
-  return new Command(spec);
 }
 
 /** Byte offset of `addr` in the SQE. */
