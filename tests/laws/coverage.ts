@@ -12,7 +12,7 @@
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** The least coverage of the branches of each layer, in percent. */
+/** What is asked of the branches of each layer, in percent. */
 const LEAST: Readonly<Record<string, number>> = { "ring/": 95, "cmd/": 95 };
 
 /** The branches of a file. `missed` has one line number for each never taken. */
