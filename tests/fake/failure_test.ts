@@ -20,7 +20,7 @@ import {
 } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { ADDR } from "../kit/commands.ts";
-import { reportedErrors } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { turn } from "../kit/wait.ts";
 import {
   type Call,

@@ -19,7 +19,7 @@ import {
   ENOENT,
 } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { reportedErrors } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { FakeKernel, numbered, range, type Sqe, Told } from "./fake.ts";
 
 const { IORING_CQE_F_MORE: MORE, IORING_CQE_F_NOTIF: NOTIF } = uapi;

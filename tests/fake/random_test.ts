@@ -5,7 +5,7 @@ import fc from "fast-check";
 import type { Slot } from "../../ring/flight/slot.ts";
 import { EAGAIN, EBADF, EBUSY, EINTR } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { reportedErrors } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { FakeKernel, numbered, type Shape, type Sqe, Told } from "./fake.ts";
 
 /** Something that happens: what, and a number that says more. */

@@ -4,7 +4,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { CommandStream } from "../../ring/flight/stream.ts";
 import { EAGAIN, ECANCELED, ENOBUFS } from "../../sys/uapi/errno.ts";
 import { IORING_CQE_F_MORE as MORE } from "../../sys/uapi/io_uring.ts";
-import { reportedErrors } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { FakeKernel, numbered, type Told } from "./fake.ts";
 
 const many = (fd: number, decode?: () => unknown) =>

@@ -1,6 +1,4 @@
-/** This process as the kernel sees it, and processes that a test starts. */
-
-import { type Run, run } from "./run.ts";
+/** This process as the kernel sees it. */
 
 /** Counts the open descriptors of this process. */
 export function openFdCount(): number {
@@ -39,40 +37,3 @@ export function mappingCount(): number {
 
 /** `true` if this process runs as root. */
 export const isRoot: boolean = Deno.uid() === 0;
-
-/** Runs a script, which imports files of this project as `@uring/...`. */
-export async function runScript(
-  source: string,
-  flags: readonly string[] = ["--allow-ffi"],
-  prefix: readonly string[] = [],
-): Promise<Run> {
-  const path = await Deno.makeTempFile({ suffix: ".ts" });
-  try {
-    const root = new URL("../..", import.meta.url).href;
-    await Deno.writeTextFile(path, source.replaceAll("@uring/", root));
-    return await runDeno(["run", "--no-prompt", ...flags, path], prefix);
-  } finally {
-    await Deno.remove(path);
-  }
-}
-
-/** Runs Deno, through a program such as `prlimit` if `prefix` names one. */
-export function runDeno(
-  args: readonly string[],
-  prefix: readonly string[] = [],
-): Promise<Run> {
-  const [program, ...rest] = [...prefix, Deno.execPath(), ...args];
-  return run(program, rest, { env: { NO_COLOR: "1" } });
-}
-
-/** Collects errors that are reported to the global scope, until it is disposed. */
-export function reportedErrors(): Disposable & { errors: unknown[] } {
-  const errors: unknown[] = [];
-  const listen = (event: ErrorEvent) => {
-    event.preventDefault();
-    errors.push(event.error);
-  };
-  addEventListener("error", listen);
-  const stop = () => removeEventListener("error", listen);
-  return { errors, [Symbol.dispose]: stop };
-}

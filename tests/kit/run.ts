@@ -38,3 +38,28 @@ export async function run(
     stderr: decoder.decode(output.stderr),
   };
 }
+
+/** Runs a script, which imports files of this project as `@uring/...`. */
+export async function runScript(
+  source: string,
+  flags: readonly string[] = ["--allow-ffi"],
+  prefix: readonly string[] = [],
+): Promise<Run> {
+  const path = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    const root = new URL("../..", import.meta.url).href;
+    await Deno.writeTextFile(path, source.replaceAll("@uring/", root));
+    return await runDeno(["run", "--no-prompt", ...flags, path], prefix);
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+/** Runs Deno, through a program such as `prlimit` if `prefix` names one. */
+export function runDeno(
+  args: readonly string[],
+  prefix: readonly string[] = [],
+): Promise<Run> {
+  const [program, ...rest] = [...prefix, Deno.execPath(), ...args];
+  return run(program, rest, { env: { NO_COLOR: "1" } });
+}

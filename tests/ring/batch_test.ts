@@ -12,7 +12,7 @@ import * as op from "../../cmd/op.ts";
 import { IORING_OP_NOP } from "../../sys/uapi/io_uring.ts";
 import { devNull, pipe } from "../kit/fds.ts";
 import { message } from "../kit/commands.ts";
-import { reportedErrors } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { until } from "../kit/wait.ts";
 
 /** Makes a NOP whose decoder runs a function of the test. */

@@ -18,7 +18,7 @@ import type { Command } from "../../ring/command.ts";
 import * as raw from "../../ring/raw.ts";
 import { libc } from "../../sys/libc.ts";
 import { devNull, type FdPair, pipe, writeSync } from "../kit/fds.ts";
-import { runDeno } from "../kit/process.ts";
+import { runDeno } from "../kit/run.ts";
 import { pretendRelease } from "../kit/refuse.ts";
 import { turn, until } from "../kit/wait.ts";
 

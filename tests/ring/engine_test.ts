@@ -23,7 +23,8 @@ import { message } from "../kit/commands.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
 import { outcomes } from "../kit/outcome.ts";
 import { refuse } from "../kit/refuse.ts";
-import { openFdCount, reportedErrors } from "../kit/process.ts";
+import { openFdCount } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { random } from "../kit/random.ts";
 import { turn, until } from "../kit/wait.ts";
 

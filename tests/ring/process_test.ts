@@ -8,8 +8,8 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { existsSync } from "node:fs";
-import { isRoot, runDeno, runScript } from "../kit/process.ts";
-import type { Run } from "../kit/run.ts";
+import { isRoot } from "../kit/process.ts";
+import { type Run, runDeno, runScript } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
 
 const IMPORTS = `

@@ -31,12 +31,9 @@ import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
-import {
-  descriptors,
-  openFdCount,
-  reportedErrors,
-  runScript,
-} from "../kit/process.ts";
+import { descriptors, openFdCount } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
+import { runScript } from "../kit/run.ts";
 import { type EnterCall, refuse, refuseEnter } from "../kit/refuse.ts";
 import { lacksFlag, testUnless } from "../kit/skip.ts";
 import { turn, until, wake } from "../kit/wait.ts";

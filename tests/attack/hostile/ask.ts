@@ -1,7 +1,7 @@
 /** Asks a script about its surroundings, in a process of its own. */
 
 import { assertEquals } from "@std/assert";
-import { runScript } from "../../kit/process.ts";
+import { runScript } from "../../kit/run.ts";
 
 const IMPORTS = `
 import { Ring } from "@uring/mod.ts";
