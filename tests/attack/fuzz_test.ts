@@ -25,7 +25,7 @@ import { makers, missing } from "./fuzz/makers.ts";
 import { methods, oddOptions } from "./fuzz/rings.ts";
 import { Files, judgeSqes, sqe } from "./fuzz/sqes.ts";
 import { most, Recipe } from "./fuzz/values.ts";
-import { reportedErrors } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { tcpPair } from "../kit/fds.ts";
 import { testUnless } from "../kit/skip.ts";
 

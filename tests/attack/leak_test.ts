@@ -1,7 +1,7 @@
 /** What is left of many rings, and of many commands: nothing. */
 
 import { assertEquals, assertLess } from "@std/assert";
-import { runScript } from "../kit/process.ts";
+import { runScript } from "../kit/run.ts";
 
 /** Rings that are opened and closed. */
 const cycles = Number(Deno.env.get("CYCLES") ?? 100_000);

@@ -3,7 +3,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { probe, Ring } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
-import { isRoot, openFdCount, runScript } from "../kit/process.ts";
+import { isRoot, openFdCount } from "../kit/process.ts";
+import { runScript } from "../kit/run.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
 import { testUnless } from "../kit/skip.ts";
 import { wake } from "../kit/wait.ts";

@@ -3,11 +3,10 @@
 import { assertEquals, assertGreater } from "@std/assert";
 import { Ring, type RingOptions } from "../../mod.ts";
 import { probe } from "../../cmd/probe.ts";
-import type { Command } from "../../ring/command.ts";
+import { Command } from "../../ring/command.ts";
 import * as op from "../../cmd/op.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { run } from "../kit/run.ts";
-import { custom } from "../kit/commands.ts";
 import { pipe } from "../kit/fds.ts";
 import { random } from "../kit/random.ts";
 import { testUnless } from "../kit/skip.ts";
@@ -28,13 +27,17 @@ function commands(fd: number, fifo: string): Command<unknown>[] {
   const worker = uapi.IOSQE_ASYNC;
   return [
     op.nop(),
-    custom({ name: "NOP", opcode: uapi.IORING_OP_NOP, flags: worker }),
+    new Command<number>({
+      name: "NOP",
+      opcode: uapi.IORING_OP_NOP,
+      flags: worker,
+    }),
     op.timeout(1),
     op.poll(fd, { events: op.POLLIN }),
     op.read(fd, new Uint8Array(8)),
     // A worker waits for the other end, and has to be interrupted.
     op.openat(fifo, { flags: op.O_CREAT }),
-    custom({
+    new Command<number>({
       name: "POLL_ADD",
       opcode: uapi.IORING_OP_POLL_ADD,
       file: fd,

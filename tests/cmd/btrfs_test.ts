@@ -40,7 +40,7 @@ import { ADDR, sqeBytes } from "../kit/commands.ts";
 import { collect } from "../kit/wait.ts";
 import { Fd, pipe } from "../kit/fds.ts";
 import { random } from "../kit/random.ts";
-import { runScript } from "../kit/process.ts";
+import { runScript } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
 import { LoopDevice, missing as noLoop, tool } from "../lab/loop_device.ts";
 

@@ -13,7 +13,8 @@ import { existsSync } from "node:fs";
 import { nvmeNamespace } from "../../cmd/nvme/mod.ts";
 import { type Probe, UringError } from "../../mod.ts";
 import { devNull, pipe } from "../kit/fds.ts";
-import { isRoot, runScript } from "../kit/process.ts";
+import { isRoot } from "../kit/process.ts";
+import { runScript } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
 
 /** Runs a script with an empty /sys, where `call` gives /dev/null another name. */

@@ -23,7 +23,7 @@ import { NVME_URING_CMD_IO } from "../../sys/uapi/nvme_ioctl.ts";
 import { version } from "../../sys/uname.ts";
 import { collect } from "../kit/wait.ts";
 import { Fd } from "../kit/fds.ts";
-import { runScript } from "../kit/process.ts";
+import { run, runScript } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
 import {
   controllerPath,
@@ -33,7 +33,6 @@ import {
   openController,
   pathOf,
 } from "../lab/nvme_drive.ts";
-import { run } from "../kit/run.ts";
 
 const KiB = 1024;
 const LARGE: RingOptions = { sqe128: true, cqe32: true };

@@ -3,7 +3,8 @@
 import { assertEquals, assertGreater, assertNotEquals } from "@std/assert";
 import { existsSync } from "node:fs";
 import { probe } from "../../mod.ts";
-import { isRoot, runScript } from "../kit/process.ts";
+import { isRoot } from "../kit/process.ts";
+import { runScript } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
 
 /** Runs `probe()` five times, and prints how many descriptors are open then. */

@@ -28,7 +28,7 @@ import { open } from "../../sys/file.ts";
 import { devNull, Fd, pipe } from "../kit/fds.ts";
 import { isRoot } from "../kit/process.ts";
 import { sqeBytes } from "../kit/commands.ts";
-import { runDeno } from "../kit/process.ts";
+import { runDeno } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
 import { unixPair } from "../kit/fds.ts";

@@ -1,4 +1,4 @@
-/** A ring that fails: wherever it enters the kernel, each command is told once. */
+/** A ring that fails at any entry into the kernel settles each command once. */
 
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { scratchOperand } from "../../ring/operand.ts";
@@ -16,15 +16,18 @@ import {
 } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { ADDR } from "../kit/commands.ts";
-import { reportedErrors } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { turn } from "../kit/wait.ts";
-import { type Call, FakeKernel, numbered, type Shape, Told } from "./fake.ts";
+import {
+  type Call,
+  FakeKernel,
+  numbered,
+  range,
+  type Shape,
+  Told,
+} from "./fake.ts";
 
 const { IORING_ENTER_GETEVENTS: GETEVENTS } = uapi;
-
-/** Numbers from `first` to `last`. */
-const range = (first: number, last: number) =>
-  Array.from({ length: last - first + 1 }, (_, i) => first + i);
 
 /** A place where the engine enters the kernel, and what is under way there. */
 interface Place {
@@ -162,12 +165,12 @@ const PLACES: readonly Place[] = [
   },
 ];
 
-/** Errors that pass by themselves. */
+/** Errors after which the ring retries. */
 for (const place of PLACES) {
   for (
     const [name, errno] of Object.entries({ EINTR, EAGAIN, EBUSY })
   ) {
-    Deno.test(`${name} at ${place.name}: nothing is lost, and nothing comes twice`, async () => {
+    Deno.test(`${name} at ${place.name}: each command settles once, with its result`, async () => {
       await using kernel = new FakeKernel(place.shape);
       using strays = reportedErrors();
       let refused = 0;
@@ -190,7 +193,7 @@ for (const place of PLACES) {
   }
 
   for (const [name, errno] of Object.entries({ ENOMEM, EBADR, EBADF, ENXIO })) {
-    Deno.test(`${name} at ${place.name}: each command is told once, and close() ends`, async () => {
+    Deno.test(`${name} at ${place.name}: each command settles once, and close() ends`, async () => {
       await using kernel = new FakeKernel(place.shape);
       using strays = reportedErrors();
       const react = kernel.react;
@@ -220,7 +223,7 @@ for (const place of PLACES) {
   }
 }
 
-Deno.test("a failed ring reads no completion any more, and its memory stays", async () => {
+Deno.test("a failed ring reads no more completions, and keeps its memory", async () => {
   await using kernel = new FakeKernel();
   using strays = reportedErrors();
   kernel.react = kernel.keep;
@@ -254,7 +257,7 @@ Deno.test("a failed ring reads no completion any more, and its memory stays", as
   assertEquals(strays.errors, []);
 });
 
-Deno.test("a ring whose kernel says that completions were lost fails", async () => {
+Deno.test("a ring fails when the kernel has lost completions", async () => {
   await using kernel = new FakeKernel();
   kernel.react = kernel.keep;
   const told = kernel.run(numbered(1));
@@ -278,7 +281,7 @@ Deno.test("a batch that its ring fails throws the error that its first commands 
   assertEquals(kernel.engine.queues.failure?.code, "ENOMEM");
 });
 
-Deno.test("what was aborted while it waited is not told that its ring failed, too", async () => {
+Deno.test("a command aborted while it waited does not fail with its ring as well", async () => {
   await using kernel = new FakeKernel();
   kernel.react = kernel.keep;
   for (const fd of range(1, 6)) kernel.run(numbered(fd));

@@ -1,9 +1,9 @@
 /**
- * A ring over plain arrays, and an engine on it: the test is the kernel, and
- * says what happens when.
+ * An engine on a ring over plain arrays, with a fake kernel: the test decides what
+ * happens when.
  *
- * Only what makes the event loop turn is real: a small ring, which signals the
- * eventfd that the engine waits for.
+ * Only the wake-up of the event loop is real: a small ring signals the eventfd
+ * that the engine waits for.
  */
 
 import { Command } from "../../ring/command.ts";
@@ -16,21 +16,21 @@ import { EBADF, ECANCELED, ENOENT } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { turn } from "../kit/wait.ts";
 
-/** Where the shared words are: the CQEs begin at the last of them. */
+/** Indices of the shared words; the CQEs begin at the last one. */
 const [SQ_HEAD, SQ_TAIL, SQ_FLAGS] = [0, 1, 2];
 const [CQ_HEAD, CQ_TAIL, CQ_FLAGS, CQ_LOST, CQES] = [3, 4, 5, 6, 8];
 
-/** What the kernel has read of an SQE. */
+/** The fields of an SQE that the fake kernel reads. */
 export interface Sqe {
   readonly opcode: number;
   readonly linked: boolean;
-  /** Which of a test's commands it is. */
+  /** The number of the command in its test. */
   readonly fd: number;
   /** For a cancellation: the `user_data` of its target. */
   readonly addr: bigint;
   readonly low: number;
   readonly high: number;
-  /** Which call has taken it. */
+  /** The number of the call that took it. */
   readonly call: number;
 }
 
@@ -41,7 +41,7 @@ export interface Call {
   readonly flags: number;
 }
 
-/** What a command was told, in order. */
+/** A receiver that records all that a command is told, in order. */
 export class Told implements Receiver {
   readonly all: unknown[] = [];
 
@@ -63,12 +63,12 @@ export interface Shape {
   cqEntries?: number;
   /** `IORING_SETUP_` bits. */
   flags?: number;
-  /** Where head and tail of both queues start. */
+  /** The first value of the heads and tails of both queues. */
   start?: number;
   hold?: boolean;
 }
 
-/** `user_data` as a cancellation names it. */
+/** Returns the 64-bit `user_data`, as a cancellation holds it. */
 export function userData({ low, high }: { low: number; high: number }): bigint {
   return BigInt(high >>> 0) << 32n | BigInt(low >>> 0);
 }
@@ -76,18 +76,18 @@ export function userData({ low, high }: { low: number; high: number }): bigint {
 export class FakeKernel implements AsyncDisposable {
   readonly engine: Engine;
   readonly cq: CompletionQueue;
-  /** SQEs, as they were taken. */
+  /** All SQEs that the kernel took, in order. */
   readonly taken: Sqe[] = [];
   readonly calls: Call[] = [];
   readonly sqpoll: boolean;
   readonly hold: boolean;
   closed = false;
 
-  /** The answer to a call, if the kernel has another than it should. */
+  /** Returns the answer to a call, or `undefined` for that of a healthy kernel. */
   answer: (call: Call) => number | undefined = () => undefined;
-  /** What becomes of an SQE once it was taken. */
+  /** Runs after an SQE is taken. By default it completes at once, with 0. */
   react: (sqe: Sqe) => void = (sqe) => this.post(sqe, 0);
-  /** What happens while a call waits: once more, as long as it waits. */
+  /** Runs repeatedly while a call waits for completions. */
   wait: () => void = () => {};
 
   readonly #ring: Int32Array<ArrayBuffer>;
@@ -96,7 +96,7 @@ export class FakeKernel implements AsyncDisposable {
   readonly #cqEntries: number;
   readonly #array: number;
   readonly #signals: RingHandle = setup({ entries: 1 });
-  /** Completions that the CQ has no room for. */
+  /** Completions that overflowed the CQ. */
   readonly #backlog: (() => void)[] = [];
 
   constructor(shape: Shape = {}) {
@@ -156,10 +156,10 @@ export class FakeKernel implements AsyncDisposable {
     }, false);
   }
 
-  /** Commands that were taken and have not completed, by their numbers. */
+  /** Commands that the kernel took and has not completed, by their numbers. */
   readonly kept = new Map<number, Sqe>();
 
-  /** A reaction: nothing completes by itself, but for what is cancelled. */
+  /** A reaction that completes no command but a cancelled one. */
   readonly keep = (sqe: Sqe): void => {
     if (sqe.opcode !== uapi.IORING_OP_ASYNC_CANCEL) {
       this.kept.set(sqe.fd, sqe);
@@ -172,7 +172,7 @@ export class FakeKernel implements AsyncDisposable {
     this.post(sqe, target === undefined ? -ENOENT : 0);
   };
 
-  /** Completes a command that was kept, or goes on with it. */
+  /** Posts a completion of a kept command, its last unless `flags` has F_MORE. */
   finish(fd: number, res = 0, flags = 0): void {
     const sqe = this.kept.get(fd);
     if (sqe === undefined) throw new Error(`number ${fd} is not in the kernel`);
@@ -182,13 +182,13 @@ export class FakeKernel implements AsyncDisposable {
 
   // ---- The program -----------------------------------------------------------
 
-  /** Queues a command, and says what it is told. */
+  /** Queues a command, and returns the record of what it is told. */
   run(command: Command<unknown>, receiver: Told = new Told()): Told {
     this.start(command, receiver);
     return receiver;
   }
 
-  /** The same, for the slot it has. */
+  /** Queues a command, and returns its slot. */
   start(command: Command<unknown>, receiver: Receiver = new Told()): Slot {
     const slot = this.engine.queues.slots.take(command);
     slot.receiver = receiver;
@@ -197,7 +197,7 @@ export class FakeKernel implements AsyncDisposable {
     return slot;
   }
 
-  /** Queues a chain, and says what each command of it is told. */
+  /** Queues a chain, and returns the record of each command. */
   link(commands: readonly Command<unknown>[]): Told[] {
     const slots = commands.map((each) => this.engine.queues.slots.take(each));
     link(slots);
@@ -207,7 +207,7 @@ export class FakeKernel implements AsyncDisposable {
     return all;
   }
 
-  /** Runs a batch, whose commands have slots or stand for themselves. */
+  /** Runs a synchronous batch, whose commands have slots if they need them or `slots`. */
   batch(commands: readonly Command<unknown>[], slots = false): unknown[] {
     this.engine.sync.enter();
     const direct = commands.every((each) => this.engine.sync.isDirect(each));
@@ -217,7 +217,7 @@ export class FakeKernel implements AsyncDisposable {
     return this.engine.sync.run([...commands], taken);
   }
 
-  /** Has the engine take a turn, and the event loop too. */
+  /** Waits for a turn of the engine and one of the event loop. */
   pass(): Promise<void> {
     this.engine.schedule();
     return turn();
@@ -225,12 +225,12 @@ export class FakeKernel implements AsyncDisposable {
 
   // ---- The kernel ------------------------------------------------------------
 
-  /** The numbers of the commands that were taken. */
+  /** The numbers of the commands that the kernel took, in order. */
   get order(): number[] {
     return this.taken.map(({ fd }) => fd);
   }
 
-  /** Posts a completion, or keeps it until there is room. */
+  /** Posts a completion, or keeps it until the CQ has room. */
   post(to: { low: number; high: number }, res: number, flags = 0): void {
     const { low, high } = to;
     const post = () => {
@@ -248,7 +248,7 @@ export class FakeKernel implements AsyncDisposable {
     if (this.audible) this.#signal();
   }
 
-  /** Posts without a sound, as if the eventfd had been off for that moment. */
+  /** Posts a completion without signalling the eventfd. */
   slip(to: { low: number; high: number }, res: number): void {
     const before = this.#ring[CQ_FLAGS];
     this.#ring[CQ_FLAGS] |= uapi.IORING_CQ_EVENTFD_DISABLED;
@@ -256,27 +256,27 @@ export class FakeKernel implements AsyncDisposable {
     this.#ring[CQ_FLAGS] = before;
   }
 
-  /** Whether a completion signals the eventfd. */
+  /** `true` if a completion signals the eventfd. */
   get audible(): boolean {
     return (this.#ring[CQ_FLAGS] & uapi.IORING_CQ_EVENTFD_DISABLED) === 0;
   }
 
-  /** Completions that were not given back to the kernel. */
+  /** Completions that the engine has not committed. */
   get posted(): number {
     return this.#ring[CQ_TAIL] - this.#ring[CQ_HEAD] | 0;
   }
 
-  /** SQEs that were published and not taken. */
+  /** SQEs that the engine published and the kernel has not taken. */
   get offered(): number {
     return this.#ring[SQ_TAIL] - this.#ring[SQ_HEAD] | 0;
   }
 
-  /** Completions that were lost for want of memory. */
+  /** The number of completions that the kernel lost for lack of memory. */
   set lost(count: number) {
     this.#ring[CQ_LOST] = count;
   }
 
-  /** The submission thread goes to sleep. */
+  /** Puts the submission thread to sleep. */
   sleep(): void {
     this.#ring[SQ_FLAGS] |= uapi.IORING_SQ_NEED_WAKEUP;
   }
@@ -288,11 +288,11 @@ export class FakeKernel implements AsyncDisposable {
       const place = head & this.#entries - 1;
       const sqe = this.#array < 0 ? place : this.#ring[this.#array + place];
       const words = this.#sqes.slice(sqe * 16, sqe * 16 + 16);
-      // It is read once; its flags say where a chain was cut.
+      // Reading it twice would show: only its first word, with the flags, stays.
       this.#sqes.fill(-1, sqe * 16 + 1, sqe * 16 + 16);
       this.#ring[SQ_HEAD] = head + 1;
       const opcode = words[0] & 0xff;
-      // What was cut off a chain is a no-op on no file; no command of a test is.
+      // The engine turns a command cut off its chain into a NOP without a file.
       const cutOff = opcode === uapi.IORING_OP_NOP && words[1] === 0;
       const taken: Sqe = {
         opcode,
@@ -311,7 +311,7 @@ export class FakeKernel implements AsyncDisposable {
   }
 
   #enter(call: Call): number {
-    if (this.calls.push(call) > 5000) throw new Error("a call without end");
+    if (this.calls.push(call) > 5000) throw new Error("too many calls");
     if (this.closed) throw new Error("a ring was entered after it was closed");
     const answer = this.answer(call);
     if (answer !== undefined && answer <= 0) return answer;
@@ -332,8 +332,8 @@ export class FakeKernel implements AsyncDisposable {
       this.#flush();
       const least = Math.min(minComplete, this.#cqEntries);
       for (let before = -1; this.posted < least; this.wait()) {
-        // A test that has nothing more to post has found a deadlock.
-        if (this.posted === before) throw new Error("a call waits for ever");
+        // A test that posts nothing more has found a deadlock.
+        if (this.posted === before) throw new Error("a call that never ends");
         before = this.posted;
       }
     }
@@ -348,7 +348,7 @@ export class FakeKernel implements AsyncDisposable {
     this.#ring[SQ_FLAGS] &= ~uapi.IORING_SQ_CQ_OVERFLOW;
   }
 
-  /** Signals the eventfd, which the engine has given to the real ring. */
+  /** Signals the eventfd, which the engine registered with the real ring. */
   #signal(): void {
     const { sq, cq } = this.#signals;
     prepRw(sq, { opcode: uapi.IORING_OP_NOP });
@@ -357,7 +357,7 @@ export class FakeKernel implements AsyncDisposable {
     cq.commit();
   }
 
-  /** The end, whatever is under way: the kernel has gone. */
+  /** Closes the engine, whose every call now fails with EBADF. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.answer = () => -EBADF;
     if (!this.closed) this.#ring[SQ_FLAGS] |= uapi.IORING_SQ_TASKRUN;
@@ -367,11 +367,16 @@ export class FakeKernel implements AsyncDisposable {
   }
 }
 
-/** A command that a test tells from others by its number. */
+/** Makes a command that a test recognizes by its number. */
 export function numbered(
   fd: number,
   rest: Partial<ConstructorParameters<typeof Command<unknown>>[0]> = {},
 ): Command<unknown> {
   const opcode = uapi.IORING_OP_URING_CMD;
   return new Command({ name: `number ${fd}`, opcode, file: fd, ...rest });
+}
+
+/** Returns the numbers from `first` to `last`. */
+export function range(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }

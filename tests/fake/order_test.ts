@@ -1,4 +1,4 @@
-/** Orders of events that a real kernel gives at random only. */
+/** Orders of events that a real kernel produces only at random. */
 
 import {
   assert,
@@ -18,8 +18,8 @@ import {
   ENOENT,
 } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { reportedErrors } from "../kit/process.ts";
-import { FakeKernel, numbered, type Sqe, Told } from "./fake.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
+import { FakeKernel, numbered, range, type Sqe, Told } from "./fake.ts";
 
 const { IORING_CQE_F_MORE: MORE, IORING_CQE_F_NOTIF: NOTIF } = uapi;
 const CANCEL = uapi.IORING_OP_ASYNC_CANCEL;
@@ -33,10 +33,6 @@ function patient(shape = {}): FakeKernel {
   kernel.react = kernel.keep;
   return kernel;
 }
-
-/** Numbers from `first` to `last`. */
-const range = (first: number, last: number) =>
-  Array.from({ length: last - first + 1 }, (_, i) => first + i);
 
 // ---- More than one completion ------------------------------------------------
 
@@ -114,7 +110,7 @@ for (
     ["and the target fails", [["cancel", 0], ["target", -5]], "EIO"],
   ] as const
 ) {
-  Deno.test(`a cancellation is answered ${what}: the command is told once`, async () => {
+  Deno.test(`a command settles once if its cancellation is answered ${what}`, async () => {
     await using kernel = new FakeKernel();
     using strays = reportedErrors();
     kernel.react = () => {};
@@ -193,7 +189,7 @@ Deno.test("what is over before it is cancelled once more is not", async () => {
   assertEquals(kernel.taken.length, 2);
 });
 
-Deno.test("a cancellation goes ahead of what waits", async () => {
+Deno.test("a cancellation goes ahead of waiting commands", async () => {
   await using kernel = patient();
   const slots = range(1, 9).map((fd) => kernel.start(numbered(fd)));
   await kernel.pass();
@@ -203,7 +199,7 @@ Deno.test("a cancellation goes ahead of what waits", async () => {
   assertEquals(kernel.taken[ROOM].opcode, CANCEL);
 });
 
-Deno.test("a cancellation that found no free SQE still goes ahead of what waits", async () => {
+Deno.test("a cancellation that found no free SQE still goes ahead of waiting commands", async () => {
   await using kernel = patient({ cqEntries: 8, entries: 4 });
   const stuck = range(1, ROOM).map((fd) => kernel.start(numbered(fd)));
   await kernel.pass();
@@ -237,7 +233,7 @@ Deno.test("a cancellation finds an SQE although commands in flight hold theirs",
 
 // ---- Waiting for room ----------------------------------------------------------
 
-Deno.test("what waits is overtaken by no command, chain or batch", async () => {
+Deno.test("no command, chain or batch overtakes a waiting command", async () => {
   await using kernel = patient();
   for (const fd of range(1, ROOM - 1)) kernel.run(numbered(fd));
   // There is room for one command, but not for a chain of two.
@@ -271,7 +267,7 @@ Deno.test("a line has its order, whoever is alone in it", () => {
   assertEquals(all(), [1, 0]);
 });
 
-Deno.test("what waits goes in its order, as room is made in any other", async () => {
+Deno.test("waiting commands go in their order, in whatever order room is made", async () => {
   await using kernel = patient();
   for (const fd of range(1, 30)) kernel.run(numbered(fd));
   await kernel.pass();
@@ -284,7 +280,7 @@ Deno.test("what waits goes in its order, as room is made in any other", async ()
 });
 
 for (const hold of [false, true]) {
-  Deno.test(`what is left of a chain that a short submit cuts does not run${hold ? ", where SQEs are held" : ""}`, async () => {
+  Deno.test(`the rest of a chain that a short submit cuts does not run${hold ? ", where SQEs are held" : ""}`, async () => {
     await using kernel = patient({ hold });
     const told = kernel.link([1, 2, 3].map((fd) => numbered(fd)));
     kernel.answer = () => {
@@ -310,7 +306,7 @@ for (const hold of [false, true]) {
   });
 }
 
-Deno.test("a command that a short submit leaves without its bound is cancelled", async () => {
+Deno.test("a command whose link timeout is cut off by a short submit is cancelled", async () => {
   await using kernel = patient();
   const opcode = uapi.IORING_OP_LINK_TIMEOUT;
   const told = kernel.link([numbered(1), numbered(2, { opcode })]);
@@ -324,7 +320,7 @@ Deno.test("a command that a short submit leaves without its bound is cancelled",
   }
 });
 
-Deno.test("what a short submit cuts off a batch that is linked by hand fails", async () => {
+Deno.test("commands that a short submit cuts off a batch linked by hand fail", async () => {
   await using kernel = patient();
   kernel.react = (sqe) => kernel.post(sqe, sqe.opcode === 0xff ? -EINVAL : 0);
   kernel.answer = () => {
@@ -357,7 +353,7 @@ Deno.test("a short submit between two chains cuts none", async () => {
   ]]);
 });
 
-Deno.test("what was aborted before it was queued is never queued, and gives its place", async () => {
+Deno.test("a command aborted before it is queued never is, and frees its place", async () => {
   await using kernel = patient();
   const all = range(1, 10).map((fd) => {
     const told = new Told();
@@ -406,7 +402,7 @@ Deno.test("a waiting chain that is aborted gives all its commands back", async (
   for (const slot of fresh) kernel.engine.queues.slots.give(slot);
 });
 
-Deno.test("after what has waited there is no memory of it: the next goes at once", async () => {
+Deno.test("once the last waiting command has gone, the next goes at once", async () => {
   await using kernel = patient();
   for (const fd of range(1, 8)) kernel.run(numbered(fd));
   await kernel.pass();
@@ -446,7 +442,7 @@ for (const hold of [false, true]) {
   });
 }
 
-Deno.test("a chain for which no SQEs are free waits, and goes in one piece", async () => {
+Deno.test("a chain without free SQEs waits, and goes in one piece", async () => {
   await using kernel = new FakeKernel();
   kernel.run(numbered(1));
   kernel.run(numbered(2));
@@ -462,7 +458,7 @@ Deno.test("a chain for which no SQEs are free waits, and goes in one piece", asy
 
 // ---- Batches --------------------------------------------------------------------
 
-Deno.test("completions that come in any order find their places in a batch", async () => {
+Deno.test("completions in any order find their places in a batch", async () => {
   await using kernel = patient({ entries: 16, cqEntries: 32 });
   kernel.wait = () => {
     for (const fd of [...kernel.kept.keys()].reverse()) kernel.finish(fd, fd);
@@ -486,7 +482,7 @@ for (const slots of [false, true]) {
   });
 }
 
-Deno.test("a place of a batch is settled once, whatever comes for it", async () => {
+Deno.test("a place of a batch settles once, whatever completions come for it", async () => {
   await using kernel = patient({ cqEntries: 32 });
   using strays = reportedErrors();
   kernel.wait = () => {
@@ -553,7 +549,7 @@ Deno.test("a result is never taken for a command of its batch", async () => {
   ]);
 });
 
-Deno.test("after EBUSY not as many are waited for as before", async () => {
+Deno.test("after EBUSY a call waits for fewer completions", async () => {
   await using kernel = patient({ entries: 8, cqEntries: 32 });
   let busy = true;
   kernel.answer = ({ minComplete }) => {
@@ -618,7 +614,7 @@ Deno.test("closing cancels no cancellation", async () => {
   assertEquals(cancels.length, 3);
 });
 
-Deno.test("a completion for a slot that is free is nobody's", async () => {
+Deno.test("a completion for a free slot settles no command", async () => {
   await using kernel = new FakeKernel();
   using strays = reportedErrors();
   kernel.run(numbered(1));
@@ -648,7 +644,7 @@ Deno.test("of many cancellations so many are in flight as places are kept for th
   for (const fd of kernel.kept.keys()) kernel.finish(fd);
 });
 
-Deno.test("in a ring of mixed sizes each command counts as a large completion", async () => {
+Deno.test("on a mixed ring each command counts as a large completion", async () => {
   const flags = uapi.IORING_SETUP_CQE_MIXED;
   await using kernel = patient({ cqEntries: 16, flags });
   for (const fd of range(1, 9)) kernel.run(numbered(fd));
@@ -657,7 +653,7 @@ Deno.test("in a ring of mixed sizes each command counts as a large completion", 
   assertEquals(kernel.taken.length, 5);
 });
 
-Deno.test("an SQE that was filled while others were submitted is held until it is submitted, too", async () => {
+Deno.test("an SQE filled during a submission is held until it is submitted itself", async () => {
   await using kernel = patient({ hold: true });
   const opcode = uapi.IORING_OP_NOP;
   const queues = (fd: number) => () =>

@@ -1,4 +1,4 @@
-/** Random histories of a ring, on a kernel that does what it may. */
+/** Random histories of a ring, on a fake kernel that may answer in any allowed way. */
 
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
@@ -6,7 +6,7 @@ import type { Slot } from "../../ring/flight/slot.ts";
 import { phaseOf } from "../../ring/flight/slot.ts";
 import { EAGAIN, EBADF, EBUSY, EINTR } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { reportedErrors } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { FakeKernel, numbered, type Shape, type Sqe, Told } from "./fake.ts";
 
 /** Something that happens: what, and a number that says more. */
@@ -262,7 +262,7 @@ for (const nested of [false, true]) {
     ? "with decoders that queue and abort commands"
     : "in order";
 
-  Deno.test(`whatever happens, each command is run and told once, ${what}`, async () => {
+  Deno.test(`each command runs and settles once in any history, ${what}`, async () => {
     await fc.assert(
       fc.asyncProperty(
         shapes,

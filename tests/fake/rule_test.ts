@@ -2,7 +2,7 @@
 
 import { assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
 import { IORING_CQE_F_MORE as MORE } from "../../sys/uapi/io_uring.ts";
-import { reportedErrors } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { turn } from "../kit/wait.ts";
 import { FakeKernel, numbered, Told } from "./fake.ts";
 

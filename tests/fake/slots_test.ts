@@ -1,11 +1,12 @@
-/** What a slot keeps of its command, and what it must not keep of an earlier one. */
+/** A slot keeps its command, and nothing of an earlier one. */
 
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { Command } from "../../ring/command.ts";
 import { operand, scratchOperand } from "../../ring/operand.ts";
 import * as op from "../../cmd/op.ts";
 import { Slots } from "../../ring/flight/slot.ts";
 import { Ring } from "../../ring/ring.ts";
-import { ADDR, custom } from "../kit/commands.ts";
+import { ADDR } from "../kit/commands.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
 import { turn } from "../kit/wait.ts";
 
@@ -15,13 +16,13 @@ const of = (
   kernel: "reads" | "writes" | "both",
   counted = false,
 ) =>
-  custom({
+  new Command<number>({
     name: "TEST",
     opcode: 0,
     operands: [operand(ADDR, { bytes, kernel }, { counted })],
   });
 
-Deno.test("a block goes back with its slot, and is the next command's", () => {
+Deno.test("a released slot releases its block, which the next command gets", () => {
   const slots = new Slots();
   const first = slots.take(of(new Uint8Array(100), "writes"));
   const [block] = first.lease.blocks;
@@ -31,7 +32,7 @@ Deno.test("a block goes back with its slot, and is the next command's", () => {
   slots.give(second);
 });
 
-Deno.test("a slot is as new when its command is over, whatever was set", () => {
+Deno.test("a released slot is as new, whatever was set", () => {
   const slots = new Slots();
   const slot = slots.take(op.nop());
   const other = slots.take(op.nop());
@@ -79,7 +80,7 @@ Deno.test("a command that is refused its memory leaves its slot to the next", ()
 
 Deno.test("memory of a command's own is zeroed for it", () => {
   const slots = new Slots();
-  const command = custom({
+  const command = new Command<number>({
     name: "TEST",
     opcode: 0,
     operands: [scratchOperand(ADDR, 100)],

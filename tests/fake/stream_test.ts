@@ -1,11 +1,11 @@
-/** Streams, where a kernel of the test's own says what comes when. */
+/** Streams on a fake kernel, in orders that a real one produces only at random. */
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { LEFT } from "../../ring/flight/settle.ts";
 import { CommandStream } from "../../ring/flight/stream.ts";
 import { EAGAIN, ECANCELED, ENOBUFS } from "../../sys/uapi/errno.ts";
 import { IORING_CQE_F_MORE as MORE } from "../../sys/uapi/io_uring.ts";
-import { reportedErrors } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { FakeKernel, numbered, type Told } from "./fake.ts";
 
 const many = (fd: number, decode?: () => unknown) =>
@@ -23,7 +23,7 @@ async function streaming(decode?: () => unknown) {
   return { kernel, stream, slot, sqe: kernel.taken[0] };
 }
 
-/** Whether a promise is settled yet. */
+/** Returns whether a promise is settled yet. */
 function watch(promise: Promise<unknown>): { settled: boolean } {
   const state = { settled: false };
   promise.finally(() => state.settled = true).catch(() => {});
@@ -77,7 +77,7 @@ Deno.test("values that were kept come before the end, however it ends", async ()
   }
 });
 
-Deno.test("those who ask for values get them in the order they asked", async () => {
+Deno.test("values settle the calls of next() in their order", async () => {
   const { kernel, stream, sqe } = await streaming();
   await using _ = kernel;
   const asked = Promise.allSettled([1, 2, 3, 4].map(() => stream.next()));
@@ -135,7 +135,7 @@ Deno.test("leaving a stream that has ended cancels nothing of what came after it
   assertEquals([kernel.taken.length, next.all], [2, []]);
 });
 
-Deno.test("a stream whose decoder throws is told once, and its last completion settles nobody", async () => {
+Deno.test("a stream whose decoder throws ends once, and its last completion settles nothing", async () => {
   const { kernel, stream, sqe } = await streaming(() => {
     throw new Error("cannot decode");
   });

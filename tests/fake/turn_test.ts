@@ -1,10 +1,10 @@
-/** Turns: what they may not interrupt, and where they end. */
+/** Turns of the engine: where they begin, and where they end. */
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { EAGAIN, EBUSY } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { reportedErrors } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { turn, until } from "../kit/wait.ts";
 import { FakeKernel, numbered, Told } from "./fake.ts";
 
@@ -77,7 +77,7 @@ Deno.test("a turn does not begin in the middle of a submission that reaps", asyn
   assertEquals(kernel.order, [1, 2, 3, 4, 5, 6]);
 });
 
-Deno.test("a completion that comes between the last look and the wait is found", async () => {
+Deno.test("a completion between the last look and the wait is found", async () => {
   await using kernel = new FakeKernel();
   kernel.react = () => {};
   const told = kernel.run(numbered(1));
@@ -105,7 +105,7 @@ Deno.test("a completion that comes between the last look and the wait is found",
   assertEquals(second.all, [6]);
 });
 
-Deno.test("a turn has an end, however much is queued by what it settles", async () => {
+Deno.test("a turn ends, however many commands its results queue", async () => {
   await using kernel = new FakeKernel();
   const takeTurn = turnOf(kernel);
   let left = 100_000;
@@ -131,7 +131,7 @@ Deno.test("a turn has an end, however much is queued by what it settles", async 
   );
 });
 
-Deno.test("commands that queue more do not keep the event loop from its turn", async () => {
+Deno.test("commands that queue more do not starve the event loop", async () => {
   await using kernel = new FakeKernel();
   let on = true;
   let count = 0;
@@ -152,7 +152,7 @@ Deno.test("commands that queue more do not keep the event loop from its turn", a
   );
 });
 
-Deno.test("a reaping has an end, though a stream posts as fast as it is read", async () => {
+Deno.test("reaping ends, although a stream posts as fast as the ring reads", async () => {
   await using kernel = new FakeKernel();
   const takeTurn = turnOf(kernel);
   kernel.react = () => {};
@@ -169,7 +169,7 @@ Deno.test("a reaping has an end, though a stream posts as fast as it is read", a
   await until(() => told.all.at(-1) === "end");
 });
 
-Deno.test("a reaping has an end, however much comes meanwhile", async () => {
+Deno.test("reaping ends, however many completions arrive meanwhile", async () => {
   await using kernel = new FakeKernel();
   const takeTurn = turnOf(kernel);
   kernel.react = (sqe) => sqe.fd === 9 ? kernel.post(sqe, 0) : undefined;
@@ -231,7 +231,7 @@ for (const start of [-8, 0x7fff_fff8]) {
 }
 
 for (const generation of [0x7fff_ffff, -1, 0]) {
-  Deno.test(`a completion of generation ${generation} is nobody's in the next one`, async () => {
+  Deno.test(`a completion of generation ${generation} settles no command of the next`, async () => {
     await using kernel = new FakeKernel();
     kernel.react = () => {};
     const slot = kernel.engine.queues.slots.take(numbered(1));
@@ -258,7 +258,7 @@ for (const generation of [0x7fff_ffff, -1, 0]) {
   });
 }
 
-Deno.test("what the kernel has no memory for is tried again in later turns", async () => {
+Deno.test("a submission that the kernel lacks memory for is retried in later turns", async () => {
   await using kernel = new FakeKernel();
   let refused = 0;
   kernel.answer = () => refused++ < 10 ? -EAGAIN : undefined;
@@ -267,7 +267,7 @@ Deno.test("what the kernel has no memory for is tried again in later turns", asy
   assertEquals([kernel.order, refused], [[1], 11]);
 });
 
-Deno.test("a queue that is full is submitted at once", async () => {
+Deno.test("a full queue is submitted at once", async () => {
   await using kernel = new FakeKernel();
   for (let fd = 1; fd <= 6; fd++) kernel.run(numbered(fd));
   assertEquals(kernel.order, [1, 2, 3, 4]);

@@ -1,11 +1,11 @@
-/** Commands of any kind, and their bytes. */
+/** Commands for tests, and the bytes of any command's SQE. */
 
 import { io_uring_sqe, IORING_OP_MSG_RING } from "../../sys/uapi/io_uring.ts";
-import { Command, type CommandSpec } from "../../ring/command.ts";
+import { Command } from "../../ring/command.ts";
 
 /**
- * The 64 bytes of a command's SQE, or 128, with `user_data` 0, where nothing may
- * be left of what was there.
+ * Returns the SQE of a command: 64 bytes, or 128 if `wide`. Its `user_data` is 0.
+ * A byte that the command does not write is 0xff.
  */
 export function sqeBytes(command: Command<unknown>, wide = false): Uint8Array {
   const words = new Int32Array(wide ? 32 : 16).fill(-1);
@@ -13,23 +13,16 @@ export function sqeBytes(command: Command<unknown>, wide = false): Uint8Array {
   return new Uint8Array(words.buffer);
 }
 
-/** A command of any opcode, for what the library has no function for. */
-export function custom(
-  spec: CommandSpec<number>,
-): Command<number> {
-  return new Command(spec);
-}
-
 /** Byte offset of `addr` in the SQE. */
 export const ADDR = io_uring_sqe.addr.offset;
 
-/** Posts a completion to a ring from another: `res` for any `user_data`. */
+/** Makes a command that posts a completion to another ring, for any `user_data`. */
 export function message(
   ring: { readonly fd: number },
   userData: number | bigint,
   res: number,
 ): Command<number> {
-  return custom({
+  return new Command({
     name: "MSG_RING",
     opcode: IORING_OP_MSG_RING,
     file: ring.fd,

@@ -1,4 +1,4 @@
-/** Descriptors that close themselves, and what tests do with them. */
+/** Files and sockets as bare descriptors, which close when they go out of scope. */
 
 import { O_RDWR } from "../../sys/uapi/fcntl.ts";
 import { close, open } from "../../sys/file.ts";
@@ -6,9 +6,10 @@ import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { AF_INET, AF_UNIX, SOCK_STREAM } from "../../sys/uapi/socket.ts";
 import { socketName } from "../../sys/socket_calls.ts";
+import { utf8 } from "./bytes.ts";
 import { decodeSockaddr, encodeSockaddr } from "../../cmd/sockaddr.ts";
 
-/** A descriptor that is closed when it goes out of scope. */
+/** A descriptor that closes when it goes out of scope. */
 export class Fd implements Disposable {
   readonly fd: number;
   #open = true;
@@ -45,26 +46,30 @@ export class FdPair implements Disposable {
   }
 }
 
+/** Opens /dev/null, which answers every uring command with 0. */
 export function devNull(): Fd {
   return new Fd(open("/dev/null", O_RDWR));
 }
 
-/** A pipe: `left` reads what `right` writes. */
+/** Opens a pipe: `left` reads what `right` writes. */
 export function pipe(): FdPair {
   const { view, at } = scratch();
-  const rc = syscall("pipe2", at, 0);
-  if (rc < 0) throw new Error(`pipe2: errno ${-rc}`);
+  succeeded("pipe2", syscall("pipe2", at, 0));
   return new FdPair(view.getInt32(0, true), view.getInt32(4, true));
 }
 
+/** Opens two connected Unix sockets. */
 export function unixPair(type = SOCK_STREAM): FdPair {
   const { view, at } = scratch();
-  const rc = syscall("socketpair", AF_UNIX, type, 0, at);
-  if (rc < 0) throw new Error(`socketpair: errno ${-rc}`);
+  succeeded("socketpair", syscall("socketpair", AF_UNIX, type, 0, at));
   return new FdPair(view.getInt32(0, true), view.getInt32(4, true));
 }
 
-/** Two ends of a TCP connection on the loopback, by plain system calls. */
+function succeeded(call: string, rc: number): void {
+  if (rc < 0) throw new Error(`${call}: errno ${-rc}`);
+}
+
+/** Opens a TCP connection on the loopback, with plain system calls. */
 export function tcpPair(): FdPair {
   using listener = new Fd(syscall("socket", AF_INET, SOCK_STREAM, 0));
   const left = syscall("socket", AF_INET, SOCK_STREAM, 0);
@@ -73,8 +78,7 @@ export function tcpPair(): FdPair {
   const address = socketName(listener.fd, "getsockname") as Uint8Array;
   const { bytes, at } = scratch();
   bytes.set(address);
-  const rc = syscall("connect", left, at, address.length);
-  if (rc < 0) throw new Error(`connect: errno ${-rc}`);
+  succeeded("connect", syscall("connect", left, at, address.length));
   return new FdPair(left, syscall("accept4", listener.fd, 0, 0, 0));
 }
 
@@ -82,26 +86,25 @@ function bindTo(fd: number, hostname: string): void {
   const address = encodeSockaddr({ hostname, port: 0 });
   const { bytes, at } = scratch();
   bytes.set(address);
-  const rc = syscall("bind", fd, at, address.length);
-  if (rc < 0) throw new Error(`bind: errno ${-rc}`);
+  succeeded("bind", syscall("bind", fd, at, address.length));
 }
 
-/** The port that a socket is bound to. */
+/** Returns the port that a socket is bound to. */
 export function portOf(fd: number): number {
   const name = socketName(fd, "getsockname") as Uint8Array;
   const address = decodeSockaddr(name);
   return "port" in address ? address.port : 0;
 }
 
-/** write(2): the number of bytes, or `-errno`. */
+/** Calls write(2), and returns the number of bytes or `-errno`. */
 export function writeSync(fd: number, data: Uint8Array | string): number {
-  const from = typeof data === "string" ? new TextEncoder().encode(data) : data;
+  const from = typeof data === "string" ? utf8(data) : data;
   const { bytes, at } = scratch();
   bytes.set(from);
   return syscall("write", fd, at, from.length);
 }
 
-/** `true` where this machine has such an address. */
+/** Returns whether this machine has an address, such as `"::1"`. */
 export function canListen(hostname: string): boolean {
   try {
     Deno.listen({ hostname, port: 0 }).close();

@@ -1,6 +1,6 @@
 /**
- * The hot paths as loops, and the loops that they are held against: for counting
- * what they allocate, here and in the benchmarks.
+ * The hot paths as loops, and loops to compare them with. Tests and benchmarks
+ * count what they allocate.
  */
 
 import { Ring, uringCmd } from "../../mod.ts";
@@ -16,7 +16,7 @@ import {
 /** Commands in a batch. */
 export const DEPTH = 128;
 
-/** Runs so many operations: a whole number of batches. */
+/** Runs `count` operations, a multiple of {@linkcode DEPTH}. */
 export type Loop = (count: number) => void | Promise<void>;
 
 const ring = Ring.open({ entries: DEPTH });
@@ -31,7 +31,7 @@ export function raw(count: number): void {
   for (let done = 0; done < count; done += DEPTH) rawBatch(sqe);
 }
 
-/** An SQE with its properties in another order is new to optimized code. */
+/** Passes an SQE whose properties have another order: it deoptimizes prepRw(). */
 export function anotherShape(): void {
   rawBatch({ userData: 0, fd, opcode: IORING_OP_URING_CMD });
 }
@@ -69,17 +69,17 @@ export async function cmdInLoops(count: number): Promise<void> {
 }
 
 type Resolve = (value: unknown) => void;
-/** What resolves a promise outlives its executor, as that of a command does. */
+/** Resolvers that outlive the executor of their promise, as those of commands do. */
 const resolves = new Array<Resolve>(DEPTH);
 
-/** V8 makes no function that rejects where nothing asks for it. */
+/** Makes a promise without a `reject` function, as a command's is. */
 function barePromise(place: number): Promise<unknown> {
   return new Promise((resolve) => {
     resolves[place] = resolve;
   });
 }
 
-/** As many promises as `cmd` makes, with nothing behind them. */
+/** Makes, resolves and awaits as many promises as `cmd`, without commands. */
 export async function promises(count: number): Promise<void> {
   for (let done = 0; done < count; done += DEPTH) {
     const all = Promise.all(batch.map((_, i) => barePromise(i)));
@@ -90,7 +90,7 @@ export async function promises(count: number): Promise<void> {
 
 let kept: { a: number } | undefined;
 
-/** One object each, which is kept, so that V8 cannot do without it. */
+/** Makes one object an operation, and keeps it so that V8 cannot leave it out. */
 export function objects(count: number): void {
   for (let i = 0; i < count; i++) kept = { a: kept === undefined ? 0 : i };
 }

@@ -1,6 +1,6 @@
-/** Numbers for tests that draw lots. */
+/** Random numbers that a seed repeats. */
 
-/** Random numbers that a seed repeats: mulberry32. */
+/** Returns a generator of integers from 0 to below its argument: mulberry32. */
 export function random(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {

@@ -1,4 +1,6 @@
-/** A program that ran, and what it printed. */
+/** Programs that tests and benchmarks run. */
+
+/** The result of a program. */
 export interface Run {
   readonly success: boolean;
   readonly code: number;
@@ -6,7 +8,7 @@ export interface Run {
   readonly stderr: string;
 }
 
-/** Runs a program with a text as its standard input. */
+/** Runs a program, with `input` as its standard input. */
 export async function run(
   command: string,
   args: readonly string[],
@@ -35,4 +37,29 @@ export async function run(
     stdout: decoder.decode(output.stdout),
     stderr: decoder.decode(output.stderr),
   };
+}
+
+/** Runs a script, which imports files of this project as `@uring/...`. */
+export async function runScript(
+  source: string,
+  flags: readonly string[] = ["--allow-ffi"],
+  prefix: readonly string[] = [],
+): Promise<Run> {
+  const path = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    const root = new URL("../..", import.meta.url).href;
+    await Deno.writeTextFile(path, source.replaceAll("@uring/", root));
+    return await runDeno(["run", "--no-prompt", ...flags, path], prefix);
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+/** Runs Deno, through a program such as `prlimit` if `prefix` names one. */
+export function runDeno(
+  args: readonly string[],
+  prefix: readonly string[] = [],
+): Promise<Run> {
+  const [program, ...rest] = [...prefix, Deno.execPath(), ...args];
+  return run(program, rest, { env: { NO_COLOR: "1" } });
 }

@@ -1,15 +1,57 @@
-/** Tests that say what is missing where they cannot run. */
+/** Tests that need something which this kernel, machine or user may lack. */
 
-/** Registers a test, or a skip that names what is not there to test with. */
+import { probe } from "../../cmd/probe.ts";
+import { version } from "../../sys/uname.ts";
+
+/**
+ * Registers a test. Where something is missing, registers a skipped test, whose
+ * name says what it needs.
+ *
+ * @param missing Names what is missing, for which there are functions below; ""
+ * if nothing is.
+ */
 export function testUnless(
   missing: string,
   name: string,
-  fn: () => void | Promise<void>,
+  fn: (t: Deno.TestContext) => void | Promise<void>,
 ): void {
   const ignore = missing !== "";
-  Deno.test({
-    name: ignore ? `${name} (no ${missing} here)` : name,
-    ignore,
-    fn,
-  });
+  Deno.test({ name: ignore ? `${name} (needs ${missing})` : name, ignore, fn });
+}
+
+let found: ReturnType<typeof probe> | undefined;
+/** Asks the kernel once for a whole test file. */
+const kernel = () => found ??= probe();
+
+/** Returns those names that `there` does not hold, as one name. */
+function absent(names: string[], there: (name: string) => boolean): string {
+  return names.filter((name) => !there(name)).join(" and ");
+}
+
+/** Returns the setup flags that the kernel lacks, such as `"SQPOLL"`. */
+export function lacksFlag(...flags: string[]): string {
+  return absent(flags, (flag) => kernel().setupFlags.includes(flag));
+}
+
+/** Returns the operations that the kernel lacks, such as `"SEND_ZC"`. */
+export function lacksOpcode(...opcodes: string[]): string {
+  return absent(opcodes, (opcode) => kernel().opcodes.includes(opcode));
+}
+
+/** Returns the commands that the kernel lacks, such as `"socket SETSOCKOPT"`. */
+export function lacksCommand(...commands: string[]): string {
+  const { families } = kernel();
+  return absent(commands, (name) => families[name]?.available === "yes");
+}
+
+/** Returns the version if the kernel is older. */
+export function lacksLinux(major: number, minor: number): string {
+  return version() >= major * 1000 + minor
+    ? ""
+    : `Linux ${major}.${minor} or later`;
+}
+
+/** Returns `"root"` if this process runs as another user. */
+export function lacksRoot(): string {
+  return Deno.uid() === 0 ? "" : "root";
 }

@@ -1,4 +1,4 @@
-/** Waiting for what a test needs to have happened. */
+/** Ways to wait: for the event loop, a condition, a wake-up, a garbage collection. */
 
 import * as op from "../../cmd/op.ts";
 import type { Ring } from "../../ring/ring.ts";
@@ -10,23 +10,26 @@ export function collect(): void {
   gc();
 }
 
-/** Lets the event loop turn once. */
+/** Waits for one turn of the event loop. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Waits until a condition holds, for at most thirty seconds. */
+/** Waits until a condition holds. Throws after 30 seconds. */
 export async function until(condition: () => boolean): Promise<void> {
   const start = performance.now();
   while (!condition()) {
-    if (performance.now() - start > 30_000) throw new Error("waited in vain");
+    if (performance.now() - start > 30_000) {
+      throw new Error("the condition did not hold within 30 s");
+    }
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }
 
 /**
- * Has a ring wait for a completion until it is woken for one, by the waker or by
- * the clock. A slow machine finds what comes soon without that.
+ * Runs timeouts on a ring until the waker or the clock has woken it for one. On a
+ * slow machine a short timeout completes before the ring waits, so that each is
+ * twice as long as the last.
  */
 export async function wake(ring: Ring): Promise<void> {
   const { wakes } = ring.stats();

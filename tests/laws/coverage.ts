@@ -1,10 +1,10 @@
 /**
- * Runs the tests, and says which branches of the library they never take.
+ * Runs the tests, and lists the branches of the library that they never take.
  *
  *     deno task test:coverage [ARGUMENTS OF deno test]
  *
- * Children that tests spawn count, too, since they inherit the folder to write
- * to. It fails when a test fails, and when a layer is below its threshold.
+ * Processes that tests spawn count as well, because they inherit the folder of the
+ * profiles. It fails when a test fails, and when a layer is below its threshold.
  *
  * @module
  */
@@ -15,20 +15,20 @@ import { fileURLToPath } from "node:url";
 /** What is asked of the branches of each layer, in percent. */
 const LEAST: Readonly<Record<string, number>> = { "ring/": 95, "cmd/": 95 };
 
-/** The branches of a file: a line stands here once for each that was not taken. */
+/** The branches of a file. `missed` has one line number for each never taken. */
 export interface Branches {
   readonly path: string;
   readonly found: number;
   readonly missed: readonly number[];
 }
 
-/** The branches in a report of the form LCOV, by file. */
+/** Reads the branches of each file from a report in the LCOV format. */
 export function branches(lcov: string): Branches[] {
   const files: Branches[] = [];
   for (const record of lcov.split("end_of_record\n")) {
     const path = /^SF:(.*)$/m.exec(record)?.[1];
     if (path === undefined) continue;
-    // BRDA:line,block,branch,taken: `-` or 0 is never.
+    // BRDA:line,block,branch,taken, where taken is `-` or 0 for never.
     const all = [...record.matchAll(/^BRDA:(\d+),\d+,\d+,(\d+|-)$/gm)];
     const missed = all.filter(([, , taken]) => !(Number(taken) > 0));
     const lines = missed.map(([, line]) => Number(line));
@@ -37,7 +37,7 @@ export function branches(lcov: string): Branches[] {
   return files;
 }
 
-/** The branches that were taken, of a hundred: all where there are none. */
+/** Returns how many percent of the branches were taken: 100 if there are none. */
 export function percent(files: readonly Branches[]): number {
   const found = files.reduce((sum, file) => sum + file.found, 0);
   const missed = files.reduce((sum, { missed }) => sum + missed.length, 0);
@@ -46,7 +46,7 @@ export function percent(files: readonly Branches[]): number {
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Runs Deno here, and returns what it printed if that is asked for. */
+/** Runs Deno at the root. Returns its output if `stdout` is `"piped"`. */
 async function deno(
   args: readonly string[],
   stdout: "inherit" | "piped",
@@ -66,7 +66,7 @@ async function deno(
   return { success: output.success, text };
 }
 
-/** Prints how far the tests get; `false` where that is not far enough. */
+/** Prints the coverage. Returns `false` if a layer is below its threshold. */
 function report(files: readonly Branches[]): boolean {
   let good = true;
   for (const [layer, least] of Object.entries(LEAST)) {
@@ -74,7 +74,7 @@ function report(files: readonly Branches[]): boolean {
     for (const file of own) {
       const missed = file.missed.length === 0
         ? ""
-        : `  never taken at ${file.missed.join(" ")}`;
+        : `  never taken in lines ${file.missed.join(" ")}`;
       console.log(
         `${percent([file]).toFixed(1).padStart(6)} % ${file.path}${missed}`,
       );
@@ -83,7 +83,7 @@ function report(files: readonly Branches[]): boolean {
     const enough = own.length > 0 && all >= least;
     console.log(
       `${all.toFixed(1).padStart(6)} % of the branches of ${layer}` +
-        (enough ? "\n" : `, which is to be ${least} %\n`),
+        (enough ? "\n" : `, which is below ${least} %\n`),
     );
     good &&= enough;
   }
@@ -93,13 +93,13 @@ function report(files: readonly Branches[]): boolean {
 if (import.meta.main) {
   const folder = await Deno.makeTempDir();
   try {
-    // Some children are other users, who write here, too.
+    // Some tests run a process as another user, which writes here as well.
     await Deno.chmod(folder, 0o1777);
     const args = ["-A", "--unstable-net", "--v8-flags=--expose-gc"];
-    // Code that counts its own branches allocates, which cost_test is about.
+    // cost_test counts allocations, and code that counts branches allocates.
     const all = ["--ignore=tests/ring/cost_test.ts", "tests/"];
     const tests = Deno.args.length > 0 ? Deno.args : all;
-    // The variable does what `--coverage` does, and children inherit it.
+    // Does the same as `--coverage`, and child processes inherit it.
     const env = { DENO_COVERAGE_DIR: folder };
     const ran = await deno(["test", ...args, ...tests], "inherit", env);
     const { text } = await deno(["coverage", "--lcov", folder], "piped");

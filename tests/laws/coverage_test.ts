@@ -17,7 +17,7 @@ DA:1,1
 end_of_record
 `;
 
-Deno.test("branches are counted by file, and those not taken by line", () => {
+Deno.test("branches are counted by file, with the lines of those never taken", () => {
   const files = branches(LCOV);
   assertEquals(files, [
     { path: "/library/ring/a.ts", found: 4, missed: [3, 9] },

@@ -1,10 +1,10 @@
 /**
- * Adds up what `deno test` printed, as one line.
+ * Adds up the counts that `deno test` printed, and prints them as one line.
  *
  *     deno run tests/laws/tally.ts RUNS < LOG
  *
- * RUNS is how many runs are in the log. A run whose counts are not there counts
- * as a failure, so that a runner which died is not taken for one that passed.
+ * RUNS is the number of runs in the log. A run without counts is a failure, so
+ * that a runner that died does not look like one that passed.
  *
  * @module
  */
@@ -17,11 +17,11 @@ export interface Tally {
   readonly skipped: number;
 }
 
-/** A step counts like a test, because what is skipped is often a step. */
+/** The last line of a run. Steps count as tests, because many skips are steps. */
 const COUNTS =
   /^(?:ok|FAILED) \| (\d+) passed(?: \((\d+) steps?\))? \| (\d+) failed(?: \((\d+) steps?\))?(?: \| (\d+) ignored(?: \((\d+) steps?\))?)?/gm;
 
-/** The sum of the counts in `log`, which has to have `runs` of them. */
+/** Adds up the counts in `log`. Each run above or below `runs` is a failure. */
 export function tally(log: string, runs: number): Tally {
   const found = [...stripVTControlCharacters(log).matchAll(COUNTS)];
   const sum = (...groups: number[]) =>

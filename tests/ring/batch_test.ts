@@ -1,4 +1,4 @@
-/** Synchronous batches: what stands for a command is the batch, or a slot. */
+/** Synchronous batches, whose commands are known by a slot or by their index. */
 
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { Ring, uringCmd, UringError } from "../../mod.ts";
@@ -7,15 +7,15 @@ import * as op from "../../cmd/op.ts";
 import { IORING_OP_NOP } from "../../sys/uapi/io_uring.ts";
 import { devNull } from "../kit/fds.ts";
 import { message } from "../kit/commands.ts";
-import { reportedErrors } from "../kit/process.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { until } from "../kit/wait.ts";
 
-/** A NOP whose decoder runs something of the program's. */
+/** Makes a NOP whose decoder runs a function of the test. */
 function interrupted<T>(decode: () => T): Command<T> {
   return new Command({ name: "NOP", opcode: IORING_OP_NOP, decode });
 }
 
-Deno.test("results are in the order of the commands, with a slot or without", () => {
+Deno.test("results have the order of the commands, with slots or without", () => {
   using file = devNull();
   const ring = Ring.open({ entries: 4, cqEntries: 8 });
   const plain = op.nop();
@@ -32,14 +32,14 @@ Deno.test("results are in the order of the commands, with a slot or without", ()
   assertEquals(ring.stats().submitted, 103);
 });
 
-Deno.test("the first error of a batch is thrown, when all have completed", () => {
+Deno.test("a batch throws its first error once all commands have completed", () => {
   const ring = Ring.open();
   const bad = (fd: number) => uringCmd({ fd, cmd_op: 0 });
   const commands = [op.nop(), bad(9998), interrupted(() => 1), bad(9999)];
   const error = assertThrows(() => ring.cmdAllSync(commands), UringError);
   assertStringIncludes(error.message, "fd 9998");
   assertEquals(ring.stats().completions, 4);
-  assertEquals(ring.cmdSync(op.nop()), 0); // Nothing of it is left.
+  assertEquals(ring.cmdSync(op.nop()), 0); // Without that error.
   assertThrows(() => ring.cmdSync(bad(9997)), UringError, "fd 9997");
   assertEquals(ring.cmdSync(op.nop()), 0);
 });
@@ -82,11 +82,11 @@ Deno.test("a decoder that closes the ring lets the batch complete first", async 
   await closed;
 });
 
-Deno.test("a completion for a batch that is over is reported, and settles nothing", async () => {
+Deno.test("a completion for a finished batch is reported, and settles nothing", async () => {
   await using ring = Ring.open();
   await using sender = Ring.open();
   using reported = reportedErrors();
-  ring.cmdSync(op.nop()); // Batch 0, which is over.
+  ring.cmdSync(op.nop()); // Batch 0.
   for (const userData of [1n << 31n, 9n << 32n | 1n << 31n]) {
     await sender.cmd(message(ring, userData, 7));
   }
@@ -96,7 +96,7 @@ Deno.test("a completion for a batch that is over is reported, and settles nothin
   assertEquals(ring.stats().inFlight, 0);
 });
 
-Deno.test("files cannot be unregistered inside of a batch that uses them", async () => {
+Deno.test("files cannot be unregistered within a batch that uses them", async () => {
   await using ring = Ring.open();
   using file = devNull();
   const [fixed] = ring.registerFiles([file.fd]);

@@ -1,7 +1,7 @@
 /**
- * The hot loops in a process of their own, whose V8 is told by flags to do the
- * same at every run. cost_test.ts starts it: with `heap` it prints the bytes of
- * an operation of each loop, with `deopts` it runs them between marks.
+ * Runs the hot loops in a process of their own, with V8 flags that make each run
+ * the same. cost_test.ts starts it. With `heap` it prints the bytes that an
+ * operation of each loop allocates; with `deopts` it runs the loops between marks.
  */
 
 import {
@@ -30,14 +30,14 @@ function nothing(count: number): void {
 
 // ---- Bytes ------------------------------------------------------------------
 
-/** There with --expose-gc. */
+/** Defined with --expose-gc. */
 const { gc } = globalThis as unknown as { gc?: () => void };
 
 const PASSES = 2;
 const WARM_UP = { passes: 8, count: 32 * DEPTH };
-/** Enough that the few kilobytes of a late compilation are nothing to each. */
+/** Operations of a pass: so many that a late compilation adds nothing to each. */
 const MANY = 1024 * DEPTH;
-/** For loops that allocate, or make a system call for each operation. */
+/** The same for loops that allocate, or make a system call for each operation. */
 const FEW = 64 * DEPTH;
 
 const measured: Record<string, [Loop, number]> = {
@@ -51,12 +51,12 @@ const measured: Record<string, [Loop, number]> = {
   cmd: [cmd, FEW],
 };
 
-/** Prints the bytes of an operation of each loop, by its name. */
+/** Prints how many bytes an operation of each loop allocates, as JSON. */
 async function printBytes(): Promise<void> {
   const found: Record<string, number> = {};
   for (const [name, [run, count]] of Object.entries(measured)) {
     for (let i = 0; i < WARM_UP.passes; i++) await run(WARM_UP.count);
-    // What V8 compiles takes memory too, in some pass: the least is without.
+    // V8 may compile during a pass, which takes memory: use the least of them.
     let least = Infinity;
     for (let i = 0; i < PASSES; i++) {
       least = Math.min(least, await bytesOf(run, count));
@@ -81,7 +81,7 @@ function heapUsed(): number {
   return Deno.memoryUsage().heapUsed;
 }
 
-/** What a reading allocates that the next one finds. */
+/** Returns the bytes that reading the heap's size allocates itself. */
 function readingItself(): number {
   let least = Infinity;
   for (let i = 0; i < 10; i++) {
@@ -97,10 +97,10 @@ const ROUNDS = { warmUp: 8, measured: 16 };
 const OPERATIONS = 32 * DEPTH;
 const loops = { raw, encode, cmdAllSync, cmdSync, cmd, cmdInLoops };
 
-/** Runs all loops in turn, until V8 knows them, and then for good. */
+/** Runs all loops in turn, first to warm V8 up, then between marks. */
 async function runMarked(): Promise<void> {
-  // V8 prints with C's stdio, which Deno does not: so does a mark, to come
-  // between the right lines.
+  // V8 prints with C's stdio, and Deno does not. puts() puts each mark between
+  // the right lines.
   const puts = { parameters: ["buffer"], result: "i32" } as const;
   const { symbols } = Deno.dlopen("libc.so.6", { puts });
   const encoder = new TextEncoder();

@@ -1,40 +1,38 @@
 /**
- * What the hot paths cost, in what can be counted: system calls, bytes on V8's
- * heap and deoptimizations. No time is measured, so that a slow machine finds
- * what a fast one does.
+ * The cost of the hot paths in system calls, bytes on V8's heap and
+ * deoptimizations. These tests measure no time, so that a slow machine finds what
+ * a fast one does.
  */
 
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
-import { spy, stub } from "@std/testing/mock";
+import { spy } from "@std/testing/mock";
 import { Ring, type RingOptions, uringCmd } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
 import type { Command } from "../../ring/command.ts";
 import * as raw from "../../ring/raw.ts";
 import { libc } from "../../sys/libc.ts";
-import { scratch } from "../../sys/scratch.ts";
-import { devNull, type FdPair, pipe } from "../kit/fds.ts";
-import { runDeno } from "../kit/process.ts";
-import { turn } from "../kit/wait.ts";
-import { until } from "../kit/wait.ts";
-import { writeSync } from "../kit/fds.ts";
+import { devNull, type FdPair, pipe, writeSync } from "../kit/fds.ts";
+import { runDeno } from "../kit/run.ts";
+import { pretendRelease } from "../kit/refuse.ts";
+import { turn, until } from "../kit/wait.ts";
 
 // ---- System calls -----------------------------------------------------------
 
 const ENTRIES = 128;
-/** More than one of the turns in a row that are microtasks. */
+/** Rounds of a loop: more than the turns that run in a row as microtasks. */
 const ROUNDS = 40;
 
 interface Shape {
   readonly name: string;
   readonly options?: RingOptions;
-  /** Opened as if Linux 6.12 ran, which reads SQEs again. */
+  /** `true` to open the ring as on Linux 6.12, which reads SQEs again. */
   readonly held?: boolean;
-  /** Completions are made when they are asked for: one call more. */
+  /** `true` if the kernel posts completions only in io_uring_enter(). */
   readonly deferred?: boolean;
 }
 
 const SHAPES: readonly Shape[] = [
-  { name: "as it comes" },
+  { name: "without options" },
   {
     name: "with deferTaskrun",
     options: { deferTaskrun: true },
@@ -49,23 +47,15 @@ const SHAPES: readonly Shape[] = [
 ];
 
 function openShape({ options, held }: Shape, more: RingOptions = {}): Ring {
-  const real = libc().symbols.call;
-  const { uname } = libc().nr;
-  using _release = stub(libc().symbols, "call", (nr, ...args) => {
-    const rc = real(nr, ...args);
-    if (held && nr === uname) {
-      scratch().bytes.set(new TextEncoder().encode("6.12.0\0"), 2 * 65);
-    }
-    return rc;
-  });
+  using _release = held ? pretendRelease("6.12.0") : null;
   return Ring.open({ ...options, ...more, entries: ENTRIES });
 }
 
-/** Calls of io_uring_enter(2). */
+/** Numbers of calls of io_uring_enter(2). */
 interface Enters {
-  /** By whomever in this thread, at the door to libc. */
+  /** Calls of libc by this thread. */
   readonly called: number;
-  /** By this ring, as it counts them itself. */
+  /** Calls in the statistics of the ring. */
   readonly counted: number;
 }
 
@@ -77,7 +67,7 @@ async function entersOf(ring: Ring, run: () => unknown): Promise<Enters> {
   return { called: calls.calls.length, counted };
 }
 
-/** One and the same number, by both counts. */
+/** Expects the same number of both. */
 const exactly = (enters: number): Enters => ({
   called: enters,
   counted: enters,
@@ -90,7 +80,7 @@ function times<T>(count: number, make: () => T): T[] {
 for (const shape of SHAPES) {
   const { name, held = false, deferred = false } = shape;
 
-  /** Counts for a no-op and for a uring command, which answers at once too. */
+  /** Counts the calls for a NOP and for a uring command of /dev/null. */
   const forBoth = async (
     run: (ring: Ring, command: Command<number>, room: number) => unknown,
     expected: number,
@@ -121,17 +111,17 @@ for (const shape of SHAPES) {
     );
   });
 
-  Deno.test(`loops side by side take one enter a round, on a ring ${name}`, async () => {
-    // A turn resolves all of them, and they have queued what comes next before
-    // the microtask of the next turn submits it.
+  Deno.test(`concurrent loops take one enter a round, on a ring ${name}`, async () => {
+    // A turn resolves all promises, and the loops queue their next commands
+    // before the microtask of the next turn submits.
     await forBoth((ring, command, room) =>
       Promise.all(times(room, async () => {
         for (let i = 0; i < ROUNDS; i++) await ring.cmd(command);
       })), ROUNDS);
   });
 
-  Deno.test(`loops that call through a function share them too, on a ring ${name}`, async () => {
-    // Every other loop comes some microtasks later: a turn is put off for them.
+  Deno.test(`loops that call through a function share their enters, on a ring ${name}`, async () => {
+    // Every second loop queues some microtasks later. The turn waits for them.
     await forBoth((ring, command, room) => {
       const through = async () => await ring.cmd(command);
       const direct = () => ring.cmd(command);
@@ -164,16 +154,15 @@ for (const shape of SHAPES) {
     assertEquals(await inBatch(command), exactly(enters));
   });
 
-  Deno.test(`a later completion takes one enter more, on a ring ${name}`, async () => {
-    // It looks at no clock to find out whether it is worth looking again.
+  Deno.test(`a later completion takes one enter of the waker more, on a ring ${name}`, async () => {
+    // Without `spin` the number of calls does not depend on the clock.
     await using ring = openShape(shape, { spin: false });
     using ends = pipe();
-    // One to submit, and one to be given what is deferred. Linux 6.1 makes
-    // deferred completions in io_uring_register(), too.
+    // One enter submits. Where completions are deferred, one more fetches them;
+    // Linux 6.1 also posts them in io_uring_register(), which saves that one.
     const most = deferred ? 2 : 1;
-    // The other is the waker's, and has the event loop woken. A signal that is
-    // late does so in vain, for one more; where it comes when all is over, the
-    // waker still waits for the next round, which has one less.
+    // The waker enters once to wake the event loop. A late signal adds one enter
+    // to its round, or saves the next round one, since the waker waits already.
     const rounds: Enters[] = [];
     const asItShould = ({ called, counted }: Enters) =>
       counted <= most && called === counted + 1;
@@ -184,13 +173,13 @@ for (const shape of SHAPES) {
   });
 }
 
-/** Reads from a pipe that is written to once the read waits for it. */
+/** Reads from a pipe, and writes to it once the read is in flight. */
 async function readLater(ring: Ring, { left, right }: FdPair): Promise<void> {
   let bytesRead = 0;
   const done = (count: number) => bytesRead = count;
-  // Were it never to come, closing the ring would have it fail.
+  // If it never completes, closing the ring rejects it.
   ring.cmd(op.read(left, new Uint8Array(1))).then(done, () => {});
-  await turn(); // It is submitted, and the event loop will be woken.
+  await turn(); // Submits the read, and arms the waker.
   writeSync(right, "x");
   await until(() => bytesRead === 1);
 }
@@ -218,8 +207,8 @@ Deno.test("a batch of the bare ring takes one enter", () => {
 // ---- The probe --------------------------------------------------------------
 
 /**
- * V8 compiles on the thread that runs, and so always at the same place; and
- * after a tenth of the calls that it usually waits for, so that few warm it up.
+ * Flags that make V8 compile on the main thread, and so always at the same place,
+ * after a tenth of the usual number of calls, so that the warm-up is short.
  */
 const SAME_EVERY_TIME = [
   "--single-threaded",
@@ -238,7 +227,7 @@ async function probe(what: string, flags: readonly string[]): Promise<string> {
   return stdout;
 }
 
-/** Runs the probe when it is first asked for, and never again. */
+/** Makes a function that runs `run` at the first call only. */
 function once<T>(run: () => Promise<T>): () => Promise<T> {
   let running: Promise<T> | undefined;
   return () => running ??= run();
@@ -256,7 +245,7 @@ type Measured =
   | "promises"
   | "cmd";
 
-/** Bytes of an operation. No garbage is collected but before each pass. */
+/** Bytes of an operation. V8 collects garbage only before each pass. */
 const bytes = once(async (): Promise<Record<Measured, number>> => {
   const semiSpaceMiB = 32;
   return JSON.parse(
@@ -268,12 +257,12 @@ const bytes = once(async (): Promise<Record<Measured, number>> => {
   );
 });
 
-/** Of so many commands, a few kilobytes of V8's own are less than this each. */
+/** Bytes per operation. V8's own few kilobytes, divided by all passes, are less. */
 const NOTHING = 0.1;
-/** The least object has a map and a length: less than that is none. */
+/** Bytes of the smallest object: a map and a length. */
 const NO_OBJECT = 16;
 
-Deno.test("an object that a loop makes is found on the heap, and nothing else", async () => {
+Deno.test("the measurement finds an object that a loop makes, and nothing else", async () => {
   const { objects, nothing } = await bytes();
   assertGreater(objects, 12);
   assertLess(objects, 40);
@@ -292,9 +281,9 @@ Deno.test("cmdSync makes no object for a command", async () => {
   assertLess((await bytes()).cmdSync, NO_OBJECT);
 });
 
-Deno.test("cmdAllSync allocates a word for a command, which is its result", async () => {
-  const array = 8 + 2; // A word each, and a header for all of a batch.
-  // Where SQEs are held, the list of the free ones shrinks and grows, in steps.
+Deno.test("cmdAllSync allocates one word for a command: its result", async () => {
+  const array = 8 + 2; // A word each, and its share of the array's header.
+  // Where SQEs are held, the list of free ones grows and shrinks.
   const free = raw.rereadsSqes() ? 20 : 0;
   assertLess((await bytes()).cmdAllSync, array + free);
 });
@@ -309,7 +298,7 @@ Deno.test("cmd makes no object for a command but its promise", async () => {
 const LOOPS = ["raw", "encode", "cmdAllSync", "cmdSync", "cmd", "cmdInLoops"];
 const ROOT = new URL("../../", import.meta.url).href;
 
-/** Deoptimizations in code of the library, by the mark that they came after. */
+/** Deoptimizations in the library's code, by the mark before them in the log. */
 const deopts = once(async (): Promise<Map<string, string[]>> => {
   const stdout = await probe("deopts", [
     "--log-deopt",
@@ -330,8 +319,9 @@ const deopts = once(async (): Promise<Map<string, string[]>> => {
 });
 
 /**
- * Reads a line of V8's log. It names the place that was left, and those that it
- * was inlined at: `<file:///.../ring/raw.ts:1:2> inlined at <...>`.
+ * Returns whether a line of V8's log is a deoptimization of the library's code.
+ * It names a place, and those that it was inlined at:
+ * `<file:///.../ring/raw.ts:1:2> inlined at <...>`.
  */
 function isDeoptOfLibrary(line: string): boolean {
   if (!line.startsWith("code-deopt,")) return false;
@@ -341,7 +331,7 @@ function isDeoptOfLibrary(line: string): boolean {
   );
 }
 
-Deno.test("code that meets what it was not optimized for is seen to be left", async () => {
+Deno.test("the log shows a deoptimization that the probe provokes", async () => {
   const found = await deopts();
   assertEquals([...found.keys()], [
     "warm-up",

@@ -1,3 +1,4 @@
+import { Command } from "../../ring/command.ts";
 import {
   assert,
   assertEquals,
@@ -13,7 +14,7 @@ import { operand } from "../../ring/operand.ts";
 import { IORING_OP_READV } from "../../sys/uapi/io_uring.ts";
 import { arenaOf } from "../../sys/arena.ts";
 import { give, take } from "../../ring/flight/pool.ts";
-import { ADDR, custom } from "../kit/commands.ts";
+import { ADDR } from "../kit/commands.ts";
 import { collect, turn } from "../kit/wait.ts";
 import { devNull, pipe, tcpPair, writeSync } from "../kit/fds.ts";
 import { mappingCount } from "../kit/process.ts";
@@ -253,7 +254,7 @@ function readv(fd: number, first: Uint8Array, second: Uint8Array) {
   const view = new DataView(iov.buffer);
   view.setUint32(8, first.length, true);
   view.setUint32(24, second.length, true);
-  return custom({
+  return new Command<number>({
     name: "READV",
     opcode: IORING_OP_READV,
     file: fd,

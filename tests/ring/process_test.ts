@@ -8,8 +8,9 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { existsSync } from "node:fs";
-import { isRoot, runDeno, runScript } from "../kit/process.ts";
-import type { Run } from "../kit/run.ts";
+import { isRoot } from "../kit/process.ts";
+import { type Run, runDeno, runScript } from "../kit/run.ts";
+import { testUnless } from "../kit/skip.ts";
 
 const IMPORTS = `
 import { Ring } from "@uring/mod.ts";
@@ -360,16 +361,15 @@ Deno.test("the program fails if a command of this kernel fails", async () => {
 // without other users.
 const knob = "/proc/sys/kernel/io_uring_disabled"; // Since Linux 6.6.
 const missing = !isRoot || !Deno.env.has("CI")
-  ? " (needs root, and CI=true: it disables io_uring)"
+  ? "root, and CI=true: it disables io_uring"
   : existsSync(knob)
   ? ""
-  : " (no such sysctl before Linux 6.6)";
+  : "Linux 6.6 or later";
 
-Deno.test({
-  name: "the program says which sysctl refuses io_uring, and how to lift it" +
-    missing,
-  ignore: missing !== "",
-  async fn() {
+testUnless(
+  missing,
+  "the program says which sysctl refuses io_uring, and how to lift it",
+  async () => {
     const before = await Deno.readTextFile(knob);
     try {
       await Deno.writeTextFile(knob, "2");
@@ -391,7 +391,7 @@ Deno.test({
       await Deno.writeTextFile(knob, before.trim());
     }
   },
-});
+);
 
 /** A script that forbids io_uring_setup() with an errno, by a seccomp filter. */
 const filtered = (errno: number) => `

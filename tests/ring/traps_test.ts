@@ -1,6 +1,6 @@
 /**
- * What kernels do that a program has to know of: each trap, shown on a kernel
- * that has it, and the library beside it, which does not fall in.
+ * Traps of the kernel's ABI. Each test shows the trap on the bare ring of a kernel
+ * that has it, and that the library avoids it.
  */
 
 import {
@@ -12,8 +12,12 @@ import {
   assertThrows,
 } from "@std/assert";
 import { probe, Ring, uringCmd, UringError } from "../../mod.ts";
-import { getsockoptSync, setsockopt, SO_SNDBUF } from "../../cmd/socket/mod.ts";
-import { SOL_SOCKET } from "../../cmd/socket/mod.ts";
+import {
+  getsockoptSync,
+  setsockopt,
+  SO_SNDBUF,
+  SOL_SOCKET,
+} from "../../cmd/socket/mod.ts";
 import { Engine } from "../../ring/loop/engine.ts";
 import type { Queues } from "../../ring/flight/queues.ts";
 import * as op from "../../cmd/op.ts";
@@ -22,7 +26,7 @@ import * as raw from "../../ring/raw.ts";
 import { EINVAL } from "../../sys/uapi/errno.ts";
 import { version } from "../../sys/uname.ts";
 import { devNull, pipe, tcpPair, writeSync } from "../kit/fds.ts";
-import { testUnless } from "../kit/skip.ts";
+import { lacksCommand, lacksFlag, testUnless } from "../kit/skip.ts";
 import { until } from "../kit/wait.ts";
 
 const kernel = probe();
@@ -30,7 +34,7 @@ const release = `Linux ${kernel.kernel}`;
 
 // ---- Flags that a kernel is too old for --------------------------------------
 
-/** Since when kernels have a setup flag, as `version()` says it. */
+/** The first kernel with each setup flag, as `version()` returns it. */
 const SINCE: Readonly<Record<string, number>> = {
   CQE32: 5019,
   SINGLE_ISSUER: 6000,
@@ -41,15 +45,15 @@ const SINCE: Readonly<Record<string, number>> = {
   SQE_MIXED: 6019,
 };
 
-Deno.test(`${release} takes the setup flags that its version has`, () => {
+Deno.test(`${release} accepts the setup flags of its version`, () => {
   for (const [flag, since] of Object.entries(SINCE)) {
-    // An older one may take more: distributions bring flags over.
+    // An older kernel may accept more: distributions backport flags.
     if (version() < since) continue;
     assert(kernel.setupFlags.includes(flag), flag);
   }
 });
 
-Deno.test(`a ring is opened without the flags that ${release} lacks, and works`, async () => {
+Deno.test(`a ring opens without the flags that ${release} lacks, and works`, async () => {
   for (const options of [{}, { mixed: true }, { sqe128: true, cqe32: true }]) {
     await using ring = Ring.open(options);
     for (const flag of ring.flags) {
@@ -60,8 +64,8 @@ Deno.test(`a ring is opened without the flags that ${release} lacks, and works`,
 });
 
 testUnless(
-  version() < 6013 ? "" : "kernel older than 6.13",
-  "a ring that cannot do without a flag names it where the kernel lacks it",
+  version() < 6013 ? "" : "a kernel before 6.13",
+  "the error of Ring.open() names a required flag that the kernel lacks",
   () => {
     const open = () => Ring.open({ iopoll: "hybrid" });
     const { code, message } = assertThrows(open, UringError);
@@ -74,9 +78,9 @@ testUnless(
 // ---- SQEs that are read again: 6.10 to 6.13 ----------------------------------
 
 /**
- * Links a socket option to a read that waits, has other commands take the places
- * of their SQEs, and lets the read end: how often the option is not what was
- * asked for.
+ * Links a socket option to a read in flight, lets other commands reuse their
+ * SQEs, and then lets the read end. Returns in how many of 20 rounds the option
+ * has another value than the command asked for.
  */
 async function corrupted(hold: boolean): Promise<number> {
   const engine = new Engine(raw.setup({ entries: 8, hold }));
@@ -108,7 +112,7 @@ async function corrupted(hold: boolean): Promise<number> {
     await until(() => ended === 42);
     const query = { level: SOL_SOCKET, optname: SO_SNDBUF, length: 4 };
     const bytes = getsockoptSync(pair.left, query);
-    // The kernel doubles it, for what it keeps beside the data.
+    // The kernel doubles the value, to leave room for its own overhead.
     if (new Int32Array(bytes.buffer)[0] !== 2 * value) wrong++;
   }
   await engine.close();
@@ -116,8 +120,8 @@ async function corrupted(hold: boolean): Promise<number> {
 }
 
 testUnless(
-  raw.rereadsSqes() ? "" : "kernel that reads SQEs again (6.10 to 6.13)",
-  "without the protection a linked command becomes another one, and with it never",
+  raw.rereadsSqes() ? "" : "a kernel that reads SQEs again: 6.10 to 6.13",
+  "a linked command turns into another one without the protection, and never with it",
   async () => {
     assertGreater(await corrupted(false), 0);
     assertEquals(await corrupted(true), 0);
@@ -126,11 +130,9 @@ testUnless(
 
 testUnless(
   raw.rereadsSqes()
-    ? "kernel that has copied an SQE when enter returns"
-    : kernel.families["socket SETSOCKOPT"].available === "yes"
-    ? ""
-    : "SETSOCKOPT",
-  "a linked command is what it was, without the protection, where the kernel copies it",
+    ? "a kernel that copies the SQE before io_uring_enter() returns"
+    : lacksCommand("socket SETSOCKOPT"),
+  "a linked command needs no protection where the kernel copies its SQE",
   async () => {
     assertEquals(await corrupted(false), 0);
   },
@@ -138,7 +140,7 @@ testUnless(
 
 // ---- Rings that poll ----------------------------------------------------------
 
-Deno.test("a file that cannot be polled refuses commands of a ring that polls, before Linux 7.2", async () => {
+Deno.test("before Linux 7.2, a file that cannot poll refuses the commands of an iopoll ring", async () => {
   await using ring = Ring.open({ iopoll: true });
   using file = devNull();
   const command = uringCmd({ fd: file.fd, cmd_op: 1 });
@@ -153,12 +155,8 @@ Deno.test("a file that cannot be polled refuses commands of a ring that polls, b
 
 // ---- Mixed rings: SQEs since 6.19 ---------------------------------------------
 
-const mixed = kernel.setupFlags.includes("SQE_MIXED")
-  ? ""
-  : "SQE_MIXED (Linux 6.19)";
-
 testUnless(
-  mixed,
+  lacksFlag("SQE_MIXED"),
   "the kernel refuses a large SQE that begins in the last place of a mixed ring",
   () => {
     const flags = raw.IORING_SETUP_SQE_MIXED | raw.IORING_SETUP_NO_SQARRAY;
@@ -176,7 +174,7 @@ testUnless(
       for (let i = 0; i < 3; i++) assert(raw.prepRw(ring.sq, nop));
       assertEquals(run(), [0, 0, 0]);
       using file = devNull();
-      // As small as the queue lets it be, so that no filler goes before it.
+      // prepRw() takes it for a small SQE, and so puts no filler before it.
       const large = { opcode: raw.IORING_OP_URING_CMD128, fd: file.fd };
       assert(raw.prepRw(ring.sq, large));
       assertEquals(run(), [-EINVAL]);
@@ -187,7 +185,7 @@ testUnless(
 );
 
 testUnless(
-  mixed,
+  lacksFlag("SQE_MIXED"),
   "large and small commands share a mixed ring, wherever its end falls",
   async () => {
     using file = devNull();

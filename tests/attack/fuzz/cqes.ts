@@ -3,9 +3,8 @@
 import fc from "fast-check";
 import { Completion, Ring } from "../../../mod.ts";
 import { nop, timeout } from "../../../cmd/op.ts";
-import type { Command } from "../../../ring/raw.ts";
+import { Command } from "../../../ring/raw.ts";
 import { IORING_OP_MSG_RING } from "../../../sys/uapi/io_uring.ts";
-import { custom } from "../../kit/commands.ts";
 import { attempt, settled } from "./judge.ts";
 
 const u64 = fc.oneof(
@@ -72,16 +71,18 @@ export async function forge(
   const waiting = [1, 2, 3].map(() => ring.cmd(timeout(waitMs)));
   await settled(ring.cmd(nop()));
   const sent = all.map(({ low, high, res, flags }) =>
-    sender.cmd(custom({
-      name: "MSG_RING",
-      opcode: IORING_OP_MSG_RING,
-      file: ring.fd,
-      off: BigInt.asUintN(32, BigInt(high)) << 32n |
-        BigInt.asUintN(32, BigInt(low)),
-      len: res >>> 0,
-      opFlags: PASS_FLAGS,
-      fileIndex: flags,
-    }))
+    sender.cmd(
+      new Command<number>({
+        name: "MSG_RING",
+        opcode: IORING_OP_MSG_RING,
+        file: ring.fd,
+        off: BigInt.asUintN(32, BigInt(high)) << 32n |
+          BigInt.asUintN(32, BigInt(low)),
+        len: res >>> 0,
+        opFlags: PASS_FLAGS,
+        fileIndex: flags,
+      }),
+    )
   );
   await Promise.all([...waiting, ...sent].map(settled));
   await settled(ring.cmd(nop()));

@@ -1,14 +1,14 @@
 /** Asks a script about its surroundings, in a process of its own. */
 
 import { assertEquals } from "@std/assert";
-import { runScript } from "../../kit/process.ts";
+import { runScript } from "../../kit/run.ts";
 
 const IMPORTS = `
 import { Ring } from "@uring/mod.ts";
 import * as op from "@uring/cmd/op.ts";
 import { openDescriptors } from "@uring/sys/file.ts";
 import { __NR_x86_64 as NR } from "@uring/sys/uapi/unistd.ts"; // io_uring's are everywhere the same.
-import { custom } from "@uring/tests/kit/commands.ts";
+import { Command } from "@uring/ring/command.ts";
 import { pipe, writeSync } from "@uring/tests/kit/fds.ts";
 import * as hostile from "@uring/tests/attack/hostile/surroundings.ts";
 const { objection } = hostile;

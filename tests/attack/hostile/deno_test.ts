@@ -12,7 +12,7 @@ import {
   __NR_x86_64,
   syscallNumbers,
 } from "../../../sys/uapi/unistd.ts";
-import { runScript } from "../../kit/process.ts";
+import { runScript } from "../../kit/run.ts";
 import { ask } from "./ask.ts";
 
 Deno.test("a Deno that is too old is refused, with the version that is needed", () => {

@@ -113,7 +113,7 @@ Deno.test("with no thread left, a ring with sqpoll and a worker's command say so
     hostile.becomeNobody();
     const ring = Ring.open();
     // IOSQE_ASYNC: by a worker of the kernel.
-    const nop = custom({ name: "NOP", opcode: 0, flags: 1 << 4 });
+    const nop = new Command({ name: "NOP", opcode: 0, flags: 1 << 4 });
     const [polled, command, inline] = hostile.within("NPROC", 0, () => [
       objection(() => Ring.open({ sqpoll: true })),
       objection(() => ring.cmdSync(nop)),

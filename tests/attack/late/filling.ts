@@ -1,6 +1,6 @@
-import type { Command } from "../../../ring/command.ts";
+import { Command } from "../../../ring/command.ts";
 import { operand } from "../../../ring/operand.ts";
-import { ADDR, custom } from "../../kit/commands.ts";
+import { ADDR } from "../../kit/commands.ts";
 
 /** A command that fills `bytes`, with `IOSQE_` bits, which `./op` has not. */
 export function filling(
@@ -11,5 +11,12 @@ export function filling(
 ): Command<number> {
   const target = operand(ADDR, { bytes, kernel: "writes" }, { counted: true });
   const len = bytes.length;
-  return custom({ name: "FILL", opcode, file, flags, len, operands: [target] });
+  return new Command<number>({
+    name: "FILL",
+    opcode,
+    file,
+    flags,
+    len,
+    operands: [target],
+  });
 }

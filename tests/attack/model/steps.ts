@@ -1,5 +1,6 @@
 /** The steps that sequences are made of: what each does, and what it allows. */
 
+import { Command } from "../../../ring/command.ts";
 import { linkTimeout } from "../../../cmd/op.ts";
 import {
   IORING_OP_POLL_ADD,
@@ -7,7 +8,6 @@ import {
 } from "../../../sys/uapi/io_uring.ts";
 import { POLLIN } from "../../../sys/uapi/poll.ts";
 import { collect, turn } from "../../kit/wait.ts";
-import { custom } from "../../kit/commands.ts";
 import { brief, type JobPlan, make } from "./jobs.ts";
 import { ABORTED, allOutcomes, failure, provide, THROWN } from "./world.ts";
 import type { Allows, Job, Reader, World } from "./world.ts";
@@ -112,7 +112,7 @@ export const acts = {
     const { left, right } = world.pipe();
     const plan = jobs[0];
     let values = 0;
-    const command = custom({
+    const command = new Command<number>({
       name: "stream",
       opcode: IORING_OP_POLL_ADD,
       file: left,

@@ -1,10 +1,9 @@
 /** Commands that are over at once, each with a result of its own. */
 
+import { Command } from "../../../ring/command.ts";
 import { siocinq } from "../../../cmd/socket/mod.ts";
-import type { Command } from "../../../mod.ts";
 import * as op from "../../../cmd/op.ts";
 import { IORING_NOP_INJECT_RESULT } from "../../../sys/uapi/io_uring.ts";
-import { custom } from "../../kit/commands.ts";
 import { pipe, tcpPair, writeSync } from "../../kit/fds.ts";
 import type { Act, Actor, Stage } from "./actor.ts";
 import { fails, gives } from "./ledger.ts";
@@ -12,7 +11,7 @@ import { fails, gives } from "./ledger.ts";
 /** A command that gives this number. */
 function nopOf(result: number): Command<number> {
   const opFlags = IORING_NOP_INJECT_RESULT;
-  return custom({ name: "NOP", opcode: 0, opFlags, len: result });
+  return new Command<number>({ name: "NOP", opcode: 0, opFlags, len: result });
 }
 
 /** Batches, by each of the ways there are. */

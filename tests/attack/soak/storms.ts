@@ -1,12 +1,11 @@
 /** Commands that go on until they are told to stop. */
 
-import type { Command } from "../../../mod.ts";
+import { Command } from "../../../ring/command.ts";
 import * as op from "../../../cmd/op.ts";
 import {
   IORING_OP_POLL_ADD,
   IORING_POLL_ADD_MULTI,
 } from "../../../sys/uapi/io_uring.ts";
-import { custom } from "../../kit/commands.ts";
 import { type FdPair, pipe, tcpPair, unixPair } from "../../kit/fds.ts";
 import { turn } from "../../kit/wait.ts";
 import { writeSync } from "../../kit/fds.ts";
@@ -66,7 +65,7 @@ export const streams: Act = async (self, { ring, shape }) => {
   using pair = self.pick<() => FdPair>([pipe, unixPair, tcpPair])();
   const abort = new AbortController();
   const stream = ring.stream(
-    custom({
+    new Command<number>({
       name: "POLL_ADD multishot",
       opcode: IORING_OP_POLL_ADD,
       file: pair.left,

@@ -1,19 +1,18 @@
 /**
- * Debian packages of any suite and machine, unpacked into a folder of their
- * own: nothing is installed. They come from the archive that this machine
- * installs from.
+ * Fetches Debian packages of any suite and architecture from the archive that this
+ * machine uses, and unpacks each into a folder. Installs nothing.
  *
  * @module
  */
 
 import { run } from "../../kit/run.ts";
 
-/** What Debian calls a machine. */
+/** An architecture, in Debian's words. */
 export type DebianArch = "amd64" | "arm64";
 
 const KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/** Runs a program which has to succeed, and returns what it prints. */
+/** Runs a program, and returns its output. Throws if it fails. */
 export async function output(
   command: string,
   args: readonly string[],
@@ -24,12 +23,12 @@ export async function output(
   return stdout;
 }
 
-/** Whether there is anything at a path. */
+/** Returns whether a path exists. */
 export function exists(path: string): Promise<boolean> {
   return Deno.stat(path).then(() => true, () => false);
 }
 
-/** apt, with lists and a status of its own. */
+/** apt with package lists and a status file of its own. */
 export class Apt {
   readonly #folder: string;
   readonly #options: readonly string[];
@@ -40,7 +39,7 @@ export class Apt {
       `Dir::Etc::SourceList=${folder}/sources.list`,
       "Dir::Etc::SourceParts=-",
       `Dir::State::Lists=${folder}/lists`,
-      // Nothing is installed here, so that all a package needs is missing.
+      // An empty status: apt takes every dependency for missing.
       `Dir::State::status=${folder}/status`,
       `Dir::Cache=${folder}`,
       `APT::Architecture=${arch}`,
@@ -50,7 +49,7 @@ export class Apt {
     ].flatMap((option) => ["-o", option]);
   }
 
-  /** Opens the lists under `cache`; fetches them if absent, or to `update`. */
+  /** Opens the package lists under `cache`. Fetches them if absent or `update`. */
   static async open(
     cache: string,
     arch: DebianArch,
@@ -76,7 +75,7 @@ export class Apt {
     try {
       await apt.#get("update");
     } catch (error) {
-      // Lists that are not all there are not to be taken for the archive's.
+      // The next run must not use incomplete lists.
       await Deno.remove(sources);
       throw error;
     }
@@ -84,8 +83,8 @@ export class Apt {
   }
 
   /**
-   * Unpacks packages of a suite and all that they depend on, as far as their
-   * names match `only`, and returns the folders that they are in.
+   * Unpacks packages of a suite and their dependencies, except those whose names
+   * do not match `only`. Returns one folder for each.
    */
   async unpack(
     suite: string,
@@ -96,7 +95,7 @@ export class Apt {
       ...["install", "--print-uris", "--yes", "--no-install-recommends"],
       ...["--target-release", suite, ...names],
     );
-    // One line for each: the address, the file, its size, its hash.
+    // One line for each package: address, file, size and hash.
     const files = [...uris.matchAll(/^'\S+' (\S+)\.deb \d+/gm)]
       .map(([, file]) => decodeURIComponent(file))
       .filter((file) => only.test(file));
@@ -125,7 +124,7 @@ export class Apt {
     await Deno.remove(partial, { recursive: true });
   }
 
-  /** The address of the archive that this machine installs from. */
+  /** Returns the address of the Debian archive that this machine uses. */
   async #archive(): Promise<string> {
     const targets = await output("apt-get", [
       ...["indextargets", "--format", "$(REPO_URI)", "Origin: Debian"],

@@ -1,6 +1,6 @@
 /**
- * Writes an archive that the kernel unpacks as its first root: cpio, in the
- * format "newc".
+ * Writes an archive that the kernel unpacks as its first root file system: cpio,
+ * in the format "newc".
  *
  * @module
  */
@@ -11,7 +11,7 @@ const DIRECTORY = 0o040755;
 const LINK = 0o120777;
 const REGULAR = 0o100000;
 
-/** An archive in the making. */
+/** An archive that is being written. */
 export class Archive implements Disposable {
   readonly #file: Deno.FsFile;
   readonly #directories = new Set<string>();
@@ -25,20 +25,20 @@ export class Archive implements Disposable {
     });
   }
 
-  /** Adds a file, and the folders that it lies in. */
+  /** Adds a file, and its folders. */
   file(path: string, data: Uint8Array | string, mode = 0o644): void {
     const bytes = typeof data === "string" ? encoder.encode(data) : data;
     this.#parents(path);
     this.#entry(path, REGULAR | mode, bytes);
   }
 
-  /** Adds a symbolic link, and the folders that it lies in. */
+  /** Adds a symbolic link, and its folders. */
   link(path: string, target: string): void {
     this.#parents(path);
     this.#entry(path, LINK, encoder.encode(target));
   }
 
-  /** Adds a folder, and those that it lies in. */
+  /** Adds a folder, and its parents. */
   directory(path: string): void {
     if (path === "" || this.#directories.has(path)) return;
     this.#parents(path);
@@ -46,7 +46,7 @@ export class Archive implements Disposable {
     this.#entry(path, DIRECTORY, new Uint8Array());
   }
 
-  /** Adds what is under `from`, except the paths that `leaveOut` matches. */
+  /** Adds all files under `from`, except paths in the archive that `leaveOut` matches. */
   tree(from: string, to: string, leaveOut = /^$/): void {
     for (const { name, isSymlink, isDirectory } of Deno.readDirSync(from)) {
       const source = `${from}/${name}`;
@@ -69,7 +69,7 @@ export class Archive implements Disposable {
     this.#file.close();
   }
 
-  /** The kernel makes no folder by itself. */
+  /** Adds the folders of a path, since the kernel makes none by itself. */
   #parents(path: string): void {
     this.directory(path.slice(0, Math.max(0, path.lastIndexOf("/"))));
   }
@@ -83,7 +83,7 @@ export class Archive implements Disposable {
       1, // nlink
       0, // mtime
       data.length,
-      ...[0, 0, 0, 0], // the device of the file, and the one that it is
+      ...[0, 0, 0, 0], // dev and rdev, each major and minor
       name.length,
       0, // check
     ];
@@ -93,7 +93,7 @@ export class Archive implements Disposable {
     this.#write(data);
   }
 
-  /** Writes parts, and fills up to a multiple of four bytes. */
+  /** Writes parts, and pads them to a multiple of four bytes. */
   #write(...parts: Uint8Array[]): void {
     const length = parts.reduce((sum, part) => sum + part.length, 0);
     for (const part of [...parts, new Uint8Array(-length & 3)]) {

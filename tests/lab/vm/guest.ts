@@ -1,6 +1,6 @@
 /**
- * A guest: a kernel under QEMU, with a root in memory that holds Deno, this
- * project and little else. What it says on its console is all that comes back.
+ * A guest: a kernel under QEMU, whose root file system is in memory and holds
+ * Deno, this project and little else. Its console is its only output.
  *
  * @module
  */
@@ -9,24 +9,24 @@ import { stripVTControlCharacters } from "node:util";
 import { type Tally, tally } from "../../laws/tally.ts";
 import { output } from "./apt.ts";
 
-/** The machines that guests are made for, as Deno calls them. */
+/** The architecture of a guest, in Deno's words. */
 export type Arch = "x86_64" | "aarch64";
 
-/** What QEMU needs to know of a machine. */
+/** QEMU's program and options for each architecture. */
 const MACHINES = {
   x86_64: {
     program: "qemu-system-x86_64",
     machine: "q35",
-    // 16-byte compare-and-swap is not what it should be in some emulators:
-    // kernels that use it to allocate memory then fail at random.
+    // Some emulators get the 16-byte compare-and-swap wrong: kernels whose
+    // allocator uses it then fail at random.
     cpu: "max,-cx16",
     console: "ttyS0",
   },
   aarch64: {
     program: "qemu-system-aarch64",
     machine: "virt",
-    // Pointers are signed at each call, which is dear in software as it is done
-    // in silicon.
+    // The kernel signs pointers at each call. The architected algorithm is slow to
+    // emulate; this one is QEMU's own.
     cpu: "max,pauth-impdef=on",
     console: "ttyAMA0",
   },
@@ -35,54 +35,55 @@ const MACHINES = {
 const MiB = 2 ** 20;
 
 /**
- * For a driver that is part of the kernel; modules get theirs where they are
- * loaded. The drive has few tags, so that tests run out of them.
+ * Parameters of an NVMe driver that is part of the kernel; init.sh gives a module
+ * its own. The queues are short, so that tests can fill them.
  */
 const PARAMETERS = "nvme.poll_queues=1 nvme.io_queue_depth=32";
 
-/** Namespaces of the NVMe controller: see the manual of QEMU for the words. */
+/** Namespaces of the NVMe controller, as options of QEMU's `nvme-ns` device. */
 const NAMESPACES = [
   "logical_block_size=512,physical_block_size=512",
   "logical_block_size=4096,physical_block_size=4096",
   "logical_block_size=512,physical_block_size=512,ms=8",
   "logical_block_size=4096,physical_block_size=4096,zoned=true," +
   "zoned.zone_size=4M,zoned.zone_capacity=4M",
-  // Protection information, and metadata behind the data of each block.
+  // Protection information, and metadata after the data of each block.
   "logical_block_size=512,physical_block_size=512,ms=8,pi=1",
   "logical_block_size=512,physical_block_size=512,ms=8,mset=1",
 ];
 
-/** What to boot. */
+/** Options of {@linkcode boot}. */
 export interface Boot {
   readonly arch: Arch;
-  /** The image of the kernel. */
+  /** The path of the kernel's image. */
   readonly kernel: string;
-  /** The archive with its root. */
+  /** The path of the archive with the root file system. */
   readonly initrd: string;
   /** The folder for the disks. */
   readonly folder: string;
-  /** The file for what the console says. */
+  /** The path of the file for the output of the console. */
   readonly log: string;
+  /** Seconds after which a guest that still runs is killed. */
   readonly timeoutSeconds: number;
-  /** On the processor itself, and not on one of software. */
+  /** `true` to use KVM instead of emulation. */
   readonly kvm: boolean;
-  /** A nanosecond of the guest is an instruction, however long it takes. */
+  /** `true` to let each instruction of the guest take one nanosecond of its time. */
   readonly icount: boolean;
-  /** Show the console while it runs. */
+  /** `true` to print the console while the guest runs. */
   readonly show: boolean;
 }
 
-/** How it went. */
+/** The result of a guest. */
 export interface Verdict extends Tally {
-  /** The release of the kernel; empty when it did not come to that. */
+  /** The release of the kernel; empty if it did not boot. */
   readonly release: string;
-  /** What Deno printed. */
+  /** The output of Deno. */
   readonly output: string;
-  /** What there is to say about failures; empty when all is well. */
+  /** A description of all failures; empty if there are none. */
   readonly trouble: string;
 }
 
-/** Boots a guest, and returns what its console said until it was off. */
+/** Boots a guest, and returns the output of its console once it is off. */
 export async function boot(options: Boot): Promise<string> {
   const { arch, folder, show, timeoutSeconds } = options;
   const { program, machine, cpu, console: tty } = MACHINES[arch];
@@ -92,8 +93,8 @@ export async function boot(options: Boot): Promise<string> {
     ...["-no-reboot", "-nic", "none"],
     ...["-display", "none", "-monitor", "none", "-serial", "stdio"],
     ...["-kernel", options.kernel, "-initrd", options.initrd],
-    // Errors are shown at once; of the rest the guest prints a copy at the end,
-    // so that it does not come between the lines of the tests.
+    // The kernel prints errors at once. init.sh prints all other messages at the
+    // end, so that they do not come between the lines of the tests.
     ...["-append", `console=${tty} loglevel=4 panic=-1 ${PARAMETERS}`],
     ...disks(folder),
   ]);
@@ -112,20 +113,20 @@ export async function boot(options: Boot): Promise<string> {
   const said = stripVTControlCharacters(text).replaceAll("\r", "");
   return signal === null
     ? said
-    : `${said}\n@@ ended by ${signal}; it had ${timeoutSeconds} seconds\n`;
+    : `${said}\n@@ ended by ${signal}, after at most ${timeoutSeconds} s\n`;
 }
 
 function processors({ kvm, icount }: Boot): string[] {
-  // Where instructions are counted, processors take turns: one does as much.
+  // With -icount, the processors of a guest run in turns: more would not help.
   return icount
     ? ["-smp", "1", "-accel", "tcg,thread=single", "-icount", "shift=0"]
     : ["-smp", "2", "-accel", kvm ? "kvm" : "tcg,thread=multi"];
 }
 
 /**
- * Has a process stay on one processor. The drive of QEMU 7.2 misses a doorbell
- * once in some hundred thousand commands when it and the guest run on two at
- * once, and a missed one costs a minute, until the guest resets the drive.
+ * Keeps a process on one processor. When the emulated drive and the guest run on
+ * two, QEMU 7.2 misses a doorbell once in some hundred thousand commands. A missed
+ * one costs a minute, until the guest resets the drive.
  */
 async function pin(pid: number): Promise<void> {
   const status = await Deno.readTextFile("/proc/self/status");
@@ -150,7 +151,7 @@ function spawn(program: string, args: string[]): Deno.ChildProcess {
   }
 }
 
-/** A controller whose namespaces are on disks that are empty at every boot. */
+/** Makes empty disks, and returns QEMU's options for an NVMe controller on them. */
 function disks(folder: string): string[] {
   const args = ["-device", "nvme,id=nvme,serial=uring"];
   for (const [i, options] of NAMESPACES.entries()) {
@@ -173,13 +174,13 @@ function disks(folder: string): string[] {
   return args;
 }
 
-/** What the kernel says when something is wrong with itself. */
+/** Messages of a kernel that found a fault in itself. */
 const KERNEL_TROUBLE =
   /^\[ *\d+\.\d+\].*(BUG:|WARNING:|Oops|Kernel panic|general protection fault|Call Trace:|blocked for more than|detected stall)/m;
 
 const NOTHING: Tally = { passed: 0, failed: 0, skipped: 0 };
 
-/** Reads a console; `counted` when it was tests that ran. */
+/** Judges the output of a console; `counted` if tests ran, and printed counts. */
 export function judge(said: string, counted: boolean): Verdict {
   const [, release = ""] = /^@@ release (.*)$/m.exec(said) ?? [];
   const [, output = "", code] =
@@ -196,7 +197,7 @@ export function judge(said: string, counted: boolean): Verdict {
     release,
     output,
     passed,
-    // What is wrong without a test that failed counts as one failure.
+    // Trouble without a failed test counts as one failure.
     failed: failed === 0 && trouble.length > 0 ? 1 : failed,
     skipped,
     trouble: trouble.map((text) => text.trim()).join("\n\n"),

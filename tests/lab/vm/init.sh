@@ -1,10 +1,10 @@
 #!/usr/bin/busybox sh
-# The first process of a guest: makes it a machine, runs Deno with the arguments
-# in /arguments, one to a line, and powers off. What starts with "@@" is for the
-# host, which reads it off the console.
+# The first process of a guest: sets the machine up, runs Deno with the arguments
+# in /arguments, one per line, and powers off. The host reads the lines that start
+# with "@@" from the console.
 
 export PATH=/usr/sbin:/usr/bin:/applets HOME=/root TERM=dumb
-# A guest is nobody's machine: tests may change what is all of it.
+# Allows tests to change settings of the whole machine.
 export CI=true
 export DENO_DIR=/deno-dir DENO_NO_UPDATE_CHECK=1 NO_COLOR=1
 
@@ -30,8 +30,8 @@ for module in /modules/*.ko; do
   insmod "$module" $options || echo "@@ no module $module"
 done
 
-# A disk in memory which forgets what is discarded, and a zoned one. Where the
-# kernel has no null_blk, or no zones, there are none.
+# Makes a disk in memory that supports discard, and a zoned one, where the kernel
+# has null_blk and zones.
 mount -t configfs configfs /sys/kernel/config
 for disk in nullb0 nullb1; do
   folder=/sys/kernel/config/nullb/$disk
@@ -49,7 +49,7 @@ done
 
 hostname guest
 ip link set lo up
-# As many as systemd grants; the kernel alone starts a process with 4096.
+# The hard limit of files under systemd. The kernel's default is 4096.
 ulimit -Hn 524288
 
 cd /uring || poweroff -f

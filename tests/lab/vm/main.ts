@@ -4,23 +4,25 @@
  *
  *     deno task test:vm [OPTIONS] [KERNEL...] [-- DENO ARGUMENTS]
  *
- *     --filter TEXT     only the tests whose names contain the text
- *     --kernel PATH     a kernel of your own, with the tests
- *     --modules FOLDER  the folder with its modules
- *     --arch ARCH       x86_64 or aarch64, of that kernel
- *     --timeout SECONDS until a guest is taken for hung; 600
- *     --with PACKAGE    what the guests have besides; as often as you like
- *     --update          ask for newer packages
- *     --kvm             on the processor itself: faster, where it works
- *     --icount          time is counted in instructions: slower, and no matter
- *                       what else this machine does
- *     --show            show the consoles as well
+ *     --parallel N      guests at a time; default 2, or 1 with --show or --icount
+ *     --filter TEXT     run only tests whose names contain the text
+ *     --kernel PATH     boot a kernel of your own
+ *     --modules FOLDER  the folder with the modules of that kernel
+ *     --arch ARCH       its architecture: x86_64 or aarch64
+ *     --timeout SECONDS kill a guest after this time; default 600 for each guest
+ *                       that runs at a time
+ *     --with PACKAGE    add a Debian package to the guests; may be repeated
+ *     --update          fetch newer packages
+ *     --kvm             use KVM, which is faster, where it is available
+ *     --icount          count time in instructions of the guest: slower, but
+ *                       independent of the load on this machine
+ *     --show            print the consoles while the guests run
  *
- * Without names it is all kernels. What follows `--` is run in place of the
- * tests, by Deno at the top of the project, such as `run -A mod.ts`.
+ * Without names it boots all kernels. Deno runs the arguments after `--` at the
+ * top of the project instead of the tests: for example `run -A mod.ts`.
  *
- * It needs Debian's apt for the kernels, and for the guests' Deno and for QEMU
- * what its messages say. All that it makes is in `.cache/vm`.
+ * It needs apt with a Debian archive for the kernels, QEMU, and npm if a guest has
+ * another architecture than this machine. Everything it makes is in `.cache/vm`.
  *
  * @module
  */
@@ -34,14 +36,14 @@ import { filesUnder, findModules } from "./modules.ts";
 const ROOT = new URL("../../..", import.meta.url).pathname.replace(/\/$/, "");
 const HERE = `${ROOT}/tests/lab/vm`;
 const CACHE = `${ROOT}/.cache/vm`;
-/** The name of the kernel that is given by its path. */
+/** The name that stands for the kernel of `--kernel`. */
 const OWN = "own";
 
 /** A kernel of Debian. */
 interface Kernel {
   readonly arch: Arch;
   readonly suite: string;
-  /** The package that depends on the newest of its kind. */
+  /** The package that depends on the newest kernel of the suite. */
   readonly package: string;
 }
 
@@ -65,7 +67,7 @@ const DEBIAN: Readonly<Record<Arch, DebianArch>> = {
   aarch64: "arm64",
 };
 
-/** What every guest has besides its kernel, of one suite for all of them. */
+/** Packages of every guest, from one suite whatever its kernel. */
 const USERLAND = {
   suite: "trixie",
   packages: [
@@ -83,28 +85,29 @@ const USERLAND = {
 
 /** The devices and filesystems that tests use. */
 const MODULES = [
-  // What others ask for by what it does, and not by its name.
+  // Other modules ask for these by algorithm, and not by name.
   ...["crc32c_generic", "xxhash_generic", "blake2b_generic"],
   ...["nvme", "null_blk", "scsi_debug", "sd_mod", "loop", "ext4", "btrfs"],
 ];
 
 /**
- * Tests of this project's files and of headers, for which no kernel matters, and
- * those that do so much that a guest, which is ten times slower, would do little
- * else: `-- test ...` runs them there alone.
+ * Tests that no guest runs by default. Those of files, headers and the fake kernel
+ * do not depend on the kernel; those under attack/ would take a guest, which is ten
+ * times slower, too long. `-- test ...` runs them in a guest.
  */
 const NOT_IN_GUESTS = ["laws", "fake", "lab", "mutants", "attack"]
   .map((name) => `tests/${name}`);
 
 /**
- * Its commands need workers that take addresses for what they are. The last worker
- * of a thread never ends, and one that another test's ring had started in an
- * interrupt may not, as setupOptions() in ring/options.ts says.
+ * The first test file. Its commands run in workers of the kernel, and the last
+ * worker of a thread never ends. A worker that an earlier test's ring had started
+ * in an interrupt might take 64-bit addresses for those of a 32-bit process: see
+ * setupOptions() in ring/options.ts.
  */
 const FIRST = "tests/cmd/nvme_test.ts";
 
 const split = [...Deno.args, "--"].indexOf("--");
-/** What Deno is to run in place of the tests. */
+/** Arguments for Deno that replace the tests. */
 const instead = Deno.args.slice(split + 1);
 const { values: options, positionals } = parseArgs({
   args: Deno.args.slice(0, split),
@@ -113,7 +116,8 @@ const { values: options, positionals } = parseArgs({
     kernel: { type: "string" },
     modules: { type: "string" },
     arch: { type: "string", default: Deno.build.arch },
-    timeout: { type: "string", default: "600" },
+    parallel: { type: "string" },
+    timeout: { type: "string" },
     with: { type: "string", multiple: true, default: [] },
     update: { type: "boolean", default: false },
     kvm: { type: "boolean", default: false },
@@ -123,12 +127,21 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
 });
 
-/** What Deno is asked to do in a guest. */
+// One console at a time is readable, and `--icount` pins its guest to a processor.
+const parallel = Number(
+  options.parallel ?? (options.show || options.icount ? 1 : 2),
+);
+const timeoutSeconds = Number(options.timeout ?? 600 * parallel);
+if (!(Number.isInteger(parallel) && parallel > 0) || !(timeoutSeconds > 0)) {
+  throw new RangeError("--parallel and --timeout take numbers above 0");
+}
+
+/** Returns the arguments for Deno in a guest. */
 async function work(): Promise<string[]> {
   if (instead.length > 0) return instead;
   const left = (file: string) =>
     NOT_IN_GUESTS.some((name) => file === name || file.startsWith(`${name}/`));
-  // Of a folder beside a file, `deno test` would heed no --ignore.
+  // `deno test` ignores --ignore for a folder that is named beside a file.
   const tests = (await projectFiles()).filter((file) =>
     /^tests\/.*_test\.ts$/.test(file) && !left(file)
   );
@@ -144,7 +157,7 @@ async function work(): Promise<string[]> {
 
 const opened = new Map<Arch, Promise<Apt>>();
 
-/** The packages for a machine; the lists are fetched once in a run. */
+/** Returns the packages for an architecture. Fetches the lists once in a run. */
 function packages(arch: Arch): Promise<Apt> {
   const found = opened.get(arch) ?? Apt.open(
     CACHE,
@@ -156,14 +169,14 @@ function packages(arch: Arch): Promise<Apt> {
   return found;
 }
 
-/** A kernel's image and modules, as paths. */
+/** The paths of a kernel's image and modules. */
 interface Image {
   readonly arch: Arch;
   readonly image: string;
   readonly files: readonly string[];
 }
 
-/** The kernel that a name stands for; the empty one is the user's own. */
+/** Finds the kernel of a name: a Debian kernel, or the one of `--kernel`. */
 async function findKernel(name: string): Promise<Image> {
   if (name === OWN) {
     const { kernel: image = "", modules, arch } = options;
@@ -184,7 +197,7 @@ function isArch(arch: string): arch is Arch {
   return arch in DEBIAN;
 }
 
-/** The Deno of a guest: this one, or the one that npm has for its machine. */
+/** Returns the Deno of a guest: this one, or npm's for another architecture. */
 async function findDeno(arch: Arch): Promise<string> {
   if (arch === Deno.build.arch) return Deno.execPath();
   const folder = `${CACHE}/deno-${DEBIAN[arch]}`;
@@ -193,7 +206,7 @@ async function findDeno(arch: Arch): Promise<string> {
   const stamp = `${folder}/${deno}`;
   if (await exists(stamp)) return path;
   await Deno.mkdir(folder, { recursive: true });
-  // Of the same minor version, where npm has not got this one.
+  // npm may lack this patch version: take the newest up to it.
   const [major, minor] = deno.split(".");
   const npm = DEBIAN[arch] === "arm64"
     ? "linux-arm64-glibc"
@@ -209,7 +222,7 @@ async function findDeno(arch: Arch): Promise<string> {
   return path;
 }
 
-/** Writes what a guest finds when it starts. */
+/** Writes the root file system of a guest. */
 async function writeRoot(path: string, { arch, files }: Image): Promise<void> {
   const { suite, packages: names, leaveOut } = USERLAND;
   const apt = await packages(arch);
@@ -240,7 +253,7 @@ async function writeRoot(path: string, { arch, files }: Image): Promise<void> {
   }
 }
 
-/** What is in the project as it stands, with what is not committed yet. */
+/** Lists the files of the project, including those not committed yet. */
 async function projectFiles(): Promise<string[]> {
   const listed = await output("git", [
     ...["ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -252,7 +265,7 @@ async function projectFiles(): Promise<string[]> {
   return files.filter((_, i) => there[i]);
 }
 
-/** Fetches the npm packages that the tests import: a guest has no network. */
+/** Fetches the npm packages that the tests import, since guests have no network. */
 async function fetchImports(): Promise<void> {
   const tests = (await projectFiles()).filter((file) =>
     /^tests\/.*\.ts$/.test(file)
@@ -263,37 +276,71 @@ async function fetchImports(): Promise<void> {
   });
 }
 
-interface Row extends Verdict {
-  readonly name: string;
-  readonly seconds: number;
-}
+/** Ends when the last guest so far is prepared: guests share the folders of apt. */
+let preparing: Promise<unknown> = Promise.resolve();
 
-async function runGuest(name: string): Promise<Row> {
-  const kernel = await findKernel(name);
+/** Boots a guest, prints how it went, and returns that. */
+async function runGuest(name: string): Promise<Verdict> {
   const folder = await Deno.makeTempDir({ dir: CACHE, prefix: "guest-" });
   try {
     const initrd = `${folder}/initrd`;
-    await writeRoot(initrd, kernel);
+    const prepared = preparing.then(async () => {
+      const kernel = await findKernel(name);
+      await writeRoot(initrd, kernel);
+      return kernel;
+    });
+    preparing = prepared;
+    const { arch, image } = await prepared;
     const start = performance.now();
     const said = await boot({
-      arch: kernel.arch,
-      kernel: kernel.image,
+      arch,
+      kernel: image,
       initrd,
       folder,
       log: logOf(name),
-      timeoutSeconds: Number(options.timeout),
+      timeoutSeconds,
       kvm: options.kvm,
       icount: options.icount,
       show: options.show,
     });
     const seconds = (performance.now() - start) / 1000;
-    return { name, seconds, ...judge(said, instead.length === 0) };
+    const verdict = judge(said, instead.length === 0);
+    report(name, seconds, verdict);
+    return verdict;
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
 }
 
-/** Where everything is that a console said. */
+function report(name: string, seconds: number, verdict: Verdict): void {
+  const { release, passed, failed, skipped, trouble } = verdict;
+  if (instead.length > 0) console.log(verdict.output);
+  // Indented, so that tests/laws/tally.ts does not count it twice.
+  if (trouble !== "") {
+    console.log(`\n${trouble.replaceAll(/^/gm, "  ")}`);
+    console.log(`\nThe whole console: ${logOf(name)}`);
+  }
+  console.log(
+    `${name.padEnd(12)} ${release.padEnd(22)} ${seconds.toFixed(0)} s, ` +
+      `${passed} passed, ${failed} failed, ${skipped} skipped`,
+  );
+}
+
+/** Runs guests, at most {@linkcode parallel} at a time. */
+async function runGuests(names: readonly string[]): Promise<Verdict[]> {
+  const verdicts: Verdict[] = [];
+  const waiting = names.values();
+  const lane = async () => {
+    for (const name of waiting) verdicts.push(await runGuest(name));
+  };
+  const lanes = Array.from({ length: parallel }, lane);
+  // No guest is left running when another cannot be prepared.
+  await Promise.allSettled(lanes);
+  await Promise.all(lanes);
+  return verdicts;
+}
+
+/** Returns the path of the file with all that a guest's console printed. */
 function logOf(name: string): string {
   return `${CACHE}/${name}.log`;
 }
@@ -312,28 +359,13 @@ if (unknown.length > 0) {
 }
 
 await fetchImports();
-const rows: Row[] = [];
-for (const name of names) {
-  const row = await runGuest(name);
-  rows.push(row);
-  const { release, seconds, passed, failed, skipped, trouble } = row;
-  if (instead.length > 0) console.log(row.output);
-  // Indented, so that tests/laws/tally.ts does not count it twice.
-  if (trouble !== "") {
-    console.log(`\n${trouble.replaceAll(/^/gm, "  ")}`);
-    console.log(`\nAll of it: ${logOf(name)}`);
-  }
-  console.log(
-    `${name.padEnd(12)} ${release.padEnd(22)} ${seconds.toFixed(0)} s, ` +
-      `${passed} passed, ${failed} failed, ${skipped} skipped`,
-  );
-}
+const verdicts = await runGuests(names);
 const sum = (key: "passed" | "failed" | "skipped") =>
-  rows.reduce((all, row) => all + row[key], 0);
+  verdicts.reduce((all, verdict) => all + verdict[key], 0);
 const failed = sum("failed");
-// In the words of `deno test`, so that tests/laws/tally.ts adds it up as well.
+// In the format of `deno test`, so that tests/laws/tally.ts adds it up.
 console.log(
   `${failed === 0 ? "ok" : "FAILED"} | ${sum("passed")} passed | ` +
-    `${failed} failed | ${sum("skipped")} ignored (${rows.length} kernels)`,
+    `${failed} failed | ${sum("skipped")} ignored (${verdicts.length} kernels)`,
 );
 Deno.exit(failed === 0 ? 0 : 1);

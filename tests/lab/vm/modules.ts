@@ -1,18 +1,18 @@
 /**
- * The modules that a guest loads, in an order in which each finds what it
- * needs. No package holds a list of that, since depmod makes it where a kernel
- * is installed: it is read from the modules themselves.
+ * The modules that a guest loads, each after those that it depends on. Packages
+ * hold no list of dependencies, since depmod makes it where a kernel is installed:
+ * they are read from the modules themselves.
  *
  * @module
  */
 
-/** A module as insmod takes it. */
+/** An uncompressed module, as insmod needs it. */
 export interface Module {
   readonly name: string;
   readonly bytes: Uint8Array;
 }
 
-/** What unpacks a file to its standard output, by the end of its name. */
+/** Commands that unpack a file to their standard output, by its extension. */
 const UNPACK: Readonly<Record<string, readonly string[]>> = {
   ".ko": ["cat"],
   ".ko.gz": ["gzip", "-dc"],
@@ -21,8 +21,9 @@ const UNPACK: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * The modules among `files` that `wanted` names, each behind those that it
- * depends on. One that is not there is part of the kernel, or unknown to it.
+ * Finds the modules among `files` that `wanted` names, each after those that it
+ * depends on. Skips those that have no file, because they are part of the kernel
+ * or unknown to it.
  */
 export async function findModules(
   files: readonly string[],
@@ -46,14 +47,14 @@ export async function findModules(
   return [...found.values()];
 }
 
-/** The names behind `depends=` in the section .modinfo of a module. */
+/** Reads the names after `depends=` in the section .modinfo of a module. */
 export function dependencies(module: Uint8Array): string[] {
   const text = new TextDecoder("latin1").decode(module);
   const [, names = ""] = /\0depends=([^\0]*)\0/.exec(text) ?? [];
   return names.split(",").filter((name) => name !== "").map(underscored);
 }
 
-/** The paths of all files under a folder. */
+/** Returns the paths of all files under a folder. */
 export function filesUnder(folder: string): string[] {
   return [...Deno.readDirSync(folder)].flatMap(({ name, isDirectory }) =>
     isDirectory ? filesUnder(`${folder}/${name}`) : [`${folder}/${name}`]
@@ -64,7 +65,7 @@ function moduleName(path: string): string {
   return underscored(path.replace(/^.*\//, "").replace(/\.ko(\..*)?$/, ""));
 }
 
-/** A module's file may have hyphens where its name has underscores. */
+/** Returns a module's name: its file may have hyphens for the underscores. */
 function underscored(name: string): string {
   return name.replaceAll("-", "_");
 }

@@ -1,11 +1,11 @@
-/** What the laboratory of kernels does on the host; `main.ts` is the rest. */
+/** The parts of the laboratory of kernels that run on the host. */
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { Archive } from "./cpio.ts";
 import { judge } from "./guest.ts";
 import { dependencies } from "./modules.ts";
 
-/** What the console of a guest says, line by line. */
+/** Returns the output of a console with these lines. */
 function guest(...lines: string[]): string {
   return ["[    0.000000] Linux", ...lines, ""].join("\n");
 }
@@ -17,7 +17,7 @@ const GOOD = [
   "@@ end 0",
 ];
 
-Deno.test("a guest that ran its tests and went off is as good as they are", () => {
+Deno.test("a guest that ran its tests and powered off has their counts", () => {
   const { release, passed, failed, skipped, trouble } = judge(
     guest(...GOOD, "@@ off"),
     true,
@@ -26,7 +26,7 @@ Deno.test("a guest that ran its tests and went off is as good as they are", () =
   assertEquals([release, trouble], ["6.12.1", ""]);
 });
 
-Deno.test("tests that failed are told of, without those that passed", () => {
+Deno.test("the trouble of a guest holds failed tests, without those that passed", () => {
   const { failed, trouble } = judge(
     guest(
       "@@ begin",
@@ -42,7 +42,7 @@ Deno.test("tests that failed are told of, without those that passed", () => {
   assertMatch(trouble, /^ERRORS \nthe reason\n/);
 });
 
-Deno.test("a guest that hangs has failed, and its last lines are shown", () => {
+Deno.test("a guest that hangs has failed, and its trouble is its last lines", () => {
   for (const lines of [[], ["@@ begin", "a test ..."], GOOD]) {
     const { failed, trouble } = judge(guest(...lines, "@@ killed"), true);
     assertEquals(failed, 1);
@@ -50,7 +50,7 @@ Deno.test("a guest that hangs has failed, and its last lines are shown", () => {
   }
 });
 
-Deno.test("a kernel that complains has failed, whatever its tests say", () => {
+Deno.test("a kernel that reports a fault has failed, even if its tests passed", () => {
   for (
     const complaint of [
       "WARNING: CPU: 0 PID: 1 at io_uring/rw.c:1",
@@ -65,19 +65,19 @@ Deno.test("a kernel that complains has failed, whatever its tests say", () => {
   }
 });
 
-Deno.test("what a test prints is not taken for the kernel's complaint", () => {
+Deno.test("a test may print the words of a kernel's fault", () => {
   const said = guest("WARNING: a test's own", ...GOOD, "@@ off");
   assertEquals(judge(said, true).failed, 0);
 });
 
-Deno.test("a module's dependencies are read from the module", () => {
+Deno.test("dependencies() reads the names from the module", () => {
   const module = (text: string) => new TextEncoder().encode(text);
   const found = dependencies(module("\x7fELF\0depends=a-b,c\0name=d\0"));
   assertEquals(found, ["a_b", "c"]);
   assertEquals(dependencies(module("\x7fELF\0depends=\0name=d\0")), []);
 });
 
-Deno.test("an archive has each folder once, before what is in it", async () => {
+Deno.test("an archive has each folder once, before its files", async () => {
   const path = await Deno.makeTempFile();
   try {
     {
