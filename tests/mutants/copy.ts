@@ -2,15 +2,13 @@
 
 import { cp } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import type { Mutant } from "./mutant.ts";
+import { broken, type Mutant } from "./mutant.ts";
 import { run } from "../kit/run.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-/** What a test needs of it. */
+/** The files and folders that tests need. */
 const PARTS = ["deno.json", "deno.lock", "mod.ts", "README.md", "LICENSE"];
 const FOLDERS = ["bench", "cmd", "ring", "sys", "tests"];
-/** The tests of a mutant that take longer than this hang. */
-const LIMIT_SECONDS = 60;
 
 export class Copy {
   readonly #folder: string;
@@ -21,7 +19,7 @@ export class Copy {
 
   static async make(): Promise<Copy> {
     const folder = await Deno.makeTempDir();
-    // Some tests run scripts as other users, who read them here.
+    // Tests run scripts of this folder as other users.
     await Deno.chmod(folder, 0o755);
     for (const part of [...PARTS, ...FOLDERS]) {
       const from = fileURLToPath(new URL(part, ROOT));
@@ -34,10 +32,13 @@ export class Copy {
     await Deno.remove(this.#folder, { recursive: true });
   }
 
-  /** What tests printed that do not pass, as none does that takes too long. */
+  /**
+   * Runs tests up to the first failure, and returns what they printed; `null` if
+   * all pass. Tests that take longer than the limit fail.
+   */
   async failure(
     tests: readonly string[],
-    limitSeconds = LIMIT_SECONDS,
+    limitSeconds: number,
   ): Promise<string | null> {
     const { success, stdout, stderr } = await run("timeout", [
       ...["--kill-after=1", String(limitSeconds)],
@@ -59,15 +60,4 @@ export class Copy {
       await Deno.writeTextFile(path, text);
     }
   }
-}
-
-/** The text of a file with a mutant in it, which has to fit in one place only. */
-export function broken(text: string, { file, from, to, what }: Mutant): string {
-  const parts = text.split(from);
-  if (parts.length !== 2 || from === to) {
-    throw new Error(
-      `${file} has ${parts.length - 1} places for the mutant "${what}"`,
-    );
-  }
-  return parts.join(to);
 }
