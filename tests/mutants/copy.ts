@@ -3,14 +3,19 @@
 import { cp } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { broken, type Mutant } from "./mutant.ts";
-import { run } from "../kit/run.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 /** The files and folders that tests need. */
 const PARTS = ["deno.json", "deno.lock", "mod.ts", "README.md", "LICENSE"];
 const FOLDERS = ["bench", "cmd", "ring", "sys", "tests"];
 
-export class Copy {
+export interface TestRun {
+  readonly success: boolean;
+  readonly output: string;
+  readonly longestQuietSeconds: number;
+}
+
+export class Copy implements AsyncDisposable {
   readonly #folder: string;
 
   private constructor(folder: string) {
@@ -33,20 +38,43 @@ export class Copy {
   }
 
   /**
-   * Runs tests up to the first failure, and returns what they printed; `null` if
-   * all pass. Tests that take longer than the limit fail.
+   * Runs tests up to the first failure. A run that prints nothing for so many
+   * seconds hangs, and fails.
    */
-  async failure(
+  async test(
     tests: readonly string[],
-    limitSeconds: number,
-  ): Promise<string | null> {
-    const { success, stdout, stderr } = await run("timeout", [
-      ...["--kill-after=1", String(limitSeconds)],
-      ...[Deno.execPath(), "test", "-A", "--unstable-net", "--no-check"],
-      ...["--quiet", "--fail-fast", "--v8-flags=--expose-gc"],
-      ...tests,
-    ], { cwd: this.#folder });
-    return success ? null : stdout + stderr;
+    quietSeconds: number,
+  ): Promise<TestRun> {
+    // It passes a signal on to the children of its child.
+    const child = new Deno.Command("timeout", {
+      args: [
+        ...["--kill-after=1", "600", Deno.execPath(), "test", "-A"],
+        ...["--unstable-net", "--no-check", "--quiet", "--fail-fast"],
+        ...["--v8-flags=--expose-gc", ...tests],
+      ],
+      cwd: this.#folder,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    let output = "";
+    let longest = 0;
+    let last = performance.now();
+    const watch = setInterval(() => {
+      if (performance.now() - last < quietSeconds * 1000) return;
+      clearInterval(watch);
+      child.kill("SIGTERM");
+    }, 100);
+    await Promise.all([child.stdout, child.stderr].map(async (stream) => {
+      for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+        output += text;
+        longest = Math.max(longest, performance.now() - last);
+        last = performance.now();
+      }
+    }));
+    clearInterval(watch);
+    const { success } = await child.status;
+    return { success, output, longestQuietSeconds: longest / 1000 };
   }
 
   /** Calls a function while the copy is broken. */

@@ -11,9 +11,9 @@
  *                    `FILE:LINE:`, replays what a run reported
  *
  * Each mutant runs the few files of tests that should notice it, up to the first
- * failure. A run that takes three times as long as without a mutant, and ten
- * seconds, hangs: that is noticed as well. Two mutants run at a time, in copies of
- * the project, so that the project itself is never broken.
+ * failure. A run hangs if it prints nothing for three times as long as without a
+ * mutant, and five seconds: that is noticed as well. Two mutants run at a time, in
+ * copies of the project, so that the project itself is never broken.
  *
  * @module
  */
@@ -28,8 +28,8 @@ import { files, testsFor } from "./tests.ts";
 
 /** Mutants that run at a time. */
 const PARALLEL = 2;
-/** Seconds that a run may take without a mutant. */
-const LIMIT_SECONDS = 600;
+/** Seconds in which a run without a mutant has to print something. */
+const QUIET_SECONDS = 120;
 
 const { values } = parseArgs({
   options: {
@@ -77,23 +77,14 @@ async function inCopies<T>(
   }));
 }
 
-/** Returns the seconds that a function takes, and its result. */
-async function timed<T>(fn: () => Promise<T>): Promise<[number, T]> {
-  const start = performance.now();
-  const result = await fn();
-  return [(performance.now() - start) / 1000, result];
-}
-
 // A test that fails without a mutant would notice every mutant.
 const limits = new Map<string, number>();
 const failures: string[] = [];
 const sets = new Map(mutants.map(({ tests }) => [tests.join(), tests]));
 await inCopies([...sets], async ([key, tests], copy) => {
-  const [seconds, output] = await timed(() =>
-    copy.failure(tests, LIMIT_SECONDS)
-  );
-  limits.set(key, 3 * seconds + 10);
-  if (output !== null) failures.push(output);
+  const run = await copy.test(tests, QUIET_SECONDS);
+  limits.set(key, 3 * run.longestQuietSeconds + 5);
+  if (!run.success) failures.push(run.output);
 });
 if (failures.length > 0) {
   console.log("Without any mutant there are failures:", ...failures);
@@ -103,14 +94,16 @@ if (failures.length > 0) {
 const survivors: Mutant[] = [];
 console.log(`${mutants.length} mutants, with --seed ${seed} --each ${count}`);
 await inCopies(mutants, async (mutant, copy) => {
-  const { tests } = mutant;
-  const limit = limits.get(tests.join())!;
-  const [seconds, output] = await timed(() =>
-    copy.broken(mutant, () => copy.failure(tests, limit))
+  const limit = limits.get(mutant.tests.join())!;
+  const start = performance.now();
+  const { success } = await copy.broken(
+    mutant,
+    () => copy.test(mutant.tests, limit),
   );
-  const word = output === null ? "SURVIVED" : "noticed ";
-  console.log(`${word} ${seconds.toFixed(1).padStart(5)} s ${nameOf(mutant)}`);
-  if (output === null) survivors.push(mutant);
+  const seconds = ((performance.now() - start) / 1000).toFixed(1).padStart(5);
+  const word = success ? "SURVIVED" : "noticed ";
+  console.log(`${word} ${seconds} s ${nameOf(mutant)}`);
+  if (success) survivors.push(mutant);
 });
 const noticed = mutants.length - survivors.length;
 console.log(`\n${noticed} of ${mutants.length} mutants were noticed`);
