@@ -48,16 +48,14 @@ const FULL = `
   import { Ring } from "@uring/mod.ts";
   import * as op from "@uring/cmd/op.ts";
   import { close, open } from "@uring/sys/file.ts";
+  import { takeUpSignals } from "@uring/tests/kit/signals.ts";
   import { wake } from "@uring/tests/kit/wait.ts";
   import { syscall } from "@uring/sys/libc.ts";
   import { scratch } from "@uring/sys/scratch.ts";
   const full = [];
   const fill = () => { for (let fd; (fd = open("/dev/null")) >= 0;) full.push(fd); };
   const free = () => full.splice(0).forEach(close);
-  const ignore = () => {};
-  Deno.addSignalListener("SIGUSR2", ignore);
-  Deno.removeSignalListener("SIGUSR2", ignore);
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await takeUpSignals();
 `;
 const LIMITED = ["prlimit", "--nofile=100:100"];
 

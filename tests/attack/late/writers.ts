@@ -132,7 +132,7 @@ const throttled: Way = {
   },
 };
 
-const drive: Way = {
+export const DRIVE: Way = {
   name: "an NVMe drive",
   missing: missingDrive,
   cancellable: false,
@@ -152,6 +152,7 @@ const drive: Way = {
   },
 };
 
+/** The ways of any machine: {@linkcode DRIVE} is one of guests only. */
 export const WAYS: readonly Way[] = [
   peers("a pipe", pipe, (fd, bytes) => op.read(fd, bytes)),
   peers(
@@ -172,5 +173,4 @@ export const WAYS: readonly Way[] = [
   ),
   gated,
   throttled,
-  drive,
 ];
