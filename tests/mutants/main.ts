@@ -41,8 +41,10 @@ const { values } = parseArgs({
 const seed = Number(values.seed ?? Math.trunc(Math.random() * 1e6));
 const count = Number(values.each);
 const isChosen = (mutant: Mutant) => nameOf(mutant).includes(values.only);
-const isJudged = ({ file, what }: Mutant) =>
-  EQUIVALENT.some((it) => it.file === file && it.what === what);
+const isJudged = ({ file, code, what }: Mutant) =>
+  EQUIVALENT.some((it) =>
+    it.file === file && it.code === code && it.what === what
+  );
 
 async function textOf(file: string): Promise<string> {
   return await Deno.readTextFile(new URL(`../../${file}`, import.meta.url));
@@ -107,5 +109,7 @@ await inCopies(mutants, async (mutant, copy) => {
 });
 const noticed = mutants.length - survivors.length;
 console.log(`\n${noticed} of ${mutants.length} mutants were noticed`);
-for (const mutant of survivors) console.log(`SURVIVED ${nameOf(mutant)}`);
+for (const mutant of survivors) {
+  console.log(`SURVIVED ${nameOf(mutant)}\n         in ${mutant.code}`);
+}
 Deno.exitCode = survivors.length === 0 && noticed > 0 ? 0 : 1;

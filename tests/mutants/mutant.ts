@@ -5,6 +5,8 @@ export interface Mutant {
   readonly line: number;
   /** The number of the column in which it begins, from 1. */
   readonly column: number;
+  /** That line, without the white space around it. */
+  readonly code: string;
   /** The effect as a sentence, or the text before and after. */
   readonly what: string;
   /** The text that is replaced, and the offset of its first character. */
@@ -29,11 +31,13 @@ export function broken(text: string, mutant: Mutant): string {
   return text.slice(0, at) + to + text.slice(at + from.length);
 }
 
-/** Returns the line and the column of an offset, both counted from 1. */
+/** Returns the place of an offset in a text. */
 export function placeOf(
   text: string,
   at: number,
-): Pick<Mutant, "line" | "column"> {
-  const lines = text.slice(0, at).split("\n");
-  return { line: lines.length, column: lines.at(-1)!.length + 1 };
+): Pick<Mutant, "line" | "column" | "code"> {
+  const before = text.slice(0, at).split("\n");
+  const line = before.length;
+  const code = text.split("\n")[line - 1].trim();
+  return { line, column: before.at(-1)!.length + 1, code };
 }

@@ -171,6 +171,29 @@ for (
   });
 }
 
+Deno.test("a bell without a waker tries to connect at every sixteenth look by the clock", async () => {
+  const handle = setup({ entries: 4 });
+  const { call } = libc().symbols;
+  const looks: number[] = [];
+  let look = 0;
+  {
+    using _refused = stub(libc().symbols, "call", (nr, ...args) => {
+      if (nr !== libc().nr.eventfd2) return call(nr, ...args);
+      looks.push(look);
+      libc().errno[0] = ENOMEM;
+      return -1;
+    });
+    const bell: Bell = new Bell(handle.fd, false, () => {
+      if (++look < 40) bell.arm();
+    });
+    bell.arm();
+    await until(() => look === 40);
+    bell.close();
+  }
+  handle.close();
+  assertEquals(looks, [0, 16, 32]);
+});
+
 testUnless(
   deferred,
   "a restricted ring is woken, and not looked at by the clock",
