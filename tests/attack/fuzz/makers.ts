@@ -1,4 +1,4 @@
-/** Every function that makes a command, with what it wants to be given. */
+/** The functions that make commands, each with the arguments it should take. */
 
 import fc from "fast-check";
 import * as block from "../../../cmd/block.ts";
@@ -53,6 +53,9 @@ const address = either(
   object({ path: either(text, oneOf(null, "\0x")) }),
 );
 const buffer = anything;
+/** A socket that is found by its addresses. */
+const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+addEventListener("unload", () => listener.close());
 
 /** What is known of a namespace with blocks of 512 bytes. */
 const namespace = object({
@@ -139,6 +142,7 @@ const tables: Record<string, Record<string, readonly Recipes[]>> = {
     txTimestamps: [fd],
     socketFd: [
       either(
+        made("listener", () => listener),
         object({
           localAddr: object({
             transport: oneOf("tcp", "udp", "unix", "vsock"),

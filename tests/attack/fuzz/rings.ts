@@ -120,6 +120,19 @@ export const command: Recipes = fc.oneof(
   callbacks,
 );
 
+/** Commands of many completions, which end with the first of them. */
+const streamed: Recipes = fc.constantFrom(
+  ...[() => 0, throws].map((decode) =>
+    new Recipe(`many(${decode})`, () =>
+      new Command({
+        name: "MANY",
+        opcode: IORING_OP_NOP,
+        multishot: true,
+        decode,
+      }))
+  ),
+);
+
 /** What aborts at once, soon, or is no signal. */
 export const signal: Recipes = fc.constantFrom(
   new Recipe("aborted", () => AbortSignal.abort(new Own("aborted"))),
@@ -146,7 +159,7 @@ export const methods: Partial<Record<Method, readonly Recipes[]>> = {
   link: [list(command), options],
   cmdSync: [command],
   cmdAllSync: [list(command)],
-  stream: [command, options],
+  stream: [fc.oneof(streamed, command), options],
   alloc: [upTo(1 << 20)],
   registerFiles: [list(oneOf(NULL.fd, PAIR.left))],
   registerBuffers: [list(bytesOf(4096))],
