@@ -31,7 +31,7 @@ import { testUnless } from "../kit/skip.ts";
 
 const { setupFlags, opcodes } = probe();
 
-Deno.test("every function that is exported is tried", () => {
+Deno.test("the tests call every exported function", () => {
   // The last takes nothing, and rings have properties of their own below.
   assertEquals(missing(), [
     "root.Field",
@@ -42,7 +42,7 @@ Deno.test("every function that is exported is tried", () => {
 });
 
 for (const { name, make, parameters } of makers) {
-  Deno.test(`${name} takes what it should, and refuses the rest by name`, () => {
+  Deno.test(`${name} takes good arguments, and names the others in an error`, () => {
     const passed = fc.tuple(...parameters.map((good) => most(good)));
     let taken = 0;
     const call = (args: unknown[]) => {
@@ -52,7 +52,7 @@ for (const { name, make, parameters } of makers) {
           taken++;
           return made;
         } catch (error) {
-          // What asks the kernel was refused by the kernel.
+          // The kernel refused it, and not the library.
           if (error instanceof UringError) taken++;
           throw error;
         }
@@ -90,7 +90,7 @@ async function outcome(result: unknown): Promise<void> {
 }
 
 for (const [name, parameters] of Object.entries(methods)) {
-  Deno.test(`ring.${name} takes what it should, and the ring goes on`, async () => {
+  Deno.test(`ring.${name} takes good arguments, and the ring goes on after the others`, async () => {
     const passed = fc.tuple(...parameters.map((good) => most(good)));
     const disabled = name === "restrict";
     let taken = 0;
@@ -117,7 +117,7 @@ for (const [name, parameters] of Object.entries(methods)) {
   });
 }
 
-Deno.test("Ring.open opens a ring, or says why not", async () => {
+Deno.test("Ring.open opens a ring, or throws the reason", async () => {
   let opened = 0;
   await fc.assert(
     fc.asyncProperty(oddOptions, async (recipe) => {
@@ -147,7 +147,7 @@ for (const [kind, flags] of Object.entries(KINDS)) {
   );
   testUnless(
     missing.join(),
-    `random SQEs of ${kind} all complete, and write nothing beside`,
+    `random SQEs of ${kind} all complete, and write to no other memory`,
     async () => {
       await fc.assert(
         fc.asyncProperty(
@@ -168,7 +168,7 @@ for (const [kind, flags] of Object.entries(KINDS)) {
   );
 }
 
-Deno.test("decoders make a result of anything that a kernel answers, or an error", () => {
+Deno.test("decoders turn any answer of a kernel into a result or an error", () => {
   const commands = fc.constantFrom(...makers).chain(({ make, parameters }) =>
     fc.tuple(...parameters).map((recipes) => {
       const args = () => recipes.map((recipe) => recipe.make());
@@ -189,7 +189,7 @@ Deno.test("decoders make a result of anything that a kernel answers, or an error
   assertGreater(decoded, 0, "no answer was decoded");
 });
 
-Deno.test("completions that no command has asked for do a ring no harm", async () => {
+Deno.test("completions of no command do a ring no harm", async () => {
   using reported = reportedErrors();
   await using sender = Ring.open();
   await fc.assert(
@@ -216,7 +216,7 @@ testUnless(
     await using ring = Ring.open();
     const bytes = new Uint8Array(4);
     const closed = 0x7fff_fff0;
-    // The kernel completes it once more, and did not say that it would.
+    // The kernel posts a second completion that it did not announce.
     const chain = [read(closed, bytes), sendZc(pair.left, bytes)] as const;
     const [failed, cancelled] = await Promise.allSettled(ring.link([...chain]));
     assertEquals([failed.status, cancelled.status], ["rejected", "rejected"]);

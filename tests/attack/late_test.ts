@@ -1,7 +1,7 @@
 /**
- * The kernel writes late: what a program may do meanwhile to the memory it writes
- * to. The bytes arrive where they were asked for, if that is there still; each
- * command completes once; and nothing else is written to.
+ * The kernel writes late, and the program does something to the memory meanwhile.
+ * The bytes arrive where the command asked for them, if that memory is still there.
+ * Each command completes once, and no other memory changes.
  */
 
 import { assertEquals, assertGreater, assertRejects } from "@std/assert";
@@ -31,7 +31,7 @@ WAYS.forEach(testAttacks);
 
 testUnless(
   missingGate,
-  "the kernel writes after its ring has failed, and nobody refers to it",
+  "the kernel writes after its ring has failed and has become unreachable",
   async () => {
     const path = await Deno.makeTempFile();
     await Deno.writeFile(path, new Uint8Array(2 * LENGTH).fill(LATE));
@@ -39,7 +39,7 @@ testUnless(
     using file = new Fd(open(path));
     const places = await abandoned(file.fd, gate);
     for (let i = 0; i < 5; i++) await pressure();
-    // Memory of others would be there now, and nothing is to begin with.
+    // Other memory would be mapped there now, and the bytes have not arrived yet.
     assertEquals(places.map((at) => Page.at(pageOf(at))), [null, null]);
     const filled = (at: number) =>
       memoryAt(at, LENGTH).every((byte) => byte === LATE);
@@ -50,7 +50,7 @@ testUnless(
   },
 );
 
-/** Where a ring has memory that it cannot give back any more. */
+/** Returns the addresses of memory that a failed ring has to keep. */
 async function abandoned(fd: number, gate: AccessGate): Promise<number[]> {
   const ring = Ring.open();
   const own = ring.alloc(LENGTH);
@@ -64,7 +64,7 @@ async function abandoned(fd: number, gate: AccessGate): Promise<number[]> {
   outcomes.forEach((outcome) => outcome.catch(() => {}));
   await ring.cmd(nop());
   await gate.hold(2);
-  // While they are in use: they might be other addresses afterwards.
+  // The addresses may change once no command uses them.
   const places = [addressOf(own.buffer)!, block.address];
   {
     using _enter = stub(libc().symbols, "enter", () => {
@@ -78,7 +78,7 @@ async function abandoned(fd: number, gate: AccessGate): Promise<number[]> {
   return places;
 }
 
-Deno.test("a command completes on a ring that nobody refers to", async () => {
+Deno.test("a command completes on an unreachable ring", async () => {
   const { stdout, stderr } = await runScript(
     `
     import { Ring } from "@uring/mod.ts";
@@ -95,7 +95,7 @@ Deno.test("a command completes on a ring that nobody refers to", async () => {
     }
     writeSync(pair.right, "there");
     console.log(await read5, new TextDecoder().decode(bytes));
-    // Then it is closed, and the waker's, too.
+    // Then the ring is closed, and so is that of the waker.
     await until(() => descriptors("io_uring").length === 0);
   `,
     ["-A", "--v8-flags=--expose-gc"],
@@ -111,17 +111,17 @@ for (
     ["a worker of a submission thread", { sqpoll: true, flags: IOSQE_ASYNC }],
   ] as const
 ) {
-  Deno.test(`${who} writes after the worker was terminated, but to no memory of others`, async () => {
+  Deno.test(`${who} writes after the worker was terminated, and changes no other memory`, async () => {
     const script = new URL("./late/terminate.ts", import.meta.url).pathname;
     const argument = JSON.stringify({ ...order, rounds: 5 });
     const { stdout, stderr } = await runDeno(["run", "-A", script, argument]);
     assertEquals(stderr, "");
     const report: Report = JSON.parse(stdout);
-    // V8 has let go of the memory, and other memory was there.
+    // V8 has released the memory, and other memory took its place.
     assertGreater(report.taken, 0);
     assertEquals(report.broken, 0);
     if (order.sqpoll) {
-      // The kernel did write late, to where it was told to.
+      // The kernel has written late, to the address that it was given.
       assertGreater(report.late, 0);
       assertEquals(report.arrived, report.late);
     }

@@ -1,4 +1,4 @@
-/** What is left of many rings, and of many commands: nothing. */
+/** Many rings and many commands leak nothing. */
 
 import { assertEquals, assertLess } from "@std/assert";
 import { runScript } from "../kit/process.ts";
@@ -100,7 +100,7 @@ async function measured(script: string, count: number): Promise<Measured> {
   return JSON.parse(stdout);
 }
 
-/** What goes up and down by itself may be a little more than before. */
+/** Allows a little more only of what goes up and down by itself. */
 function assertFlat({ before, after, seconds }: Measured, what: string): void {
   const text = (each: Measures) => JSON.stringify(each).replaceAll('"', "");
   console.log(`${what} in ${seconds.toFixed(1)} s: ${text(before)} before,`);
@@ -111,7 +111,7 @@ function assertFlat({ before, after, seconds }: Measured, what: string): void {
   assertLess(after.resident, before.resident + LARGER);
 }
 
-Deno.test(`${cycles} rings that were opened, used and closed leave nothing behind`, async () => {
+Deno.test(`opening, using and closing ${cycles} rings leaks nothing`, async () => {
   const found = await measured(
     `
     const memory = (await import("@uring/ring/alloc.ts")).alloc(4096);
@@ -119,7 +119,7 @@ Deno.test(`${cycles} rings that were opened, used and closed leave nothing behin
       for (let i = 0; i < count; i++) {
         const ring = Ring.open({ deferTaskrun: i % 3 === 0 });
         if (i % 10 === 0) ring.registerBuffers([memory]);
-        // What is not over at once has an eventfd and the waker made, too.
+        // A later completion needs an eventfd and the waker as well.
         await ring.cmd(i % 100 === 0 ? op.timeout(0.1) : op.nop());
         await ring.close();
       }
@@ -130,7 +130,7 @@ Deno.test(`${cycles} rings that were opened, used and closed leave nothing behin
   assertFlat(found, `${cycles} rings`);
 });
 
-Deno.test("ten million commands leave nothing behind", async () => {
+Deno.test("ten million commands leak nothing", async () => {
   const found = await measured(
     `
     const ring = Ring.open();

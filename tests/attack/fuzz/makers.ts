@@ -22,7 +22,7 @@ import {
   wide,
 } from "./values.ts";
 
-/** A function, and its parameters as they should be. */
+/** A function, and good values of its parameters. */
 export interface Maker {
   readonly name: string;
   readonly make: (...args: never[]) => unknown;
@@ -57,7 +57,7 @@ const buffer = anything;
 const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
 addEventListener("unload", () => listener.close());
 
-/** What is known of a namespace with blocks of 512 bytes. */
+/** Objects that describe a namespace with blocks of 512 bytes. */
 const namespace = object({
   file: fd,
   nsid: oneOf(1),
@@ -356,7 +356,7 @@ const values = object({
   f: u16,
 });
 
-/** What is made with `new`. */
+/** The classes that are exported. */
 const classes: Record<string, readonly Recipes[]> = {
   "nvme.NvmeError": [text, fd, u16, wide],
   "scsi.ScsiError": [
@@ -400,7 +400,7 @@ export const makers: readonly Maker[] = [
   { name: "a defined command", make: define, parameters: [fd, values] },
 ];
 
-/** Functions that are exported, and not among the makers. */
+/** Returns the exported functions that are not among the makers. */
 export function missing(): string[] {
   const known = new Set(makers.map(({ name }) => name));
   return Object.entries(modules).flatMap(([module, exports]) =>

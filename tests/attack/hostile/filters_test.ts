@@ -1,11 +1,11 @@
-/** What a person is told where a filter, a sysctl or a module forbids io_uring. */
+/** Messages where a filter or a security module forbids io_uring. */
 
 import { assertEquals, assertMatch } from "@std/assert";
 import * as E from "../../../sys/uapi/errno.ts";
 import { ask } from "./ask.ts";
 
 for (const errno of ["EPERM", "ENOSYS"] as const) {
-  Deno.test(`a filter that comes to answer io_uring_enter() with ${errno} fails every command, with the cause, and lets go of the process`, async () => {
+  Deno.test(`a later filter that answers io_uring_enter() with ${errno} fails every command with the cause, and lets the process end`, async () => {
     const [sync, pending, next] = await ask<string[]>(`
       const ring = Ring.open();
       await ring.cmd(op.timeout(1));
@@ -25,7 +25,7 @@ for (const errno of ["EPERM", "ENOSYS"] as const) {
 }
 
 for (const call of ["io_uring_setup", "io_uring_register"]) {
-  Deno.test(`a filter that comes to forbid ${call}() loses no command`, async () => {
+  Deno.test(`a later filter that forbids ${call}() loses no command`, async () => {
     const [read, late] = await ask<[number, string]>(`
       const ring = Ring.open();
       hostile.forbid(NR.${call}, 1);
@@ -40,7 +40,7 @@ for (const call of ["io_uring_setup", "io_uring_register"]) {
   });
 }
 
-Deno.test("a filter that forbids io_uring_register() is named by what cannot do without it", async () => {
+Deno.test("a filter that forbids io_uring_register() is named by the options that need the call", async () => {
   const [plain, limited, files] = await ask<string[]>(`
     hostile.forbid(NR.io_uring_register, ${E.EPERM});
     tell([

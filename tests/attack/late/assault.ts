@@ -34,11 +34,11 @@ function begin(
   new Uint8Array(whole.buffer).fill(CANARY);
   const bytes = whole.subarray(LENGTH, 2 * LENGTH);
   const outcome = writer.ring.cmd(writer.fill(bytes), abort);
-  outcome.catch(() => {}); // It is looked at later.
+  outcome.catch(() => {}); // The test awaits it later.
   return { outcome, whole };
 }
 
-/** Attacks the memory, and lets go of it. */
+/** Attacks the memory, and drops the last reference to it. */
 function strike(
   flight: Flight,
   victim: Victim,
@@ -52,7 +52,7 @@ function strike(
   return () => buffer;
 }
 
-/** Makes others want the memory of whatever is not used any more. */
+/** Collects garbage, and makes V8 use its memory for other arrays. */
 export async function pressure(): Promise<void> {
   for (let round = 0; round < 2; round++) {
     collect();
@@ -61,7 +61,7 @@ export async function pressure(): Promise<void> {
   }
 }
 
-/** What becomes of the command and its memory. */
+/** Checks the outcome of a command, and its memory. */
 async function expectations(
   { outcome }: Flight,
   home: Home,
@@ -95,8 +95,8 @@ async function assault(way: Way, attack: Attack): Promise<void> {
   using victim = new Victim(ring);
   const owns = [true, false];
   const flights = owns.map((own) => begin(writer, victim, canaries, own));
-  // What was queued before this has been started when this has completed. A
-  // drive could be done by then: its commands start after the attack.
+  // The kernel has started the earlier commands when this one has completed. A
+  // drive could have completed them by then: its commands start after the attack.
   if (way.patient) await ring.cmd(nop());
   const homes = flights.map((flight, i) =>
     strike(flight, victim, attack, owns[i] && attack.refused === true)

@@ -2,7 +2,7 @@ import type { Command } from "../../../ring/command.ts";
 import { operand } from "../../../ring/operand.ts";
 import { ADDR, custom } from "../../kit/commands.ts";
 
-/** A command that fills `bytes`, with `IOSQE_` bits, which `./op` has not. */
+/** Makes a command that fills `bytes`, with `IOSQE_` bits of the caller. */
 export function filling(
   opcode: number,
   file: number,
