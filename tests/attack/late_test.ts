@@ -1,16 +1,10 @@
 /**
- * The kernel writes late: what a program may do meanwhile to the memory it writes
- * to. The bytes arrive where they were asked for, if that is there still; each
- * command completes once; and nothing else is written to.
+ * The kernel writes late, and the program does something to the memory meanwhile.
+ * The bytes arrive where the command asked for them, if that memory is still there.
+ * Each command completes once, and no other memory changes.
  */
 
-import {
-  assert,
-  assertEquals,
-  assertGreater,
-  assertRejects,
-  assertThrows,
-} from "@std/assert";
+import { assertEquals, assertGreater, assertRejects } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { Ring, UringError } from "../../mod.ts";
 import { nop } from "../../cmd/op.ts";
@@ -20,146 +14,24 @@ import { open } from "../../sys/file.ts";
 import { IORING_OP_READ, IOSQE_ASYNC } from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
 import { arenaOf } from "../../sys/arena.ts";
-import { collect } from "../kit/wait.ts";
 import { Fd } from "../kit/fds.ts";
-import { reportedErrors } from "../kit/reported_errors.ts";
 import { runDeno, runScript } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
-import { turn, until } from "../kit/wait.ts";
+import { until } from "../kit/wait.ts";
 import { AccessGate, missing as missingGate } from "./late/access_gate.ts";
-import { type Attack, ATTACKS, type Home, Victim } from "./late/attacks.ts";
-import { Canaries, CANARY } from "./late/canaries.ts";
 import type { Report } from "./late/terminate.ts";
-import { LATE, type LateWriter, LENGTH, type Way } from "./late/writers.ts";
+import { LATE, LENGTH, WAYS } from "./late/writers.ts";
 import { filling } from "./late/filling.ts";
-import { WAYS } from "./late/writers.ts";
+import { pressure, testAttacks } from "./late/assault.ts";
 import { memoryAt, Page, pageOf } from "./late/pages.ts";
 
-/** A command in flight, and the memory it is about. */
-interface Flight {
-  readonly outcome: Promise<number>;
-  /** The second of three parts is the command's. */
-  whole: Uint8Array<ArrayBuffer> | null;
-}
-
-function begin(
-  writer: LateWriter,
-  { abort }: Victim,
-  canaries: Canaries,
-  own: boolean,
-): Flight {
-  const byteLength = 3 * LENGTH;
-  canaries.surround(byteLength);
-  const whole = own
-    ? writer.ring.alloc(byteLength) as Uint8Array<ArrayBuffer>
-    : new Uint8Array(
-      new ArrayBuffer(byteLength, { maxByteLength: byteLength }),
-    );
-  canaries.surround(byteLength);
-  if (own) canaries.fence(whole.buffer);
-  new Uint8Array(whole.buffer).fill(CANARY);
-  const bytes = whole.subarray(LENGTH, 2 * LENGTH);
-  const outcome = writer.ring.cmd(writer.fill(bytes), abort);
-  outcome.catch(() => {}); // It is looked at later.
-  return { outcome, whole };
-}
-
-/** Attacks the memory, and lets go of it. */
-function strike(
-  flight: Flight,
-  victim: Victim,
-  attack: Attack,
-  refused: boolean,
-) {
-  const { buffer } = flight.whole!;
-  flight.whole = null;
-  if (!refused) return attack.on(buffer, victim);
-  assertThrows(() => attack.on(buffer, victim));
-  return () => buffer;
-}
-
-/** Makes others want the memory of whatever is not used any more. */
-async function pressure(): Promise<void> {
-  for (let round = 0; round < 2; round++) {
-    collect();
-    for (let i = 0; i < 200; i++) new Uint8Array(3 * LENGTH).fill(0x11);
-    await turn();
-  }
-}
-
-/** What becomes of the command and its memory. */
-async function expectations(
-  { outcome }: Flight,
-  home: Home,
-  expected: Attack["plain"],
-): Promise<void> {
-  switch (expected) {
-    case "arrives":
-      assertEquals(await outcome, LENGTH);
-      break;
-    case "fails":
-      await assertRejects(() => outcome, TypeError, "detached or made smaller");
-      break;
-    case "ends":
-      await assertRejects(() => outcome, DOMException);
-  }
-  const buffer = await home();
-  if (buffer === null) return;
-  const is = new Uint8Array(buffer);
-  const middle = expected === "arrives" ? LATE : CANARY;
-  const right = is.every((byte, at) =>
-    byte === (at >= LENGTH && at < 2 * LENGTH ? middle : CANARY)
-  );
-  assert(right, "the memory has other bytes than it should");
-}
-
-async function assault(way: Way, attack: Attack): Promise<void> {
-  using reported = reportedErrors();
-  using canaries = new Canaries(LENGTH);
-  await using writer = await way.make();
-  const { ring } = writer;
-  using victim = new Victim(ring);
-  const owns = [true, false];
-  const flights = owns.map((own) => begin(writer, victim, canaries, own));
-  // What was queued before this has been started when this has completed. A
-  // drive could be done by then: its commands start after the attack.
-  if (way.patient) await ring.cmd(nop());
-  const homes = flights.map((flight, i) =>
-    strike(flight, victim, attack, owns[i] && attack.refused === true)
-  );
-  await pressure();
-  const ends = attack.plain === "ends" && way.cancellable;
-  if (ends) await Promise.allSettled(flights.map(({ outcome }) => outcome));
-  if (way.patient && !ends) assertEquals(ring.stats().inFlight, flights.length);
-  await writer.fire();
-  await Promise.allSettled(flights.map(({ outcome }) => outcome));
-  for (const [i, flight] of flights.entries()) {
-    const arrives = attack.plain === "ends" ? !ends : owns[i] && attack.refused;
-    const expected = arrives ? "arrives" : attack.plain;
-    await expectations(flight, homes[i], expected);
-  }
-  await ring.close();
-  canaries.check();
-  const { submitted, completions, inFlight } = ring.stats();
-  assertEquals([completions, inFlight], [submitted, 0]);
-  assertEquals(reported.errors, []);
-}
-
-for (const way of WAYS) {
-  for (const attack of ATTACKS) {
-    testUnless(
-      way.missing,
-      `${way.name} writes after ${attack.name}`,
-      () => assault(way, attack),
-    );
-  }
-}
+WAYS.forEach(testAttacks);
 
 // ---- Rings that end ------------------------------------------------------------
 
 testUnless(
   missingGate,
-  "the kernel writes after its ring has failed, and nobody refers to it",
+  "the kernel writes after its ring has failed and has become unreachable",
   async () => {
     const path = await Deno.makeTempFile();
     await Deno.writeFile(path, new Uint8Array(2 * LENGTH).fill(LATE));
@@ -167,7 +39,7 @@ testUnless(
     using file = new Fd(open(path));
     const places = await abandoned(file.fd, gate);
     for (let i = 0; i < 5; i++) await pressure();
-    // Memory of others would be there now, and nothing is to begin with.
+    // Other memory would be mapped there now, and the bytes have not arrived yet.
     assertEquals(places.map((at) => Page.at(pageOf(at))), [null, null]);
     const filled = (at: number) =>
       memoryAt(at, LENGTH).every((byte) => byte === LATE);
@@ -178,7 +50,7 @@ testUnless(
   },
 );
 
-/** Where a ring has memory that it cannot give back any more. */
+/** Returns the addresses of memory that a failed ring has to keep. */
 async function abandoned(fd: number, gate: AccessGate): Promise<number[]> {
   const ring = Ring.open();
   const own = ring.alloc(LENGTH);
@@ -192,7 +64,7 @@ async function abandoned(fd: number, gate: AccessGate): Promise<number[]> {
   outcomes.forEach((outcome) => outcome.catch(() => {}));
   await ring.cmd(nop());
   await gate.hold(2);
-  // While they are in use: they might be other addresses afterwards.
+  // The addresses may change once no command uses them.
   const places = [arenaOf(own.buffer)!.address, block.address];
   {
     using _enter = stub(libc().symbols, "enter", () => {
@@ -206,7 +78,7 @@ async function abandoned(fd: number, gate: AccessGate): Promise<number[]> {
   return places;
 }
 
-Deno.test("a command completes on a ring that nobody refers to", async () => {
+Deno.test("a command completes on an unreachable ring", async () => {
   const { stdout, stderr } = await runScript(
     `
     import { Ring } from "@uring/mod.ts";
@@ -223,7 +95,7 @@ Deno.test("a command completes on a ring that nobody refers to", async () => {
     }
     writeSync(pair.right, "there");
     console.log(await read5, new TextDecoder().decode(bytes));
-    // Then it is closed, and the waker's, too.
+    // Then the ring is closed, and so is that of the waker.
     await until(() => descriptors("io_uring").length === 0);
   `,
     ["-A", "--v8-flags=--expose-gc"],
@@ -239,17 +111,17 @@ for (
     ["a worker of a submission thread", { sqpoll: true, flags: IOSQE_ASYNC }],
   ] as const
 ) {
-  Deno.test(`${who} writes after the worker was terminated, but to no memory of others`, async () => {
+  Deno.test(`${who} writes after the worker was terminated, and changes no other memory`, async () => {
     const script = new URL("./late/terminate.ts", import.meta.url).pathname;
     const argument = JSON.stringify({ ...order, rounds: 5 });
     const { stdout, stderr } = await runDeno(["run", "-A", script, argument]);
     assertEquals(stderr, "");
     const report: Report = JSON.parse(stdout);
-    // V8 has let go of the memory, and other memory was there.
+    // V8 has released the memory, and other memory took its place.
     assertGreater(report.taken, 0);
     assertEquals(report.broken, 0);
     if (order.sqpoll) {
-      // The kernel did write late, to where it was told to.
+      // The kernel has written late, to the address that it was given.
       assertGreater(report.late, 0);
       assertEquals(report.arrived, report.late);
     }

@@ -12,7 +12,7 @@ import { LoopDevice, missing as loopMissing } from "../lab/loop_device.ts";
 
 // ---- Rings -----------------------------------------------------------------------
 
-Deno.test("64 rings in one isolate get all their later completions", async () => {
+Deno.test("64 rings in one isolate receive all their later completions", async () => {
   await using first = Ring.open();
   await wake(first); // The waker is there.
   const before = openFdCount();
@@ -43,7 +43,7 @@ Deno.test("300 rings are woken by one event, more than the waker has room for", 
     }
     assertEquals(rings[0].cmdSync(op.read(ends.left, new Uint8Array(1))), 1);
   }
-  // Closing cancels what waits: as many completions once more.
+  // Closing cancels the waiting commands: as many completions again.
   const all = rings.map((ring) =>
     ring.cmd(op.poll(ends.left, { events: POLLIN })).catch(({ name }) => name)
   );
@@ -102,7 +102,7 @@ const script = (worker: string, main: string) =>
     ["-A"],
   );
 
-Deno.test("eight workers have a ring each, and so has the main thread", async () => {
+Deno.test("eight workers and the main thread use a ring each", async () => {
   const { code, stdout, stderr } = await script(
     `
     const ring = Ring.open();
@@ -261,7 +261,7 @@ testUnless(
 // ---- Files -----------------------------------------------------------------------------
 
 const SOCKETS = 10_000;
-/** How to have a process open so many files, if that may be. */
+/** The prefix that lets a process open so many files, if there is one. */
 const limit = filesFor(SOCKETS + 500);
 
 function filesFor(count: number): string | undefined {

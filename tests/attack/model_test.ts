@@ -1,9 +1,9 @@
 /**
- * The life of a command, against a model of it: whatever a program does, each
- * command settles once, and as it may.
+ * Random sequences of calls, against a model of the life of a command: each command
+ * settles once, with an outcome that the model allows.
  *
- * A sequence may block its process for good, so that each run is a child of this
- * one, which looks after it. SEQUENCES says how many there are.
+ * A sequence may block its process, so that each run is a child process, which the
+ * test watches. SEQUENCES is the number of sequences; default 2000.
  */
 
 import { assert, assertLess } from "@std/assert";
@@ -12,13 +12,13 @@ import { shrink } from "./model/shrink.ts";
 import { run } from "../kit/run.ts";
 
 const SEQUENCES = Number(Deno.env.get("SEQUENCES") ?? 2000);
-/** After so long, a slow machine has done enough, or too little. */
+/** Milliseconds after which no further sequence starts. */
 const LIMIT_MS = SEQUENCES > 2000 ? 600_000 : 20_000;
-/** A sequence takes milliseconds: one that takes this long has blocked. */
+/** A sequence takes milliseconds: one that takes this long blocks. */
 const BLOCKED_MS = 60_000;
 const SHRINK_MS = 60_000;
 
-/** What a child came to. */
+/** The outcome of a child. */
 interface Outcome {
   /** The sequence that blocked it. */
   readonly blocked: Sequence | null;
@@ -27,7 +27,7 @@ interface Outcome {
   readonly stderr: string;
 }
 
-/** Runs sequences in a child, which may block for so long. */
+/** Runs sequences in a child, and kills one that blocks. */
 async function runChild(
   folder: string,
   setting: Record<string, unknown>,
@@ -71,7 +71,7 @@ async function makeFifo(path: string): Promise<void> {
   assert(success, stderr);
 }
 
-Deno.test("in random sequences each command settles once, and as the model allows", async () => {
+Deno.test("in random sequences each command settles once, with an outcome of the model", async () => {
   const folder = await Deno.makeTempDir();
   try {
     await makeFifo(`${folder}/fifo`);

@@ -1,4 +1,4 @@
-/** Storms of aborts: whenever a command is aborted, it settles once. */
+/** Storms of aborts: a command settles once, at whatever moment it is aborted. */
 
 import { assertEquals, assertGreater } from "@std/assert";
 import { Ring, type RingOptions } from "../../mod.ts";
@@ -22,7 +22,7 @@ const shapes: [flag: string, options: RingOptions][] = [
   ["SQPOLL", { entries: 16, sqpoll: { idleMs: 1 } }],
 ];
 
-/** The commands of a storm: over at once, later, never, or in a worker. */
+/** Makes the commands of a storm: they end at once, later, never, or in a worker. */
 function commands(fd: number, fifo: string): Command<unknown>[] {
   const worker = uapi.IOSQE_ASYNC;
   return [

@@ -6,6 +6,7 @@ import {
   assertInstanceOf,
   assertThrows,
 } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import type { Completion } from "../../ring/completion.ts";
 import { WaitQueue } from "../../ring/flight/waiting.ts";
 import { Slot } from "../../ring/flight/slot.ts";
@@ -19,6 +20,7 @@ import {
 } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
+import { until } from "../kit/wait.ts";
 import { FakeKernel, numbered, range, type Sqe, Told } from "./fake.ts";
 
 const { IORING_CQE_F_MORE: MORE, IORING_CQE_F_NOTIF: NOTIF } = uapi;
@@ -187,6 +189,41 @@ Deno.test("what is over before it is cancelled once more is not", async () => {
   await kernel.pass();
   await new Promise((resolve) => setTimeout(resolve, 50));
   assertEquals(kernel.taken.length, 2);
+});
+
+Deno.test("the delay of a retried cancellation doubles, until there is none to retry", async () => {
+  const delays: number[] = [];
+  let fired = 0;
+  const real = setTimeout;
+  using _timers = stub(globalThis, "setTimeout", (fn, delay, ...rest) => {
+    // Not those of `until` and of close().
+    if (delay! < 10 || delay! > 1280) return real(fn, delay, ...rest);
+    delays.push(delay!);
+    return real(() => {
+      fired++;
+      (fn as () => void)();
+    }, delay);
+  });
+  await using kernel = new FakeKernel();
+  kernel.react = () => {};
+  for (const misses of [3, 1]) {
+    const slot = kernel.start(numbered(1));
+    await kernel.pass();
+    const target = kernel.taken.at(-1)!;
+    kernel.engine.queues.abort(slot, "reason");
+    await kernel.pass();
+    for (let i = 0; i < misses; i++) {
+      const { length } = kernel.taken;
+      kernel.post(kernel.taken.at(-1)!, -EALREADY);
+      if (i === misses - 1) kernel.post(target, 0);
+      const before = fired;
+      await kernel.pass();
+      await until(() => fired > before);
+      await kernel.pass();
+      assertEquals(kernel.taken.length, length + (i < misses - 1 ? 1 : 0));
+    }
+  }
+  assertEquals(delays, [10, 20, 40, 10]);
 });
 
 Deno.test("a cancellation goes ahead of waiting commands", async () => {

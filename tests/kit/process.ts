@@ -18,16 +18,21 @@ export function descriptors(kind: "eventfd" | "io_uring"): number[] {
     });
 }
 
-/** How many workers the kernel has started for this process's rings. */
+/** Counts the workers that the kernel has started for this process's rings. */
 export function workerCount(): number {
-  return [...Deno.readDirSync("/proc/self/task")].filter(({ name }) => {
+  return workerStates().length;
+}
+
+/** Returns the state of each such worker: `"S"` for one that sleeps. */
+export function workerStates(): string[] {
+  return [...Deno.readDirSync("/proc/self/task")].flatMap(({ name }) => {
     try {
-      const comm = Deno.readTextFileSync(`/proc/self/task/${name}/comm`);
-      return comm.startsWith("iou-wrk");
+      const stat = Deno.readTextFileSync(`/proc/self/task/${name}/stat`);
+      return /\(iou-wrk[^)]*\) (\w)/.exec(stat)?.[1] ?? [];
     } catch {
-      return false; // It has just ended.
+      return []; // It has just ended.
     }
-  }).length;
+  });
 }
 
 /** Lines of /proc/self/maps. */

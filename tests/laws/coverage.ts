@@ -12,8 +12,8 @@
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** What is asked of the branches of each layer, in percent. */
-const LEAST: Readonly<Record<string, number>> = { "ring/": 95, "cmd/": 95 };
+/** Least share of the branches of a folder that tests take, in percent. */
+const LEAST: Readonly<Record<string, number>> = { "ring/": 98, "cmd/": 98 };
 
 /** The branches of a file. `missed` has one line number for each never taken. */
 export interface Branches {

@@ -2,17 +2,20 @@
 
 import { cp } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import type { Mutant } from "./mutant.ts";
-import { run } from "../kit/run.ts";
+import { broken, type Mutant } from "./mutant.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-/** What a test needs of it. */
+/** The files and folders that tests need. */
 const PARTS = ["deno.json", "deno.lock", "mod.ts", "README.md", "LICENSE"];
 const FOLDERS = ["bench", "cmd", "ring", "sys", "tests"];
-/** The tests of a mutant that take longer than this hang. */
-const LIMIT_SECONDS = 60;
 
-export class Copy {
+export interface TestRun {
+  readonly success: boolean;
+  readonly output: string;
+  readonly longestQuietSeconds: number;
+}
+
+export class Copy implements AsyncDisposable {
   readonly #folder: string;
 
   private constructor(folder: string) {
@@ -21,7 +24,7 @@ export class Copy {
 
   static async make(): Promise<Copy> {
     const folder = await Deno.makeTempDir();
-    // Some tests run scripts as other users, who read them here.
+    // Tests run scripts of this folder as other users.
     await Deno.chmod(folder, 0o755);
     for (const part of [...PARTS, ...FOLDERS]) {
       const from = fileURLToPath(new URL(part, ROOT));
@@ -34,18 +37,44 @@ export class Copy {
     await Deno.remove(this.#folder, { recursive: true });
   }
 
-  /** What tests printed that do not pass, as none does that takes too long. */
-  async failure(
+  /**
+   * Runs tests up to the first failure. A run that prints nothing for so many
+   * seconds hangs, and fails.
+   */
+  async test(
     tests: readonly string[],
-    limitSeconds = LIMIT_SECONDS,
-  ): Promise<string | null> {
-    const { success, stdout, stderr } = await run("timeout", [
-      ...["--kill-after=1", String(limitSeconds)],
-      ...[Deno.execPath(), "test", "-A", "--unstable-net", "--no-check"],
-      ...["--quiet", "--fail-fast", "--v8-flags=--expose-gc"],
-      ...tests,
-    ], { cwd: this.#folder });
-    return success ? null : stdout + stderr;
+    quietSeconds: number,
+  ): Promise<TestRun> {
+    // It passes a signal on to the children of its child.
+    const child = new Deno.Command("timeout", {
+      args: [
+        ...["--kill-after=1", "600", Deno.execPath(), "test", "-A"],
+        ...["--unstable-net", "--no-check", "--quiet", "--fail-fast"],
+        ...["--v8-flags=--expose-gc", ...tests],
+      ],
+      cwd: this.#folder,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    let output = "";
+    let longest = 0;
+    let last = performance.now();
+    const watch = setInterval(() => {
+      if (performance.now() - last < quietSeconds * 1000) return;
+      clearInterval(watch);
+      child.kill("SIGTERM");
+    }, 100);
+    await Promise.all([child.stdout, child.stderr].map(async (stream) => {
+      for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+        output += text;
+        longest = Math.max(longest, performance.now() - last);
+        last = performance.now();
+      }
+    }));
+    clearInterval(watch);
+    const { success } = await child.status;
+    return { success, output, longestQuietSeconds: longest / 1000 };
   }
 
   /** Calls a function while the copy is broken. */
@@ -59,15 +88,4 @@ export class Copy {
       await Deno.writeTextFile(path, text);
     }
   }
-}
-
-/** The text of a file with a mutant in it, which has to fit in one place only. */
-export function broken(text: string, { file, from, to, what }: Mutant): string {
-  const parts = text.split(from);
-  if (parts.length !== 2 || from === to) {
-    throw new Error(
-      `${file} has ${parts.length - 1} places for the mutant "${what}"`,
-    );
-  }
-  return parts.join(to);
 }

@@ -26,6 +26,7 @@ import { refuse } from "../kit/refuse.ts";
 import { openFdCount } from "../kit/process.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { random } from "../kit/random.ts";
+import { takeUpSignals } from "../kit/signals.ts";
 import { turn, until } from "../kit/wait.ts";
 
 /** Runs a command, or a chain, on an engine without a Ring. */
@@ -127,30 +128,38 @@ for (const flags of [0, uapi.IORING_SETUP_SUBMIT_ALL]) {
 
 // ---- Signals -----------------------------------------------------------------------
 
-/** Signals this thread, again and again. */
+/** Signals this thread, again and again. SIGUSR1 would start Deno's debugger. */
 class Storm implements AsyncDisposable {
   signals = 0;
   readonly #child: Deno.ChildProcess;
   readonly #count = () => void this.signals++;
 
-  constructor() {
-    Deno.addSignalListener("SIGUSR1", this.#count);
+  private constructor() {
     // The thread, and not the process, whose other threads would take it.
     const thread = Deno.readLinkSync("/proc/thread-self").split("/").at(-1);
-    const script = `while kill -USR1 ${thread}; do sleep 0.001; done`;
+    const script = `while kill -USR2 ${thread}; do sleep 0.001; done`;
+    Deno.addSignalListener("SIGUSR2", this.#count);
     this.#child = new Deno.Command("sh", { args: ["-c", script] }).spawn();
+  }
+
+  /** Starts a storm once Deno catches signals: before that, they end it. */
+  static async start(): Promise<Storm> {
+    await takeUpSignals();
+    const storm = new Storm();
+    await until(() => storm.signals > 0);
+    return storm;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#child.status;
-    Deno.removeSignalListener("SIGUSR1", this.#count);
+    await takeUpSignals();
+    Deno.removeSignalListener("SIGUSR2", this.#count);
   }
 }
 
 Deno.test("signals do not disturb a ring: neither a call that blocks, nor the event loop", async () => {
-  await using storm = new Storm();
-  await until(() => storm.signals > 0);
+  await using storm = await Storm.start();
   for (const options of [{}, { deferTaskrun: true }, { sqpoll: true }]) {
     await using ring = Ring.open({ ...options, entries: 4 });
     using ends = pipe();

@@ -8,6 +8,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { existsSync } from "node:fs";
+import { ask } from "../attack/hostile/ask.ts";
 import { isRoot } from "../kit/process.ts";
 import { type Run, runDeno, runScript } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
@@ -292,10 +293,8 @@ import * as op from "@uring/cmd/op.ts";
 import { close, open } from "@uring/sys/file.ts";
 import { __NR_aarch64, __NR_x86_64 } from "@uring/sys/uapi/unistd.ts";
 import * as hostile from "@uring/tests/attack/hostile/surroundings.ts";
-const ignore = () => {};
-Deno.addSignalListener("SIGUSR2", ignore);
-Deno.removeSignalListener("SIGUSR2", ignore);
-await new Promise((resolve) => setTimeout(resolve, 50));
+import { takeUpSignals } from "@uring/tests/kit/signals.ts";
+await takeUpSignals();
 const NR = Deno.build.arch === "x86_64" ? __NR_x86_64 : __NR_aarch64;
 `;
 
@@ -357,8 +356,8 @@ Deno.test("the program fails if a command of this kernel fails", async () => {
   assertEquals(ends, ["--- 1", '--- TypeError: not a command: "no command"']);
 });
 
-// This test changes a sysctl of the whole machine for a moment: it is for machines
-// without other users.
+// These change settings of the whole machine for a moment: only on a machine that
+// nobody else works on, such as a guest.
 const knob = "/proc/sys/kernel/io_uring_disabled"; // Since Linux 6.6.
 const missing = !isRoot || !Deno.env.has("CI")
   ? "root, and CI=true: it disables io_uring"
@@ -389,6 +388,33 @@ testUnless(
       assertStringIncludes(one.stderr, "io_uring_group");
     } finally {
       await Deno.writeTextFile(knob, before.trim());
+    }
+  },
+);
+
+testUnless(
+  missing,
+  "joining the group that io_uring is left to is a remedy, as the message says",
+  async () => {
+    const names = ["disabled", "group"]
+      .map((name) => `/proc/sys/kernel/io_uring_${name}`);
+    const before = names.map((name) => Deno.readTextFileSync(name).trim());
+    // The user that this thread becomes stays in the group of root.
+    const open = () =>
+      ask<string>(`
+        hostile.becomeNobody();
+        tell(objection(() => Ring.open()));
+      `);
+    try {
+      Deno.writeTextFileSync(names[0], "1");
+      assertMatch(
+        await open(),
+        /EPERM.*io_uring_disabled is 1.*join that group/,
+      );
+      Deno.writeTextFileSync(names[1], String(Deno.gid()));
+      assertEquals(await open(), "none");
+    } finally {
+      names.forEach((name, i) => Deno.writeTextFileSync(name, before[i]));
     }
   },
 );

@@ -118,17 +118,21 @@ for (
       const { stdout, stderr } = await runScript(
         `
       import { Ring } from "@uring/mod.ts";
-      import { O_CREAT, openat } from "@uring/cmd/op.ts";
-      import { workerCount } from "@uring/tests/kit/process.ts";
+      import { nop, O_CREAT, openat } from "@uring/cmd/op.ts";
+      import { workerStates } from "@uring/tests/kit/process.ts";
       import { until } from "@uring/tests/kit/wait.ts";
       const folder = Deno.makeTempDirSync();
       const path = folder + "/pipe";
       new Deno.Command("mkfifo", { args: [path] }).outputSync();
       const ring = Ring.open(${shape});
       const opening = Array.from({ length: 4 }, () => ring.cmd(openat(path, { flags: O_CREAT })));
-      await until(() => workerCount() >= ${most});
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      console.log(workerCount());
+      const blocked = () => workerStates().every((state) => state === "S");
+      await until(() => workerStates().length >= ${most} && blocked());
+      // A worker that blocks asks this thread for the next one, which the thread
+      // starts when it enters the kernel (io_wq_worker_sleeping(), Linux 6.18).
+      ring.cmdSync(nop());
+      await until(blocked);
+      console.log(workerStates().length);
       await Promise.all([ring.close(), Promise.allSettled(opening)]);
       Deno.removeSync(folder, { recursive: true });
     `,

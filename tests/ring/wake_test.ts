@@ -50,16 +50,14 @@ const FULL = `
   import { Ring } from "@uring/mod.ts";
   import * as op from "@uring/cmd/op.ts";
   import { close, open } from "@uring/sys/file.ts";
+  import { takeUpSignals } from "@uring/tests/kit/signals.ts";
   import { wake } from "@uring/tests/kit/wait.ts";
   import { syscall } from "@uring/sys/libc.ts";
   import { scratch } from "@uring/sys/scratch.ts";
   const full = [];
   const fill = () => { for (let fd; (fd = open("/dev/null")) >= 0;) full.push(fd); };
   const free = () => full.splice(0).forEach(close);
-  const ignore = () => {};
-  Deno.addSignalListener("SIGUSR2", ignore);
-  Deno.removeSignalListener("SIGUSR2", ignore);
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await takeUpSignals();
 `;
 const LIMITED = ["prlimit", "--nofile=100:100"];
 
@@ -178,6 +176,29 @@ for (
     assertEquals(descriptors("eventfd").length, eventfds + 1);
   });
 }
+
+Deno.test("a bell without a waker tries to connect at every sixteenth look by the clock", async () => {
+  const handle = setup({ entries: 4 });
+  const { call } = libc().symbols;
+  const looks: number[] = [];
+  let look = 0;
+  {
+    using _refused = stub(libc().symbols, "call", (nr, ...args) => {
+      if (nr !== libc().nr.eventfd2) return call(nr, ...args);
+      looks.push(look);
+      libc().errno[0] = ENOMEM;
+      return -1;
+    });
+    const bell: Bell = new Bell(handle.fd, false, () => {
+      if (++look < 40) bell.arm();
+    });
+    bell.arm();
+    await until(() => look === 40);
+    bell.close();
+  }
+  handle.close();
+  assertEquals(looks, [0, 16, 32]);
+});
 
 testUnless(
   noDefer,

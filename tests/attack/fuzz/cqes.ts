@@ -18,7 +18,7 @@ const anyInteger = fc.oneof(
   fc.integer(),
 );
 
-/** What a kernel might answer, and what it writes. */
+/** An answer of a kernel, with the bytes that it writes. */
 export const answer = fc.record({
   res: anyInteger,
   flags: fc.oneof(fc.nat({ max: 16 }), anyInteger),
@@ -30,10 +30,13 @@ export const answer = fc.record({
 
 export type Answer = typeof answer extends fc.Arbitrary<infer T> ? T : never;
 
-/** Has a command make its result of an answer. */
-export function decodeRandom(command: Command<unknown>, answer: Answer): void {
+/** Decodes an answer; `true` if the command has made a result of it. */
+export function decodeRandom(
+  command: Command<unknown>,
+  answer: Answer,
+): boolean {
   const { decode } = command;
-  if (decode === null) return;
+  if (decode === null) return false;
   const { res, flags, pattern, extra1, extra2, notification } = answer;
   const memory = command.operands.map(({ byteLength }) => {
     // As in a block of the pool: not at the start of its buffer.
@@ -43,12 +46,13 @@ export function decodeRandom(command: Command<unknown>, answer: Answer): void {
     }
     return bytes;
   });
-  attempt(() =>
-    decode(new Completion(res, flags, memory, extra1, extra2, notification))
+  const completion = new Completion(
+    ...[res, flags, memory, extra1, extra2, notification] as const,
   );
+  return attempt(() => (decode(completion), true)) === true;
 }
 
-/** A completion of another ring's making, for any command or for none. */
+/** A completion that another ring posts, for any command or for none. */
 export const forged = fc.record({
   low: fc.oneof(fc.nat({ max: 6 }), fc.integer()),
   high: fc.oneof(fc.nat({ max: 3 }), fc.integer()),
@@ -58,10 +62,10 @@ export const forged = fc.record({
 
 export type Forged = typeof forged extends fc.Arbitrary<infer T> ? T : never;
 
-/** IORING_MSG_RING_FLAGS_PASS: the completion has flags of the sender's. */
+/** IORING_MSG_RING_FLAGS_PASS: the sender chooses the flags of the completion. */
 const PASS_FLAGS = 2;
 
-/** Posts completions that nobody waits for to a ring, which is to go on. */
+/** Posts completions of no command to a ring, and checks that the ring goes on. */
 export async function forge(
   sender: Ring,
   all: readonly Forged[],

@@ -31,7 +31,7 @@ function flipping<T>(field: string, first: unknown, then: unknown): T {
   return Object.defineProperty({}, field, { get, enumerable: true }) as T;
 }
 
-Deno.test("an array that lies of itself is used as what it is", async () => {
+Deno.test("an array with false properties is used as what it is", async () => {
   using pipe = fds.pipe();
   await using ring = Ring.open();
   const elsewhere = ring.alloc(4096);
@@ -43,7 +43,7 @@ Deno.test("an array that lies of itself is used as what it is", async () => {
   assert(elsewhere.every((byte) => byte === 0));
 });
 
-Deno.test("memory of the library that says it lies elsewhere is used where it is", async () => {
+Deno.test("memory of the library with a false offset is used where it is", async () => {
   using pipe = fds.pipe();
   await using ring = Ring.open();
   const all = ring.alloc(128);
@@ -57,21 +57,21 @@ Deno.test("memory of the library that says it lies elsewhere is used where it is
   assert(elsewhere.every((byte) => byte === 0));
 });
 
-Deno.test("an array that lies of itself is not pinned, and has no address", async () => {
+Deno.test("an array with false properties is not registered, and has no address", async () => {
   await using ring = Ring.open();
   const elsewhere = ring.alloc(4096);
   assertThrows(() => ring.registerBuffers([liar(elsewhere)]), TypeError);
   assertThrows(() => addressOf(liar(elsewhere)), TypeError);
 });
 
-Deno.test("an array that lies of itself lies in no registered buffer", async () => {
+Deno.test("an array with false properties lies in no registered buffer", async () => {
   await using ring = Ring.open();
   const [buffer] = ring.registerBuffers([ring.alloc(4096)]);
   const bytes = liar(buffer.bytes);
   assertThrows(() => read(0, bytes, { buffer }), RangeError, "do not lie");
 });
 
-Deno.test("a field that is another one when it is read again is read once", () => {
+Deno.test("a field that changes at each read is read once", () => {
   const fields = { ...{ opcode: 2, data: new Uint8Array(512) } };
   const namespace = new NvmeNamespace({
     file: 5,
@@ -111,7 +111,7 @@ Deno.test("an array that shrinks while a command is made of it is refused", () =
   assertThrows(() => read(0, fixed), TypeError, "out of bounds");
 });
 
-Deno.test("a CDB is copied by none of its own methods", () => {
+Deno.test("a CDB is copied without calling its own methods", () => {
   class Cdb extends Uint8Array {
     override slice(): Uint8Array<ArrayBuffer> {
       return new Uint8Array(1);
@@ -133,7 +133,7 @@ Deno.test("a list without an end is refused, and takes no memory", () => {
   assertThrows(() => checkList("list", endless), RangeError, "length of list");
 });
 
-Deno.test("what is no list of commands is refused by name", async () => {
+Deno.test("an argument that is no list of commands is named in an error", async () => {
   await using ring = Ring.open();
   const lists = [5, null, undefined, "nop", { length: 1, 0: nop() }, [, nop()]];
   for (const list of lists as unknown as Command<number>[][]) {
@@ -142,7 +142,7 @@ Deno.test("what is no list of commands is refused by name", async () => {
   }
 });
 
-Deno.test("what only looks like a command, a file or a signal is refused", async () => {
+Deno.test("an object that only looks like a command, a file or a signal is refused", async () => {
   await using ring = Ring.open();
   const commands = [Object.create(nop()), { ...nop() }, new Proxy(nop(), {})];
   for (const command of commands as Command<number>[]) {
@@ -160,7 +160,7 @@ Deno.test("what only looks like a command, a file or a signal is refused", async
   assertEquals(ring.stats().inFlight, 0);
 });
 
-Deno.test("options that close the ring have their command refused", async () => {
+Deno.test("a command whose options close the ring is refused", async () => {
   const spec = { name: "MANY", opcode: IORING_OP_NOP, multishot: true };
   const many = new Command(spec);
   for (const run of ["cmd", "link", "stream"] as const) {
@@ -182,7 +182,7 @@ Deno.test("options that close the ring have their command refused", async () => 
   }
 });
 
-Deno.test("a check that closes the ring has its command refused", async () => {
+Deno.test("a command whose check closes the ring is refused", async () => {
   const ring = Ring.open();
   let closed: Promise<void> | undefined;
   const command = new Command({
@@ -195,7 +195,7 @@ Deno.test("a check that closes the ring has its command refused", async () => {
   assertEquals(ring.stats().inFlight, 0);
 });
 
-Deno.test("advice that throws, or is none, changes nothing", async () => {
+Deno.test("an advice that throws, or is no text, leaves the error as it is", async () => {
   await using ring = Ring.open();
   const throws = () => {
     throw new Error("advice");

@@ -1,4 +1,4 @@
-/** What holds for every command that was made, whatever it was made of. */
+/** Invariants of every command, whatever arguments made it. */
 
 import { assert, assertEquals } from "@std/assert";
 import { Command } from "../../../ring/raw.ts";
@@ -19,7 +19,7 @@ const { get: lengthOf } = Object.getOwnPropertyDescriptor(
   "byteLength",
 )!;
 
-/** How long an array is, whatever it says. */
+/** Returns the real length of an array, whatever its properties claim. */
 export function trueLength(bytes: Uint8Array): number {
   return Reflect.apply(lengthOf!, bytes, []);
 }
@@ -35,10 +35,10 @@ const MEASURED: readonly number[] = [
   uapi.IORING_OP_SEND_ZC,
 ];
 
-/** Commands that the kernel is told the length of an option with. */
+/** Commands that give the kernel the length of an option. */
 const OPTIONS = ["URING_CMD SETSOCKOPT", "URING_CMD GETSOCKOPT"];
 
-/** The kernel is told of no more memory than there is. */
+/** Checks that a command gives the kernel no more memory than there is. */
 export function checkCommand(command: Command<unknown>): void {
   assert(Command.is(command));
   for (const { bytes, byteLength, at, inside } of command.operands) {

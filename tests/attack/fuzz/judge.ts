@@ -1,4 +1,4 @@
-/** How often a property is tried, and which errors are good ones. */
+/** The number of runs of a property, and the errors that it may have. */
 
 import type fc from "fast-check";
 import { NvmeError } from "../../../cmd/nvme/mod.ts";
@@ -6,19 +6,19 @@ import { ScsiError } from "../../../cmd/scsi/mod.ts";
 import { UringError } from "../../../mod.ts";
 import { Own } from "./values.ts";
 
-/** Times that a property is tried, for each one that a quick run tries it. */
+/** Runs of a property for each run of a quick test. */
 const FACTOR = Number(Deno.env.get("FUZZ_FACTOR") ?? 1);
 
-/** The seed that a failure printed, to have the same run again. */
+/** The seed that a failure printed, to replay it. */
 const SEED = Deno.env.get("FUZZ_SEED");
 
-/** What fast-check is told: it prints the seed of a property that fails. */
+/** Returns the parameters of fast-check, which prints the seed of a failure. */
 export function runs(count: number): fc.Parameters<unknown> {
   const seed = SEED === undefined ? {} : { seed: Number(SEED) };
   return { numRuns: Math.ceil(count * FACTOR), ...seed };
 }
 
-/** What the engine says of code that did not look at what it was given. */
+/** Messages of the engine about code that did not check its arguments. */
 const SLIP = new RegExp(
   [
     /(undefined|null) \(reading|is not (a function|iterable|defined)/,
@@ -31,14 +31,14 @@ const SLIP = new RegExp(
   "i",
 );
 
-/** Refuses an error that nobody meant to throw. */
+/** Throws if an error is not one that the library means to throw. */
 export function judge(error: unknown): void {
   if (error instanceof Own) return;
   if (!(error instanceof Error)) {
     throw new Error("what was thrown is no Error", { cause: error });
   }
   const { name, message } = error;
-  // What became of the caller's own proxy is for the caller to know.
+  // A revoked proxy is the caller's own error.
   if (/on a proxy that has been revoked/.test(message)) return;
   const known = error instanceof UringError || error instanceof NvmeError ||
     error instanceof ScsiError || error instanceof Deno.errors.NotCapable ||
@@ -48,7 +48,7 @@ export function judge(error: unknown): void {
   throw new Error(`a slip: ${name}: ${message}`, { cause: error });
 }
 
-/** The result, or what was thrown in a good way. */
+/** Runs a function, and returns its result; `undefined` if it may throw so. */
 export function attempt<T>(run: () => T): T | undefined {
   try {
     return run();
@@ -58,7 +58,7 @@ export function attempt<T>(run: () => T): T | undefined {
   }
 }
 
-/** Waits for a promise, which has to settle within some seconds. */
+/** Waits for a promise, which has to settle within five seconds. */
 export async function settled(promise: unknown): Promise<unknown> {
   const { promise: late, resolve } = Promise.withResolvers<symbol>();
   const timer = setTimeout(() => resolve(LATE), 5000);

@@ -1,4 +1,4 @@
-/** Every function that makes a command, with what it wants to be given. */
+/** The functions that make commands, each with the arguments it should take. */
 
 import fc from "fast-check";
 import * as block from "../../../cmd/block.ts";
@@ -22,7 +22,7 @@ import {
   wide,
 } from "./values.ts";
 
-/** A function, and its parameters as they should be. */
+/** A function, and good values of its parameters. */
 export interface Maker {
   readonly name: string;
   readonly make: (...args: never[]) => unknown;
@@ -53,6 +53,9 @@ const address = either(
   object({ path: either(text, oneOf(null, "\0x")) }),
 );
 const buffer = anything;
+/** A socket that is found by its addresses. */
+const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+addEventListener("unload", () => listener.close());
 
 /** The facts of a namespace. */
 const namespaceFacts = object({
@@ -160,6 +163,7 @@ const tables: Record<string, Record<string, readonly Recipes[]>> = {
     txTimestamps: [fd],
     socketFd: [
       either(
+        made("listener", () => listener),
         object({
           localAddr: object({
             transport: oneOf("tcp", "udp", "unix", "vsock"),
@@ -373,7 +377,7 @@ const values = object({
   f: u16,
 });
 
-/** What is made with `new`. */
+/** The classes that are exported. */
 const classes: Record<string, readonly Recipes[]> = {
   "block.BlockDevice": [deviceFacts],
   "nvme.NvmeError": [text, fd, u16, wide],
@@ -419,7 +423,7 @@ export const makers: readonly Maker[] = [
   { name: "a defined command", make: define, parameters: [fd, values] },
 ];
 
-/** Functions that are exported, and not among the makers. */
+/** Returns the exported functions that are not among the makers. */
 export function missing(): string[] {
   const known = new Set(makers.map(({ name }) => name));
   return Object.entries(modules).flatMap(([module, exports]) =>

@@ -1,4 +1,4 @@
-/** Methods of a ring, with arguments of every kind, on files that take no harm. */
+/** Methods of a ring, with arguments of every kind, on harmless files. */
 
 import fc from "fast-check";
 import { type Ring, uringCmd } from "../../../mod.ts";
@@ -35,7 +35,7 @@ import {
   wide,
 } from "./values.ts";
 
-/** Files that commands may go to: none has a command wait. */
+/** Files of the commands: on none of them does a command wait. */
 const NULL = devNull();
 const PAIR = unixPair(SOCK_STREAM | SOCK_NONBLOCK);
 addEventListener("unload", () => {
@@ -69,7 +69,7 @@ const throws = () => {
   throw new Own("a callback");
 };
 
-/** Commands with callbacks of the caller's, who may do anything in them. */
+/** Commands whose callbacks throw, or return values of the wrong kind. */
 const callbacks = fc.record({
   decode: fc.constantFrom(throws, () => ({ then: throws }), {}),
   precheck: fc.constantFrom(undefined, throws, () => 5),
@@ -120,7 +120,20 @@ export const command: Recipes = fc.oneof(
   callbacks,
 );
 
-/** What aborts at once, soon, or is no signal. */
+/** Commands of many completions, which end with the first of them. */
+const streamed: Recipes = fc.constantFrom(
+  ...[() => 0, throws].map((decode) =>
+    new Recipe(`many(${decode})`, () =>
+      new Command({
+        name: "MANY",
+        opcode: IORING_OP_NOP,
+        multishot: true,
+        decode,
+      }))
+  ),
+);
+
+/** Signals that abort at once or soon, and objects that are no signal. */
 export const signal: Recipes = fc.constantFrom(
   new Recipe("aborted", () => AbortSignal.abort(new Own("aborted"))),
   new Recipe("aborts soon", () => {
@@ -140,13 +153,13 @@ export const options: Recipes = object({ signal });
 
 type Method = Exclude<keyof Ring, "flags" | "fd" | symbol>;
 
-/** Every method that is given something, with what it wants. */
+/** The methods that take arguments, with good values of them. */
 export const methods: Partial<Record<Method, readonly Recipes[]>> = {
   cmd: [command, options],
   link: [list(command), options],
   cmdSync: [command],
   cmdAllSync: [list(command)],
-  stream: [command, options],
+  stream: [fc.oneof(streamed, command), options],
   alloc: [upTo(1 << 20)],
   registerFiles: [list(oneOf(NULL.fd, PAIR.left))],
   registerBuffers: [list(bytesOf(4096))],

@@ -17,7 +17,7 @@ import { syscall } from "../../../sys/libc.ts";
 import { devNull, Fd, pipe, unixPair } from "../../kit/fds.ts";
 import { turn } from "../../kit/wait.ts";
 
-/** Bytes that nothing may touch, before and behind those that anything may. */
+/** Bytes that must not change, on both sides of those that may. */
 const CANARY = 4096;
 const ROOM = 8192;
 const CANARY_BYTE = 0xc5;
@@ -25,7 +25,7 @@ const CANARY_BYTE = 0xc5;
 const memory = alloc(CANARY + ROOM + CANARY);
 const start = addressOf(memory) + CANARY;
 
-/** What may be opened, read, written and waited for without harm. */
+/** Files that commands may open, read, write and poll without harm. */
 export class Files implements Disposable {
   readonly #all: Disposable[] = [];
   readonly fds: number[] = [];
@@ -178,7 +178,7 @@ export async function judgeSqes(
       const { userDataLow: id, flags, res } = ring.cq;
       if (flags & uapi.IORING_CQE_F_MORE) continue;
       if (id === CANCEL) cancels--;
-      // A zero-copy send that its chain cancels has its notification besides.
+      // A zero-copy send that its chain cancels posts a notification as well.
       else if (flags & uapi.IORING_CQE_F_NOTIF) pending.delete(id);
       else assert(pending.delete(id), `one too many for ${id}: ${res}`);
     }

@@ -1,6 +1,6 @@
 /**
- * Values that a program may pass by mistake, or to break something: each is made
- * anew for each run, since a run may detach it, resize it or wear it out.
+ * Values that a program may pass by mistake, or to break something. Each run makes
+ * its own, because it may detach, resize or use them up.
  */
 
 import { Buffer } from "node:buffer";
@@ -9,10 +9,10 @@ import { alloc } from "../../../ring/raw.ts";
 import { FixedBuffer, FixedFile, uringCmd } from "../../../mod.ts";
 import { nop } from "../../../cmd/op.ts";
 
-/** An error of the caller's own code: who throws it is to get it back. */
+/** An error of the caller's own code, which the library passes on. */
 export class Own extends Error {}
 
-/** How a value is made, and what it is called when a test has failed. */
+/** A function that makes a value, with a label for failures. */
 export class Recipe {
   readonly label: string;
   readonly make: () => unknown;
@@ -93,7 +93,7 @@ class Wild extends Uint8Array {
   }
 }
 
-/** A view of memory that can be resized, with what it was told of its length. */
+/** Makes a view of resizable memory, with a length of its own or without. */
 function resizable(byteLength: number, length?: number): Uint8Array {
   const buffer = new ArrayBuffer(byteLength, { maxByteLength: 4096 });
   return new Uint8Array(buffer, 0, length);
@@ -149,7 +149,7 @@ function heirOf(prototype: object): object {
   return Object.create(prototype, Object.fromEntries(own));
 }
 
-/** What looks like an array of bytes. */
+/** Objects that look like an array of bytes. */
 const oddBytes = [
   new Recipe("Grown", () => new Grown(512)),
   new Recipe("Moved", () => new Moved(512)),
@@ -167,7 +167,7 @@ const oddBytes = [
   new Recipe("ArrayBuffer", () => new ArrayBuffer(512)),
 ];
 
-/** Lists that are none, or that are not what they seem. */
+/** Objects that look like a list, and lists that change. */
 const oddLists = [
   plain([], "[]"),
   plain([1, undefined, null], "[1, undefined, null]"),
@@ -217,7 +217,7 @@ const lookAlikes = [
   new Recipe("command", () => nop()),
 ];
 
-/** Anything but what is asked for. */
+/** Values of every wrong kind. */
 const odd = fc.constantFrom(
   ...oddBytes,
   ...oddLists,
@@ -242,7 +242,7 @@ const odd = fc.constantFrom(
   new Recipe("pending promise", () => new Promise(() => {})),
 );
 
-/** What is asked for, most of the time. */
+/** Gives good values, and now and then an odd one. */
 export const most = (good: Recipes, weight = 7): Recipes =>
   fc.oneof({ weight, arbitrary: good }, { weight: 1, arbitrary: odd });
 
@@ -259,8 +259,8 @@ const shapes = fc.constantFrom<Shape[]>(
 );
 
 /**
- * An object of some of the fields. With getters that flip, each field is what it
- * should be when it is asked for first, and something else from then on.
+ * Gives objects with some of the fields. With getters that flip, a field is good at
+ * its first read, and odd from then on.
  */
 export function object(fields: Record<string, Recipes>): Recipes {
   const values = Object.fromEntries(
@@ -299,7 +299,7 @@ export function object(fields: Record<string, Recipes>): Recipes {
   );
 }
 
-/** A list of what is asked for, of most lengths. */
+/** Gives lists of up to `maxLength` items. */
 export const list = (item: Recipes, maxLength = 5): Recipes =>
   fc.array(most(item, 24), { maxLength }).map((items) =>
     new Recipe(

@@ -1,4 +1,4 @@
-/** Asks a script about its surroundings, in a process of its own. */
+/** Runs a script in hostile surroundings, in a process of its own. */
 
 import { assertEquals } from "@std/assert";
 import { runScript } from "../../kit/run.ts";
@@ -15,9 +15,9 @@ const { objection } = hostile;
 const tell = (answers) => console.log(JSON.stringify(answers));
 `;
 
-/** Runs a script to its end, which has to be a good one: what it has told. */
+/** Runs a script, which has to succeed, and returns the value that it told. */
 export async function ask<T>(script: string): Promise<T> {
-  // What the tests share looks at who runs them.
+  // tests/kit asks for the user.
   const flags = ["--allow-ffi", "--allow-sys=uid"];
   const { code, stdout, stderr } = await runScript(IMPORTS + script, flags);
   assertEquals([code, stderr], [0, ""]);

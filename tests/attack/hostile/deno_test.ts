@@ -1,4 +1,4 @@
-/** What a person is told where Deno, the system or a permission is not enough. */
+/** Messages where Deno, the system or a permission is not enough. */
 
 import {
   assertEquals,
@@ -15,7 +15,7 @@ import {
 import { runScript } from "../../kit/run.ts";
 import { ask } from "./ask.ts";
 
-Deno.test("a Deno that is too old is refused, with the version that is needed", () => {
+Deno.test("a Deno that is too old is refused, with the least version", () => {
   for (const old of ["2.7.11", "2.6.99", "1.46.3", "0.0.0", "2.7.11+abc"]) {
     const { message } = assertThrows(() => checkDeno(old), Error);
     assertEquals(
@@ -37,7 +37,7 @@ Deno.test("a Deno that is too old is refused, with the version that is needed", 
   checkDeno(Deno.version.deno);
 });
 
-Deno.test("it is the version of this Deno, and the system, that Ring.open looks at", async () => {
+Deno.test("Ring.open checks the version of this Deno, and the system", async () => {
   const [old, other] = await ask<string[]>(`
     const as = (name, value) => Object.defineProperty(Deno, name, { value });
     const { version, build } = Deno;
@@ -51,7 +51,7 @@ Deno.test("it is the version of this Deno, and the system, that Ring.open looks 
   assertMatch(other, /^Error: io_uring is a Linux interface, and this is free/);
 });
 
-Deno.test("where system calls have other numbers, none is made", () => {
+Deno.test("on a system with other system call numbers, the library makes none", () => {
   for (const os of ["darwin", "windows", "freebsd", "android"]) {
     assertThrows(
       () => syscallNumbers(os, "x86_64"),
@@ -70,7 +70,7 @@ Deno.test("where system calls have other numbers, none is made", () => {
   assertEquals(syscallNumbers("linux", "aarch64"), __NR_aarch64);
 });
 
-Deno.test("a scope of --allow-ffi that is elsewhere, or a denial, says what to run with", async () => {
+Deno.test("without --allow-ffi for libc, the error names the flag to run with", async () => {
   for (
     const flags of [
       ["--allow-ffi=/usr/lib/elsewhere"],
@@ -88,7 +88,7 @@ Deno.test("a scope of --allow-ffi that is elsewhere, or a denial, says what to r
   }
 });
 
-Deno.test("a scope that libc lies in lets it be opened, and still names what to run with", async () => {
+Deno.test("a scope of --allow-ffi around libc opens it, and the error still names the flag", async () => {
   const maps = await Deno.readTextFile("/proc/self/maps");
   const folder = /(\/\S+)\/libc\.so\.6$/m.exec(maps)![1];
   const { code, stderr } = await runScript(
@@ -100,7 +100,7 @@ Deno.test("a scope that libc lies in lets it be opened, and still names what to 
   assertMatch(stderr, /NotCapable: .*Run with --allow-ffi, without a path/);
 });
 
-Deno.test("a libc that is not found is no matter of permissions", async () => {
+Deno.test("a libc that is not found is not reported as a permission", async () => {
   const message = await ask<string>(`
     const { dlopen } = Deno;
     Deno.dlopen = (name, symbols) => dlopen(name + ".none", symbols);
@@ -112,7 +112,7 @@ Deno.test("a libc that is not found is no matter of permissions", async () => {
   );
 });
 
-Deno.test("a ring whose permission is revoked runs to its end, and there is no other", async () => {
+Deno.test("a ring whose permission is revoked goes on, and no other ring opens", async () => {
   const [read, late, again] = await ask<string[]>(`
     const ring = Ring.open();
     await hostile.woken(ring);

@@ -1,14 +1,11 @@
-/** What a person is told where a filter, a sysctl or a module forbids io_uring. */
+/** Messages where a filter or a security module forbids io_uring. */
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { existsSync } from "node:fs";
 import * as E from "../../../sys/uapi/errno.ts";
-import { isRoot } from "../../kit/process.ts";
-import { testUnless } from "../../kit/skip.ts";
 import { ask } from "./ask.ts";
 
 for (const errno of ["EPERM", "ENOSYS"] as const) {
-  Deno.test(`a filter that comes to answer io_uring_enter() with ${errno} fails every command, with the cause, and lets go of the process`, async () => {
+  Deno.test(`a later filter that answers io_uring_enter() with ${errno} fails every command with the cause, and lets the process end`, async () => {
     const [sync, pending, next] = await ask<string[]>(`
       const ring = Ring.open();
       await ring.cmd(op.timeout(1));
@@ -28,7 +25,7 @@ for (const errno of ["EPERM", "ENOSYS"] as const) {
 }
 
 for (const call of ["io_uring_setup", "io_uring_register"]) {
-  Deno.test(`a filter that comes to forbid ${call}() loses no command`, async () => {
+  Deno.test(`a later filter that forbids ${call}() loses no command`, async () => {
     const [read, late] = await ask<[number, string]>(`
       const ring = Ring.open();
       hostile.forbid(NR.${call}, 1);
@@ -43,7 +40,7 @@ for (const call of ["io_uring_setup", "io_uring_register"]) {
   });
 }
 
-Deno.test("a filter that forbids io_uring_register() is named by what cannot do without it", async () => {
+Deno.test("a filter that forbids io_uring_register() is named by the options that need the call", async () => {
   const [plain, limited, files] = await ask<string[]>(`
     hostile.forbid(NR.io_uring_register, ${E.EPERM});
     tell([
@@ -73,36 +70,3 @@ Deno.test("a security module is named whichever errno it answers", async () => {
   `);
   assertMatch(message, /EACCES.* a security module forbids io_uring/);
 });
-
-// It changes settings of the whole machine for a moment, which is for machines
-// that nobody else works on.
-const sysctl = (name: string) => `/proc/sys/kernel/io_uring_${name}`;
-testUnless(
-  !isRoot || !Deno.env.has("CI")
-    ? "root, or CI=true: it disables io_uring"
-    : existsSync(sysctl("disabled"))
-    ? ""
-    : "such sysctl before Linux 6.6",
-  "to join the group that io_uring is left to is a remedy, as the message says",
-  async () => {
-    const names = ["disabled", "group"].map(sysctl);
-    const before = names.map((name) => Deno.readTextFileSync(name).trim());
-    // This user is of the group of root still.
-    const open = () =>
-      ask<string>(`
-        hostile.becomeNobody();
-        tell(objection(() => Ring.open()));
-      `);
-    try {
-      Deno.writeTextFileSync(sysctl("disabled"), "1");
-      assertMatch(
-        await open(),
-        /EPERM.*io_uring_disabled is 1.*join that group/,
-      );
-      Deno.writeTextFileSync(sysctl("group"), String(Deno.gid()));
-      assertEquals(await open(), "none");
-    } finally {
-      names.forEach((name, i) => Deno.writeTextFileSync(name, before[i]));
-    }
-  },
-);

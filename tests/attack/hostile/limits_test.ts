@@ -1,4 +1,4 @@
-/** What a person is told where a limit is reached, and that all else goes on. */
+/** Messages where a limit is reached; everything else goes on. */
 
 import {
   assertEquals,
@@ -10,7 +10,7 @@ import { refusal } from "../../../ring/bare/setup_advice.ts";
 import * as E from "../../../sys/uapi/errno.ts";
 import { ask } from "./ask.ts";
 
-Deno.test("with no descriptor left, a ring and a command say so, and one is enough for a ring", async () => {
+Deno.test("with no descriptor left, a ring and a command name the limit, and one is enough for a ring", async () => {
   const { refused, opened, after } = await ask<{
     refused: string[];
     opened: (string | number)[];
@@ -43,11 +43,11 @@ Deno.test("with no descriptor left, a ring and a command say so, and one is enou
   assertEquals([opened, after], [[0, open], 0]);
 });
 
-Deno.test("a machine with no descriptor left says which sysctl it is", () => {
+Deno.test("on a machine with no descriptor left, the error names the sysctl", () => {
   assertStringIncludes(refusal(E.ENFILE), "fs.file-max");
 });
 
-Deno.test("locked memory that is too small for registered buffers is named, and what fits works", async () => {
+Deno.test("a limit of locked memory that registered buffers exceed is named, and smaller buffers work", async () => {
   const { large, bytes } = await ask<Record<string, string>>(`
     hostile.becomeNobody();
     const ring = Ring.open();
@@ -66,7 +66,7 @@ Deno.test("locked memory that is too small for registered buffers is named, and 
   assertMatch(large, /RLIMIT_MEMLOCK .*`ulimit -l`/);
 });
 
-Deno.test("locked memory that is too small for a ring is named, where rings count", async () => {
+Deno.test("a limit of locked memory that a ring exceeds is named, where rings count", async () => {
   const [refused, after] = await ask<[string, number]>(`
     hostile.becomeNobody();
     const refused = hostile.within("MEMLOCK", 0, () =>
@@ -79,7 +79,7 @@ Deno.test("locked memory that is too small for a ring is named, where rings coun
   assertMatch(refused, /RLIMIT_MEMLOCK .*`ulimit -l`, or .* fewer entries/);
 });
 
-Deno.test("a ring can be opened where others were closed just now, whose memory counts still", async () => {
+Deno.test("a ring can be opened while the memory of closed rings still counts", async () => {
   const refused = await ask<string[]>(`
     import { setup } from "@uring/ring/raw.ts";
     hostile.becomeNobody();
@@ -91,7 +91,7 @@ Deno.test("a ring can be opened where others were closed just now, whose memory 
   assertEquals(refused, new Array(8).fill("none"));
 });
 
-Deno.test("buffers can be registered where those of a ring that was closed just now count still", async () => {
+Deno.test("buffers can be registered while those of a closed ring still count", async () => {
   const refused = await ask<string[]>(`
     hostile.becomeNobody();
     const memory = Ring.open().alloc(1 << 20);
@@ -107,7 +107,7 @@ Deno.test("buffers can be registered where those of a ring that was closed just 
   assertEquals(refused, new Array(4).fill("none"));
 });
 
-Deno.test("with no thread left, a ring with sqpoll and a worker's command say so", async () => {
+Deno.test("with no thread left, a ring with sqpoll and a command of a worker name the limit", async () => {
   const { polled, command, inline, after } = await ask<Record<string, unknown>>(
     `
     hostile.becomeNobody();
@@ -176,7 +176,7 @@ Deno.test("with no address space left, an allocation, a ring and a copied array 
   assertLess(leaked, 16);
 });
 
-Deno.test("what a ring is to share threads with, or be bound to, is named when it is not there", async () => {
+Deno.test("a ring to attach to, or a processor to bind to, is named when it is not there", async () => {
   const [closed, none, processor] = await ask<string[]>(`
     tell([
       objection(() => Ring.open({ attach: { fd: 999_999 } })),

@@ -10,7 +10,7 @@ import { until } from "../../kit/wait.ts";
 import { ask } from "./ask.ts";
 import { woken } from "./surroundings.ts";
 
-/** Where the descriptors of a process lead to, by their numbers. */
+/** The files of a process, by descriptor. */
 function descriptors(pid: number | "self"): Map<string, string> {
   const leadTo = new Map<string, string>();
   for (const { name } of Deno.readDirSync(`/proc/${pid}/fd`)) {
@@ -38,7 +38,7 @@ async function fork() {
   };
 }
 
-Deno.test("a child inherits no descriptor of a ring nor of what wakes it", async () => {
+Deno.test("a child inherits no descriptor of a ring or of its waker", async () => {
   const before = descriptors("self");
   await using ring = Ring.open();
   await woken(ring);
@@ -87,7 +87,7 @@ Deno.test("commands in flight complete with their data while a child lives, and 
   assertEquals(await Promise.all(second), ["two0", "two1", "two2"]);
 });
 
-Deno.test("registered buffers are the same memory to the kernel after a fork", async () => {
+Deno.test("the kernel still uses the memory of registered buffers after a fork", async () => {
   await using ring = Ring.open();
   using ends = pipe();
   const memory = ring.alloc(4096);

@@ -1,6 +1,6 @@
 /**
- * What a script of the tests does to its own process, so that its surroundings
- * turn hostile at the moment it says, and not while Deno starts.
+ * Limits, users and filters that a script puts on its own process, at a moment that
+ * it chooses, and not while Deno starts.
  *
  * @module
  */
@@ -27,7 +27,7 @@ function call(name: keyof typeof NR, ...args: number[]): void {
 /** `RLIMIT_` numbers of <asm-generic/resource.h>. */
 const RLIMIT = { NPROC: 6, NOFILE: 7, MEMLOCK: 8, AS: 9 } as const;
 
-/** Calls a function while this process may use only so much of something. */
+/** Calls a function with a lower limit of a resource. */
 export function within<T>(
   resource: keyof typeof RLIMIT,
   most: number,
@@ -56,7 +56,7 @@ export function withSpace<T>(byteLength: number, fn: () => T): T {
   return within("AS", pages * 4096 + byteLength, fn);
 }
 
-/** Has this thread, if it is root's, be another user's without a capability. */
+/** Turns this thread, if it is root's, into another user's without capabilities. */
 export function becomeNobody(): void {
   const status = readText("/proc/thread-self/status")!;
   if (!/^Uid:\s+0\b/m.test(status)) return;
@@ -64,7 +64,7 @@ export function becomeNobody(): void {
   call("setresuid", 65534, 65534, 65534);
 }
 
-/** Has a seccomp filter answer a system call with an errno from now on. */
+/** Installs a seccomp filter that answers a system call with an errno. */
 export function forbid(nr: number, errno: number): void {
   call("prctl", 38, 1); // PR_SET_NO_NEW_PRIVS
   const { view, at } = scratch();
@@ -86,14 +86,14 @@ export function forbid(nr: number, errno: number): void {
   call("prctl", 22, 2, at); // PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 }
 
-/** Has commands complete late until there is what wakes a ring for them. */
+/** Runs late commands until the ring has been woken once. */
 export async function woken(ring: Ring): Promise<void> {
   for (let delay = 1; ring.stats().wakes === 0; delay *= 2) {
     await ring.cmd(timeout(delay));
   }
 }
 
-/** What is thrown, as a person sees it. */
+/** Returns the error that a function throws, as text; `"none"` without one. */
 export function objection(fn: () => unknown): string {
   try {
     fn();

@@ -84,7 +84,7 @@ function init(): number {
   return symbols.call(NR_fanotify_init, flags, access, 0n, 0n, 0n, 0n);
 }
 
-/** What is missing for such a gate; empty if nothing is. */
+/** The thing that such a gate lacks on this machine; empty if it lacks none. */
 export const missing: string = missingHere();
 
 function missingHere(): string {

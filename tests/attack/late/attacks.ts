@@ -1,8 +1,8 @@
-/** What a program may do to memory that the kernel has yet to write to. */
+/** Attacks on memory that the kernel is yet to write. */
 
 import type { Ring } from "../../../mod.ts";
 
-/** What is attacked. */
+/** The target of an attack. */
 export class Victim implements Disposable {
   readonly ring: Ring;
   /** Aborts the commands. */
@@ -19,7 +19,7 @@ export class Victim implements Disposable {
     this.#worker.postMessage(message, transfer);
   }
 
-  /** What the worker was sent at last. */
+  /** Returns the last message that the worker received. */
   takeBack(): Promise<ArrayBuffer> {
     const { promise, resolve, reject } = Promise.withResolvers<ArrayBuffer>();
     const worker = this.#worker!;
@@ -44,13 +44,13 @@ const KEEPER = `data:text/javascript,${
   `)
 }`;
 
-/** Where the memory is after the attack. */
+/** Finds the memory after the attack; `null` if it is garbage. */
 export type Home = () => ArrayBuffer | Promise<ArrayBuffer> | null;
 
 /** An attack on the memory of a command. */
 export interface Attack {
   readonly name: string;
-  /** What becomes of a command with an ordinary array. */
+  /** The outcome of a command with an ordinary array. */
   readonly plain: "arrives" | "fails" | "ends";
   /** Memory of `ring.alloc` throws instead, and the bytes arrive. */
   readonly refused?: boolean;

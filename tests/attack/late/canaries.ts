@@ -1,11 +1,11 @@
-/** Memory all around the memory of a command, which nobody may write to. */
+/** Memory around that of a command, which must not change. */
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { type Block, give, take } from "../../../ring/flight/pool.ts";
 import { arenaOf, PAGE } from "../../../sys/arena.ts";
 import { Page, PAGE_SIZE } from "./pages.ts";
 
-/** What it is filled with. */
+/** The byte that the memory is filled with. */
 export const CANARY = 0x5c;
 
 export class Canaries implements Disposable {
@@ -32,7 +32,7 @@ export class Canaries implements Disposable {
     }
   }
 
-  /** Pages before and behind an arena, where there is nothing yet. */
+  /** Maps a page before an arena and one after it, where nothing is mapped. */
   fence(arena: ArrayBufferLike): void {
     const at = arenaOf(arena)!.address;
     const end = at + Math.ceil(arena.byteLength / PAGE) * PAGE;
@@ -42,7 +42,7 @@ export class Canaries implements Disposable {
     }
   }
 
-  /** Nobody has written to any of it, and the block is back, once. */
+  /** Checks that no byte has changed, and that the block was released once. */
   check(): void {
     for (const bytes of this.#arrays) {
       assert(bytes.every((byte) => byte === CANARY), "a canary is dead");

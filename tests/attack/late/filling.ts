@@ -2,7 +2,7 @@ import { Command } from "../../../ring/command.ts";
 import { operand } from "../../../ring/operand.ts";
 import { ADDR } from "../../kit/commands.ts";
 
-/** A command that fills `bytes`, with `IOSQE_` bits, which `./op` has not. */
+/** Makes a command that fills `bytes`, with `IOSQE_` bits of the caller. */
 export function filling(
   opcode: number,
   file: number,

@@ -17,7 +17,7 @@ export function pageOf(address: number): number {
   return address - address % PAGE_SIZE;
 }
 
-/** One page that nobody but the test knows of. */
+/** A page of memory that only the test uses. */
 export class Page implements Disposable {
   readonly address: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -39,7 +39,7 @@ export class Page implements Disposable {
     return at === hint ? new Page(address, byte) : null;
   }
 
-  /** Nobody has written to it. */
+  /** `true` while no byte of the page has changed. */
   get intact(): boolean {
     return this.bytes.every((byte) => byte === this.#byte);
   }
@@ -49,7 +49,7 @@ export class Page implements Disposable {
   }
 }
 
-/** Memory that is mapped, whoever it belongs to. */
+/** Returns a view of mapped memory at any address. */
 export function memoryAt(
   address: number,
   byteLength: number,
@@ -59,7 +59,7 @@ export function memoryAt(
   return new Uint8Array(view);
 }
 
-/** Where JavaScript has memory, which need not be where the kernel has it. */
+/** Returns the address that JavaScript uses, which may differ from the kernel's. */
 export function placeOf(bytes: Uint8Array<ArrayBuffer>): number {
   return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
 }

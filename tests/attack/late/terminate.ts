@@ -1,10 +1,10 @@
 /**
  * Terminates workers whose commands are in flight, takes the memory that V8 then
- * gives up, and has the kernel write late. A program of its own, since it may
- * well break the process: it prints a {@linkcode Report}.
+ * gives up, and lets the kernel write late. It is a program, because it may break
+ * the process. It prints a {@linkcode Report}.
  *
- * It does not hope that memory lands where the kernel writes: it is mapped there
- * (MAP_FIXED_NOREPLACE), which works once V8 has let go and nobody else has come.
+ * It maps memory at the very addresses that the kernel writes
+ * (MAP_FIXED_NOREPLACE), which works once V8 has released them.
  */
 
 import { syscall } from "../../../sys/libc.ts";
@@ -17,7 +17,7 @@ import { memoryAt, Page, pageOf } from "./pages.ts";
 /** Bytes of each receive. */
 export const LENGTH = 64;
 
-/** What a worker is asked for. */
+/** The task of a worker. */
 export interface Order {
   readonly fds: readonly number[];
   /** A thread of the kernel submits, which outlives the worker. */
@@ -28,20 +28,20 @@ export interface Order {
 
 /** The memory of a receive. */
 export interface Target {
-  /** Where JavaScript has it. */
+  /** The address that JavaScript uses. */
   readonly script: number;
-  /** Where the kernel was told that it is. */
+  /** The address that the kernel was given. */
   readonly kernel: number;
 }
 
-/** What came of it. */
+/** The outcome of all rounds. */
 export interface Report {
   rounds: number;
   /** Receives whose memory V8 gave up, and where other memory then was. */
   taken: number;
   /** Of these, receives that the kernel completed afterwards. */
   late: number;
-  /** Of these, receives whose bytes are where the kernel was told. */
+  /** Of these, receives whose bytes are at the address that the kernel was given. */
   arrived: number;
   /** Pages in which something was written over. */
   broken: number;
@@ -74,7 +74,7 @@ async function abandon(order: Order): Promise<Target[]> {
 class Taker implements Disposable {
   readonly #pages = new Map<number, Page>();
 
-  /** The memory at an address has become other memory, or is. */
+  /** Takes the page of an address; `true` if this process has it by now. */
   take(address: number): boolean {
     const at = pageOf(address);
     if (this.#pages.has(at)) return true;

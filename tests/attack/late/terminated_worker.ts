@@ -1,4 +1,4 @@
-/** A worker that has commands in flight and leaves it at that. */
+/** A worker that leaves its commands in flight. */
 
 import { Ring } from "../../../mod.ts";
 import { nop } from "../../../cmd/op.ts";
@@ -19,7 +19,7 @@ function inPlace(ring: Ring): [bytes: Bytes, target: Target] {
   }];
 }
 
-/** The block that is given back last is the one that a command gets. */
+/** A command gets the block that was released last. */
 function copied(): [bytes: Bytes, target: Target] {
   const block = take(LENGTH);
   give(block);
@@ -35,11 +35,11 @@ addEventListener("message", async (event) => {
   const targets = fds.map((file, i) => {
     const [bytes, target] = i % 2 ? copied() : inPlace(ring);
     const recv = filling(IORING_OP_RECV, file, bytes, flags);
-    // Nobody will be there to be told how it ended.
+    // No code will be there to see how it ends.
     ring.cmd(recv);
     return target;
   });
-  // What was queued before this has been started when this has completed.
+  // The kernel has started the earlier commands when this one has completed.
   await ring.cmd(nop());
   (self as unknown as Pick<Worker, "postMessage">).postMessage(targets);
 });

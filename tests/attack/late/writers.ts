@@ -1,4 +1,4 @@
-/** Ways in which the kernel writes to memory long after it was told of it. */
+/** Ways in which the kernel writes to memory long after it has the address. */
 
 import { nvmeNamespace } from "../../../cmd/nvme/mod.ts";
 import { read, write } from "../../../cmd/nvme/mod.ts";
@@ -18,37 +18,37 @@ import { filling } from "./filling.ts";
 
 /** Bytes of each command, which are all {@linkcode LATE}. */
 export const LENGTH = 4096;
-/** What the kernel writes. */
+/** The byte that the kernel writes. */
 export const LATE = 0xd7;
 
-/** Something that fills the memory of commands when it is told to. */
+/** Fills the memory of commands at the moment that the test chooses. */
 export interface LateWriter extends AsyncDisposable {
   readonly ring: Ring;
   /** A command that fills `bytes`, once. */
   fill(bytes: Uint8Array): Command<number>;
-  /** Has all commands completed that were not cancelled. */
+  /** Completes all commands that were not cancelled. */
   fire(): void | Promise<void>;
 }
 
 /** A way of writing late. */
 export interface Way {
   readonly name: string;
-  /** What is not here to try it with; empty if it is. */
+  /** The thing that this machine lacks for it; empty if it lacks none. */
   readonly missing: string;
-  /** The kernel gives its commands up when it is asked. */
+  /** The kernel can cancel its commands. */
   readonly cancellable: boolean;
-  /** Nothing completes before it is told to. */
+  /** No command completes before {@linkcode LateWriter.fire}. */
   readonly patient: boolean;
   make(): LateWriter | Promise<LateWriter>;
 }
 
-/** A writer, and what goes with it. */
+/** Makes a writer that owns a ring and its files. */
 function writer(
   ring: Ring,
   stack: AsyncDisposableStack,
   rest: Pick<LateWriter, "fill" | "fire">,
 ): LateWriter {
-  // The ring is closed first: it may need the rest to get its commands back.
+  // The ring is closed first: its commands may need the files to complete.
   stack.use(ring);
   const owned = stack.move();
   const dispose = () => owned.disposeAsync();
@@ -58,7 +58,7 @@ function writer(
 /** Two commands' worth. */
 const DATA = new Uint8Array(2 * LENGTH).fill(LATE);
 
-/** What arrives at one end after something was written to the other. */
+/** Reads one end of a pair, of which `fire` writes the other. */
 function peers(
   name: string,
   make: typeof pipe,
@@ -81,7 +81,7 @@ function peers(
   };
 }
 
-/** A read in a worker of the kernel, which has to wait for leave to read. */
+/** A read in a worker of the kernel, which waits for permission to read. */
 const gated: Way = {
   name: "a worker of the kernel that reads a file",
   missing: missingGate,
@@ -108,7 +108,7 @@ const gated: Way = {
 const THROTTLE = "/sys/fs/cgroup/blkio/blkio.throttle.read_iops_device";
 const canThrottle = isRoot && readText(THROTTLE) !== undefined;
 
-/** A block device that reads once in a second, until it is let go. */
+/** A block device with one read a second, until `fire` lifts the limit. */
 const throttled: Way = {
   name: "a block device that is slow",
   missing: missingLoop || (canThrottle ? "" : "blkio cgroup"),
@@ -132,7 +132,7 @@ const throttled: Way = {
   },
 };
 
-const drive: Way = {
+export const DRIVE: Way = {
   name: "an NVMe drive",
   missing: missingDrive,
   cancellable: false,
@@ -152,6 +152,7 @@ const drive: Way = {
   },
 };
 
+/** The ways of any machine: {@linkcode DRIVE} is one of guests only. */
 export const WAYS: readonly Way[] = [
   peers("a pipe", pipe, (fd, bytes) => op.read(fd, bytes)),
   peers(
@@ -172,5 +173,4 @@ export const WAYS: readonly Way[] = [
   ),
   gated,
   throttled,
-  drive,
 ];

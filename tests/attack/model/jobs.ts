@@ -46,7 +46,7 @@ export const kinds = {
   }),
   /** Waits for bytes that come later, or never. */
   read: (world, id) => readKind(world, id, {}),
-  /** The same, from a place in the table of files that nobody else reads. */
+  /** The same, from a registered file that no other job reads. */
   readFile(world, id) {
     const place = world.files.find(({ used }) => !used);
     if (place === undefined) return nop;

@@ -1,4 +1,4 @@
-/** Sequences that have failed once: they are tried before all others. */
+/** Sequences that failed once: they run before all others. */
 
 import type { JobPlan } from "./jobs.ts";
 import type { Sequence } from "./sequence.ts";
@@ -17,7 +17,7 @@ const step = (act: Step["act"], jobs: JobPlan[] = [], n = 0): Step => ({
 
 /** Their rings, steps and endings, each with what went wrong. */
 export const known: readonly Sequence[] = [
-  // What a chain has not come to yet, the kernel does not find to cancel it.
+  // The kernel does not find a later command of a chain, to cancel it.
   ...["plain", "deferred"].map((shape) => ({
     shape,
     steps: [step("link", [job("nop"), job("read")])],

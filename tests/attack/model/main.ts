@@ -14,7 +14,7 @@ import { endings, type Ground, runSequence, shapes } from "./sequence.ts";
 import type { Sequence } from "./sequence.ts";
 import { acts, type Step, withJobs } from "./steps.ts";
 
-/** How often a step is taken, where that is not once. */
+/** Weights of the steps; default 1. */
 const OFTEN: Partial<Record<Step["act"], number>> = {
   cmd: 6,
   link: 4,
@@ -93,7 +93,7 @@ async function check(sequence: Sequence): Promise<void> {
 }
 
 async function checkMany(): Promise<void> {
-  // What is opened once, such as the event loop's own, is open from now on.
+  // The runtime opens its own descriptors once: they are open from now on.
   await check({ shape: "plain", steps: [], ending: "close" });
   const before = openFdCount();
   const start = performance.now();

@@ -19,25 +19,25 @@ export const shapes: Record<string, RingOptions> = {
   mixed: { mixed: true, entries: 4 },
 };
 
-/** How what is still under way in the end comes to an end. */
+/** Ways to end the commands that are in flight after the last step. */
 export const endings = ["give", "abort", "close"] as const;
 
-/** What a run of a sequence is made of. */
+/** A ring, the steps on it, and the way it ends. */
 export interface Sequence {
   readonly shape: string;
   readonly steps: readonly Step[];
   readonly ending: typeof endings[number];
 }
 
-/** What is open for all sequences. */
+/** Files that all sequences share. */
 export interface Ground {
   readonly fifo: string;
   readonly null: number;
-  /** What was reported to the global scope. */
+  /** Errors that were reported to the global scope. */
   readonly reported: unknown[];
 }
 
-/** Looks at the clock so often while something has to happen. */
+/** Turns between two looks at the clock. */
 const LOOKS = 250;
 const LOOK_MS = 50;
 
@@ -76,7 +76,7 @@ async function end(world: World, ending: Sequence["ending"]): Promise<void> {
   if (ending === "close" || world.closed) return;
   world.ring.ref();
   await settled(world, () => {
-    // What is begun in decoders meanwhile is to end as well.
+    // Decoders may start commands meanwhile, which have to end as well.
     for (const { job, abort } of world.unsettled) {
       if (ending === "abort" && abort !== null) abort.abort(ABORTED);
       else if (job !== null) world.give(job);
@@ -94,8 +94,8 @@ async function rescue(world: World): Promise<void> {
 }
 
 /**
- * Whether a step may leave a command in a worker that does not end by itself. In
- * a chain, what follows a command of a worker's is the worker's as well.
+ * Returns `true` if a step may leave a command in a worker that does not end by
+ * itself. In a chain, a worker runs the commands after its own as well.
  */
 function mayBeSlow({ act, jobs }: Step): boolean {
   return jobs.some(({ kind, inside }) =>

@@ -174,13 +174,13 @@ export const acts = {
     world.watch(read(), "stream", allows, { job, abort });
   },
 
-  /** Leaves a stream, whose reader is told that it is over. */
+  /** Leaves a stream: its reader ends. */
   leave(world, { n }) {
     const reader = world.readers[n % (world.readers.length || 1)];
     if (reader !== undefined) leave(world, reader);
   },
 
-  /** Aborts one of the commands under way, or one that was aborted. */
+  /** Aborts a command in flight, which may be aborted already. */
   abort(world, { n }) {
     const some = world.unsettled.filter(({ abort }) => abort !== null);
     some[n % (some.length || 1)]?.abort?.abort(ABORTED);
@@ -265,7 +265,7 @@ export const acts = {
     else world.ring.ref();
   },
 
-  /** Closes the ring, whatever is under way. */
+  /** Closes the ring, with commands in flight or without. */
   close(world) {
     const closing = world.ring.close();
     if (world.closing !== null && closing !== world.closing) {
@@ -317,7 +317,7 @@ function block(
   run: (jobs: Job[]) => unknown[],
 ): void {
   const jobs = plans.map((plan) => {
-    // What is slow may have taken the only worker that there is.
+    // A slow command may occupy the only worker.
     const ends = brief.includes(plan.kind) &&
       !(plan.kind === "worker" && world.mayBeSlow);
     const kind = ends ? plan.kind : "nop";
@@ -368,7 +368,7 @@ function call(
   expect(world, name, outcome, allowed);
 }
 
-/** What taking a table away may come to. */
+/** Returns the outcomes that unregistering a table may have. */
 function outcomes(world: World, table: "files" | "buffers"): string[] {
   if (world.closed) return ["!refused"];
   const there = table === "files"
@@ -394,7 +394,7 @@ function expect(
   allowed: readonly string[],
 ): void {
   if (allowed.includes(outcome)) return;
-  world.complain(`${name} came to ${outcome}, not ${allowed.join(" or ")}`);
+  world.complain(`${name} ended with ${outcome}, not ${allowed.join(" or ")}`);
 }
 
 function isError(outcome: string): boolean {

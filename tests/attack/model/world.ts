@@ -1,6 +1,6 @@
 /**
- * What a sequence of steps knows of its ring: which commands are under way, what
- * was done to them, and what may become of them.
+ * The ring of a sequence of steps, as the model sees it: the commands in flight,
+ * what was done to them, and how they may settle.
  */
 
 import { Ring, type RingOptions, UringError } from "../../../mod.ts";
@@ -10,21 +10,21 @@ import { O_NONBLOCK, O_RDWR } from "../../../sys/uapi/fcntl.ts";
 import { open } from "../../../sys/file.ts";
 import { Fd, type FdPair, pipe, unixPair, writeSync } from "../../kit/fds.ts";
 
-/** What a decoder throws that is told to. */
+/** The error that a decoder of a job throws. */
 export const THROWN = new Error("thrown by a decoder");
-/** What signals are aborted with. */
+/** The reason of every abort. */
 export const ABORTED = new Error("aborted by a signal");
 
-/** What had been done to a command when it settled. */
+/** The history of a command when it settles. */
 export interface Facts {
-  /** What it waits for was provided. */
+  /** The event that the command waits for has happened. */
   readonly given: boolean;
   readonly aborted: boolean;
-  /** The ring had been told to close. */
+  /** close() of the ring was called. */
   readonly closed: boolean;
 }
 
-/** How a command may end by itself. Outcomes are texts; those of errors begin with "!". */
+/** Outcomes that a command may have by itself. Those of errors begin with "!". */
 export type Allows = (facts: Facts) => readonly string[];
 
 /** A command made for a sequence, and what is known of it. */
@@ -36,7 +36,7 @@ export interface Job {
   readonly give: (() => void) | null;
   /** The table that it uses a place of. */
   readonly uses: "files" | "buffers" | null;
-  /** How often its decoder has run. */
+  /** Runs of its decoder. */
   decoded: number;
   given: boolean;
 }
@@ -59,7 +59,7 @@ export interface Reader {
   left: boolean;
 }
 
-/** A place in a table of files: the end of a pipe that nobody has written to. */
+/** A place in a table of files: an end of a pipe that is still empty. */
 export interface Place {
   readonly file: FixedFile;
   readonly right: number;
@@ -78,7 +78,7 @@ export class World {
   readonly pending: Pending[] = [];
   readonly jobs: Job[] = [];
   readonly readers: Reader[] = [];
-  /** What the model did not expect, besides outcomes. */
+  /** Events that the model does not expect, without the outcomes. */
   readonly complaints: string[] = [];
   readonly shared = new AbortController();
   closing: Promise<void> | null = null;
@@ -88,7 +88,7 @@ export class World {
   /** The place in the table of buffers, or in one that was taken away. */
   buffer: FixedBuffer | null = null;
   buffersRegistered = false;
-  /** How deep in decoders the step is that is being taken. */
+  /** Depth of decoders around the current step. */
   depth = 0;
   /** Commands, for values that tell them apart. */
   count = 0;
@@ -137,7 +137,7 @@ export class World {
     return owned;
   }
 
-  /** Whatever a job waits for, it need not wait for it any more. */
+  /** Provides the event that a job waits for. */
   give(job: Job): void {
     if (job.given || job.give === null) return;
     job.given = true;
@@ -186,12 +186,12 @@ export class World {
     this.complaints.push(text);
   }
 
-  /** What is under way, as far as the model knows. */
+  /** The commands in flight, as far as the model knows. */
   get unsettled(): Pending[] {
     return this.pending.filter(({ outcome }) => outcome === null);
   }
 
-  /** Says what the model does not allow, after all has settled. */
+  /** Returns what the model does not allow, after all commands have settled. */
   verdict(): string[] {
     for (const { outcome, name, allows, facts } of this.pending) {
       if (outcome === null) {
@@ -200,7 +200,9 @@ export class World {
       }
       const allowed = allOutcomes(allows(facts!), facts!);
       if (allowed.includes(outcome)) continue;
-      this.complain(`${name} came to ${outcome}, not ${allowed.join(" or ")}`);
+      this.complain(
+        `${name} ended with ${outcome}, not ${allowed.join(" or ")}`,
+      );
     }
     for (const { name, command, decoded } of this.jobs) {
       if (command.multishot || decoded <= 1) continue;
@@ -209,18 +211,18 @@ export class World {
     return this.complaints;
   }
 
-  /** Lets go of what the commands were for; the ring must have closed. */
+  /** Closes the files of the commands. The ring must have closed before. */
   dispose(): void {
     for (const owned of this.#owned) owned[Symbol.dispose]();
   }
 }
 
-/** With what may become of every command that was cancelled. */
+/** Adds the outcomes that a cancelled command may have. */
 export function allOutcomes(
   natural: readonly string[],
   { aborted, closed }: Facts,
 ): string[] {
-  // What was refused at once is not under way, and cannot be cancelled.
+  // A command that was refused is not in flight: nothing cancels it.
   const all = [...natural];
   if (natural.includes("!refused")) return all;
   if (aborted) all.push("!aborted");
@@ -239,7 +241,7 @@ export function failure(error: unknown): string {
   }
   if (message === "the ring is closed") return "!refused";
   if (message.includes("not in this ring's table")) return "!stale";
-  if (message.includes("is under way and uses the table")) return "!busy";
+  if (message.includes("uses the table")) return "!busy";
   if (message.includes("with SQEs of 128 bytes")) return "!narrow";
   if (message.includes("does not fit a ring of")) return "!long";
   return `!${(error as Error).stack ?? name}`;

@@ -65,7 +65,7 @@ export class Actor {
     this.#progressAt = performance.now();
   }
 
-  /** Where it is, for the one who finds that it does not move. */
+  /** Describes the place of an actor that makes no progress. */
   describe(): string {
     const stage = this.#stage;
     if (stage === null) return `${this.name}, between two rings`;

@@ -34,7 +34,7 @@ export function injectFaults(
   };
   const set = (value: Enter) =>
     Object.defineProperty(symbols, "enter", { value, configurable: true });
-  // Not a stub, which would keep what each call was given, for ever.
+  // Not a stub, which would keep the arguments of every call.
   set(enter);
   return { [Symbol.dispose]: () => void set(real) };
 }

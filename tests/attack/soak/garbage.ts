@@ -1,4 +1,4 @@
-/** Memory and threads that are gone while the kernel still works for them. */
+/** Memory and threads that end while the kernel still works for them. */
 
 import * as op from "../../../cmd/op.ts";
 import { collect, turn } from "../../kit/wait.ts";
@@ -6,7 +6,7 @@ import { type FdPair, pipe, writeSync } from "../../kit/fds.ts";
 import type { Act, Actor, Stage } from "./actor.ts";
 import { gives, refused } from "./ledger.ts";
 
-/** Begins to read into memory of which nothing is left when it returns. */
+/** Starts reads into memory that is garbage when this function returns. */
 function readIntoNowhere(
   self: Actor,
   { ring }: Stage,
@@ -34,7 +34,7 @@ function readIntoNowhere(
   }
 }
 
-/** What lies where an array was must not change when its data arrives. */
+/** Memory at the place of a collected array must not change when data arrives. */
 export const garbage: Act = async (self, stage) => {
   using pairs = new DisposableStack();
   const reads = Array.from({ length: 1 + self.random(3) }, () => {
@@ -59,7 +59,7 @@ export const garbage: Act = async (self, stage) => {
   }
 };
 
-/** What a worker is told: `files` are of the thread that starts it. */
+/** The task of a worker: its files belong to the thread that starts it. */
 export interface Task {
   readonly shape: string;
   /** The end of a pipe, in which nothing comes. */
@@ -67,10 +67,10 @@ export interface Task {
 }
 
 /**
- * What stays behind when a worker is terminated, of which nobody is told: the
- * descriptors of its ring, of the eventfd, and of the waker's ring and pipe; what
- * the two rings are mapped to, the addresses that the kernel was given, and those
- * around them; and memory, a part of which is the runtime's own.
+ * Resources that a terminated worker leaks, because no code of it runs at its end:
+ * descriptors of its ring, of the eventfd, and of the waker's ring and pipe;
+ * mappings of the two rings, of the aliases of its memory, and around those; and
+ * memory, part of it the runtime's own.
  */
 export const LEFT_BY_WORKER = { descriptors: 4, mappings: 10, mb: 0.5 };
 /** More of them would take all descriptors that a process may have. */
@@ -92,7 +92,7 @@ export const workers = (totalMs: number): Act => async (self, { shape }) => {
   await self.pause(self.random(50));
   worker.terminate();
   await self.pause(self.random(50));
-  // What it waited for comes, and there must be nobody whose memory it changes.
+  // The data that the worker waited for comes, and must change no memory.
   writeSync(pair.right, new Uint8Array(4096).fill(0xff));
   const until = performance.now() + totalMs / MOST_WORKERS;
   while (self.going && performance.now() < until) await self.pause(200);

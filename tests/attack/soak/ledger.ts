@@ -1,9 +1,9 @@
-/** What was asked for, what came of it, and what should not have come. */
+/** Commands that the soak has started, their outcomes, and what went wrong. */
 
 import { UringError } from "../../../ring/errors.ts";
 import { Slot } from "../../../ring/flight/slot.ts";
 
-/** Says whether a command may end like this. */
+/** Returns `true` for an outcome that a command may have. */
 export type Allowed = (outcome: PromiseSettledResult<unknown>) => boolean;
 
 /** It succeeds with a value that is the same. */
@@ -46,7 +46,7 @@ export class Ledger {
   doubles = 0;
   /** Commands that have not been settled yet. */
   pending = 0;
-  /** What should not have happened, in words. */
+  /** Descriptions of what went wrong. */
   readonly wrongs: string[] = [];
 
   wrong(what: string): void {
@@ -62,7 +62,7 @@ export class Ledger {
   countDoubles(): Disposable {
     const { await: original } = Slot.prototype;
     const count = () => this.wrong(`settled twice, ${++this.doubles} so far`);
-    // Not a stub, which would keep what each call was given, for ever.
+    // Not a stub, which would keep the arguments of every call.
     Slot.prototype.await = function () {
       const promise = original.call(this);
       const resolve = this.resolve!;

@@ -52,9 +52,9 @@ const acts: Readonly<Record<string, Act>> = {
   garbage,
   workers: workers(totalMs),
 };
-/** Who changes the tables of a ring has it alone. */
+/** Actors that change the tables of a ring, and so have one of their own. */
 const ALONE = ["registered"];
-/** Not the small one: three commands that wait for a fourth wait for ever. */
+/** All but the small one, where three commands wait forever for a fourth. */
 const SHARED = Object.keys(SHAPES).filter((shape) => shape !== "small");
 
 const start = performance.now();
@@ -90,7 +90,7 @@ async function play(ms: number): Promise<void> {
 }
 
 /**
- * What is held after a run and was not before it.
+ * Returns what the process holds after a run and did not hold before.
  *
  * Descriptors are counted exactly. Mappings come and go by the tens with V8's
  * heap, with what is allocated in large pieces, and with the pool of memory that
@@ -141,19 +141,19 @@ for (const type of ["error", "unhandledrejection"] as const) {
   addEventListener(type, (event) => {
     event.preventDefault();
     const cause = "error" in event ? event.error : event.reason;
-    ledger.wrong(`nobody's ${type}: ${cause?.stack ?? cause}`);
+    ledger.wrong(`an unexpected ${type}: ${cause?.stack ?? cause}`);
   });
 }
 using _doubles = ledger.countDoubles();
 using _faults = injectFaults(ledger, random(seed - 1));
 using _watch = watch(() => actors, (what) => {
   ledger.wrong(`no progress for a minute: ${what}`);
-  setTimeout(finish, 5000); // Whoever still moves comes to an end meanwhile.
+  setTimeout(finish, 5000); // Time for the other actors to end.
 });
 const report = setInterval(() => console.log(line()), 10_000);
 const sample = setInterval(() => resident.push(residentMb()), 250);
 
-// What is made once and kept has been made after a first part.
+// The first part makes what is made once and kept.
 await play(Math.min(60_000, totalMs / 5));
 const before = await settledHoldings();
 const { workers: earlier } = ledger;

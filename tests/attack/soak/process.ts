@@ -1,4 +1,4 @@
-/** What this process has, for finding what it does not give back. */
+/** Resources that this process holds, to find those that it leaks. */
 
 import { collect, turn } from "../../kit/wait.ts";
 import { mappingCount, openFdCount } from "../../kit/process.ts";
@@ -17,7 +17,7 @@ export function holdings(): Holdings {
   return { descriptors: openFdCount(), mappings: mappingCount() };
 }
 
-/** What is left when all that is garbage is gone, and all threads have ended. */
+/** Returns the holdings after garbage was collected and threads have ended. */
 export async function settledHoldings(): Promise<Holdings> {
   for (let i = 0; i < 10; i++) {
     collect();

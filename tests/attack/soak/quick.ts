@@ -50,10 +50,10 @@ export const quick: Act = async (self, { ring }) => {
   }
 };
 
-/** Chains, of which a member may fail, and waits whose time is bounded. */
+/** Chains with a command that may fail, and waits with a link timeout. */
 export const links: Act = async (self, stage) => {
   const length = 2 + self.random(stage.entries - 1);
-  // What fails when it runs ends the chain there.
+  // A command that fails ends its chain.
   const broken = self.random(2 * length);
   using pair = pipe();
   const bad = op.read(pair.right, new Uint8Array(1));
@@ -93,7 +93,7 @@ async function boundedWait(self: Actor, { ring }: Stage): Promise<void> {
   await Promise.all(over);
 }
 
-/** Times, of which none may be over before it is. */
+/** Timeouts, none of which may expire early. */
 export const timeouts: Act = async (self, { ring }) => {
   const delays = Array.from({ length: 8 }, () => self.random(30));
   const start = performance.now();

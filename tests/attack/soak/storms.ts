@@ -1,4 +1,4 @@
-/** Commands that go on until they are told to stop. */
+/** Commands that run until they are aborted. */
 
 import { Command } from "../../../ring/command.ts";
 import * as op from "../../../cmd/op.ts";
@@ -12,7 +12,7 @@ import { writeSync } from "../../kit/fds.ts";
 import { type Act, type Actor, openStage, type Stage } from "./actor.ts";
 import { aborted, closed, gives, refused, upTo } from "./ledger.ts";
 
-/** What never ends by itself. */
+/** Makes a command that never ends by itself. */
 function endless(self: Actor, { ring }: Stage, pair: FdPair): Command<unknown> {
   const events = op.POLLIN;
   switch (self.random(4)) {

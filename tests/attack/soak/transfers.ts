@@ -10,7 +10,7 @@ import type { Act, Actor } from "./actor.ts";
 import { gives, refused, upTo } from "./ledger.ts";
 
 const SIZES = [1, 63, 4096, 65_537, 1 << 20];
-/** What stands in memory before anything has arrived. */
+/** The byte that memory is filled with before data arrives. */
 const NOTHING = 0xaa;
 
 /** Bytes that tell which they are. */
@@ -54,7 +54,7 @@ async function readAll(self: Actor, ring: Ring, fd: File, into: Uint8Array) {
     if (count === undefined) return;
     at += count;
     if (at < into.length && into[into.length - 1] !== NOTHING) {
-      return self.wrong("bytes were written behind those that were read");
+      return self.wrong("bytes were written after those that were read");
     }
   }
 }
@@ -65,7 +65,7 @@ function check(self: Actor, found: Uint8Array, expected: Uint8Array): void {
   self.wrong(`byte ${at} of ${found.length} is ${found[at]}`);
 }
 
-/** What a byte other than NOTHING ends, so that its place tells of it. */
+/** Makes a message whose last byte is not NOTHING, so that its end can be found. */
 function message(self: Actor): Uint8Array {
   const data = pattern(self.random(1 << 30), self.pick(SIZES));
   data[data.length - 1] = 0x55;
@@ -144,8 +144,8 @@ export const registered: Act = async (self, { ring }) => {
 function underWay(self: Actor, unregister: () => void): void {
   try {
     unregister();
-    self.wrong("a table was taken away from a command under way");
+    self.wrong("a table was unregistered with a command in flight");
   } catch (error) {
-    if (!String(error).includes("is under way")) self.wrong(error);
+    if (!String(error).includes("uses the table")) self.wrong(error);
   }
 }

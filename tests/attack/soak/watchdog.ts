@@ -1,14 +1,14 @@
-/** Sees to it that nothing hangs in silence. */
+/** Reports an actor or a thread that hangs. */
 
 import type { Actor } from "./actor.ts";
 
-/** Whoever has got nowhere for this long does not get anywhere. */
+/** An actor without progress for this long hangs. */
 const PATIENCE_MS = 60_000;
 
 /**
- * Calls `stuck`, once, with what actors are stuck at. Where the thread itself is stuck,
- * as in a system call that does not return, another thread says so and kills the
- * process: nobody else can.
+ * Calls `stuck` once, with the actors that hang. Where the thread itself hangs, as
+ * in a system call that does not return, another thread reports it and kills the
+ * process.
  */
 export function watch(
   actors: () => readonly Actor[],
