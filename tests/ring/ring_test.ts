@@ -617,7 +617,7 @@ Deno.test("the error for a second table of files says to unregister the first", 
   ring.registerFiles([0]);
   const error = assertThrows(() => ring.registerFiles([0]), UringError);
   assertEquals(error.code, "EBUSY");
-  assertStringIncludes(error.message, "unregister");
+  assertStringIncludes(error.message, "Unregister it first");
   assertThrows(() => ring.registerFiles([NaN]), RangeError);
   assertThrows(() => ring.registerFiles([]), RangeError);
 });

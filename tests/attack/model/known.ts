@@ -42,7 +42,7 @@ export const known: readonly Sequence[] = [
     ],
     ending: "give",
   },
-  // A decoder that blocks reaped the last completion of its own stream.
+  // A decoder that tries to block is refused; once it reaped its own stream.
   {
     shape: "plain",
     steps: [
@@ -54,7 +54,7 @@ export const known: readonly Sequence[] = [
     ],
     ending: "give",
   },
-  // So did one whose decoder blocks while more of its values come, each time.
+  // So is one that tries while more of its values come, each time.
   ...["plain", "sqpoll"].map((shape) => ({
     shape,
     steps: [

@@ -240,6 +240,7 @@ export function failure(error: unknown): string {
     return "!closed";
   }
   if (message === "the ring is closed") return "!refused";
+  if (message.includes("a decoder cannot wait")) return "!nested";
   if (message.includes("not in this ring's table")) return "!stale";
   if (message.includes("uses the table")) return "!busy";
   if (message.includes("with SQEs of 128 bytes")) return "!narrow";
