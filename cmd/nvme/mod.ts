@@ -1,7 +1,9 @@
 /**
- * Commands to NVMe drives that bypass the block layer. I/O commands go to the
- * node of a namespace, such as `/dev/ng0n1`; admin commands go to that of a
- * controller, such as `/dev/nvme0`.
+ * Commands to NVMe drives. They bypass the block layer, the page cache and any
+ * mounted file system. I/O commands go to the node of a namespace, such as
+ * `/dev/ng0n1`; admin commands go to that of a controller, such as `/dev/nvme0`.
+ * A command reaches only the namespace that it names. If it writes, its
+ * documentation says so.
  *
  * They need Linux 5.19 and a ring with large entries:
  * `Ring.open({ sqe128: true, cqe32: true })`. If the drive refuses a command,
@@ -13,16 +15,58 @@
  * effect, by the drive's own report, is on the content of blocks
  * (nvme_cmd_allowed()); those that write need the node open for writing.
  *
- * @example
+ * @example The health of a drive
+ * ```ts ignore
+ * import { Ring } from "@uring/cmd";
+ * import { smartLog } from "@uring/cmd/nvme";
+ * import { close, openat } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * const fd = await ring.cmd(openat("/dev/nvme0"));
+ * const smart = await ring.cmd(smartLog(fd));
+ * console.log("temperature", smart.temperatureKelvin - 273, "°C");
+ * console.log("written", smart.dataUnitsWritten * 512_000n, "bytes");
+ * console.log("used up", smart.percentUsed, "%");
+ * await ring.cmd(close(fd));
+ * ```
+ *
+ * @example Reads of 1000 blocks, 32 of them in flight
  * ```ts ignore
  * import { Ring } from "@uring/cmd";
  * import { nvmeNamespace, read } from "@uring/cmd/nvme";
- * import { openat } from "@uring/cmd/op";
+ * import { close, openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ sqe128: true, cqe32: true });
- * const namespace = nvmeNamespace(await ring.cmd(openat("/dev/ng0n1")));
- * const data = ring.alloc(namespace.blockSize);
- * await ring.cmd(read(namespace, { lba: 0, data }));
+ * const fd = await ring.cmd(openat("/dev/ng0n1"));
+ * const namespace = nvmeNamespace(fd);
+ * const { blockSize } = namespace;
+ * const memory = ring.alloc(32 * blockSize);
+ * let next = 0;
+ * async function reader(_: unknown, i: number) {
+ *   const data = memory.subarray(i * blockSize, (i + 1) * blockSize);
+ *   while (next < 1000) await ring.cmd(read(namespace, { lba: next++, data }));
+ * }
+ * await Promise.all(Array.from({ length: 32 }, reader));
+ * console.log(next, "blocks");
+ * await ring.cmd(close(fd));
+ * ```
+ *
+ * @example Discard of blocks, which destroys the data in them
+ * ```ts ignore
+ * import { Ring } from "@uring/cmd";
+ * import { datasetManagement, nvmeNamespace } from "@uring/cmd/nvme";
+ * import { close, O_EXCL, O_RDWR, openat } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * // With O_EXCL, the open fails with EBUSY if the block device or a partition of
+ * // it is mounted. O_EXCL does not protect the node /dev/ng0n1.
+ * const flags = O_RDWR | O_EXCL;
+ * const guard = await ring.cmd(openat("/dev/nvme0n1", { flags }));
+ * const fd = await ring.cmd(openat("/dev/ng0n1", { flags: O_RDWR }));
+ * const trim = { ranges: [{ lba: 2048, blocks: 1024 }], deallocate: true };
+ * await ring.cmd(datasetManagement(nvmeNamespace(fd), trim));
+ * console.log("discarded");
+ * await Promise.all([fd, guard].map((each) => ring.cmd(close(each))));
  * ```
  *
  * @module

@@ -1045,23 +1045,22 @@ test("NVMe: an admin command on a polled ring is refused before Linux 7.2, with 
   assertStringIncludes(error.message, "ring that polls");
 });
 
-// ---- The README --------------------------------------------------------------
+// ---- The documentation --------------------------------------------------------
 
-/** The examples of the README that need a drive. */
-const readme = await Deno.readTextFile(
-  new URL("../../README.md", import.meta.url),
-);
-const examples = [...readme.matchAll(/^```ts ignore\n([^]*?)^```$/gm)]
-  .map(([, code]) => code)
-  .filter((code) => code.includes("@uring/cmd/nvme"));
-
-test("NVMe: every example of the README that needs a drive runs on it", async () => {
+test("NVMe: every example of the module's documentation runs on a drive", async () => {
+  const source = await Deno.readTextFile(
+    new URL("../../cmd/nvme/mod.ts", import.meta.url),
+  );
+  const doc = source.split("*/", 1)[0].replaceAll(/^ \* ?/gm, "");
+  const fences = doc.matchAll(/^```ts ignore\n([^]*?)^```$/gm);
+  const examples = Array.from(fences, ([, code]) => code);
   assertEquals(examples.length, 3);
   for (const example of examples) {
     const script = example
-      .replaceAll("jsr:@uring/cmd/op", "@uring/cmd/op.ts")
-      .replaceAll(/jsr:@uring\/cmd\/(\w+)/g, "@uring/cmd/$1/mod.ts")
-      .replaceAll("jsr:@uring/cmd", "@uring/mod.ts")
+      .replaceAll('"@uring/cmd"', '"@uring/mod.ts"')
+      .replaceAll('"@uring/cmd/op"', '"@uring/cmd/op.ts"')
+      .replaceAll('"@uring/cmd/nvme"', '"@uring/cmd/nvme/mod.ts"')
+      .replaceAll("/dev/nvme0n1", pathOf("plain", "nvme"))
       .replaceAll("/dev/ng0n1", pathOf("plain"))
       .replaceAll("/dev/nvme0", controllerPath);
     const { success, stdout, stderr } = await runScript(script);
