@@ -165,6 +165,7 @@ export class Ring implements AsyncDisposable {
         ? undefined
         : this.#signalOf(options);
       this.#check(command, false);
+      this.#queues.putInOrder();
       this.#engine.schedule(1);
       this.#queues.taking = true;
       slot = this.#take(command, AWAITED, signal);
@@ -213,6 +214,7 @@ export class Ring implements AsyncDisposable {
       }
       if (signal !== undefined) throwIfAborted.call(signal);
       if (list.length === 0) return [] as never;
+      this.#queues.putInOrder();
       this.#engine.schedule(list.length);
       this.#queues.taking = true;
       slots = this.#takeAll(list);
@@ -244,7 +246,9 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Runs commands with one call of io_uring_enter(), and blocks the thread
-   * until all have completed. Then it throws the first error. Another call waits
+   * until all have completed. Then it throws the first error, whose property
+   * `results` has the outcome of each command, as `Promise.allSettled` gives them:
+   * with it, descriptors that other commands have opened can be closed. Another call waits
    * for what has not completed when the first returns; on a ring with
    * `deferTaskrun`, one each time that something has completed.
    *
@@ -278,6 +282,7 @@ export class Ring implements AsyncDisposable {
     const signal = options === undefined ? undefined : this.#signalOf(options);
     this.#check(command, true);
     const queues = this.#queues;
+    queues.putInOrder();
     this.#engine.schedule(1);
     const stream = new CommandStream<T>(() => {
       if (slot.receiver === stream) queues.abort(slot, LEFT);
@@ -359,6 +364,25 @@ export class Ring implements AsyncDisposable {
    *
    * @throws {UringError} EINVAL for an operation that the kernel does not have;
    * the ring stays `disabled`.
+   *
+   * @example A ring that sends commands to one file, and does nothing else
+   * ```ts
+   * import { Ring, uringCmd } from "@uring/cmd";
+   * import { close, openat } from "@uring/cmd/op";
+   * import { IORING_OP_URING_CMD, IOSQE_FIXED_FILE } from "@uring/cmd/raw";
+   *
+   * await using trusted = Ring.open();
+   * const fd = await trusted.cmd(openat("/dev/null"));
+   *
+   * await using ring = Ring.open({ disabled: true });
+   * const [file] = ring.registerFiles([fd]);
+   * await trusted.cmd(close(fd)); // The table keeps the file.
+   * ring.restrict({
+   *   ops: [IORING_OP_URING_CMD],
+   *   sqeFlagsRequired: IOSQE_FIXED_FILE, // Only files of the table.
+   * });
+   * await ring.cmd(uringCmd({ fd: file, cmd_op: 0 })); // All that it can do.
+   * ```
    */
   restrict(restrictions: Restrictions): void {
     const { flags } = this.#handle;

@@ -151,6 +151,26 @@ export class SubmissionQueue {
     this.#next = this.#next + places | 0;
   }
 
+  /** The tail after the SQEs that were pushed. */
+  get pushed(): number {
+    return this.#next;
+  }
+
+  /**
+   * Takes back what was pushed after a tail. Returns `false` if the kernel has
+   * taken some of it, or if its submission thread may have (`sqpoll`).
+   */
+  drop(tail: number, sqpoll: boolean): boolean {
+    if (sqpoll && (this.#published - tail | 0) > 0) return false;
+    if ((Atomics.load(this.#ring, this.#head) - tail | 0) > 0) return false;
+    Atomics.store(this.#ring, this.#tail, tail);
+    if (this.hold) this.#freeCount += this.#next - tail | 0;
+    this.#next = tail;
+    this.#published = tail;
+    this.#offered = -1;
+    return true;
+  }
+
   /** Returns `true` if a 128-byte SQE at a place would straddle the end of the ring. */
   straddles(offset: number): boolean {
     return (this.#next + offset & this.#mask) === this.#mask;

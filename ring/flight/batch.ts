@@ -18,6 +18,8 @@ import type { Receiver, Slot } from "./slot.ts";
 /** Marks the low half of `user_data` when the rest of it is a place. */
 export const DIRECT = 1 << 31;
 
+type Outcome = PromiseSettledResult<unknown>;
+
 /** The commands and results of one synchronous call. */
 export class Batch implements Receiver {
   /** Commands that have not completed. */
@@ -35,8 +37,10 @@ export class Batch implements Receiver {
   results: unknown[];
   /** The place of the first command that failed; -1 if none did. */
   failed = -1;
-  /** The error of that command. */
-  cause: unknown = undefined;
+  /** Errors by place. */
+  #errors: Map<number, unknown> | null = null;
+  /** The call was cut short, and its SQEs were taken back. */
+  dropped = false;
   /** The next batch whose call was cut short. */
   next: Batch | null = null;
 
@@ -66,11 +70,29 @@ export class Batch implements Receiver {
   }
 
   fail(place: number, error: unknown): void {
-    if (this.failed < 0 || place < this.failed) {
-      this.failed = place;
-      this.cause = error;
-    }
+    this.#errors ??= new Map();
+    this.#errors.set(place, error);
+    if (this.failed < 0 || place < this.failed) this.failed = place;
     this.put(place, undefined);
+  }
+
+  /**
+   * Returns the first error. What the other commands came to is in its `results`,
+   * as `Promise.allSettled` has it: a descriptor in there can still be closed.
+   */
+  firstError(): unknown {
+    const errors = this.#errors!;
+    const error = errors.get(this.failed);
+    if (this.commands.length > 1 && error instanceof Object) {
+      const value = this.results.map((value, place): Outcome =>
+        errors.has(place)
+          ? { status: "rejected", reason: errors.get(place) }
+          : { status: "fulfilled", value }
+      );
+      // It is not enumerable, so that a message shows the error as it is.
+      Reflect.defineProperty(error, "results", { value, configurable: true });
+    }
+    return error;
   }
 
   /** Fails the commands without a slot that have not completed. */

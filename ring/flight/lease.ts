@@ -104,11 +104,16 @@ export class Lease {
     }
   }
 
-  /** Returns the memory behind each address, as the command's decoder sees it. */
+  /**
+   * Returns the memory behind each address for the command's decoder: the caller's
+   * own, after {@linkcode copyOut}, or else a copy. A view of a block would reach the whole pool through `buffer`:
+   * the bytes of other commands, and addresses that the kernel follows.
+   */
   memories({ operands }: Command<unknown>): Uint8Array[] {
-    return operands.map(({ bytes, byteLength }, i) => {
+    return operands.map(({ bytes, byteLength, writes }, i) => {
       const block = this.blocks[i];
-      return block === null ? bytes! : block.bytes.subarray(0, byteLength);
+      if (block === null || bytes !== null && writes) return bytes!;
+      return block.bytes.slice(0, byteLength);
     });
   }
 

@@ -109,6 +109,8 @@ export class Queues {
   });
   /** The batch that a synchronous call waits for. */
   batch: Batch | null = null;
+  /** The queues as they were when the synchronous call began. */
+  readonly #before = { tail: 0, enters: 0, inFlight: 0, extra: 0 };
   /** Batches whose calls were cut short, until their last CQE. */
   #cutShort: Batch | null = null;
   /** `true` if a command found room in the CQ, and none in the SQ. */
@@ -426,8 +428,8 @@ export class Queues {
    */
   enter(toSubmit: number, minComplete: number, flags: number): number {
     for (;;) {
-      this.enters++;
       const rc = this.#handle.enter(toSubmit, minComplete, flags);
+      this.enters++;
       if (rc > 0 && rc < toSubmit && !this.sqpoll) this.#endCutChain();
       if (rc >= 0) return rc;
       switch (-rc) {
@@ -596,12 +598,37 @@ export class Queues {
 
   // ---- Calls that were cut short ---------------------------------------------
 
-  /** Leaves a batch whose call was cut short: its CQEs are still to come. */
+  /** Begins a synchronous call, and notes how things stand. */
+  enterBatch(batch: Batch): void {
+    this.#before.tail = this.sq.pushed;
+    this.#before.enters = this.enters;
+    this.#before.inFlight = this.room.inFlight;
+    this.#before.extra = this.room.extra;
+    this.batch = batch;
+    this.busy = "sync";
+  }
+
+  /**
+   * Leaves a batch whose call was cut short. Its SQEs are taken back if the kernel
+   * cannot have seen them, so that it does not use the memory of a call that has
+   * thrown. Otherwise their CQEs are still to come.
+   */
   leaveBatch(batch: Batch): void {
     batch.next = this.#cutShort;
     this.#cutShort = batch;
     this.batch = null;
     this.taking = true;
+    const { tail, enters, inFlight, extra } = this.#before;
+    if (this.enters !== enters || !this.sq.drop(tail, this.sqpoll)) return;
+    this.room.inFlight = inFlight;
+    this.room.extra = extra;
+    batch.direct = 0;
+    batch.dropped = true;
+  }
+
+  /** Recovers if a synchronous call was cut short: only its own code runs in it. */
+  putInOrder(): void {
+    if (this.busy === "sync") this.recover();
   }
 
   /** Puts in order what a call has left behind that was cut short. */
@@ -620,7 +647,7 @@ export class Queues {
     for (let batch = this.#cutShort; batch !== null;) {
       const { next }: Batch = batch;
       for (const slot of this.slots.busy()) {
-        if (slot.receiver === batch) this.#orphan(slot);
+        if (slot.receiver === batch) this.#orphan(slot, batch.dropped);
       }
       if (batch.direct > 0) {
         batch.next = first;
@@ -632,12 +659,12 @@ export class Queues {
     this.taking = false;
   }
 
-  /** Leaves a slot without its receiver; the command runs if the kernel has it. */
-  #orphan(slot: Slot): void {
+  /** Gives back a slot whose SQE was dropped, or is not written; else silences it. */
+  #orphan(slot: Slot, dropped: boolean): void {
     slot.receiver = NOBODY;
-    if (phaseOf(slot) !== "waiting") return;
-    this.waiting.remove(slot);
-    this.slots.give(slot);
+    const waits = phaseOf(slot) === "waiting";
+    if (waits) this.waiting.remove(slot);
+    if (waits || dropped) this.slots.give(slot);
   }
 
   // ---- The end -------------------------------------------------------------

@@ -31,7 +31,7 @@ export class SyncCalls {
    */
   enter(): void {
     const queues = this.#queues;
-    if (queues.busy === "sync") queues.recover();
+    queues.putInOrder();
     if (queues.busy !== "program") return;
     this.#schedule(); // A turn of the event loop finds out if nothing runs.
     throw new TypeError(
@@ -89,21 +89,23 @@ export class SyncCalls {
     batch.number = this.#batches;
     this.#batches = this.#batches + 1 | 0;
     const { busy } = queues;
-    queues.batch = batch;
-    queues.busy = "sync";
-    let over = false;
+    queues.enterBatch(batch);
     try {
-      if (slots !== null) { for (const slot of slots) queues.enqueue(slot); }
-      else this.#queueDirect(batch);
+      if (slots === null) this.#queueDirect(batch);
+      else for (const slot of slots) queues.enqueue(slot);
       this.#waitFor(batch);
-      over = true;
-    } finally {
+    } catch (error) {
+      // The stack may be too full for this, too. What stays marked as a
+      // synchronous call is put in order before the ring does anything else.
+      queues.leaveBatch(batch);
       queues.busy = busy;
-      if (over) queues.batch = null;
-      else queues.leaveBatch(batch);
+      this.#schedule();
+      throw error;
     }
+    queues.batch = null;
+    queues.busy = busy;
     if (!queues.idle) this.#schedule();
-    if (batch.failed >= 0) throw batch.cause;
+    if (batch.failed >= 0) throw batch.firstError();
   }
 
   /** Queues commands without slots. One that has to wait is given a slot. */
