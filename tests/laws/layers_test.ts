@@ -10,6 +10,7 @@ const LAYERS = ["sys/", "ring/", "cmd/", "mod.ts"];
 /** Files of `cmd/` that every device family may import. */
 const BASE = [
   "cmd/address.ts",
+  "cmd/code_names.ts",
   "cmd/uring_cmd.ts",
   "cmd/define_command.ts",
   "cmd/op.ts",
