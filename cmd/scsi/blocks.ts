@@ -100,9 +100,9 @@ export function readCapacity10(
 ): Command<Capacity> {
   const cdb = new Uint8Array(10);
   cdb[0] = 0x25;
-  return scsiQuery(file, cdb, 8, options, (view) => {
-    return capacity(BigInt(view.getUint32(0)), view.getUint32(4));
-  });
+  const decode = (view: DataView) =>
+    capacity(BigInt(view.getUint32(0)), view.getUint32(4));
+  return scsiQuery(file, cdb, 8, options, decode);
 }
 
 function capacity(lastLba: bigint, blockSize: number): Capacity {
@@ -190,10 +190,8 @@ function transfer(
   opcodes: Readonly<Record<10 | 16, number>>,
   options: TransferOptions,
 ): Command<number> {
-  const { lba, blockSize, forceUnitAccess, buffer, timeoutMs } = checkObject(
-    "options",
-    options,
-  );
+  checkObject("options", options);
+  const { lba, blockSize, forceUnitAccess, buffer, timeoutMs } = options;
   const { cdbLength: wanted } = options;
   const data = dataOperand(name, bytes);
   checkU64("lba", lba);

@@ -106,10 +106,8 @@ export interface ScsiRequest extends ScsiOptions {
  * command is queued: if the file is not a bsg node, or is open for reading only.
  */
 export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
-  const { cdb: given, dataIn, dataOut, buffer, timeoutMs } = checkObject(
-    "request",
-    request,
-  );
+  checkObject("request", request);
+  const { cdb: given, dataIn, dataOut, buffer, timeoutMs } = request;
   const cdb = viewOf(checkBytes("cdb", given)).slice();
   checkInteger("length of cdb", cdb.length, 6, 32);
   if (dataIn !== undefined && dataOut !== undefined) {
