@@ -29,11 +29,11 @@ export interface Protection {
    * protection information is the only metadata, none is transferred. \[PRACT\]
    */
   action?: boolean;
-  /** Checks the guard, a CRC of the data. \[PRCHK, bit 2\] */
+  /** `true` to check the guard, a CRC of the data. \[PRCHK, bit 2\] */
   checkGuard?: boolean;
-  /** Checks the application tag. \[PRCHK, bit 1\] */
+  /** `true` to check the application tag. \[PRCHK, bit 1\] */
   checkApplicationTag?: boolean;
-  /** Checks the reference tag. \[PRCHK, bit 0\] */
+  /** `true` to check the reference tag. \[PRCHK, bit 0\] */
   checkReferenceTag?: boolean;
   /**
    * The reference tag of the first block, 32 bits. Default 0. \[ILBRT, EILBRT\]
@@ -226,7 +226,7 @@ function setBlocks(fields: BlockFields, blocks: number): void {
 }
 
 /**
- * Has the drive read and check logical blocks without transferring them. The
+ * Makes the drive read and check logical blocks without transferring them. The
  * result is 0; a block that cannot be read is an `NvmeError`.
  *
  * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
@@ -240,7 +240,7 @@ export function verify(
 }
 
 /**
- * **Destroys data.** Has the drive fill logical blocks with zeros without
+ * **Destroys data.** Makes the drive fill logical blocks with zeros without
  * transferring them. With `deallocate`, the drive may deallocate the blocks
  * \[DEAC\]. The result is 0.
  *
@@ -272,8 +272,8 @@ function onRange(
 }
 
 /**
- * Has the drive put the content of its write cache on the medium. The result is
- * 0.
+ * Makes the drive put the content of its write cache on the medium. The result
+ * is 0.
  *
  * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`.
  * Before 6.2, the process needs CAP_SYS_ADMIN.

@@ -102,7 +102,7 @@ export function partsOf(options: ScsiOptions, data?: Operand): Parts {
 
 /**
  * Makes a command that asks the device for an answer. `decode` must copy what it
- * returns of the answer: its memory is used again afterwards.
+ * returns of the answer: the next command reuses the memory.
  */
 export function scsiQuery<T>(
   file: File,
@@ -194,7 +194,7 @@ function outcomeOf(completion: Completion): ScsiOutcome {
     status: packed & 0xff,
     hostStatus: packed >>> 16 & 0xff,
     residual: high(completion.extra1),
-    // A copy, because the next command uses the memory again.
+    // A copy, because the next command reuses the memory.
     sense: decodeSense(completion.memory(SENSE).slice(0, senseLength)),
   };
 }

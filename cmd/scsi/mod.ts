@@ -67,7 +67,7 @@ export type { ScsiOutcome, ScsiSense, SenseField } from "./sense.ts";
 export interface ScsiRequest extends ScsiOptions {
   /** The command descriptor block: 6 to 32 bytes. The command keeps a copy. */
   cdb: Uint8Array;
-  /** Memory for the answer of the device. The CDB must have its length too. */
+  /** Memory for the device's answer. The CDB must have the length as well. */
   dataIn?: Uint8Array;
   /** Data for the device; excludes `dataIn`. */
   dataOut?: Uint8Array;

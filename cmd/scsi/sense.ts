@@ -53,14 +53,14 @@ export interface ScsiSense {
   readonly keyName: string;
   /** Additional sense code, such as 0x11. */
   readonly asc: number;
-  /** Its qualifier. */
+  /** The qualifier of `asc`. */
   readonly ascq: number;
   /**
    * The meaning of `asc` and `ascq`, such as `"Unrecovered read error"`; empty for
    * a pair that this library does not have.
    */
   readonly text: string;
-  /** `true` if it is about an earlier command; then this one has not run. */
+  /** `true` if the device reports an earlier command, and has not run this one. */
   readonly deferred: boolean;
   /** A number that the command defines: for a medium error, the LBA. */
   readonly information: bigint | undefined;
@@ -104,12 +104,9 @@ function decode(bytes: Uint8Array): ScsiSense | null {
   const [flags, high, low] = specific;
   const valid = (flags & 0x80) !== 0;
   const number = high << 8 | low;
+  const place = flags & 0x40 ? "cdb" : "data";
   const bit = flags & 0x08 ? flags & 0x07 : undefined;
-  const field = {
-    in: flags & 0x40 ? "cdb" : "data",
-    byte: number,
-    bit,
-  } as const;
+  const field = { in: place, byte: number, bit } as const;
   const hasProgress = valid && (key === NOT_READY || key === NO_SENSE);
   return {
     key,
@@ -223,7 +220,7 @@ export class ScsiError extends Error {
   readonly senseKeyName: string | undefined;
   /** Additional sense code, such as 0x11. */
   readonly asc: number | undefined;
-  /** Its qualifier. */
+  /** The qualifier of `asc`. */
   readonly ascq: number | undefined;
   /**
    * The meaning of `asc` and `ascq`, such as `"Unrecovered read error"`; empty for
