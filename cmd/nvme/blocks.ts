@@ -184,7 +184,7 @@ export function transferBlocks<T>(
   return ioCommand(namespace, fields, result, memory, perBlock);
 }
 
-/** The fields of a command on blocks: bits, and the number of blocks, in dword 12. */
+/** The fields of a command on blocks. Dword 12 has their number, and bits. */
 type BlockFields = NvmeFields & { cdw12: number };
 
 /**

@@ -82,8 +82,8 @@ export function getFeatures(
  * node must be open for writing, and the process needs CAP_SYS_ADMIN. The
  * result is dword 0 of the completion.
  *
- * EACCES since Linux 7.2 also for features that the driver sets itself, such as
- * the number of queues.
+ * EACCES: since Linux 7.2, the feature may be one that the driver sets itself,
+ * such as the number of queues.
  */
 export function setFeatures(
   file: File,

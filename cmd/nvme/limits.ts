@@ -140,6 +140,6 @@ function checkEnough(
   if (byteLength >= needed) return;
   throw new RangeError(
     `NVME ${name} transfers ${needed} bytes of ${what}, and there is memory ` +
-      `for ${byteLength}`,
+      `for ${byteLength}. Pass more memory`,
   );
 }

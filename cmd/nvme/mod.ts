@@ -3,7 +3,7 @@
  * node of a namespace, such as `/dev/ng0n1`; admin commands go to that of a
  * controller, such as `/dev/nvme0`.
  *
- * They need Linux 5.19 and a ring with large entries:
+ * The commands need Linux 5.19 and a ring with large entries:
  * `Ring.open({ sqe128: true, cqe32: true })`. If the drive refuses a command,
  * the promise rejects with an {@linkcode NvmeError}; if the kernel does, with a
  * `UringError`.

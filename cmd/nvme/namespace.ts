@@ -67,8 +67,8 @@ export class NvmeNamespace {
   }
 
   /**
-   * Returns the same namespace behind another file, such as one of a ring's
-   * table. `writable` stays as it is.
+   * Returns the same namespace with another file, such as one of a ring's table.
+   * `writable` stays as it is.
    */
   withFile(file: File): NvmeNamespace {
     return new NvmeNamespace({ ...this, file });

@@ -183,8 +183,8 @@ export function zoneManagementSend(
  * and `cqe32`. The node must be open for writing; before 6.2, the process needs
  * CAP_SYS_ADMIN as well.
  *
- * Several may be in flight in one zone: the drive writes them one after the
- * other, in an order of its own.
+ * Several appends to one zone may be in flight: the drive writes them one after
+ * the other, in an order of its own.
  *
  * @example
  * ```ts ignore

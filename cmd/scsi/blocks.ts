@@ -160,7 +160,7 @@ export function read(
  * for writing.
  *
  * **A mounted file system does not stop a write, and may be destroyed by it.** The
- * command passes by the block layer: the page cache keeps the old content of the
+ * command bypasses the block layer: the page cache keeps the old content of the
  * blocks. The device may hold the new content in its own cache until
  * {@linkcode synchronizeCache}, or write it to the medium at once with
  * `forceUnitAccess`.

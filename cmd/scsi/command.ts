@@ -199,7 +199,7 @@ function outcomeOf(completion: Completion): ScsiOutcome {
   };
 }
 
-/** The major number of bsg nodes, or -1 before one was seen. It never changes. */
+/** The major number of bsg nodes, which never changes; -1 before one was seen. */
 let bsgMajor = -1;
 
 /**
@@ -216,7 +216,7 @@ function checkNode(file: File, name: string, changes: boolean): void {
   checkWritable(
     facts,
     `fd ${facts.fd} is open for reading only, and ${name} may change the ` +
-      "device: open the node with O_RDWR",
+      "device. Open the node with O_RDWR",
   );
 }
 
@@ -238,10 +238,10 @@ function findNode(facts: DescriptorFacts): void {
     readText(`${device}/scsi_level`) !== undefined
   );
   throw new TypeError(
-    `${no} but /dev/${name}: ` +
+    `${no} but /dev/${name}. ` +
       (scsi === undefined
-        ? "open one such as /dev/bsg/0:0:0:0"
-        : `open /dev/bsg/ and the name that \`ls ${scsi}/bsg\` prints`),
+        ? "Open one such as /dev/bsg/0:0:0:0"
+        : `Open /dev/bsg/ and the name that \`ls ${scsi}/bsg\` prints`),
   );
 }
 

@@ -12,8 +12,8 @@
  * Attention` is not a failure: the device reports once that something about it
  * has changed, and has not run the command. Send the command again.
  *
- * An `AbortSignal` cannot cancel a command that the device has: it settles when
- * the device has answered, or when its timeout is over. While a command is in
+ * An `AbortSignal` cannot cancel a command that the device has: the command
+ * settles after the device's answer, or after its timeout. While a command is in
  * flight, do not block the thread on something that waits for the device, such as
  * its removal: Linux 7.2 releases a command only when the ring's thread runs.
  *
