@@ -88,10 +88,7 @@ export interface ScsiSense {
  * ```
  */
 export function decodeSense(bytes: Uint8Array): ScsiSense | null {
-  return decode(viewOf(checkBytes("bytes", bytes)));
-}
-
-function decode(bytes: Uint8Array): ScsiSense | null {
+  bytes = viewOf(checkBytes("bytes", bytes));
   const code = bytes[0] & 0x7f;
   if (!(code >= 0x70 && code <= 0x73)) return null;
   // Byte 7 is the number of bytes after it. Fields that were cut off are zeros.
