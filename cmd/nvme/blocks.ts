@@ -29,11 +29,11 @@ export interface Protection {
    * protection information is the only metadata, none is transferred. \[PRACT\]
    */
   action?: boolean;
-  /** Checks the guard, a CRC of the data. \[PRCHK, bit 2\] */
+  /** `true` to check the guard, a CRC of the data. \[PRCHK, bit 2\] */
   checkGuard?: boolean;
-  /** Checks the application tag. \[PRCHK, bit 1\] */
+  /** `true` to check the application tag. \[PRCHK, bit 1\] */
   checkApplicationTag?: boolean;
-  /** Checks the reference tag. \[PRCHK, bit 0\] */
+  /** `true` to check the reference tag. \[PRCHK, bit 0\] */
   checkReferenceTag?: boolean;
   /**
    * The reference tag of the first block, 32 bits. Default 0. \[ILBRT, EILBRT\]
@@ -166,10 +166,9 @@ export function transferBlocks<T>(
   transfer: BlockTransfer,
   decode: (completion: Completion, byteLength: number) => T,
 ): Command<T> {
-  checkObject("transfer", transfer);
-  const { lba, data, metadata, buffer } = transfer;
-  const options = optionsOf(transfer);
-  const perBlock = bytesOf(checkNamespace(namespace), options.control);
+  const { data, metadata, buffer } = checkObject("transfer", transfer);
+  const fields = fieldsOf(name, opcode, transfer);
+  const perBlock = bytesOf(checkNamespace(namespace), fields.cdw12 >>> 16);
   const memory = measure(data);
   const { byteLength } = memory;
   const size = perBlock.data;
@@ -178,35 +177,33 @@ export function transferBlocks<T>(
       `data must be whole blocks of ${size} bytes, not ${byteLength} bytes`,
     );
   }
-  const fields = fieldsOf(name, opcode, lba, byteLength / size, options);
+  setBlocks(fields, byteLength / size);
   fields.metadata = metadata;
   fields.buffer = buffer;
   const result = (completion: Completion) => decode(completion, byteLength);
   return ioCommand(namespace, fields, result, memory, perBlock);
 }
 
-/** Options as a command has them: `control` is the upper half of dword 12. */
-interface Options {
-  readonly control: number;
-  readonly cdw14: number;
-  readonly cdw15: number;
-  readonly timeoutMs: number | undefined;
-}
+/** The fields of a command on blocks. Dword 12 has their number, and bits. */
+type BlockFields = NvmeFields & { cdw12: number };
 
-// Reads each option once, so that a changing getter cannot make fields disagree.
-function optionsOf(
-  { protection = {}, forceUnitAccess, limitedRetry, timeoutMs }: BlockOptions,
-): Options {
-  const {
-    action,
-    checkGuard,
-    checkApplicationTag,
-    checkReferenceTag,
-    referenceTag = 0,
-    applicationTag = 0,
-    applicationTagMask = 0,
-  } = checkObject("protection", protection);
-  let control = 0;
+/**
+ * Returns the fields of a command on blocks, without the number of blocks.
+ * `control` has more bits for the upper half of dword 12. Reads each option once,
+ * so that a changing getter cannot make fields disagree.
+ */
+function fieldsOf(
+  name: string,
+  opcode: number,
+  options: BlockOptions & { lba: number | bigint },
+  control = 0,
+): BlockFields {
+  const { lba, forceUnitAccess, limitedRetry, timeoutMs } = options;
+  const { protection = {} } = options;
+  checkObject("protection", protection);
+  const { action, checkGuard, checkApplicationTag } = protection;
+  const { checkReferenceTag, referenceTag = 0 } = protection;
+  const { applicationTag = 0, applicationTagMask = 0 } = protection;
   if (action) control |= nvme.NVME_IO_PRINFO_PRACT;
   if (checkGuard) control |= nvme.NVME_IO_PRINFO_PRCHK_GUARD;
   if (checkApplicationTag) control |= nvme.NVME_IO_PRINFO_PRCHK_APP;
@@ -217,27 +214,19 @@ function optionsOf(
   checkU16("applicationTagMask", applicationTagMask);
   const cdw14 = checkU32("referenceTag", referenceTag);
   const cdw15 = (applicationTag | applicationTagMask << 16) >>> 0;
-  return { control, cdw14, cdw15, timeoutMs };
-}
-
-/** Returns the fields of a command on blocks. */
-function fieldsOf(
-  name: string,
-  opcode: number,
-  lba: number | bigint,
-  blocks: number,
-  { control, cdw14, cdw15, timeoutMs }: Options,
-): NvmeFields {
-  checkU64("lba", lba);
-  checkInteger("blocks", blocks, 1, 65536);
-  const cdw12 = (blocks - 1 | control << 16) >>> 0;
-  const cdw10 = low(lba);
+  const cdw12 = control << 16 >>> 0;
+  const cdw10 = low(checkU64("lba", lba));
   const cdw11 = high(lba);
   return { name, opcode, timeoutMs, cdw10, cdw11, cdw12, cdw14, cdw15 };
 }
 
+/** Sets the number of blocks: the lower half of dword 12, which is one less. */
+function setBlocks(fields: BlockFields, blocks: number): void {
+  fields.cdw12 += checkInteger("blocks", blocks, 1, 65536) - 1;
+}
+
 /**
- * Has the drive read and check logical blocks without transferring them. The
+ * Makes the drive read and check logical blocks without transferring them. The
  * result is 0; a block that cannot be read is an `NvmeError`.
  *
  * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
@@ -251,7 +240,7 @@ export function verify(
 }
 
 /**
- * **Destroys data.** Has the drive fill logical blocks with zeros without
+ * **Destroys data.** Makes the drive fill logical blocks with zeros without
  * transferring them. With `deallocate`, the drive may deallocate the blocks
  * \[DEAC\]. The result is 0.
  *
@@ -264,9 +253,9 @@ export function writeZeroes(
   range: BlockRange & { deallocate?: boolean },
 ): Command<number> {
   const { deallocate } = checkObject("range", range);
-  const more = deallocate ? nvme.NVME_IO_DEAC : 0;
+  const control = deallocate ? nvme.NVME_IO_DEAC : 0;
   const opcode = nvme.nvme_cmd_write_zeroes;
-  return onRange("WRITE ZEROES", opcode, namespace, range, more);
+  return onRange("WRITE ZEROES", opcode, namespace, range, control);
 }
 
 function onRange(
@@ -274,18 +263,17 @@ function onRange(
   opcode: number,
   namespace: NvmeNamespace,
   range: BlockRange,
-  more = 0,
+  control = 0,
 ): Command<number> {
-  const { lba, blocks } = checkObject("range", range);
-  const options = optionsOf(range);
-  const control = options.control | more;
-  const fields = fieldsOf(name, opcode, lba, blocks, { ...options, control });
+  const { blocks } = checkObject("range", range);
+  const fields = fieldsOf(name, opcode, range, control);
+  setBlocks(fields, blocks);
   return ioCommand(namespace, fields, ({ res }) => res);
 }
 
 /**
- * Has the drive put the content of its write cache on the medium. The result is
- * 0.
+ * Makes the drive put the content of its write cache on the medium. The result
+ * is 0.
  *
  * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`.
  * Before 6.2, the process needs CAP_SYS_ADMIN.
@@ -340,10 +328,8 @@ export function datasetManagement(
   namespace: NvmeNamespace,
   management: DatasetManagement,
 ): Command<number> {
-  const { ranges, deallocate, integralRead, integralWrite } = checkObject(
-    "management",
-    management,
-  );
+  checkObject("management", management);
+  const { ranges, deallocate, integralRead, integralWrite } = management;
   const list = checkList("ranges", ranges);
   checkInteger("number of ranges", list.length, 1, MAX_RANGES);
   const { nvme_dsm_range: range } = nvme;
@@ -357,17 +343,11 @@ export function datasetManagement(
     range.nlb.set(view, at, checkInteger("blocks", blocks, 1, 0xffff_ffff));
     range.slba.set(view, at, checkU64("lba", lba));
   });
-  return ioCommand(
-    namespace,
-    {
-      name: "DATASET MANAGEMENT",
-      opcode: nvme.nvme_cmd_dsm,
-      cdw10: list.length - 1,
-      cdw11: (deallocate ? nvme.NVME_DSMGMT_AD : 0) |
-        (integralRead ? nvme.NVME_DSMGMT_IDR : 0) |
-        (integralWrite ? nvme.NVME_DSMGMT_IDW : 0),
-      data,
-    },
-    ({ res }) => res,
-  );
+  const cdw10 = list.length - 1;
+  const cdw11 = (deallocate ? nvme.NVME_DSMGMT_AD : 0) |
+    (integralRead ? nvme.NVME_DSMGMT_IDR : 0) |
+    (integralWrite ? nvme.NVME_DSMGMT_IDW : 0);
+  const opcode = nvme.nvme_cmd_dsm;
+  const fields = { name: "DATASET MANAGEMENT", opcode, cdw10, cdw11, data };
+  return ioCommand(namespace, fields, ({ res }) => res);
 }

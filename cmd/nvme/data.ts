@@ -31,8 +31,8 @@ const MAX_PIECES = 1024;
 const ADDR = io_uring_sqe.cmd.offset + nvme_uring_cmd.addr.offset;
 
 /**
- * Copies the list of pieces and adds up their bytes. No code of the caller's
- * may run between this and the making of the command: it could resize an array.
+ * Copies the list of pieces and adds up their bytes. After that, and before the
+ * command is made, no code of the caller may run: it could resize an array.
  */
 export function measure(data: NvmeData | undefined): Measured {
   const pieces = data === undefined

@@ -16,6 +16,7 @@ import {
   checkU8,
 } from "../../ring/check.ts";
 import type { Command, File } from "../../ring/command.ts";
+import type { Completion } from "../../ring/completion.ts";
 import { adminCommand } from "./passthru.ts";
 
 /** Bytes of data of a feature at most: no feature has more than a page. */
@@ -24,12 +25,7 @@ const PAGE = 4096;
 /** The values that a feature has. */
 export type FeatureSelect = "current" | "default" | "saved" | "supported";
 
-const SELECT: Readonly<Record<FeatureSelect, number>> = {
-  current: 0,
-  default: 1,
-  saved: 2,
-  supported: 3,
-};
+const SELECT = { current: 0, default: 1, saved: 2, supported: 3 };
 
 /** A value of a feature. */
 export interface Feature {
@@ -65,27 +61,19 @@ export function getFeatures(
     cdw11?: number;
   },
 ): Command<Feature> {
-  const { feature, select = "current", nsid = 0, cdw11 = 0 } = checkObject(
-    "options",
-    options,
-  );
-  checkU8("feature", feature);
+  checkObject("options", options);
+  const { feature, select = "current", nsid = 0, cdw11 = 0 } = options;
   checkName("select", select, SELECT);
-  return adminCommand(
-    file,
-    {
-      name: `GET FEATURES 0x${feature.toString(16)}`,
-      opcode: nvme.nvme_admin_get_features,
-      nsid,
-      cdw10: feature | SELECT[select] << 8,
-      cdw11,
-    },
-    (completion) => ({
-      value: low(completion.extra1),
-      data: completion.memory().slice(),
-    }),
-    { pieces: [], byteLength: PAGE },
-  );
+  const name = `GET FEATURES 0x${checkU8("feature", feature).toString(16)}`;
+  const opcode = nvme.nvme_admin_get_features;
+  const cdw10 = feature | SELECT[select] << 8;
+  const fields = { name, opcode, nsid, cdw10, cdw11 };
+  const decode = (completion: Completion) => ({
+    value: low(completion.extra1),
+    data: completion.memory().slice(),
+  });
+  const memory = { pieces: [], byteLength: PAGE };
+  return adminCommand(file, fields, decode, memory);
 }
 
 /**
@@ -94,8 +82,8 @@ export function getFeatures(
  * node must be open for writing, and the process needs CAP_SYS_ADMIN. The
  * result is dword 0 of the completion.
  *
- * EACCES since Linux 7.2 also for features that the driver sets itself, such as
- * the number of queues.
+ * EACCES: since Linux 7.2, the feature may be one that the driver sets itself,
+ * such as the number of queues.
  */
 export function setFeatures(
   file: File,
@@ -116,9 +104,9 @@ export function setFeatures(
     data?: Uint8Array;
   },
 ): Command<number> {
-  const { feature, value, nsid = 0, save = false, cdw12 = 0, data } =
-    checkObject("options", options);
-  checkU8("feature", feature);
+  checkObject("options", options);
+  const { feature, value, nsid = 0, save = false, cdw12 = 0, data } = options;
+  const name = `SET FEATURES 0x${checkU8("feature", feature).toString(16)}`;
   let page: Uint8Array | undefined;
   if (data !== undefined) {
     const length = byteLengthOf(checkBytes("data", data));
@@ -127,17 +115,9 @@ export function setFeatures(
     page = new Uint8Array(PAGE);
     setBytes(page, data);
   }
-  return adminCommand(
-    file,
-    {
-      name: `SET FEATURES 0x${feature.toString(16)}`,
-      opcode: nvme.nvme_admin_set_features,
-      nsid,
-      cdw10: (feature | (save ? 1 << 31 : 0)) >>> 0,
-      cdw11: checkU32("value", value),
-      cdw12,
-      data: page,
-    },
-    ({ extra1 }) => low(extra1),
-  );
+  const opcode = nvme.nvme_admin_set_features;
+  const cdw10 = (feature | (save ? 1 << 31 : 0)) >>> 0;
+  const cdw11 = checkU32("value", value);
+  const fields = { name, opcode, nsid, cdw10, cdw11, cdw12, data: page };
+  return adminCommand(file, fields, ({ extra1 }) => low(extra1));
 }

@@ -7,6 +7,7 @@
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { checkObject, checkU32 } from "../../ring/check.ts";
 import type { Command, File } from "../../ring/command.ts";
+import type { Completion } from "../../ring/completion.ts";
 import {
   type ControllerIdentity,
   decodeController,
@@ -85,15 +86,11 @@ function identify<T>(
   nsid: number,
   decode: (bytes: Uint8Array) => T,
 ): Command<T> {
-  return adminCommand(
-    file,
-    {
-      name: `IDENTIFY ${what}`,
-      opcode: nvme.nvme_admin_identify,
-      nsid: checkU32("nsid", nsid),
-      cdw10: cns,
-    },
-    (completion) => decode(completion.memory().slice()),
-    { pieces: [], byteLength: 4096 },
-  );
+  const name = `IDENTIFY ${what}`;
+  const opcode = nvme.nvme_admin_identify;
+  const fields = { name, opcode, nsid: checkU32("nsid", nsid), cdw10: cns };
+  const memory = { pieces: [], byteLength: 4096 };
+  const result = (completion: Completion) =>
+    decode(completion.memory().slice());
+  return adminCommand(file, fields, result, memory);
 }

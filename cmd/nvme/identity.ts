@@ -217,15 +217,13 @@ export function decodeNamespace(bytes: Uint8Array): NamespaceIdentity {
   const { nvme_id_ns: f } = nvme;
   const nlbaf = f.nlbaf.get(view, 0);
   const flbas = f.flbas.get(view, 0);
+  const length = Math.min(nlbaf, 63) + 1;
   return {
     sizeBlocks: BigInt(f.nsze.get(view, 0)),
     capacityBlocks: BigInt(f.ncap.get(view, 0)),
     usedBlocks: BigInt(f.nuse.get(view, 0)),
     features: f.nsfeat.get(view, 0),
-    formats: Array.from(
-      { length: Math.min(nlbaf, 63) + 1 },
-      (_, i) => decodeFormat(bytes, i),
-    ),
+    formats: Array.from({ length }, (_, i) => decodeFormat(view, i)),
     // Bits 5 and 6 count only if there are more than 16 formats.
     format: flbas & 0xf | (nlbaf > 15 ? (flbas >> 5 & 3) << 4 : 0),
     metadataInline: (flbas & 0x10) !== 0,
@@ -244,8 +242,7 @@ export function decodeNamespace(bytes: Uint8Array): NamespaceIdentity {
   };
 }
 
-function decodeFormat(bytes: Uint8Array, index: number): BlockFormat {
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
+function decodeFormat(view: DataView, index: number): BlockFormat {
   const { nvme_id_ns, nvme_lbaf } = nvme;
   const at = nvme_id_ns.lbaf.offset + index * sizeof(nvme_lbaf);
   const shift = nvme_lbaf.ds.get(view, at);

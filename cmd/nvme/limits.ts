@@ -23,7 +23,7 @@ export const READING_ADMIN: ReadonlySet<number> = new Set([
   nvme.nvme_admin_nvme_mi_recv,
   nvme.nvme_admin_get_lba_status,
 ]);
-/** The same of commands to a namespace. */
+/** The same for commands to a namespace. */
 const READING_IO: ReadonlySet<number> = new Set([
   nvme.nvme_cmd_flush,
   nvme.nvme_cmd_read,
@@ -38,25 +38,22 @@ const READING_IO: ReadonlySet<number> = new Set([
 type Length = (words: Words) => number;
 
 /** The admin commands that say how much they transfer, by their opcode. */
-const ADMIN_BYTES: ReadonlyMap<number, Length> = new Map<number, Length>([
-  [nvme.nvme_admin_identify, () => 4096],
-  [
-    nvme.nvme_admin_get_log_page,
-    ({ cdw10, cdw11 }) =>
-      ((cdw11 & 0xffff) * 0x1_0000 + (cdw10 >>> 16) + 1) * 4,
-  ],
-  [nvme.nvme_admin_fw_download, ({ cdw10 }) => (cdw10 + 1) * 4],
-  [nvme.nvme_admin_directive_recv, ({ cdw10 }) => (cdw10 + 1) * 4],
-  [nvme.nvme_admin_get_lba_status, ({ cdw12 }) => (cdw12 + 1) * 4],
-]);
-/** The same of commands to a namespace, apart from those on its blocks. */
-const IO_BYTES: ReadonlyMap<number, Length> = new Map<number, Length>([
-  [nvme.nvme_cmd_dsm, ({ cdw10 }) => ((cdw10 & 0xff) + 1) * 16],
-  [nvme.nvme_cmd_copy, ({ cdw12 }) => ((cdw12 & 0xff) + 1) * 32],
-  [nvme.nvme_cmd_resv_report, ({ cdw10 }) => (cdw10 + 1) * 4],
-  [nvme.nvme_cmd_io_mgmt_recv, ({ cdw11 }) => (cdw11 + 1) * 4],
-  [nvme.nvme_zns_cmd_mgmt_recv, ({ cdw12 }) => (cdw12 + 1) * 4],
-]);
+const ADMIN_BYTES: Readonly<Record<number, Length>> = {
+  [nvme.nvme_admin_identify]: () => 4096,
+  [nvme.nvme_admin_get_log_page]: ({ cdw10, cdw11 }) =>
+    ((cdw11 & 0xffff) * 0x1_0000 + (cdw10 >>> 16) + 1) * 4,
+  [nvme.nvme_admin_fw_download]: ({ cdw10 }) => (cdw10 + 1) * 4,
+  [nvme.nvme_admin_directive_recv]: ({ cdw10 }) => (cdw10 + 1) * 4,
+  [nvme.nvme_admin_get_lba_status]: ({ cdw12 }) => (cdw12 + 1) * 4,
+};
+/** The same for commands to a namespace, apart from those on its blocks. */
+const IO_BYTES: Readonly<Record<number, Length>> = {
+  [nvme.nvme_cmd_dsm]: ({ cdw10 }) => ((cdw10 & 0xff) + 1) * 16,
+  [nvme.nvme_cmd_copy]: ({ cdw12 }) => ((cdw12 & 0xff) + 1) * 32,
+  [nvme.nvme_cmd_resv_report]: ({ cdw10 }) => (cdw10 + 1) * 4,
+  [nvme.nvme_cmd_io_mgmt_recv]: ({ cdw11 }) => (cdw11 + 1) * 4,
+  [nvme.nvme_zns_cmd_mgmt_recv]: ({ cdw12 }) => (cdw12 + 1) * 4,
+};
 
 /** Returns the message about a command that a file for reading cannot send. */
 export function readOnly(name: string): string {
@@ -70,7 +67,7 @@ export function checkAdmin(
   words: Words,
   dataBytes: number,
 ): void {
-  const needed = ADMIN_BYTES.get(words.opcode)?.(words) ?? 0;
+  const needed = ADMIN_BYTES[words.opcode]?.(words) ?? 0;
   checkEnough(name, "data", dataBytes, needed);
 }
 
@@ -106,7 +103,7 @@ export function checkIo(
       break;
     }
     default:
-      checkEnough(name, "data", dataBytes, IO_BYTES.get(opcode)?.(words) ?? 0);
+      checkEnough(name, "data", dataBytes, IO_BYTES[opcode]?.(words) ?? 0);
   }
 }
 
@@ -143,6 +140,6 @@ function checkEnough(
   if (byteLength >= needed) return;
   throw new RangeError(
     `NVME ${name} transfers ${needed} bytes of ${what}, and there is memory ` +
-      `for ${byteLength}`,
+      `for ${byteLength}. Pass more memory`,
   );
 }

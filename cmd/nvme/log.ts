@@ -8,6 +8,7 @@ import * as nvme from "../../sys/uapi/nvme.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { checkInteger, checkObject } from "../../ring/check.ts";
 import type { Command, File } from "../../ring/command.ts";
+import type { Completion } from "../../ring/completion.ts";
 import { text, u128 } from "./values.ts";
 import { adminCommand } from "./passthru.ts";
 import { nvmeStatusName } from "./status.ts";
@@ -25,21 +26,14 @@ function log<T>(
   decode: (view: DataView) => T,
 ): Command<T> {
   const dwords = byteLength / 4 - 1;
-  return adminCommand(
-    file,
-    {
-      name,
-      opcode: nvme.nvme_admin_get_log_page,
-      nsid,
-      cdw10: (lid | (dwords & 0xffff) << 16) >>> 0,
-      cdw11: dwords >>> 16,
-    },
-    (completion) => {
-      const { buffer, byteOffset } = completion.memory();
-      return decode(new DataView(buffer, byteOffset, byteLength));
-    },
-    { pieces: [], byteLength },
-  );
+  const opcode = nvme.nvme_admin_get_log_page;
+  const cdw10 = (lid | (dwords & 0xffff) << 16) >>> 0;
+  const fields = { name, opcode, nsid, cdw10, cdw11: dwords >>> 16 };
+  const result = (completion: Completion) => {
+    const { buffer, byteOffset } = completion.memory();
+    return decode(new DataView(buffer, byteOffset, byteLength));
+  };
+  return adminCommand(file, fields, result, { pieces: [], byteLength });
 }
 
 /**
@@ -246,23 +240,20 @@ export function errorLog(
 ): Command<ErrorLogEntry[]> {
   const { maxEntries = 64 } = checkObject("options", options);
   checkInteger("maxEntries", maxEntries, 1, 256);
-  const byteLength = maxEntries * sizeof(nvme.nvme_error_log_page);
+  const size = sizeof(nvme.nvme_error_log_page);
   const lid = nvme.NVME_LOG_LID_ERROR;
-  return log(
-    "ERROR LOG",
-    file,
-    lid,
-    ALL_NAMESPACES,
-    byteLength,
-    (view) =>
-      Array.from({ length: maxEntries }, (_, i) => errorEntry(view, i))
-        .filter(({ errorCount }) => errorCount !== 0n),
-  );
+  const length = maxEntries * size;
+  return log("ERROR LOG", file, lid, ALL_NAMESPACES, length, (view) => {
+    const entries: ErrorLogEntry[] = [];
+    for (let at = 0; at < length; at += size) {
+      entries.push(errorEntry(view, at));
+    }
+    return entries.filter(({ errorCount }) => errorCount !== 0n);
+  });
 }
 
-function errorEntry(view: DataView, index: number): ErrorLogEntry {
+function errorEntry(view: DataView, at: number): ErrorLogEntry {
   const { nvme_error_log_page: f } = nvme;
-  const at = index * sizeof(f);
   const status = f.status_field.get(view, at) >> 1; // Bit 0 is the phase.
   const statusCodeType = status >> 8 & 7;
   const statusCode = status & 0xff;
@@ -307,14 +298,9 @@ export function firmwareLog(file: File): Command<FirmwareLog> {
   const lid = nvme.NVME_LOG_LID_FW_SLOT;
   return log("FIRMWARE LOG", file, lid, ALL_NAMESPACES, sizeof(f), (view) => {
     const afi = f.afi.get(view, 0);
-    const revisions = f.frs.get(view, 0);
-    return {
-      activeSlot: afi & 7,
-      nextSlot: afi >> 4 & 7,
-      revisions: Array.from(
-        { length: 7 },
-        (_, i) => text(revisions.subarray(i * 8, i * 8 + 8)),
-      ),
-    };
+    const frs = f.frs.get(view, 0);
+    const revisions = [0, 1, 2, 3, 4, 5, 6]
+      .map((i) => text(frs.subarray(i * 8, i * 8 + 8)));
+    return { activeSlot: afi & 7, nextSlot: afi >> 4 & 7, revisions };
   });
 }

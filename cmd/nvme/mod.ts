@@ -5,7 +5,7 @@
  * A command reaches only the namespace that it names. If it writes, its
  * documentation says so.
  *
- * They need Linux 5.19 and a ring with large entries:
+ * The commands need Linux 5.19 and a ring with large entries:
  * `Ring.open({ sqe128: true, cqe32: true })`. If the drive refuses a command,
  * the promise rejects with an {@linkcode NvmeError}; if the kernel does, with a
  * `UringError`.

@@ -43,15 +43,13 @@ export class NvmeNamespace {
   readonly maxTransferBytes: number;
   /** `true` if the file is open for writing. */
   readonly writable: boolean;
-  /** Tells a namespace that was checked from an object that looks like one. */
+  /** The mark of a checked namespace, which no other object has. */
   readonly #checked = true;
 
   /** Makes a namespace of facts that the caller vouches for. */
   constructor(facts: Omit<NvmeNamespace, "withFile">) {
-    const { file, nsid, blockSize, metadataSize, protectionType } = checkObject(
-      "facts",
-      facts,
-    );
+    checkObject("facts", facts);
+    const { file, nsid, blockSize, metadataSize, protectionType } = facts;
     const { metadataInline, blocks, maxTransferBytes, writable } = facts;
     this.file = FixedFile.is(file) ? file : checkFd(file, "file");
     this.nsid = checkU32("nsid", nsid);
@@ -69,14 +67,14 @@ export class NvmeNamespace {
   }
 
   /**
-   * Returns the same namespace behind another file, such as one of a ring's
-   * table. `writable` stays as it is.
+   * Returns the same namespace with another file, such as one of a ring's table.
+   * `writable` stays as it is.
    */
   withFile(file: File): NvmeNamespace {
     return new NvmeNamespace({ ...this, file });
   }
 
-  /** `true` for a namespace, and not for an object that only looks like one. */
+  /** Returns `true` for a namespace, not for an object that looks like one. */
   static is(value: unknown): value is NvmeNamespace {
     return typeof value === "object" && value !== null && #checked in value;
   }

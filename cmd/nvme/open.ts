@@ -24,11 +24,11 @@ import { NvmeError } from "./status.ts";
 
 /**
  * Asks the drive for the facts of the namespace whose character device `fd` is
- * open on, such as `/dev/ng0n1`. Linux 5.13 has it beside the block device
- * `/dev/nvme0n1`.
+ * open on, such as `/dev/ng0n1`. Since Linux 5.13, each block device such as
+ * `/dev/nvme0n1` has one beside it.
  *
- * Waits for the drive: it uses ioctls, and no ring. CAP_SYS_ADMIN; since Linux
- * 6.2, any user who may open the node.
+ * Blocks the thread until the drive has answered: it uses ioctls, and no ring.
+ * CAP_SYS_ADMIN; since Linux 6.2, any user who may open the node.
  *
  * @example
  * ```ts ignore

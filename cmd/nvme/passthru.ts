@@ -220,16 +220,13 @@ function nvmeCommand<T>(
   if (metadata !== undefined && metadataBytes > 0) {
     operands.push(operand(METADATA, { bytes: metadata, kernel }));
   }
-  const off = namespace === null
-    ? vectored ? NVME_URING_CMD_ADMIN_VEC : NVME_URING_CMD_ADMIN
-    : vectored
-    ? NVME_URING_CMD_IO_VEC
-    : NVME_URING_CMD_IO;
+  const io = vectored ? NVME_URING_CMD_IO_VEC : NVME_URING_CMD_IO;
+  const admin = vectored ? NVME_URING_CMD_ADMIN_VEC : NVME_URING_CMD_ADMIN;
   return new Command({
     name: op,
     opcode: IORING_OP_URING_CMD,
     file,
-    off,
+    off: namespace === null ? admin : io,
     opFlags: buffer && byteLength > 0 ? IORING_URING_CMD_FIXED : 0,
     buffer,
     payload,

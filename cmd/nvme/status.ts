@@ -4,20 +4,14 @@
  * @module
  */
 
-import {
-  NVME_SC_DNR,
-  NVME_SC_MORE,
-  NVME_SCT_CMD_SPECIFIC,
-  NVME_SCT_GENERIC,
-  NVME_SCT_MEDIA,
-  NVME_SCT_PATH,
-  NVME_SCT_VS,
-} from "../../sys/uapi/nvme.ts";
+import { NVME_SC_DNR, NVME_SC_MORE, NVME_SCT_VS } from "../../sys/uapi/nvme.ts";
 import { checkInteger, checkString, checkU8 } from "../../ring/check.ts";
+import { codeNames } from "../code_names.ts";
 
 /**
- * An NVMe drive refused or failed a command. The status comes from the drive,
- * and is no errno: a command that the kernel refuses is a `UringError`.
+ * The error of a command that an NVMe drive refused or failed. The status comes
+ * from the drive, and is no errno: a command that the kernel refuses is a
+ * `UringError`.
  *
  * @example
  * ```ts ignore
@@ -54,10 +48,7 @@ export class NvmeError extends Error {
   /** The descriptor that the command went to. */
   readonly fd: number;
 
-  /**
-   * Makes the error for a status without its phase bit, as the driver passes
-   * it.
-   */
+  /** Makes the error for a status as the driver passes it: without phase bit. */
   constructor(op: string, fd: number, status: number, result = 0n) {
     checkString("op", op);
     checkInteger("fd", fd, -0x8000_0000, 0x7fff_ffff);
@@ -66,7 +57,7 @@ export class NvmeError extends Error {
     const code = status & 0xff;
     const statusName = nvmeStatusName(type, code);
     const doNotRetry = (status & NVME_SC_DNR) !== 0;
-    const advice = ADVICE.get(type << 8 | code);
+    const advice = ADVICE[type << 8 | code];
     super(
       `${op} on fd ${fd}: ${statusName} (status code type ${type}, code ` +
         `0x${code.toString(16).padStart(2, "0")}` +
@@ -87,7 +78,7 @@ export class NvmeError extends Error {
 export function nvmeStatusName(type: number, code: number): string {
   checkInteger("type", type, 0, 7);
   checkU8("code", code);
-  const name = NAMES.get(type)?.get(code);
+  const name = knownStatus(type << 8 | code);
   if (name !== undefined) return name;
   const hex = `0x${code.toString(16).padStart(2, "0")}`;
   if (type === NVME_SCT_VS) return `Vendor Specific ${hex}`;
@@ -95,170 +86,80 @@ export function nvmeStatusName(type: number, code: number): string {
 }
 
 /** Advice by type and code, for names that do not say it all. */
-const ADVICE = new Map<number, string>([
-  [0x001, "The drive does not have this command."],
-  [
-    0x002,
-    "The drive does not support a value in the command, or the feature that " +
-    "it asks for.",
-  ],
-  [
-    0x00b,
-    "The controller has no such namespace. activeNamespaces() lists those " +
-    "that it has.",
-  ],
-  [0x020, "The namespace was write-protected with Set Features."],
-  [0x080, "The blocks end after the last one of the namespace."],
-  [0x082, "The namespace is not ready yet. Try again."],
-  [0x109, "The drive does not have this log page."],
-  [0x285, "The stored data differs from the data that was sent."],
-]);
+const ADVICE: Readonly<Record<number, string>> = {
+  0x001: "The drive does not have this command.",
+  0x002: "The drive does not support a value in the command, or the feature " +
+    "that it asks for.",
+  0x00b: "The controller has no such namespace. activeNamespaces() lists " +
+    "those that it has.",
+  0x020: "The namespace was write-protected with Set Features.",
+  0x080: "The blocks end after the last one of the namespace.",
+  0x082: "The namespace is not ready yet. Try again.",
+  0x109: "The drive does not have this log page.",
+  0x285: "The stored data differs from the data that was sent.",
+};
 
-/** Reads lines of a code in hexadecimal and its name. */
-function names(text: string): ReadonlyMap<number, string> {
-  const found = new Map<number, string>();
-  for (const line of text.trim().split("\n")) {
-    const [, code, name] = /^\s*(\w\w) (.*)$/.exec(line)!;
-    found.set(parseInt(code, 16), name);
-  }
-  return found;
-}
-
-const NAMES: ReadonlyMap<number, ReadonlyMap<number, string>> = new Map([
-  [
-    NVME_SCT_GENERIC,
-    names(`
-      00 Successful Completion
-      01 Invalid Command Opcode
-      02 Invalid Field in Command
-      03 Command ID Conflict
-      04 Data Transfer Error
-      05 Commands Aborted due to Power Loss Notification
-      06 Internal Error
-      07 Command Abort Requested
-      08 Command Aborted due to SQ Deletion
-      09 Command Aborted due to Failed Fused Command
-      0a Command Aborted due to Missing Fused Command
-      0b Invalid Namespace or Format
-      0c Command Sequence Error
-      0d Invalid SGL Segment Descriptor
-      0e Invalid Number of SGL Descriptors
-      0f Data SGL Length Invalid
-      10 Metadata SGL Length Invalid
-      11 SGL Descriptor Type Invalid
-      12 Invalid Use of Controller Memory Buffer
-      13 PRP Offset Invalid
-      14 Atomic Write Unit Exceeded
-      15 Operation Denied
-      16 SGL Offset Invalid
-      18 Host Identifier Inconsistent Format
-      19 Keep Alive Timer Expired
-      1a Keep Alive Timeout Invalid
-      1b Command Aborted due to Preempt and Abort
-      1c Sanitize Failed
-      1d Sanitize In Progress
-      1e SGL Data Block Granularity Invalid
-      1f Command Not Supported for Queue in CMB
-      20 Namespace is Write Protected
-      21 Command Interrupted
-      22 Transient Transport Error
-      23 Command Prohibited by Command and Feature Lockdown
-      24 Admin Command Media Not Ready
-      80 LBA Out of Range
-      81 Capacity Exceeded
-      82 Namespace Not Ready
-      83 Reservation Conflict
-      84 Format In Progress
-      85 Invalid Value Size
-      86 Invalid Key Size
-      87 KV Key Does Not Exist
-      88 Unrecovered Error
-      89 Key Exists`),
-  ],
-  [
-    NVME_SCT_CMD_SPECIFIC,
-    names(`
-      00 Completion Queue Invalid
-      01 Invalid Queue Identifier
-      02 Invalid Queue Size
-      03 Abort Command Limit Exceeded
-      05 Asynchronous Event Request Limit Exceeded
-      06 Invalid Firmware Slot
-      07 Invalid Firmware Image
-      08 Invalid Interrupt Vector
-      09 Invalid Log Page
-      0a Invalid Format
-      0b Firmware Activation Requires Conventional Reset
-      0c Invalid Queue Deletion
-      0d Feature Identifier Not Saveable
-      0e Feature Not Changeable
-      0f Feature Not Namespace Specific
-      10 Firmware Activation Requires NVM Subsystem Reset
-      11 Firmware Activation Requires Controller Level Reset
-      12 Firmware Activation Requires Maximum Time Violation
-      13 Firmware Activation Prohibited
-      14 Overlapping Range
-      15 Namespace Insufficient Capacity
-      16 Namespace Identifier Unavailable
-      18 Namespace Already Attached
-      19 Namespace Is Private
-      1a Namespace Not Attached
-      1b Thin Provisioning Not Supported
-      1c Controller List Invalid
-      1d Device Self-test In Progress
-      1e Boot Partition Write Prohibited
-      1f Invalid Controller Identifier
-      20 Invalid Secondary Controller State
-      21 Invalid Number of Controller Resources
-      22 Invalid Resource Identifier
-      23 Sanitize Prohibited While Persistent Memory Region is Enabled
-      24 ANA Group Identifier Invalid
-      25 ANA Attach Failed
-      26 Insufficient Capacity
-      27 Namespace Attachment Limit Exceeded
-      28 Prohibition of Command Execution Not Supported
-      29 I/O Command Set Not Supported
-      2a I/O Command Set Not Enabled
-      2b I/O Command Set Combination Rejected
-      2c Invalid I/O Command Set
-      2d Identifier Unavailable
-      80 Conflicting Attributes
-      81 Invalid Protection Information
-      82 Attempted Write to Read Only Range
-      83 Command Size Limit Exceeded
-      b6 Invalid Zone Operation Request
-      b7 ZRWA Resources Unavailable
-      b8 Zone Boundary Error
-      b9 Zone Is Full
-      ba Zone Is Read Only
-      bb Zone Is Offline
-      bc Zone Invalid Write
-      bd Too Many Active Zones
-      be Too Many Open Zones
-      bf Invalid Zone State Transition`),
-  ],
-  [
-    NVME_SCT_MEDIA,
-    names(`
-      80 Write Fault
-      81 Unrecovered Read Error
-      82 End-to-end Guard Check Error
-      83 End-to-end Application Tag Check Error
-      84 End-to-end Reference Tag Check Error
-      85 Compare Failure
-      86 Access Denied
-      87 Deallocated or Unwritten Logical Block
-      88 End-to-end Storage Tag Check Error`),
-  ],
-  [
-    NVME_SCT_PATH,
-    names(`
-      00 Internal Path Error
-      01 Asymmetric Access Persistent Loss
-      02 Asymmetric Access Inaccessible
-      03 Asymmetric Access Transition
-      60 Controller Pathing Error
-      70 Host Pathing Error
-      71 Command Aborted By Host`),
-  ],
-]);
+/** The statuses: a digit for the type, and two for the code. */
+const knownStatus = codeNames(`
+  000 Successful Completion; 001 Invalid Command Opcode
+  002 Invalid Field in Command; 003 Command ID Conflict; 004 Data Transfer Error
+  005 Commands Aborted due to Power Loss Notification; 006 Internal Error
+  007 Command Abort Requested; 008 Command Aborted due to SQ Deletion
+  009 Command Aborted due to Failed Fused Command
+  00a Command Aborted due to Missing Fused Command
+  00b Invalid Namespace or Format; 00c Command Sequence Error
+  00d Invalid SGL Segment Descriptor; 00e Invalid Number of SGL Descriptors
+  00f Data SGL Length Invalid; 010 Metadata SGL Length Invalid
+  011 SGL Descriptor Type Invalid; 012 Invalid Use of Controller Memory Buffer
+  013 PRP Offset Invalid; 014 Atomic Write Unit Exceeded; 015 Operation Denied
+  016 SGL Offset Invalid; 018 Host Identifier Inconsistent Format
+  019 Keep Alive Timer Expired; 01a Keep Alive Timeout Invalid
+  01b Command Aborted due to Preempt and Abort; 01c Sanitize Failed
+  01d Sanitize In Progress; 01e SGL Data Block Granularity Invalid
+  01f Command Not Supported for Queue in CMB; 020 Namespace is Write Protected
+  021 Command Interrupted; 022 Transient Transport Error
+  023 Command Prohibited by Command and Feature Lockdown
+  024 Admin Command Media Not Ready; 080 LBA Out of Range; 081 Capacity Exceeded
+  082 Namespace Not Ready; 083 Reservation Conflict; 084 Format In Progress
+  085 Invalid Value Size; 086 Invalid Key Size; 087 KV Key Does Not Exist
+  088 Unrecovered Error; 089 Key Exists
+  100 Completion Queue Invalid; 101 Invalid Queue Identifier
+  102 Invalid Queue Size; 103 Abort Command Limit Exceeded
+  105 Asynchronous Event Request Limit Exceeded; 106 Invalid Firmware Slot
+  107 Invalid Firmware Image; 108 Invalid Interrupt Vector; 109 Invalid Log Page
+  10a Invalid Format; 10b Firmware Activation Requires Conventional Reset
+  10c Invalid Queue Deletion; 10d Feature Identifier Not Saveable
+  10e Feature Not Changeable; 10f Feature Not Namespace Specific
+  110 Firmware Activation Requires NVM Subsystem Reset
+  111 Firmware Activation Requires Controller Level Reset
+  112 Firmware Activation Requires Maximum Time Violation
+  113 Firmware Activation Prohibited; 114 Overlapping Range
+  115 Namespace Insufficient Capacity; 116 Namespace Identifier Unavailable
+  118 Namespace Already Attached; 119 Namespace Is Private
+  11a Namespace Not Attached; 11b Thin Provisioning Not Supported
+  11c Controller List Invalid; 11d Device Self-test In Progress
+  11e Boot Partition Write Prohibited; 11f Invalid Controller Identifier
+  120 Invalid Secondary Controller State
+  121 Invalid Number of Controller Resources; 122 Invalid Resource Identifier
+  123 Sanitize Prohibited While Persistent Memory Region is Enabled
+  124 ANA Group Identifier Invalid; 125 ANA Attach Failed
+  126 Insufficient Capacity; 127 Namespace Attachment Limit Exceeded
+  128 Prohibition of Command Execution Not Supported
+  129 I/O Command Set Not Supported; 12a I/O Command Set Not Enabled
+  12b I/O Command Set Combination Rejected; 12c Invalid I/O Command Set
+  12d Identifier Unavailable; 180 Conflicting Attributes
+  181 Invalid Protection Information; 182 Attempted Write to Read Only Range
+  183 Command Size Limit Exceeded; 1b6 Invalid Zone Operation Request
+  1b7 ZRWA Resources Unavailable; 1b8 Zone Boundary Error; 1b9 Zone Is Full
+  1ba Zone Is Read Only; 1bb Zone Is Offline; 1bc Zone Invalid Write
+  1bd Too Many Active Zones; 1be Too Many Open Zones
+  1bf Invalid Zone State Transition
+  280 Write Fault; 281 Unrecovered Read Error; 282 End-to-end Guard Check Error
+  283 End-to-end Application Tag Check Error
+  284 End-to-end Reference Tag Check Error; 285 Compare Failure
+  286 Access Denied; 287 Deallocated or Unwritten Logical Block
+  288 End-to-end Storage Tag Check Error
+  300 Internal Path Error; 301 Asymmetric Access Persistent Loss
+  302 Asymmetric Access Inaccessible; 303 Asymmetric Access Transition
+  360 Controller Pathing Error; 370 Host Pathing Error
+  371 Command Aborted By Host`);

@@ -95,32 +95,28 @@ export function zoneManagementReceive(
   checkInteger("maxZones", maxZones, 1, 65535);
   const { nvme_zone_report: head, nvme_zns_desc: desc } = nvme;
   const byteLength = sizeof(head) + maxZones * sizeof(desc);
-  return ioCommand(
-    namespace,
-    {
-      name: "ZONE MANAGEMENT RECEIVE",
-      opcode: nvme.nvme_zns_cmd_mgmt_recv,
-      cdw10: low(lba),
-      cdw11: high(lba),
-      cdw12: byteLength / 4 - 1,
-      cdw13: 0, // Report Zones, in any state, and count all of them.
-    },
-    (completion) => {
-      const { buffer, byteOffset } = completion.memory();
-      const view = new DataView(buffer, byteOffset, byteLength);
-      const zoneCount = BigInt(head.nr_zones.get(view, 0));
-      const zones = Array.from(
-        { length: Math.min(Number(zoneCount), maxZones) },
-        (_, i) => zone(view, sizeof(head) + i * sizeof(desc)),
-      );
-      return { zoneCount, zones };
-    },
-    { pieces: [], byteLength },
-  );
+  const fields = {
+    name: "ZONE MANAGEMENT RECEIVE",
+    opcode: nvme.nvme_zns_cmd_mgmt_recv,
+    cdw10: low(lba),
+    cdw11: high(lba),
+    cdw12: byteLength / 4 - 1,
+    cdw13: 0, // Report Zones, in any state, and count all of them.
+  };
+  const decode = (completion: Completion) => {
+    const { buffer, byteOffset } = completion.memory();
+    const view = new DataView(buffer, byteOffset, byteLength);
+    const zoneCount = BigInt(head.nr_zones.get(view, 0));
+    const length = Math.min(Number(zoneCount), maxZones);
+    const zones = Array.from({ length }, (_, i) => zone(view, i));
+    return { zoneCount, zones };
+  };
+  return ioCommand(namespace, fields, decode, { pieces: [], byteLength });
 }
 
-function zone(view: DataView, at: number): Zone {
-  const { nvme_zns_desc: desc } = nvme;
+function zone(view: DataView, index: number): Zone {
+  const { nvme_zone_report: head, nvme_zns_desc: desc } = nvme;
+  const at = sizeof(head) + index * sizeof(desc);
   const state = desc.zs.get(view, at) >> 4;
   return {
     lba: BigInt(desc.zslba.get(view, at)),
@@ -169,17 +165,14 @@ export function zoneManagementSend(
   checkName("action", action, ACTIONS);
   const all = lba === "all";
   const first = all ? 0 : checkU64("lba", lba);
-  return ioCommand(
-    namespace,
-    {
-      name: `ZONE MANAGEMENT SEND ${action}`,
-      opcode: nvme.nvme_zns_cmd_mgmt_send,
-      cdw10: low(first),
-      cdw11: high(first),
-      cdw13: ACTIONS[action] | (all ? SELECT_ALL : 0),
-    },
-    ({ res }) => res,
-  );
+  const fields = {
+    name: `ZONE MANAGEMENT SEND ${action}`,
+    opcode: nvme.nvme_zns_cmd_mgmt_send,
+    cdw10: low(first),
+    cdw11: high(first),
+    cdw13: ACTIONS[action] | (all ? SELECT_ALL : 0),
+  };
+  return ioCommand(namespace, fields, ({ res }) => res);
 }
 
 /**
@@ -190,8 +183,8 @@ export function zoneManagementSend(
  * and `cqe32`. The node must be open for writing; before 6.2, the process needs
  * CAP_SYS_ADMIN as well.
  *
- * Several may be in flight in one zone: the drive writes them one after the
- * other, in an order of its own.
+ * Several appends to one zone may be in flight: the drive writes them one after
+ * the other, in an order of its own.
  *
  * @example
  * ```ts ignore

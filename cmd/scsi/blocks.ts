@@ -100,9 +100,9 @@ export function readCapacity10(
 ): Command<Capacity> {
   const cdb = new Uint8Array(10);
   cdb[0] = 0x25;
-  return scsiQuery(file, cdb, 8, options, (view) => {
-    return capacity(BigInt(view.getUint32(0)), view.getUint32(4));
-  });
+  const decode = (view: DataView) =>
+    capacity(BigInt(view.getUint32(0)), view.getUint32(4));
+  return scsiQuery(file, cdb, 8, options, decode);
 }
 
 function capacity(lastLba: bigint, blockSize: number): Capacity {
@@ -160,7 +160,7 @@ export function read(
  * for writing.
  *
  * **A mounted file system does not stop a write, and may be destroyed by it.** The
- * command passes by the block layer: the page cache keeps the old content of the
+ * command bypasses the block layer: the page cache keeps the old content of the
  * blocks. The device may hold the new content in its own cache until
  * {@linkcode synchronizeCache}, or write it to the medium at once with
  * `forceUnitAccess`.
@@ -190,10 +190,8 @@ function transfer(
   opcodes: Readonly<Record<10 | 16, number>>,
   options: TransferOptions,
 ): Command<number> {
-  const { lba, blockSize, forceUnitAccess, buffer, timeoutMs } = checkObject(
-    "options",
-    options,
-  );
+  checkObject("options", options);
+  const { lba, blockSize, forceUnitAccess, buffer, timeoutMs } = options;
   const { cdbLength: wanted } = options;
   const data = dataOperand(name, bytes);
   checkU64("lba", lba);

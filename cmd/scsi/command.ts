@@ -102,7 +102,7 @@ export function partsOf(options: ScsiOptions, data?: Operand): Parts {
 
 /**
  * Makes a command that asks the device for an answer. `decode` must copy what it
- * returns of the answer: its memory is used again afterwards.
+ * returns of the answer: the next command reuses the memory.
  */
 export function scsiQuery<T>(
   file: File,
@@ -194,12 +194,12 @@ function outcomeOf(completion: Completion): ScsiOutcome {
     status: packed & 0xff,
     hostStatus: packed >>> 16 & 0xff,
     residual: high(completion.extra1),
-    // A copy, because the next command uses the memory again.
+    // A copy, because the next command reuses the memory.
     sense: decodeSense(completion.memory(SENSE).slice(0, senseLength)),
   };
 }
 
-/** The major number of bsg nodes, or -1 before one was seen. It never changes. */
+/** The major number of bsg nodes, which never changes; -1 before one was seen. */
 let bsgMajor = -1;
 
 /**
@@ -216,7 +216,7 @@ function checkNode(file: File, name: string, changes: boolean): void {
   checkWritable(
     facts,
     `fd ${facts.fd} is open for reading only, and ${name} may change the ` +
-      "device: open the node with O_RDWR",
+      "device. Open the node with O_RDWR",
   );
 }
 
@@ -238,10 +238,10 @@ function findNode(facts: DescriptorFacts): void {
     readText(`${device}/scsi_level`) !== undefined
   );
   throw new TypeError(
-    `${no} but /dev/${name}: ` +
+    `${no} but /dev/${name}. ` +
       (scsi === undefined
-        ? "open one such as /dev/bsg/0:0:0:0"
-        : `open /dev/bsg/ and the name that \`ls ${scsi}/bsg\` prints`),
+        ? "Open one such as /dev/bsg/0:0:0:0"
+        : `Open /dev/bsg/ and the name that \`ls ${scsi}/bsg\` prints`),
   );
 }
 

@@ -12,8 +12,8 @@
  * Attention` is not a failure: the device reports once that something about it
  * has changed, and has not run the command. Send the command again.
  *
- * An `AbortSignal` cannot cancel a command that the device has: it settles when
- * the device has answered, or when its timeout is over. While a command is in
+ * An `AbortSignal` cannot cancel a command that the device has: the command
+ * settles after the device's answer, or after its timeout. While a command is in
  * flight, do not block the thread on something that waits for the device, such as
  * its removal: Linux 7.2 releases a command only when the ring's thread runs.
  *
@@ -67,7 +67,7 @@ export type { ScsiOutcome, ScsiSense, SenseField } from "./sense.ts";
 export interface ScsiRequest extends ScsiOptions {
   /** The command descriptor block: 6 to 32 bytes. The command keeps a copy. */
   cdb: Uint8Array;
-  /** Memory for the answer of the device. The CDB must have its length too. */
+  /** Memory for the device's answer. The CDB must have the length as well. */
   dataIn?: Uint8Array;
   /** Data for the device; excludes `dataIn`. */
   dataOut?: Uint8Array;
@@ -106,10 +106,8 @@ export interface ScsiRequest extends ScsiOptions {
  * command is queued: if the file is not a bsg node, or is open for reading only.
  */
 export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
-  const { cdb: given, dataIn, dataOut, buffer, timeoutMs } = checkObject(
-    "request",
-    request,
-  );
+  checkObject("request", request);
+  const { cdb: given, dataIn, dataOut, buffer, timeoutMs } = request;
   const cdb = viewOf(checkBytes("cdb", given)).slice();
   checkInteger("length of cdb", cdb.length, 6, 32);
   if (dataIn !== undefined && dataOut !== undefined) {

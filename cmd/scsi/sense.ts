@@ -53,14 +53,14 @@ export interface ScsiSense {
   readonly keyName: string;
   /** Additional sense code, such as 0x11. */
   readonly asc: number;
-  /** Its qualifier. */
+  /** The qualifier of `asc`. */
   readonly ascq: number;
   /**
    * The meaning of `asc` and `ascq`, such as `"Unrecovered read error"`; empty for
    * a pair that this library does not have.
    */
   readonly text: string;
-  /** `true` if it is about an earlier command; then this one has not run. */
+  /** `true` if the device reports an earlier command, and has not run this one. */
   readonly deferred: boolean;
   /** A number that the command defines: for a medium error, the LBA. */
   readonly information: bigint | undefined;
@@ -88,10 +88,7 @@ export interface ScsiSense {
  * ```
  */
 export function decodeSense(bytes: Uint8Array): ScsiSense | null {
-  return decode(viewOf(checkBytes("bytes", bytes)));
-}
-
-function decode(bytes: Uint8Array): ScsiSense | null {
+  bytes = viewOf(checkBytes("bytes", bytes));
   const code = bytes[0] & 0x7f;
   if (!(code >= 0x70 && code <= 0x73)) return null;
   // Byte 7 is the number of bytes after it. Fields that were cut off are zeros.
@@ -104,6 +101,10 @@ function decode(bytes: Uint8Array): ScsiSense | null {
   const [flags, high, low] = specific;
   const valid = (flags & 0x80) !== 0;
   const number = high << 8 | low;
+  const place = flags & 0x40 ? "cdb" : "data";
+  const bit = flags & 0x08 ? flags & 0x07 : undefined;
+  const field = { in: place, byte: number, bit } as const;
+  const hasProgress = valid && (key === NOT_READY || key === NO_SENSE);
   return {
     key,
     keyName: senseKeyName(key),
@@ -112,16 +113,8 @@ function decode(bytes: Uint8Array): ScsiSense | null {
     text: senseText(asc, ascq),
     deferred: (code & 1) === 1,
     information,
-    field: valid && key === ILLEGAL_REQUEST
-      ? {
-        in: flags & 0x40 ? "cdb" : "data",
-        byte: number,
-        bit: flags & 0x08 ? flags & 0x07 : undefined,
-      }
-      : undefined,
-    progress: valid && (key === NOT_READY || key === NO_SENSE)
-      ? number / 0x1_0000
-      : undefined,
+    field: valid && key === ILLEGAL_REQUEST ? field : undefined,
+    progress: hasProgress ? number / 0x1_0000 : undefined,
     bytes,
   };
 }
@@ -224,7 +217,7 @@ export class ScsiError extends Error {
   readonly senseKeyName: string | undefined;
   /** Additional sense code, such as 0x11. */
   readonly asc: number | undefined;
-  /** Its qualifier. */
+  /** The qualifier of `asc`. */
   readonly ascq: number | undefined;
   /**
    * The meaning of `asc` and `ascq`, such as `"Unrecovered read error"`; empty for
@@ -242,10 +235,8 @@ export class ScsiError extends Error {
 
   /** Makes the error of an outcome that is not a success. */
   constructor(op: string, fd: number, outcome: ScsiOutcome) {
-    const { status, hostStatus, sense, residual } = checkObject(
-      "outcome",
-      outcome,
-    );
+    checkObject("outcome", outcome);
+    const { status, hostStatus, sense, residual } = outcome;
     checkString("op", op);
     checkInteger("fd", fd, -0x8000_0000, 0x7fff_ffff);
     checkU8("status", status);
@@ -256,9 +247,8 @@ export class ScsiError extends Error {
       checkU8("sense.asc", sense.asc);
       checkU8("sense.ascq", sense.ascq);
     }
-    super(
-      `${op} on fd ${fd}: ${explain({ status, hostStatus, sense, residual })}`,
-    );
+    const told = { status, hostStatus, sense, residual };
+    super(`${op} on fd ${fd}: ${explain(told)}`);
     this.status = status;
     this.statusName = statusName(status);
     this.hostStatus = hostStatus;
@@ -281,8 +271,8 @@ function explain({ status, hostStatus, sense }: ScsiOutcome): string {
   if (status !== GOOD) said.push(statusName(status));
   if (sense !== null) said.push(...senseWords(sense));
   else if (status === CHECK_CONDITION) said.push("but no sense data");
-  const advice = HOST_ADVICE.get(hostStatus) ?? STATUS_ADVICE.get(status) ??
-    KEY_ADVICE.get(sense?.key ?? NO_SENSE);
+  const advice = HOST_ADVICE[hostStatus] ?? STATUS_ADVICE[status] ??
+    KEY_ADVICE[sense?.key ?? NO_SENSE];
   return said.join(", ") + (advice ? `. ${advice}` : "");
 }
 
@@ -304,24 +294,19 @@ function senseWords(sense: ScsiSense): string[] {
   return words;
 }
 
-const HOST_ADVICE = new Map([
-  [DID_NO_CONNECT, "The device is gone, or was set offline."],
-  [
-    DID_TIME_OUT,
-    "The device did not answer in time, and the kernel aborted the command. A " +
-    "larger timeoutMs gives the device more time.",
-  ],
-]);
+const HOST_ADVICE: Readonly<Record<number, string>> = {
+  [DID_NO_CONNECT]: "The device is gone, or was set offline.",
+  [DID_TIME_OUT]: "The device did not answer in time, and the kernel aborted " +
+    "the command. A larger timeoutMs gives the device more time.",
+};
 
-const STATUS_ADVICE = new Map([
-  [BUSY, "The device cannot take the command now. Send it again later."],
-  [TASK_SET_FULL, "The queue of the device is full. Send the command later."],
-  [RESERVATION_CONFLICT, "Another host has reserved the device."],
-]);
+const STATUS_ADVICE: Readonly<Record<number, string>> = {
+  [BUSY]: "The device cannot take the command now. Send it again later.",
+  [TASK_SET_FULL]: "The queue of the device is full. Send the command later.",
+  [RESERVATION_CONFLICT]: "Another host has reserved the device.",
+};
 
-const KEY_ADVICE = new Map([
-  [
-    UNIT_ATTENTION,
-    "The device reports this once, and has not run the command. Send it again.",
-  ],
-]);
+const KEY_ADVICE: Readonly<Record<number, string>> = {
+  [UNIT_ATTENTION]: "The device reports this once, and has not run the " +
+    "command. Send it again.",
+};

@@ -144,8 +144,8 @@ test("SCSI commands go to a bsg node, and a descriptor for reading sends only th
     "none",
     "none",
   ]);
-  assertMatch(answers.disk, /but \/dev\/sda: open one such as \/dev\/bsg/);
-  assertMatch(answers.scsiDisk, /but \/dev\/sda: .* `ls .*1:3\/device\/bsg`/);
+  assertMatch(answers.disk, /but \/dev\/sda\. Open one such as \/dev\/bsg/);
+  assertMatch(answers.scsiDisk, /but \/dev\/sda\. .* `ls .*1:3\/device\/bsg`/);
   assertMatch(answers.changing, /open for reading only, and SCSI SYNCHRONIZE/);
 });
 

@@ -519,7 +519,7 @@ Deno.test("a file that is not a SCSI node is refused, with an example of one", a
       [ends.left, ", such as /dev/bsg/0:0:0:0"],
       [sockets.left, ", such as /dev/bsg/0:0:0:0"],
       [folder.fd, ", such as /dev/bsg/0:0:0:0"],
-      [none.fd, " but /dev/null: open one such as /dev/bsg/0:0:0:0"],
+      [none.fd, " but /dev/null. Open one such as /dev/bsg/0:0:0:0"],
     ] as const
   ) {
     const message = `fd ${fd} is not the bsg node of a SCSI device${what}`;
@@ -1238,7 +1238,7 @@ testScsi(
     ) {
       const message =
         `fd ${fd} is open for reading only, and ${command.name} ` +
-        "may change the device: open the node with O_RDWR";
+        "may change the device. Open the node with O_RDWR";
       await assertRejects(() => ring.cmd(command), TypeError, message);
       assertThrows(() => ring.cmdSync(command), TypeError, message);
     }
@@ -1260,8 +1260,8 @@ testScsi(
     await assertRejects(
       () => ring.cmd(command),
       TypeError,
-      `fd ${file.fd} is not the bsg node of a SCSI device but /dev/${disk}: ` +
-        `open /dev/bsg/ and the name that \`ls ${folder}\` prints`,
+      `fd ${file.fd} is not the bsg node of a SCSI device but /dev/${disk}. ` +
+        `Open /dev/bsg/ and the name that \`ls ${folder}\` prints`,
     );
     assertEquals(list(folder), [node]);
   },

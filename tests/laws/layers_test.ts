@@ -53,6 +53,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "cmd/op.ts",
       "cmd/sockaddr.ts",
       "cmd/writable.ts",
+      "cmd/code_names.ts",
     ],
     imports: WORDS,
   },
