@@ -290,11 +290,7 @@ function checked(
 }
 
 /** Throws for a range that the kernel would refuse, and says why. */
-function checkRange(
-  device: BlockDevice,
-  offset: bigint,
-  length: bigint,
-): void {
+function checkRange(device: BlockDevice, offset: bigint, length: bigint): void {
   const { file } = device;
   const name = typeof file === "number" ? `fd ${file}` : "the registered file";
   if (!device.writable) {

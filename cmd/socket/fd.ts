@@ -1,14 +1,8 @@
 /** Finds the descriptor of a socket that Deno or Node holds. */
 
-import {
-  SO_ACCEPTCONN,
-  SO_COOKIE,
-  SO_TYPE,
-  SOCK_DGRAM,
-  SOCK_STREAM,
-  sockaddr_in6,
-  SOL_SOCKET,
-} from "../../sys/uapi/socket.ts";
+import { SO_ACCEPTCONN, SO_COOKIE, SO_TYPE } from "../../sys/uapi/socket.ts";
+import { SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET } from "../../sys/uapi/socket.ts";
+import { sockaddr_in6 } from "../../sys/uapi/socket.ts";
 import { openDescriptors } from "../../sys/file.ts";
 import { socketName, socketOption } from "../../sys/socket_calls.ts";
 import { checkObject, checkString, shown } from "../../ring/check.ts";
