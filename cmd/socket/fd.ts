@@ -123,12 +123,9 @@ function looksOf(conn: SocketLike): Looks {
         "socket, pass { addr: { transport, hostname, port } }",
     );
   }
-  return {
-    local: ipKey(localAddress, localPort ?? 0),
-    remote: ipKey(remoteAddress, remotePort ?? 0),
-    type: SOCK_STREAM,
-    listens: false,
-  };
+  const local = ipKey(localAddress, localPort ?? 0);
+  const remote = ipKey(remoteAddress, remotePort ?? 0);
+  return { local, remote, type: SOCK_STREAM, listens: false };
 }
 
 function matches(fd: number, looks: Looks): boolean {
