@@ -317,9 +317,8 @@ const advice = adviceFrom({
   EPERM: "The device is read-only.",
   EBUSY: "A mounted file system or a write uses pages of the range. Unmount " +
     "the file system, or retry after the write.",
-  EINVAL:
-    "The range does not fit the device. Make offset and length multiples " +
-    "of its logical block size, and end within it.",
+  EINVAL: "The range does not fit the device. Make offset and length " +
+    "multiples of its logical block size, and end within it.",
 }, uringCmdAdvice);
 
 const zoneAdvice = adviceFrom({

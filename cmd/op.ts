@@ -186,9 +186,19 @@ export function write(
   return transfer(name, "data", file, data, checkU64("offset", offset), buffer);
 }
 
-/** Makes a command that moves `bytes`, for the caller's parameter of a name. */
+/** By name: to put the constant's name together takes 170 ns a command. */
+const OPCODES = {
+  READ: uapi.IORING_OP_READ,
+  READ_FIXED: uapi.IORING_OP_READ_FIXED,
+  WRITE: uapi.IORING_OP_WRITE,
+  WRITE_FIXED: uapi.IORING_OP_WRITE_FIXED,
+  SEND: uapi.IORING_OP_SEND,
+  RECV: uapi.IORING_OP_RECV,
+};
+
+/** Makes a command that transfers the bytes of one of the parameters. */
 function transfer(
-  name: "READ" | "READ_FIXED" | "WRITE" | "WRITE_FIXED" | "SEND" | "RECV",
+  name: keyof typeof OPCODES,
   parameter: "into" | "data",
   file: File,
   bytes: Uint8Array,
@@ -196,7 +206,7 @@ function transfer(
   buffer?: FixedBuffer,
   opFlags = 0,
 ): Command<number> {
-  const opcode = uapi[`IORING_OP_${name}`];
+  const opcode = OPCODES[name];
   const len = lengthOf(parameter, bytes);
   if (buffer !== undefined) checkInside(bytes, buffer);
   const kernel = parameter === "into" ? "writes" : "reads";

@@ -41,21 +41,13 @@ import { uringCmdAdvice, UringError } from "../../ring/errors.ts";
 import { decodeSockaddr, type SocketAddress } from "../sockaddr.ts";
 import { levelAndName } from "../uring_cmd.ts";
 
-export {
-  IPPROTO_IP,
-  IPPROTO_IPV6,
-  IPPROTO_TCP,
-} from "../../sys/uapi/socket.ts";
-export { IPPROTO_UDP, SOL_SOCKET } from "../../sys/uapi/socket.ts";
-export { SO_BUSY_POLL, SO_INCOMING_CPU } from "../../sys/uapi/socket.ts";
+export { IPPROTO_IP, IPPROTO_IPV6 } from "../../sys/uapi/socket.ts";
+export { IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET } from "../../sys/uapi/socket.ts";
+export { SO_BUSY_POLL, SO_MARK, SO_PRIORITY } from "../../sys/uapi/socket.ts";
 export { SO_COOKIE, SO_ERROR, SO_PEERCRED } from "../../sys/uapi/socket.ts";
 export { SO_DOMAIN, SO_PROTOCOL, SO_TYPE } from "../../sys/uapi/socket.ts";
+export { SO_INCOMING_CPU, SO_TIMESTAMPING } from "../../sys/uapi/socket.ts";
 export { SO_KEEPALIVE, SO_LINGER, SO_ZEROCOPY } from "../../sys/uapi/socket.ts";
-export {
-  SO_MARK,
-  SO_PRIORITY,
-  SO_TIMESTAMPING,
-} from "../../sys/uapi/socket.ts";
 export { SO_RCVBUF, SO_RCVLOWAT, SO_SNDBUF } from "../../sys/uapi/socket.ts";
 export { SO_REUSEADDR, SO_REUSEPORT } from "../../sys/uapi/socket.ts";
 export { SOF_TIMESTAMPING_OPT_ID } from "../../sys/uapi/socket.ts";
