@@ -4,23 +4,15 @@
  * @module
  */
 
-import {
-  BLOCK_URING_CMD_DISCARD,
-  BLOCK_URING_CMD_ZONE_RESET_ALL,
-} from "../sys/uapi/blkdev.ts";
+import * as blkdev from "../sys/uapi/blkdev.ts";
 import { O_RDONLY } from "../sys/uapi/fcntl.ts";
 import { fileFacts } from "../sys/file.ts";
 import * as fs from "../sys/uapi/fs.ts";
 import { IORING_OP_URING_CMD } from "../sys/uapi/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/scratch.ts";
-import {
-  checkFd,
-  checkInteger,
-  checkObject,
-  checkU64,
-  shown,
-} from "../ring/check.ts";
+import { checkFd, checkInteger, checkObject } from "../ring/check.ts";
+import { checkU64, shown } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { adviceFrom, uringCmdAdvice, UringError } from "../ring/errors.ts";
 import { FixedFile } from "../ring/registered.ts";
@@ -70,10 +62,8 @@ export class BlockDevice {
    * @throws {RangeError} when a number is out of its range.
    */
   constructor(facts: Omit<BlockDevice, "withFile">) {
-    const { file, writable, readOnly, byteLength } = checkObject(
-      "facts",
-      facts,
-    );
+    checkObject("facts", facts);
+    const { file, writable, readOnly, byteLength } = facts;
     const { logicalBlockSize, physicalBlockSize } = facts;
     this.file = FixedFile.is(file) ? file : checkFd(file, "file");
     this.writable = checkBoolean("writable", writable);
@@ -237,7 +227,7 @@ export function discard(
     name: "URING_CMD DISCARD",
     opcode: IORING_OP_URING_CMD,
     ...checked(target, BigInt(offset), BigInt(length)),
-    off: BLOCK_URING_CMD_DISCARD,
+    off: blkdev.BLOCK_URING_CMD_DISCARD,
     addr: offset,
     addr3: length,
     advice,
@@ -258,7 +248,7 @@ export function zoneResetAll(target: File | BlockDevice): Command<number> {
     name: "URING_CMD ZONE_RESET_ALL",
     opcode: IORING_OP_URING_CMD,
     ...checked(target, 0n, 0n),
-    off: BLOCK_URING_CMD_ZONE_RESET_ALL,
+    off: blkdev.BLOCK_URING_CMD_ZONE_RESET_ALL,
     advice: zoneAdvice,
   });
 }
@@ -290,11 +280,7 @@ function checked(
 }
 
 /** Throws for a range that the kernel would refuse, and says why. */
-function checkRange(
-  device: BlockDevice,
-  offset: bigint,
-  length: bigint,
-): void {
+function checkRange(device: BlockDevice, offset: bigint, length: bigint): void {
   const { file } = device;
   const name = typeof file === "number" ? `fd ${file}` : "the registered file";
   if (!device.writable) {
@@ -308,8 +294,8 @@ function checkRange(
     );
   }
   const block = BigInt(device.logicalBlockSize);
-  for (const [what, value] of [["offset", offset], ["length", length]]) {
-    if (value as bigint % block === 0n) continue;
+  for (const [what, value] of Object.entries({ offset, length })) {
+    if (value % block === 0n) continue;
     throw new RangeError(
       `${what} must be a multiple of the logical block size of ${block} ` +
         `bytes, not ${value}`,
@@ -331,9 +317,8 @@ const advice = adviceFrom({
   EPERM: "The device is read-only.",
   EBUSY: "A mounted file system or a write uses pages of the range. Unmount " +
     "the file system, or retry after the write.",
-  EINVAL:
-    "The range does not fit the device. Make offset and length multiples " +
-    "of its logical block size, and end within it.",
+  EINVAL: "The range does not fit the device. Make offset and length " +
+    "multiples of its logical block size, and end within it.",
 }, uringCmdAdvice);
 
 const zoneAdvice = adviceFrom({

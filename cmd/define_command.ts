@@ -7,16 +7,9 @@
 
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { Field, isPointer, type PointerField } from "../sys/struct.ts";
-import {
-  checkBytes,
-  checkFunction,
-  checkInteger,
-  checkObject,
-  checkString,
-  checkU32,
-  checkU64,
-  shown,
-} from "../ring/check.ts";
+import { checkBytes, checkFunction, checkInteger } from "../ring/check.ts";
+import { checkObject, checkString, checkU32 } from "../ring/check.ts";
+import { checkU64, shown } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import type { Completion } from "../ring/completion.ts";
 import { uringCmdAdvice } from "../ring/errors.ts";
@@ -46,11 +39,7 @@ export type Read<L> = {
 };
 
 /** A driver's command, for {@linkcode defineCommand}. */
-export interface CommandDefinition<
-  I extends Layout,
-  S extends Layout,
-  T,
-> {
+export interface CommandDefinition<I extends Layout, S extends Layout, T> {
   /** The command's name in messages. */
   name: string;
   /** The driver's number for the command: 32 bits. */
@@ -99,10 +88,8 @@ export function defineCommand<
 >(
   definition: CommandDefinition<I, S, T>,
 ): (fd: File, values?: Values<I & S>) => Command<T> {
-  const { name, cmdOp, len = 0, cqe32, decode, inline, indirect } = checkObject(
-    "definition",
-    definition,
-  );
+  checkObject("definition", definition);
+  const { name, cmdOp, len = 0, cqe32, decode, inline, indirect } = definition;
   const inlinePlaces = placesOf("inline", inline);
   const indirectPlaces = placesOf("indirect", indirect);
   checkString("name", name);
@@ -209,14 +196,10 @@ function encode(
     const { name, field, offset, pointer } = place;
     const value = Object.hasOwn(values, name) ? values[name] : undefined;
     if (value === undefined) continue;
-    const at = base + offset;
-    field.set(
-      view,
-      0,
-      pointer
-        ? addressField(name, at, value as Address, operands, inside)
-        : checkValue(place, value, view),
-    );
+    const checked = pointer
+      ? addressField(name, base + offset, value as Address, operands, inside)
+      : checkValue(place, value, view);
+    field.set(view, 0, checked);
   }
 }
 

@@ -6,13 +6,9 @@
 
 import { bsg_uring_cmd } from "../sys/uapi/bsg.ts";
 import { EACCES, EINVAL, ENOTTY, EPERM } from "../sys/uapi/errno.ts";
-import { O_RDONLY, O_RDWR } from "../sys/uapi/fcntl.ts";
+import { O_RDONLY } from "../sys/uapi/fcntl.ts";
 import * as uapi from "../sys/uapi/io_uring.ts";
-import {
-  io_uring_query_hdr as hdr,
-  io_uring_query_opcode as opcodes,
-  IO_URING_QUERY_OPCODES,
-} from "../sys/uapi/io_uring_query.ts";
+import * as query from "../sys/uapi/io_uring_query.ts";
 import { AF_INET, SOCK_DGRAM } from "../sys/uapi/socket.ts";
 import { errnoName } from "../sys/errno_names.ts";
 import { close, listDirectory, open, readText } from "../sys/file.ts";
@@ -27,7 +23,7 @@ import { Ring } from "../ring/ring.ts";
 import { setup } from "../ring/bare/setup.ts";
 import { setupFlagNames } from "../ring/bare/setup_advice.ts";
 import * as sock from "./socket/mod.ts";
-import { uringCmd } from "./uring_cmd.ts";
+import { uringCmd, type UringCmdFields } from "./uring_cmd.ts";
 
 /** The support of one command, or of the commands of one device. */
 export interface FamilyProbe {
@@ -74,20 +70,11 @@ export interface Probe {
  * ```
  */
 export function probe(): Probe {
-  const base = {
-    kernel: release(),
-    arch: Deno.build.arch,
-    setupFlags: [],
-    features: [],
-    opcodes: [],
-    families: {},
-  };
-  let ring: ReturnType<typeof setup>;
-  try {
-    ring = setup({ entries: 4 });
-  } catch (error) {
-    if (!(error instanceof UringError)) throw error;
-    return { ...base, refused: error };
+  const base = { kernel: release(), arch: Deno.build.arch };
+  const ring = attempt(() => setup({ entries: 4 }));
+  if (ring instanceof UringError) {
+    const none = { setupFlags: [], features: [], opcodes: [], families: {} };
+    return { ...base, refused: ring, ...none };
   }
   const supported = probeOpcodes(ring.fd);
   const { features } = ring;
@@ -100,6 +87,16 @@ export function probe(): Probe {
     opcodes: names("IORING_OP_", (op) => supported.has(op)),
     families: probeFamilies(),
   };
+}
+
+/** Returns a result, or the error of the kernel in its place. */
+function attempt<T>(run: () => T): T | UringError {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof UringError) return error;
+    throw error;
+  }
 }
 
 /** Returns the names of constants whose values pass a test, less the prefix. */
@@ -126,14 +123,12 @@ function setupMask(): number {
   let mask = 0;
   for (let bit = 1; bit <= uapi.IORING_SETUP_SQE_MIXED; bit <<= 1) {
     if (bit & untried) continue;
-    try {
-      const flags = bit | (needs.get(bit) ?? 0);
-      // With cqEntries, because IORING_SETUP_CQSIZE needs it.
-      setup({ entries: 4, cqEntries: 8, flags }).close();
-      mask |= bit;
-    } catch (error) {
-      if (!(error instanceof UringError)) throw error;
-    }
+    const flags = bit | (needs.get(bit) ?? 0);
+    // With cqEntries, because IORING_SETUP_CQSIZE needs it.
+    const ring = attempt(() => setup({ entries: 4, cqEntries: 8, flags }));
+    if (ring instanceof UringError) continue;
+    ring.close();
+    mask |= bit;
   }
   return mask;
 }
@@ -143,13 +138,14 @@ function setupMask(): number {
  */
 function querySetupFlags(): number | null {
   const { bytes, view, at } = scratch();
+  const { io_uring_query_hdr: hdr, io_uring_query_opcode: opcodes } = query;
   const data = sizeof(hdr);
   bytes.fill(0, 0, data + sizeof(opcodes));
-  hdr.query_op.set(view, 0, IO_URING_QUERY_OPCODES);
+  hdr.query_op.set(view, 0, query.IO_URING_QUERY_OPCODES);
   hdr.query_data.set(view, 0, at + data);
   hdr.size.set(view, 0, sizeof(opcodes));
-  const query = uapi.IORING_REGISTER_QUERY;
-  if (syscall("io_uring_register", -1, query, at, 0) < 0) return null;
+  const op = uapi.IORING_REGISTER_QUERY;
+  if (syscall("io_uring_register", -1, op, at, 0) < 0) return null;
   if (hdr.result.get(view, 0) < 0) return null;
   return Number(opcodes.ring_setup_flags.get(view, data));
 }
@@ -158,36 +154,28 @@ const YES: FamilyProbe = { available: "yes", reason: "" };
 
 function probeFamilies(): Record<string, FamilyProbe> {
   const ring = Ring.open({ entries: 4 });
-  const fds = [
-    syscall("socket", AF_INET, SOCK_DGRAM, 0),
-    open("/dev/null", O_RDWR),
-  ];
-  const [udp, none] = fds;
   const level = sock.SOL_SOCKET;
   const query = { level, optname: sock.SO_TYPE, length: 4 };
   const option = { level, optname: sock.SO_REUSEADDR, value: 0 };
   const cmd_op = uapi.SOCKET_URING_OP_TX_TIMESTAMP;
-  const name = "TX_TIMESTAMP";
-  const ask = attempt.bind(null, ring);
+  const stamp = { cmd_op, name: "TX_TIMESTAMP" };
+  const udp = syscall("socket", AF_INET, SOCK_DGRAM, 0);
+  const asked = ask.bind(null, ring, udp);
   const families = {
-    "/dev/null": ask(none, (fd) => uringCmd({ fd, cmd_op: 0 })),
-    "socket SIOCINQ": ask(udp, sock.siocinq),
-    "socket SIOCOUTQ": ask(udp, sock.siocoutq),
-    "socket GETSOCKOPT": ask(udp, (fd) => sock.getsockopt(fd, query)),
-    "socket SETSOCKOPT": ask(udp, (fd) => sock.setsockopt(fd, option)),
-    "socket GETSOCKNAME": ask(udp, sock.getsockname),
+    "/dev/null": askNode(ring, "/dev/null", { cmd_op: 0 }),
+    "socket SIOCINQ": asked(sock.siocinq),
+    "socket SIOCOUTQ": asked(sock.siocoutq),
+    "socket GETSOCKOPT": asked((fd) => sock.getsockopt(fd, query)),
+    "socket SETSOCKOPT": asked((fd) => sock.setsockopt(fd, option)),
+    "socket GETSOCKNAME": asked(sock.getsockname),
     // It never completes by itself: where CQEs are too small for it, EINVAL.
-    "socket TX_TIMESTAMP": ask(
-      udp,
-      (fd) => uringCmd({ fd, cmd_op, name }),
-      EINVAL,
-    ),
+    "socket TX_TIMESTAMP": asked((fd) => uringCmd({ fd, ...stamp }), EINVAL),
     "block DISCARD": probeBlock(ring),
     ...probeNodes("NVMe", nodes("/dev", /^(ng\d+n\d+|nvme\d+)$/), ENOTTY),
     ...probeNodes("SCSI", nodes("/dev/bsg", /:/), EINVAL, wrongProtocol()),
     ...probeNodes("btrfs", btrfsMounts(), EINVAL),
   };
-  for (const fd of fds) if (fd >= 0) close(fd);
+  if (udp >= 0) close(udp);
   ring.close();
   return families;
 }
@@ -204,10 +192,8 @@ function btrfsMounts(): string[] {
   const mounts = readText("/proc/self/mounts") ?? "";
   return [...mounts.matchAll(/^\S+ (\S+) btrfs /gm)].map(([, path]) =>
     // The kernel writes a blank in a path as an octal number.
-    path.replace(
-      /\\(\d{3})/g,
-      (_, code) => String.fromCharCode(parseInt(code, 8)),
-    )
+    path.replace(/\\(\d{3})/g, (_, code) =>
+      String.fromCharCode(parseInt(code, 8)))
   );
 }
 
@@ -233,31 +219,40 @@ function probeNodes(
     const reason = `there is no ${family} here to ask`;
     return { [family]: { available: "unknown", reason } };
   }
-  let ring: Ring;
-  try {
-    ring = Ring.open({ entries: 4, sqe128: true, cqe32: true });
-  } catch (error) {
+  const options = { entries: 4, sqe128: true, cqe32: true };
+  const ring = attempt(() => Ring.open(options));
+  if (ring instanceof UringError) {
     // A kernel or a seccomp filter may allow other rings but not these.
-    if (!(error instanceof UringError)) throw error;
-    return { [family]: { available: "no", reason: error.message } };
+    return { [family]: { available: "no", reason: ring.message } };
   }
-  const found = paths.map((path): [string, FamilyProbe] => {
-    const fd = open(path, O_RDONLY);
-    const make = (fd: number) =>
-      uringCmd({ fd, cmd_op: 0, payload, cqe32: true, name: family });
-    const answer = attempt(ring, fd, make, refusal);
-    if (fd >= 0) close(fd);
-    return [`${family} ${path}`, answer];
-  });
+  const command = { cmd_op: 0, payload, cqe32: true, name: family };
+  const found = paths.map((path) => [
+    `${family} ${path}`,
+    askNode(ring, path, command, refusal),
+  ]);
   ring.close();
   return Object.fromEntries(found);
+}
+
+/** Opens a node for reading, sends it a command, and closes it. */
+function askNode(
+  ring: Ring,
+  path: string,
+  command: Omit<UringCmdFields, "fd">,
+  refusal?: number,
+): FamilyProbe {
+  const fd = open(path, O_RDONLY);
+  const make = (fd: number) => uringCmd({ fd, ...command });
+  const answer = ask(ring, fd, make, refusal);
+  if (fd >= 0) close(fd);
+  return answer;
 }
 
 /**
  * Runs one harmless command on `fd`, or reports the `-errno` that `fd` is. The
  * errno `refusal` says that the command has a handler.
  */
-function attempt(
+function ask(
   ring: Ring,
   fd: number,
   make: (fd: number) => Command<unknown>,
@@ -267,15 +262,10 @@ function attempt(
     const reason = `there is no file to try: ${errnoName(-fd)}`;
     return { available: "unknown", reason };
   }
-  try {
-    ring.cmdSync(make(fd));
-    return YES;
-  } catch (error) {
-    if (!(error instanceof UringError)) throw error;
-    if (error.errno === refusal) return YES;
-    const reason = error.message.replace(` on fd ${fd}`, "");
-    return { available: "no", reason };
-  }
+  const answer = attempt(() => ring.cmdSync(make(fd)));
+  if (!(answer instanceof UringError) || answer.errno === refusal) return YES;
+  const reason = answer.message.replace(` on fd ${fd}`, "");
+  return { available: "no", reason };
 }
 
 const BLOCK_NEEDS = "block devices have no commands before Linux 6.12";
@@ -287,19 +277,18 @@ const BLOCK_NEEDS = "block devices have no commands before Linux 6.12";
 function probeBlock(ring: Ring): FamilyProbe {
   let reason = "no block device was found";
   const candidates = ["loop0", "nvme0n1", "sda", "vda", "xvda", "mmcblk0"];
-  for (const device of candidates) {
-    const fd = open(`/dev/${device}`, O_RDONLY);
-    if (fd < 0) {
-      const denied = fd === -EACCES || fd === -EPERM;
-      if (denied) reason = `/dev/${device} cannot be opened by this user`;
-      continue;
-    }
-    const cmd_op = 0x12ff;
-    const found = attempt(ring, fd, (fd) => uringCmd({ fd, cmd_op }), EINVAL);
+  for (const path of candidates.map((device) => `/dev/${device}`)) {
+    const fd = open(path, O_RDONLY);
+    const denied = fd === -EACCES || fd === -EPERM;
+    if (denied) reason = `${path} cannot be opened by this user`;
+    if (fd < 0) continue;
+    const make = (fd: number) => uringCmd({ fd, cmd_op: 0x12ff });
+    const { available } = ask(ring, fd, make, EINVAL);
     close(fd);
-    return found === YES
-      ? { available: "yes", reason: `/dev/${device} answers` }
-      : { available: "no", reason: BLOCK_NEEDS };
+    return {
+      available,
+      reason: available === "yes" ? `${path} answers` : BLOCK_NEEDS,
+    };
   }
   return { available: "unknown", reason };
 }

@@ -4,14 +4,8 @@
  * @module
  */
 
-import {
-  AF_INET,
-  AF_INET6,
-  AF_UNIX,
-  sockaddr_in,
-  sockaddr_in6,
-  sockaddr_un,
-} from "../sys/uapi/socket.ts";
+import { AF_INET, AF_INET6, AF_UNIX } from "../sys/uapi/socket.ts";
+import { sockaddr_in, sockaddr_in6, sockaddr_un } from "../sys/uapi/socket.ts";
 import { sizeof } from "../sys/struct.ts";
 import { checkString, checkU16, shown } from "../ring/check.ts";
 
@@ -50,33 +44,26 @@ export function encodeSockaddr(address: SocketAddress): Uint8Array {
     }
     const path = new TextEncoder().encode(name);
     if (path.length > PATH_MAX) {
-      throw new RangeError(
-        `a path of a Unix socket has at most ${PATH_MAX} bytes, not ` +
-          path.length,
-      );
+      const limit = `a path of a Unix socket has at most ${PATH_MAX} bytes`;
+      throw new RangeError(`${limit}, not ${path.length}`);
     }
     // A zero ends a path; an abstract name ends where the address ends.
     const zero = path[0] > 0 ? 1 : 0;
-    const { view, bytes } = make(2 + path.length + zero);
-    sockaddr_un.sun_family.set(view, 0, AF_UNIX);
+    const bytes = new Uint8Array(2 + path.length + zero);
+    sockaddr_un.sun_family.set(new DataView(bytes.buffer), 0, AF_UNIX);
     bytes.set(path, sockaddr_un.sun_path.offset);
     return bytes;
   }
   const port = checkU16("port", address.port);
-  const network = Uint8Array.of(port >> 8, port & 0xff);
   const hostname = checkString("hostname", address.hostname);
   const v4 = parseIpv4(hostname);
-  if (v4 !== null) {
-    const { view, bytes } = make(sizeof(sockaddr_in));
-    sockaddr_in.sin_family.set(view, 0, AF_INET);
-    sockaddr_in.sin_port.set(view, 0, network);
-    sockaddr_in.sin_addr.set(view, 0, v4);
-    return bytes;
-  }
-  const { view, bytes } = make(sizeof(sockaddr_in6));
-  sockaddr_in6.sin6_family.set(view, 0, AF_INET6);
-  sockaddr_in6.sin6_port.set(view, 0, network);
-  sockaddr_in6.sin6_addr.set(view, 0, parseIpv6(hostname));
+  const bytes = new Uint8Array(sizeof(v4 ? sockaddr_in : sockaddr_in6));
+  const view = new DataView(bytes.buffer);
+  // Both structs begin with the family, then the port in network byte order.
+  sockaddr_in.sin_family.set(view, 0, v4 ? AF_INET : AF_INET6);
+  view.setUint16(sockaddr_in.sin_port.offset, port);
+  if (v4) sockaddr_in.sin_addr.set(view, 0, v4);
+  else sockaddr_in6.sin6_addr.set(view, 0, parseIpv6(hostname));
   return bytes;
 }
 
@@ -104,9 +91,8 @@ export function decodeSockaddr(bytes: Uint8Array): SocketAddress {
       checkLength(bytes, sizeof(sockaddr_in6));
       const port = view.getUint16(sockaddr_in6.sin6_port.offset);
       const at = sockaddr_in6.sin6_addr.offset;
-      const groups = Array.from(
-        { length: 8 },
-        (_, i) => view.getUint16(at + 2 * i).toString(16),
+      const groups = [0, 2, 4, 6, 8, 10, 12, 14].map((byte) =>
+        view.getUint16(at + byte).toString(16)
       );
       // A URL has an IPv6 address in its short form.
       const { hostname } = new URL(`http://[${groups.join(":")}]`);
@@ -120,11 +106,6 @@ export function decodeSockaddr(bytes: Uint8Array): SocketAddress {
 function checkLength({ length }: Uint8Array, least: number): void {
   if (length >= least) return;
   throw new TypeError(`the address needs ${least} bytes, not ${length}`);
-}
-
-function make(byteLength: number): { view: DataView; bytes: Uint8Array } {
-  const bytes = new Uint8Array(byteLength);
-  return { view: new DataView(bytes.buffer), bytes };
 }
 
 function parseIpv4(text: string): Uint8Array | null {
@@ -149,11 +130,10 @@ function parseIpv6(text: string): Uint8Array {
   } catch {
     throw refused;
   }
-  const [head, tail] = short.split("::").map((half) =>
+  const [head, tail = []] = short.split("::").map((half) =>
     half === "" ? [] : half.split(":")
   );
-  const rest = tail ?? [];
-  const zeros = new Array(8 - head.length - rest.length).fill("0");
-  const groups = [...head, ...zeros, ...rest].map((part) => parseInt(part, 16));
+  const zeros = new Array(8 - head.length - tail.length).fill("0");
+  const groups = [...head, ...zeros, ...tail].map((part) => parseInt(part, 16));
   return Uint8Array.from(groups.flatMap((group) => [group >> 8, group & 0xff]));
 }

@@ -6,14 +6,8 @@
 
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
-import {
-  checkBytes,
-  checkObject,
-  checkString,
-  checkU16,
-  checkU32,
-  checkU8,
-} from "../ring/check.ts";
+import { checkBytes, checkObject, checkString } from "../ring/check.ts";
+import { checkU16, checkU32, checkU8 } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import type { Completion } from "../ring/completion.ts";
 import { FixedBuffer } from "../ring/registered.ts";
@@ -96,27 +90,11 @@ export interface UringCmdFields<T = number> {
  */
 export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
   // Each field is read once, so that a getter cannot change it after its check.
-  const {
-    fd,
-    cmd_op,
-    addr,
-    level,
-    optname,
-    len = 0,
-    uring_cmd_flags,
-    buf_index,
-    personality = 0,
-    optlen,
-    file_index,
-    addr3,
-    optval,
-    payload,
-    sqe_flags = 0,
-    ioprio = 0,
-    cqe32,
-    name,
-    decode,
-  } = checkObject("fields", fields);
+  const { fd, cmd_op, addr, level, optname } = checkObject("fields", fields);
+  const hex = checkU32("cmd_op", cmd_op).toString(16);
+  const { name = `0x${hex}`, sqe_flags = 0, ioprio = 0, len = 0 } = fields;
+  const { uring_cmd_flags, buf_index, personality = 0, payload } = fields;
+  const { optlen, file_index, addr3, optval, cqe32, decode } = fields;
   excludes("addr", addr, "level or optname", level ?? optname);
   excludes("optlen", optlen, "file_index", file_index);
   excludes("addr3", addr3, "optval", optval);
@@ -148,11 +126,8 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
         "uring_cmd_flags, or leave that out",
     );
   }
-  const hex = checkU32("cmd_op", cmd_op).toString(16);
   return new Command<T>({
-    name: `URING_CMD ${
-      name === undefined ? `0x${hex}` : checkString("name", name)
-    }`,
+    name: `URING_CMD ${checkString("name", name)}`,
     opcode: uapi.IORING_OP_URING_CMD,
     file: fd,
     flags: checkSqeFlags(sqe_flags),

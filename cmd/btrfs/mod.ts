@@ -24,12 +24,8 @@ import { io_uring_sqe, IORING_OP_URING_CMD } from "../../sys/uapi/io_uring.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { iovec } from "../../sys/uapi/uio.ts";
 import { byteLengthOf } from "../../ring/intrinsics.ts";
-import {
-  checkBytes,
-  checkInteger,
-  checkObject,
-  checkU64,
-} from "../../ring/check.ts";
+import { checkBytes, checkInteger } from "../../ring/check.ts";
+import { checkObject, checkU64 } from "../../ring/check.ts";
 import { Command, type File } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { type Operand, operand, scratchOperand } from "../../ring/operand.ts";
@@ -66,23 +62,11 @@ export type Compression =
   | "none"
   | "zlib"
   | "zstd"
-  | "lzo4k"
-  | "lzo8k"
-  | "lzo16k"
-  | "lzo32k"
-  | "lzo64k";
+  | `lzo${4 | 8 | 16 | 32 | 64}k`;
 
-const NUMBERS: Readonly<Record<Compression, number>> = {
-  none: uapi.BTRFS_ENCODED_IO_COMPRESSION_NONE,
-  zlib: uapi.BTRFS_ENCODED_IO_COMPRESSION_ZLIB,
-  zstd: uapi.BTRFS_ENCODED_IO_COMPRESSION_ZSTD,
-  lzo4k: uapi.BTRFS_ENCODED_IO_COMPRESSION_LZO_4K,
-  lzo8k: uapi.BTRFS_ENCODED_IO_COMPRESSION_LZO_8K,
-  lzo16k: uapi.BTRFS_ENCODED_IO_COMPRESSION_LZO_16K,
-  lzo32k: uapi.BTRFS_ENCODED_IO_COMPRESSION_LZO_32K,
-  lzo64k: uapi.BTRFS_ENCODED_IO_COMPRESSION_LZO_64K,
-};
-const NAMES = Object.keys(NUMBERS) as Compression[];
+/** By the kernel's number, BTRFS_ENCODED_IO_COMPRESSION_NONE to _LZO_64K. */
+const COMPRESSIONS = "none zlib zstd lzo4k lzo8k lzo16k lzo32k lzo64k"
+  .split(" ") as (Compression | undefined)[];
 
 /** A part of a file as btrfs stores it: at most one extent. */
 export interface EncodedData {
@@ -249,15 +233,15 @@ export function encodedWrite(
   file: File,
   options: EncodedWriteOptions,
 ): Command<number> {
-  const { offset, data, compression, unencodedLength } = checkObject(
-    "options",
-    options,
-  );
+  checkObject("options", options);
+  const { offset, data, compression, unencodedLength } = options;
   if (compression === "none") {
     throw new TypeError("data must be compressed: write() takes other data");
   }
-  if (!NAMES.includes(compression)) {
-    throw new TypeError(`compression must be one of ${NAMES.slice(1).join()}`);
+  const number = COMPRESSIONS.indexOf(compression);
+  if (number < 0) {
+    const names = COMPRESSIONS.slice(1).join();
+    throw new TypeError(`compression must be one of ${names}`);
   }
   checkInteger("unencodedLength", unencodedLength, 2, MAX_EXTENT);
   const { unencodedOffset = 0 } = options;
@@ -279,7 +263,7 @@ export function encodedWrite(
       io.len.set(args, 0, byteLength);
       io.unencoded_len.set(args, 0, unencodedLength);
       io.unencoded_offset.set(args, 0, unencodedOffset);
-      io.compression.set(args, 0, NUMBERS[compression]);
+      io.compression.set(args, 0, number);
     }),
     precheck: () => checkFile(file, offset, unencodedOffset, compression),
     decode({ res }) {
@@ -314,10 +298,9 @@ function operandsOf(
   const { addr } = io_uring_sqe;
   return [
     operand(addr.offset, { bytes: args, kernel: "reads" }),
-    {
-      ...operand(io.iov.offset, { bytes: iovecs, kernel: "reads" }),
+    operand(io.iov.offset, { bytes: iovecs, kernel: "reads" }, {
       inside: ARGS,
-    },
+    }),
     { ...data, inside: IOVECS },
   ];
 }
@@ -338,7 +321,7 @@ function decodeRead(
   const compression = io.compression.get(view, 0);
   if (compression === UNANSWERED) throw unanswered(command);
   const encryption = io.encryption.get(view, 0);
-  const name = NAMES.find((name) => NUMBERS[name] === compression);
+  const name = COMPRESSIONS[compression];
   // <linux/btrfs.h> asks to check all three: later kernels may add values.
   if (
     name === undefined ||

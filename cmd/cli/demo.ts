@@ -47,17 +47,15 @@ function printProbe(found: Probe): void {
   console.log(`features: ${wrap(found.features)}`);
   console.log(`opcodes: ${wrap(found.opcodes)}`);
   console.log("commands:");
-  for (const [name, family] of Object.entries(found.families)) {
-    const { available, reason } = family;
+  for (const [name, { available, reason }] of Object.entries(found.families)) {
     console.log(`  ${name.padEnd(20)} ${available.padEnd(8)} ${reason}`);
   }
 }
 
 function wrap(names: readonly string[]): string {
   if (names.length === 0) return "none";
-  return `${names.length}\n  ${
-    names.join(" ").replace(/(.{60,76}) /g, "$1\n  ")
-  }`;
+  const lines = names.join(" ").replace(/(.{60,76}) /g, "$1\n  ");
+  return `${names.length}\n  ${lines}`;
 }
 
 /** Runs the commands. Returns `false` if one failed that this kernel has. */
@@ -69,28 +67,23 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
     text: (value: T) => string = String,
   ): Promise<void> {
     const start = performance.now();
-    let outcome: string;
-    try {
-      outcome = text(await ring.cmd(command));
-    } catch (error) {
+    const outcome = await ring.cmd(command).then(text, (error) => {
       if (!(error instanceof UringError)) throw error;
-      outcome = error.message;
       // A command that the probe found missing may fail.
       const family = Object.keys(found.families).find((f) => what.includes(f));
       allRan &&= family !== undefined &&
         found.families[family].available !== "yes";
-    }
+      return error.message;
+    });
     const micros = ((performance.now() - start) * 1000).toFixed(0);
     console.log(`  ${what.padEnd(30)} ${micros.padStart(6)} us  ${outcome}`);
   }
 
-  const data = new TextEncoder().encode(
-    "forty-two bytes, sent through the ring..!\n",
-  );
+  const text = "forty-two bytes, sent through the ring..!\n";
   // Warm up, so that the times below are not those of the JIT compiler.
   for (let i = 0; i < 500; i++) await ring.cmd(op.nop());
   const [client, server] = await connectedPair(ring);
-  await ring.cmd(op.send(client, data));
+  await ring.cmd(op.send(client, new TextEncoder().encode(text)));
   await ring.cmd(op.poll(server, { events: op.POLLIN }));
   const bytes = (n: number) => `${n} bytes`;
   await show("socket SIOCINQ", sock.siocinq(server), bytes);
@@ -101,26 +94,17 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
   const level = sock.SOL_SOCKET;
   const option = (optname: number) => ({ level, optname, length: 4 });
   const int = (value: Uint8Array) => String(new Int32Array(value.buffer)[0]);
-  await show(
-    "socket GETSOCKOPT SO_RCVBUF",
-    sock.getsockopt(server, option(sock.SO_RCVBUF)),
-    int,
-  );
-  const noDelay = {
-    level: sock.IPPROTO_TCP,
-    optname: sock.TCP_NODELAY,
-    value: 1,
-  };
+  const bufferSize = sock.getsockopt(server, option(sock.SO_RCVBUF));
+  await show("socket GETSOCKOPT SO_RCVBUF", bufferSize, int);
+  const { IPPROTO_TCP, TCP_NODELAY } = sock;
+  const noDelay = { level: IPPROTO_TCP, optname: TCP_NODELAY, value: 1 };
   await show("socket SETSOCKOPT TCP_NODELAY", sock.setsockopt(client, noDelay));
   const json = (value: unknown) => JSON.stringify(value);
   await show("socket GETSOCKNAME", sock.getsockname(server), json);
 
   const [left, right] = unixPair();
-  await show(
-    "Unix socket GETSOCKOPT SO_TYPE",
-    sock.getsockopt(left, option(sock.SO_TYPE)),
-    int,
-  );
+  const type = sock.getsockopt(left, option(sock.SO_TYPE));
+  await show("Unix socket GETSOCKOPT SO_TYPE", type, int);
 
   const fd = await ring.cmd(op.openat("/dev/null", { flags: op.O_RDWR }));
   await show("/dev/null, whatever cmd_op", uringCmd({ fd, cmd_op: 42 }));
@@ -133,10 +117,8 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
     await Promise.all(Array.from({ length: 100 }, () => ring.cmd(command)));
   }
   const each = (performance.now() - start) * 1e6 / count;
-  console.log(
-    `  ${count} ${known ? "SIOCINQ" : "on /dev/null"}, 100 in flight: ` +
-      `${each.toFixed(0)} ns each`,
-  );
+  const what = `${count} ${known ? "SIOCINQ" : "on /dev/null"}`;
+  console.log(`  ${what}, 100 in flight: ${each.toFixed(0)} ns each`);
 
   const fds = [client, server, left, right, fd];
   await Promise.all(fds.map((fd) => ring.cmd(op.close(fd))));

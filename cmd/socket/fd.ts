@@ -1,14 +1,8 @@
 /** Finds the descriptor of a socket that Deno or Node holds. */
 
-import {
-  SO_ACCEPTCONN,
-  SO_COOKIE,
-  SO_TYPE,
-  SOCK_DGRAM,
-  SOCK_STREAM,
-  sockaddr_in6,
-  SOL_SOCKET,
-} from "../../sys/uapi/socket.ts";
+import { SO_ACCEPTCONN, SO_COOKIE, SO_TYPE } from "../../sys/uapi/socket.ts";
+import { SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET } from "../../sys/uapi/socket.ts";
+import { sockaddr_in6 } from "../../sys/uapi/socket.ts";
 import { openDescriptors } from "../../sys/file.ts";
 import { socketName, socketOption } from "../../sys/socket_calls.ts";
 import { checkObject, checkString, shown } from "../../ring/check.ts";
@@ -129,12 +123,9 @@ function looksOf(conn: SocketLike): Looks {
         "socket, pass { addr: { transport, hostname, port } }",
     );
   }
-  return {
-    local: ipKey(localAddress, localPort ?? 0),
-    remote: ipKey(remoteAddress, remotePort ?? 0),
-    type: SOCK_STREAM,
-    listens: false,
-  };
+  const local = ipKey(localAddress, localPort ?? 0);
+  const remote = ipKey(remoteAddress, remotePort ?? 0);
+  return { local, remote, type: SOCK_STREAM, listens: false };
 }
 
 function matches(fd: number, looks: Looks): boolean {

@@ -29,79 +29,45 @@
 
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { SOL_SOCKET } from "../../sys/uapi/socket.ts";
-import {
-  optionUnit,
-  SOCKADDR_MAX,
-  socketOption,
-} from "../../sys/socket_calls.ts";
+import { optionUnit, socketOption } from "../../sys/socket_calls.ts";
+import { SOCKADDR_MAX } from "../../sys/socket_calls.ts";
 import { byteLengthOf } from "../../ring/intrinsics.ts";
-import {
-  checkBytes,
-  checkFd,
-  checkInteger,
-  checkObject,
-  checkU32,
-  INT_MAX,
-} from "../../ring/check.ts";
+import { checkBytes, checkFd, checkInteger } from "../../ring/check.ts";
+import { checkObject, checkU32, INT_MAX } from "../../ring/check.ts";
 import { Command, type File } from "../../ring/command.ts";
 import { operand, scratchOperand } from "../../ring/operand.ts";
-import {
-  adviceFrom,
-  generalAdvice,
-  uringCmdAdvice,
-  UringError,
-} from "../../ring/errors.ts";
+import { adviceFrom, generalAdvice } from "../../ring/errors.ts";
+import { uringCmdAdvice, UringError } from "../../ring/errors.ts";
 import { decodeSockaddr, type SocketAddress } from "../sockaddr.ts";
 import { levelAndName } from "../uring_cmd.ts";
 
-export {
-  IPPROTO_IP,
-  IPPROTO_IPV6,
-  IPPROTO_TCP,
-  IPPROTO_UDP,
-  SO_BUSY_POLL,
-  SO_COOKIE,
-  SO_DOMAIN,
-  SO_ERROR,
-  SO_INCOMING_CPU,
-  SO_KEEPALIVE,
-  SO_LINGER,
-  SO_MARK,
-  SO_PEERCRED,
-  SO_PRIORITY,
-  SO_PROTOCOL,
-  SO_RCVBUF,
-  SO_RCVLOWAT,
-  SO_REUSEADDR,
-  SO_REUSEPORT,
-  SO_SNDBUF,
-  SO_TIMESTAMPING,
-  SO_TYPE,
-  SO_ZEROCOPY,
-  SOF_TIMESTAMPING_OPT_ID,
-  SOF_TIMESTAMPING_OPT_ID_TCP,
-  SOF_TIMESTAMPING_OPT_TSONLY,
-  SOF_TIMESTAMPING_RAW_HARDWARE,
-  SOF_TIMESTAMPING_SOFTWARE,
-  SOF_TIMESTAMPING_TX_ACK,
-  SOF_TIMESTAMPING_TX_HARDWARE,
-  SOF_TIMESTAMPING_TX_SCHED,
-  SOF_TIMESTAMPING_TX_SOFTWARE,
-  SOL_SOCKET,
-  TCP_CONGESTION,
-  TCP_CORK,
-  TCP_KEEPCNT,
-  TCP_KEEPIDLE,
-  TCP_KEEPINTVL,
-  TCP_MAXSEG,
-  TCP_NODELAY,
-  TCP_QUICKACK,
-  TCP_USER_TIMEOUT,
-} from "../../sys/uapi/socket.ts";
+export { IPPROTO_IP, IPPROTO_IPV6 } from "../../sys/uapi/socket.ts";
+export { IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET } from "../../sys/uapi/socket.ts";
+export { SO_BUSY_POLL, SO_MARK, SO_PRIORITY } from "../../sys/uapi/socket.ts";
+export { SO_COOKIE, SO_ERROR, SO_PEERCRED } from "../../sys/uapi/socket.ts";
+export { SO_DOMAIN, SO_PROTOCOL, SO_TYPE } from "../../sys/uapi/socket.ts";
+export { SO_INCOMING_CPU, SO_TIMESTAMPING } from "../../sys/uapi/socket.ts";
+export { SO_KEEPALIVE, SO_LINGER, SO_ZEROCOPY } from "../../sys/uapi/socket.ts";
+export { SO_RCVBUF, SO_RCVLOWAT, SO_SNDBUF } from "../../sys/uapi/socket.ts";
+export { SO_REUSEADDR, SO_REUSEPORT } from "../../sys/uapi/socket.ts";
+export { SOF_TIMESTAMPING_OPT_ID } from "../../sys/uapi/socket.ts";
+export { SOF_TIMESTAMPING_OPT_ID_TCP } from "../../sys/uapi/socket.ts";
+export { SOF_TIMESTAMPING_OPT_TSONLY } from "../../sys/uapi/socket.ts";
+export { SOF_TIMESTAMPING_RAW_HARDWARE } from "../../sys/uapi/socket.ts";
+export { SOF_TIMESTAMPING_SOFTWARE } from "../../sys/uapi/socket.ts";
+export { SOF_TIMESTAMPING_TX_ACK } from "../../sys/uapi/socket.ts";
+export { SOF_TIMESTAMPING_TX_HARDWARE } from "../../sys/uapi/socket.ts";
+export { SOF_TIMESTAMPING_TX_SCHED } from "../../sys/uapi/socket.ts";
+export { SOF_TIMESTAMPING_TX_SOFTWARE } from "../../sys/uapi/socket.ts";
+export { TCP_CONGESTION, TCP_CORK, TCP_MAXSEG } from "../../sys/uapi/socket.ts";
+export { TCP_KEEPCNT, TCP_KEEPIDLE } from "../../sys/uapi/socket.ts";
+export { TCP_KEEPINTVL, TCP_USER_TIMEOUT } from "../../sys/uapi/socket.ts";
+export { TCP_NODELAY, TCP_QUICKACK } from "../../sys/uapi/socket.ts";
 export type { IpAddress, SocketAddress, UnixAddress } from "../sockaddr.ts";
 export { socketFd, type SocketLike } from "./fd.ts";
 
 const { addr, addr3, optval } = uapi.io_uring_sqe;
+const { IORING_OP_URING_CMD: opcode } = uapi;
 
 /**
  * Counts the bytes that a socket has received and the program has not read, as
@@ -126,7 +92,9 @@ const { addr, addr3, optval } = uapi.io_uring_sqe;
  * ```
  */
 export function siocinq(file: File): Command<number> {
-  return queued("URING_CMD SIOCINQ", file, uapi.SOCKET_URING_OP_SIOCINQ);
+  const off = uapi.SOCKET_URING_OP_SIOCINQ;
+  const name = "URING_CMD SIOCINQ";
+  return new Command({ name, opcode, file, off, advice: queueAdvice });
 }
 
 /**
@@ -138,18 +106,9 @@ export function siocinq(file: File): Command<number> {
  * which supports the ioctl but not the command. EINVAL: a listening socket.
  */
 export function siocoutq(file: File): Command<number> {
-  return queued("URING_CMD SIOCOUTQ", file, uapi.SOCKET_URING_OP_SIOCOUTQ);
-}
-
-/** Makes a command that has no fields but its number. */
-function queued(name: string, file: File, cmdOp: number): Command<number> {
-  return new Command({
-    name,
-    opcode: uapi.IORING_OP_URING_CMD,
-    file,
-    off: cmdOp,
-    advice: queueAdvice,
-  });
+  const off = uapi.SOCKET_URING_OP_SIOCOUTQ;
+  const name = "URING_CMD SIOCOUTQ";
+  return new Command({ name, opcode, file, off, advice: queueAdvice });
 }
 
 /** A socket option to read. */
@@ -180,7 +139,7 @@ export function getsockopt(
   const optlen = Math.floor(length / unit);
   return new Command({
     name: "URING_CMD GETSOCKOPT",
-    opcode: uapi.IORING_OP_URING_CMD,
+    opcode,
     file,
     off: uapi.SOCKET_URING_OP_GETSOCKOPT,
     addr: levelAndName(level, optname),
@@ -251,12 +210,11 @@ export function setsockopt(
   option: { level: number; optname: number; value: Uint8Array | number },
 ): Command<number> {
   const { level, optname, value } = checkObject("option", option);
-  const bytes = typeof value === "number"
-    ? int(value)
-    : checkBytes("value", value);
+  const isInt = typeof value === "number";
+  const bytes = isInt ? int(value) : checkBytes("value", value);
   return new Command({
     name: "URING_CMD SETSOCKOPT",
-    opcode: uapi.IORING_OP_URING_CMD,
+    opcode,
     file,
     off: uapi.SOCKET_URING_OP_SETSOCKOPT,
     addr: levelAndName(level, optname),
@@ -290,7 +248,7 @@ function named(name: string, file: File, peer: 0 | 1): Command<SocketAddress> {
   const length = scratchOperand(addr3.offset, 4);
   return new Command({
     name,
-    opcode: uapi.IORING_OP_URING_CMD,
+    opcode,
     file,
     off: uapi.SOCKET_URING_OP_GETSOCKNAME,
     fileIndex: peer, // At `optlen`.
@@ -356,7 +314,7 @@ export interface TxTimestamp {
 export function txTimestamps(file: File): Command<TxTimestamp> {
   return new Command({
     name: "URING_CMD TX_TIMESTAMP",
-    opcode: uapi.IORING_OP_URING_CMD,
+    opcode,
     file,
     off: uapi.SOCKET_URING_OP_TX_TIMESTAMP,
     cqe32: true,
@@ -383,19 +341,17 @@ function int(value: number): Uint8Array {
 }
 
 const queueAdvice = adviceFrom({
-  EOPNOTSUPP: "The file is not a socket, its family has no such count for " +
-    "commands, as Unix sockets have none although they answer the ioctl, or " +
-    "the kernel is older than 6.6.",
+  EOPNOTSUPP: "The file is not a socket, its family has no such count (Unix " +
+    "sockets have it only as an ioctl), or the kernel is older than 6.6.",
   EINVAL: "The socket listens, and so has no bytes of its own.",
 }, uringCmdAdvice);
 
 const BAD_VALUE = "The value is not one the option takes, or too short for it.";
 
 const optionAdvice = adviceFrom({
-  EOPNOTSUPP:
-    "The socket's family does not take this option, the file is not " +
-    "a socket, or the kernel is older than 6.7; before about 6.12, Unix " +
-    "sockets took no option commands at all.",
+  EOPNOTSUPP: "The socket's family does not take this option, the file is " +
+    "not a socket, or the kernel is older than 6.7. Before about 6.12, Unix " +
+    "sockets took no option commands.",
   ENOPROTOOPT: "The socket has no such option at this level.",
   EINVAL: BAD_VALUE,
   EDOM: BAD_VALUE,
@@ -410,10 +366,9 @@ const plainCallAdvice = adviceFrom({
 }, optionAdvice);
 
 const otherLevelAdvice = adviceFrom({
-  EOPNOTSUPP:
-    "The kernel's handler reads options of the level SOL_SOCKET only " +
-    "(io_uring_cmd_getsockopt(), still so in Linux 7.2). getsockoptSync() " +
-    "reads this one with a plain system call; setsockopt() sets it.",
+  EOPNOTSUPP: "The kernel's handler reads options of SOL_SOCKET only " +
+    "(io_uring_cmd_getsockopt(), Linux 7.2). Read this one with " +
+    "getsockoptSync(), and set it with setsockopt().",
 }, optionAdvice);
 
 const nameAdvice = adviceFrom({
@@ -424,7 +379,6 @@ const nameAdvice = adviceFrom({
 
 const timestampAdvice = adviceFrom({
   EOPNOTSUPP: "The file is not a socket, or the kernel is older than 6.17.",
-  ENOBUFS:
-    "The completion queue was full: open the ring with more cqEntries, " +
-    "and start the stream again.",
+  ENOBUFS: "The completion queue was full. Open the ring with more " +
+    "cqEntries, and start the stream again.",
 }, uringCmdAdvice);

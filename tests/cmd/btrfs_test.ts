@@ -34,7 +34,7 @@ import {
 import type { Command } from "../../ring/command.ts";
 import { Completion } from "../../ring/completion.ts";
 import * as op from "../../cmd/op.ts";
-import { BTRFS_IOC_ENCODED_WRITE } from "../../sys/uapi/btrfs.ts";
+import * as uapi from "../../sys/uapi/btrfs.ts";
 import { open } from "../../sys/file.ts";
 import { ADDR, sqeBytes } from "../kit/commands.ts";
 import { collect } from "../kit/wait.ts";
@@ -144,7 +144,7 @@ async function askedOfKernel(): Promise<string[]> {
   const fd = disk.open("file", op.O_RDONLY);
   const code = (cmd_op: number) =>
     ring.cmd(uringCmd({ fd, cmd_op })).then(String, ({ code }) => code);
-  return [await code(0), await code(BTRFS_IOC_ENCODED_WRITE)];
+  return [await code(0), await code(uapi.BTRFS_IOC_ENCODED_WRITE)];
 }
 
 const noBtrfs = await missingBtrfs();
@@ -345,6 +345,22 @@ Deno.test("encodedWrite makes the expected bytes", () => {
     [0, 0, 9 * 16, true, false], // struct iovec
     [1, 8 * 16, 0x0304, true, false], // data
   ]);
+});
+
+Deno.test("each compression has its number in the kernel's header", () => {
+  const options = { offset: 0, data: new Uint8Array(1), unencodedLength: 2 };
+  let compared = 0;
+  for (const [name, number] of Object.entries(uapi)) {
+    const form = /^BTRFS_ENCODED_IO_COMPRESSION_(\w+)$/.exec(name)?.[1];
+    if (form === undefined || form === "NONE") continue;
+    const compression = form.toLowerCase().replace("_", "") as Compression;
+    const [{ bytes }] = encodedWrite(0, { ...options, compression }).operands;
+    const args = new DataView(bytes!.buffer);
+    const { compression: field } = uapi.btrfs_ioctl_encoded_io_args;
+    assertEquals(field.get(args, 0), number, name);
+    compared++;
+  }
+  assertEquals(compared, 7);
 });
 
 /** Decodes a read whose arguments have one byte written by the kernel. */

@@ -648,7 +648,7 @@ for (
         assertEquals(error.code, "EOPNOTSUPP");
         assertStringIncludes(
           error.message,
-          "as Unix sockets have none although they answer the ioctl",
+          "Unix sockets have it only as an ioctl",
         );
       }
     },
