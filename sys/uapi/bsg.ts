@@ -5,8 +5,6 @@ import { bytes, pointer, struct, u32 } from "../struct.ts";
 export const BSG_PROTOCOL_SCSI = 0;
 
 export const BSG_SUB_PROTOCOL_SCSI_CMD = 0;
-export const BSG_SUB_PROTOCOL_SCSI_TMF = 1;
-export const BSG_SUB_PROTOCOL_SCSI_TRANSPORT = 2;
 
 /** The payload of a command to a bsg node, for an SQE of 128 bytes. */
 export const bsg_uring_cmd = struct(80, {

@@ -61,8 +61,6 @@ export const io_uring_sqe = struct(64, {
   cmd: bytes(48, 0),
 });
 
-export const IORING_FILE_INDEX_ALLOC = 0xffffffff;
-
 /** `fd` is a place in the table of files. Linux 5.1. */
 export const IOSQE_FIXED_FILE = 1 << 0;
 /** Start when all before it have completed. Linux 5.2. */
@@ -198,76 +196,32 @@ export const IORING_URING_CMD_MULTISHOT = 1 << 1;
 export const IORING_URING_CMD_MASK = 3;
 
 export const IORING_FSYNC_DATASYNC = 1 << 0;
-export const IORING_TIMEOUT_ABS = 1 << 0;
-export const IORING_TIMEOUT_UPDATE = 1 << 1;
-export const IORING_TIMEOUT_BOOTTIME = 1 << 2;
-export const IORING_TIMEOUT_REALTIME = 1 << 3;
-export const IORING_LINK_TIMEOUT_UPDATE = 1 << 4;
-export const IORING_TIMEOUT_ETIME_SUCCESS = 1 << 5;
-export const IORING_TIMEOUT_MULTISHOT = 1 << 6;
-export const IORING_TIMEOUT_IMMEDIATE_ARG = 1 << 7;
-export const IORING_TIMEOUT_CLOCK_MASK = 12;
-export const IORING_TIMEOUT_UPDATE_MASK = 18;
 
 export const IORING_POLL_ADD_MULTI = 1 << 0;
-export const IORING_POLL_UPDATE_EVENTS = 1 << 1;
-export const IORING_POLL_UPDATE_USER_DATA = 1 << 2;
-export const IORING_POLL_ADD_LEVEL = 1 << 3;
 
 export const IORING_ASYNC_CANCEL_ALL = 1 << 0;
-export const IORING_ASYNC_CANCEL_FD = 1 << 1;
 export const IORING_ASYNC_CANCEL_ANY = 1 << 2;
-export const IORING_ASYNC_CANCEL_FD_FIXED = 1 << 3;
-export const IORING_ASYNC_CANCEL_USERDATA = 1 << 4;
-export const IORING_ASYNC_CANCEL_OP = 1 << 5;
 
-export const IORING_RECVSEND_POLL_FIRST = 1 << 0;
-export const IORING_RECV_MULTISHOT = 1 << 1;
 export const IORING_RECVSEND_FIXED_BUF = 1 << 2;
 export const IORING_SEND_ZC_REPORT_USAGE = 1 << 3;
-export const IORING_RECVSEND_BUNDLE = 1 << 4;
-export const IORING_SEND_VECTORIZED = 1 << 5;
 
 export const IORING_NOTIF_USAGE_ZC_COPIED = 0x8000_0000;
 
-export const IORING_ACCEPT_MULTISHOT = 1 << 0;
-export const IORING_ACCEPT_DONTWAIT = 1 << 1;
-export const IORING_ACCEPT_POLL_FIRST = 1 << 2;
-
 export const IORING_NOP_INJECT_RESULT = 1 << 0;
-export const IORING_NOP_FILE = 1 << 1;
-export const IORING_NOP_FIXED_FILE = 1 << 2;
-export const IORING_NOP_FIXED_BUFFER = 1 << 3;
-export const IORING_NOP_TW = 1 << 4;
 export const IORING_NOP_CQE32 = 1 << 5;
-
-/** A completion queue entry. Only one of 32 bytes has `big_cqe`. */
-export const io_uring_cqe = struct(16, {
-  user_data: u64(0),
-  res: s32(8),
-  flags: u32(12),
-  big_cqe: bytes(16, 0),
-});
 
 /** The upper 16 bits are the id of a provided buffer. Linux 5.7. */
 export const IORING_CQE_F_BUFFER = 1 << 0;
 /** More completions of the same command follow. Linux 5.13. */
 export const IORING_CQE_F_MORE = 1 << 1;
-export const IORING_CQE_F_SOCK_NONEMPTY = 1 << 2;
 /** A notification that zero-copy memory is free again. Linux 6.0. */
 export const IORING_CQE_F_NOTIF = 1 << 3;
-export const IORING_CQE_F_BUF_MORE = 1 << 4;
 export const IORING_CQE_F_SKIP = 1 << 5;
 /** A completion of 32 bytes in a mixed ring. Linux 6.18. */
 export const IORING_CQE_F_32 = 1 << 15;
-export const IORING_CQE_BUFFER_SHIFT = 16;
 
 export const IORING_OFF_SQ_RING = 0;
-export const IORING_OFF_CQ_RING = 0x8000000;
 export const IORING_OFF_SQES = 0x10000000;
-export const IORING_OFF_PBUF_RING = 0x80000000;
-export const IORING_OFF_PBUF_SHIFT = 16;
-export const IORING_OFF_MMAP_MASK = 0xf8000000;
 
 /** Byte offsets of the words of the SQ ring in its mapping. */
 export const io_sqring_offsets = struct(40, {
@@ -307,12 +261,7 @@ export const IORING_ENTER_GETEVENTS = 1 << 0;
 export const IORING_ENTER_SQ_WAKEUP = 1 << 1;
 /** Wait for room in a queue with a submission thread. Linux 5.10. */
 export const IORING_ENTER_SQ_WAIT = 1 << 2;
-/** The argument is a `struct io_uring_getevents_arg`. Linux 5.11. */
-export const IORING_ENTER_EXT_ARG = 1 << 3;
 export const IORING_ENTER_REGISTERED_RING = 1 << 4;
-export const IORING_ENTER_ABS_TIMER = 1 << 5;
-export const IORING_ENTER_EXT_ARG_REG = 1 << 6;
-export const IORING_ENTER_NO_IOWAIT = 1 << 7;
 
 /** The parameters of io_uring_setup(), which it fills in. */
 export const io_uring_params = struct(120, {
@@ -353,49 +302,15 @@ export const IORING_REGISTER_FILES = 2;
 export const IORING_UNREGISTER_FILES = 3;
 export const IORING_REGISTER_EVENTFD = 4;
 export const IORING_UNREGISTER_EVENTFD = 5;
-export const IORING_REGISTER_FILES_UPDATE = 6;
-export const IORING_REGISTER_EVENTFD_ASYNC = 7;
 export const IORING_REGISTER_PROBE = 8;
-export const IORING_REGISTER_PERSONALITY = 9;
-export const IORING_UNREGISTER_PERSONALITY = 10;
 export const IORING_REGISTER_RESTRICTIONS = 11;
 export const IORING_REGISTER_ENABLE_RINGS = 12;
-export const IORING_REGISTER_FILES2 = 13;
-export const IORING_REGISTER_FILES_UPDATE2 = 14;
-export const IORING_REGISTER_BUFFERS2 = 15;
-export const IORING_REGISTER_BUFFERS_UPDATE = 16;
-export const IORING_REGISTER_IOWQ_AFF = 17;
-export const IORING_UNREGISTER_IOWQ_AFF = 18;
 export const IORING_REGISTER_IOWQ_MAX_WORKERS = 19;
 export const IORING_REGISTER_RING_FDS = 20;
 export const IORING_UNREGISTER_RING_FDS = 21;
-export const IORING_REGISTER_PBUF_RING = 22;
-export const IORING_UNREGISTER_PBUF_RING = 23;
-export const IORING_REGISTER_SYNC_CANCEL = 24;
 export const IORING_REGISTER_FILE_ALLOC_RANGE = 25;
-export const IORING_REGISTER_PBUF_STATUS = 26;
-export const IORING_REGISTER_NAPI = 27;
-export const IORING_UNREGISTER_NAPI = 28;
-export const IORING_REGISTER_CLOCK = 29;
-export const IORING_REGISTER_CLONE_BUFFERS = 30;
-export const IORING_REGISTER_SEND_MSG_RING = 31;
-export const IORING_REGISTER_ZCRX_IFQ = 32;
-export const IORING_REGISTER_RESIZE_RINGS = 33;
-export const IORING_REGISTER_MEM_REGION = 34;
 export const IORING_REGISTER_QUERY = 35;
-export const IORING_REGISTER_ZCRX_CTRL = 36;
-export const IORING_REGISTER_BPF_FILTER = 37;
 export const IORING_REGISTER_USE_REGISTERED_RING = 0x8000_0000;
-
-export const IORING_RSRC_REGISTER_SPARSE = 1 << 0;
-
-export const io_uring_rsrc_register = struct(32, {
-  nr: u32(0),
-  flags: u32(4),
-  resv2: u64(8),
-  data: u64(16),
-  tags: u64(24),
-});
 
 export const io_uring_rsrc_update2 = struct(32, {
   offset: u32(0),
@@ -437,13 +352,6 @@ export const IORING_RESTRICTION_SQE_OP = 1;
 export const IORING_RESTRICTION_SQE_FLAGS_ALLOWED = 2;
 export const IORING_RESTRICTION_SQE_FLAGS_REQUIRED = 3;
 
-export const io_uring_getevents_arg = struct(24, {
-  sigmask: u64(0),
-  sigmask_sz: u32(8),
-  min_wait_usec: u32(12),
-  ts: u64(16),
-});
-
 export const SOCKET_URING_OP_SIOCINQ = 0;
 export const SOCKET_URING_OP_SIOCOUTQ = 1;
 export const SOCKET_URING_OP_GETSOCKOPT = 2;
@@ -451,7 +359,6 @@ export const SOCKET_URING_OP_SETSOCKOPT = 3;
 export const SOCKET_URING_OP_TX_TIMESTAMP = 4;
 export const SOCKET_URING_OP_GETSOCKNAME = 5;
 
-export const IORING_TIMESTAMP_HW_SHIFT = 16;
 export const IORING_TIMESTAMP_TYPE_SHIFT = 17;
 export const IORING_CQE_F_TSTAMP_HW = 1 << 16;
 
