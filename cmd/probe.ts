@@ -5,7 +5,7 @@
  */
 
 import { bsg_uring_cmd } from "../sys/uapi/bsg.ts";
-import { EACCES, EINVAL, ENOTTY, EPERM } from "../sys/uapi/errno.ts";
+import { E } from "../sys/uapi/errno.ts";
 import { O_RDONLY, O_RDWR } from "../sys/uapi/fcntl.ts";
 import * as uapi from "../sys/uapi/io_uring.ts";
 import {
@@ -180,12 +180,12 @@ function probeFamilies(): Record<string, FamilyProbe> {
     "socket TX_TIMESTAMP": ask(
       udp,
       (fd) => uringCmd({ fd, cmd_op, name }),
-      EINVAL,
+      E.EINVAL,
     ),
     "block DISCARD": probeBlock(ring),
-    ...probeNodes("NVMe", nodes("/dev", /^(ng\d+n\d+|nvme\d+)$/), ENOTTY),
-    ...probeNodes("SCSI", nodes("/dev/bsg", /:/), EINVAL, wrongProtocol()),
-    ...probeNodes("btrfs", btrfsMounts(), EINVAL),
+    ...probeNodes("NVMe", nodes("/dev", /^(ng\d+n\d+|nvme\d+)$/), E.ENOTTY),
+    ...probeNodes("SCSI", nodes("/dev/bsg", /:/), E.EINVAL, wrongProtocol()),
+    ...probeNodes("btrfs", btrfsMounts(), E.EINVAL),
   };
   for (const fd of fds) if (fd >= 0) close(fd);
   ring.close();
@@ -290,12 +290,12 @@ function probeBlock(ring: Ring): FamilyProbe {
   for (const device of candidates) {
     const fd = open(`/dev/${device}`, O_RDONLY);
     if (fd < 0) {
-      const denied = fd === -EACCES || fd === -EPERM;
+      const denied = fd === -E.EACCES || fd === -E.EPERM;
       if (denied) reason = `/dev/${device} cannot be opened by this user`;
       continue;
     }
     const cmd_op = 0x12ff;
-    const found = attempt(ring, fd, (fd) => uringCmd({ fd, cmd_op }), EINVAL);
+    const found = attempt(ring, fd, (fd) => uringCmd({ fd, cmd_op }), E.EINVAL);
     close(fd);
     return found === YES
       ? { available: "yes", reason: `/dev/${device} answers` }

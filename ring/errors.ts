@@ -1,4 +1,4 @@
-import * as E from "../sys/uapi/errno.ts";
+import { E } from "../sys/uapi/errno.ts";
 import { errnoName } from "../sys/errno_names.ts";
 
 /** A function that explains an errno: the usual cause, and the remedy. */

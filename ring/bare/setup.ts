@@ -1,6 +1,6 @@
 /** io_uring_setup(2): making a ring and mapping its queues. */
 
-import * as E from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { io_uring_enter, syscall } from "../../sys/libc.ts";

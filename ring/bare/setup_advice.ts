@@ -1,6 +1,6 @@
 /** Explanations of the errnos of io_uring_setup() and of mapping a ring. */
 
-import * as E from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { readText } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { release } from "../../sys/uname.ts";

@@ -11,14 +11,7 @@
 
 import type { Socket } from "node:net";
 import type process from "node:process";
-import {
-  EAGAIN,
-  EBADF,
-  EBUSY,
-  EINTR,
-  EINVAL,
-  EOPNOTSUPP,
-} from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { O_CLOEXEC } from "../../sys/uapi/fcntl.ts";
 import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
@@ -86,7 +79,7 @@ export class Waker {
       throw error;
     }
     this.#socket.on("data", () => this.#wake());
-    this.#socket.on("error", () => this.#fail(EINVAL));
+    this.#socket.on("error", () => this.#fail(E.EINVAL));
     this.#socket.unref();
   }
 
@@ -114,7 +107,7 @@ export class Waker {
     if (this.#closed) return;
     this.#end();
     // The number may be another file's, where it is not that of a ring.
-    if (errno !== EBADF && errno !== EOPNOTSUPP) this.#handle.close();
+    if (errno !== E.EBADF && errno !== E.EOPNOTSUPP) this.#handle.close();
     for (const listener of [...this.#listeners.values()]) listener.disconnect();
   }
 
@@ -179,9 +172,9 @@ export class Waker {
       const toSubmit = this.#handle.sq.publish();
       const rc = this.#handle.enter(toSubmit, minComplete, flags);
       if (rc >= toSubmit) return;
-      if (rc === 0 || rc === -EINTR) continue;
+      if (rc === 0 || rc === -E.EINTR) continue;
       // A read without its write has the ring wait for ever.
-      if (rc > 0) return this.#fail(EAGAIN);
+      if (rc > 0) return this.#fail(E.EAGAIN);
       if (!isPassing(-rc) || ++tries === TRIES) return this.#fail(-rc);
       this.#takePosted();
     }
@@ -255,7 +248,7 @@ function watch(fd: number): Socket {
 
 /** Errors of io_uring_enter() that pass by themselves. */
 function isPassing(errno: number): boolean {
-  return errno === EAGAIN || errno === EBUSY;
+  return errno === E.EAGAIN || errno === E.EBUSY;
 }
 
 /** The result of a system call that is not to fail. */

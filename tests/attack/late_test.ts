@@ -15,7 +15,7 @@ import { stub } from "@std/testing/mock";
 import { Ring, UringError } from "../../mod.ts";
 import { nop } from "../../cmd/op.ts";
 import { give, take } from "../../ring/flight/pool.ts";
-import { EOWNERDEAD } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { open } from "../../sys/file.ts";
 import { IORING_OP_READ, IOSQE_ASYNC } from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
@@ -33,6 +33,8 @@ import { LATE, type LateWriter, LENGTH, type Way } from "./late/writers.ts";
 import { filling } from "./late/filling.ts";
 import { WAYS } from "./late/writers.ts";
 import { memoryAt, Page, pageOf } from "./late/pages.ts";
+
+const { EOWNERDEAD } = E;
 
 /** A command in flight, and the memory it is about. */
 interface Flight {

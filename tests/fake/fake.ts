@@ -12,9 +12,11 @@ import { Engine } from "../../ring/loop/engine.ts";
 import { link, type Receiver, type Slot } from "../../ring/flight/slot.ts";
 import { enter, prepRw, type RingHandle, setup } from "../../ring/raw.ts";
 import { SubmissionQueue } from "../../ring/bare/squeue.ts";
-import { EBADF, ECANCELED, ENOENT } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { turn } from "../kit/wait.ts";
+
+const { EBADF, ECANCELED, ENOENT } = E;
 
 /** Where the shared words are: the CQEs begin at the last of them. */
 const [SQ_HEAD, SQ_TAIL, SQ_FLAGS] = [0, 1, 2];

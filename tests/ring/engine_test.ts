@@ -15,7 +15,7 @@ import { Engine } from "../../ring/loop/engine.ts";
 import * as op from "../../cmd/op.ts";
 import { AWAITED } from "../../ring/flight/settle.ts";
 import { setup } from "../../ring/bare/setup.ts";
-import { EAGAIN, EBUSY, EINTR } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
@@ -24,6 +24,8 @@ import { openFdCount, reportedErrors } from "../kit/process.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
 import { random } from "../kit/random.ts";
 import { turn, until } from "../kit/wait.ts";
+
+const { EAGAIN, EBUSY, EINTR } = E;
 
 /** Runs a command on a bare engine. */
 function run(engine: Engine, ...chain: Command<unknown>[]): Promise<unknown>[] {

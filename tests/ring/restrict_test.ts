@@ -21,13 +21,7 @@ import type { Command } from "../../ring/command.ts";
 import type { FixedFile } from "../../ring/registered.ts";
 import * as op from "../../cmd/op.ts";
 import { probeOpcodes } from "../../ring/bare/register.ts";
-import {
-  EACCES,
-  EAGAIN,
-  EBADF,
-  EINVAL,
-  EOPNOTSUPP,
-} from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { O_NONBLOCK } from "../../sys/uapi/fcntl.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { syscall } from "../../sys/libc.ts";
@@ -38,6 +32,8 @@ import { devNull, Fd, pipe } from "../kit/fds.ts";
 import { testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
 import { writeSync } from "../kit/fds.ts";
+
+const { EACCES, EAGAIN, EBADF, EINVAL, EOPNOTSUPP } = E;
 
 const { setupFlags } = probe();
 

@@ -16,14 +16,7 @@ import { give, take } from "../../ring/flight/pool.ts";
 import { enableRings, registerRestrictions } from "../../ring/bare/register.ts";
 import { type RingHandle, setup } from "../../ring/bare/setup.ts";
 import { Bell } from "../../ring/loop/bell.ts";
-import {
-  EAGAIN,
-  EINTR,
-  EMFILE,
-  ENFILE,
-  ENOMEM,
-  EPERM,
-} from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
@@ -34,6 +27,8 @@ import { testUnless } from "../kit/skip.ts";
 import { turn, until, wake } from "../kit/wait.ts";
 import { writeSync } from "../kit/fds.ts";
 import { refuse } from "../kit/refuse.ts";
+
+const { EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM, EPERM } = E;
 
 const { setupFlags } = probe();
 const deferred = setupFlags.includes("DEFER_TASKRUN") ? "" : "DEFER_TASKRUN";

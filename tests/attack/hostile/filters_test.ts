@@ -2,7 +2,7 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { existsSync } from "node:fs";
-import * as E from "../../../sys/uapi/errno.ts";
+import { E } from "../../../sys/uapi/errno.ts";
 import { isRoot } from "../../kit/process.ts";
 import { testUnless } from "../../kit/skip.ts";
 import { ask } from "./ask.ts";
