@@ -25,7 +25,7 @@ import { UringError } from "../ring/errors.ts";
 import { probeOpcodes } from "../ring/bare/register.ts";
 import { Ring } from "../ring/ring.ts";
 import { setup } from "../ring/bare/setup.ts";
-import { setupFlagNames } from "../ring/bare/setup_advice.ts";
+import { namesOf, setupFlagNames } from "../ring/bare/setup_advice.ts";
 import * as sock from "./socket/mod.ts";
 import { uringCmd } from "./uring_cmd.ts";
 
@@ -96,17 +96,10 @@ export function probe(): Probe {
     ...base,
     refused: null,
     setupFlags: setupFlagNames(setupMask()),
-    features: names("IORING_FEAT_", (bit) => (features & bit) !== 0),
-    opcodes: names("IORING_OP_", (op) => supported.has(op)),
+    features: namesOf("IORING_FEAT_", (bit) => (features & bit) !== 0),
+    opcodes: namesOf("IORING_OP_", (op) => supported.has(op)),
     families: probeFamilies(),
   };
-}
-
-/** Returns the names of constants whose values pass a test, less the prefix. */
-function names(prefix: string, test: (value: number) => boolean): string[] {
-  return Object.entries(uapi)
-    .filter(([name, value]) => name.startsWith(prefix) && test(value as number))
-    .map(([name]) => name.slice(prefix.length));
 }
 
 /** Returns the setup flags that the kernel accepts. */

@@ -955,7 +955,7 @@ testWrite(
     const [file, other] = ring.registerFiles([fd, readOnly]);
     const plain = text(64 * KiB, 34);
     const good: EncodedWriteOptions = { offset: 0, ...packed(plain) };
-    const writing = "a command that writes needs it opened for writing";
+    const writing = "A command that writes needs it opened for writing";
     await refused(disk, encodedWrite(other, good), "EBADF", writing);
     for (
       const wrong of [

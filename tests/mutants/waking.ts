@@ -18,7 +18,7 @@ export const waking = [
     ],
     [
       "a bell without a wire is not looked at",
-      "    if (this.#wire === null) return this.#clock.arm();\n",
+      "    if (this.#wire === null) return this.#timer.arm();\n",
       "    if (this.#wire === null) return;\n",
     ],
     [
@@ -63,12 +63,12 @@ export const waking = [
     ],
     [
       "a ring that goes over to the clock lets the process go",
-      "      this.#clock.hold(true);\n",
+      "      this.#timer.hold(true);\n",
       "",
     ],
     [
       "a ring that goes over to the clock waits for ever",
-      "    if (!this.#closed) this.#clock.arm();\n",
+      "    if (!this.#closed) this.#timer.arm();\n",
       "",
     ],
     [
@@ -100,7 +100,7 @@ export const waking = [
     ],
     [
       "the descriptor of a waker that lost it is closed, whosever it is",
-      "    if (errno !== EBADF && errno !== EOPNOTSUPP) this.#handle.close();\n",
+      "    if (errno !== E.EBADF && errno !== E.EOPNOTSUPP) this.#handle.close();\n",
       "    this.#handle.close();\n",
     ],
     [
@@ -110,8 +110,8 @@ export const waking = [
     ],
     [
       "a waker keeps the process although no ring is held",
-      "    this.#socket.unref();\n  }\n\n  add",
-      "  }\n\n  add",
+      "    this.#socket.unref();\n  }\n\n  /** Adds",
+      "  }\n\n  /** Adds",
     ],
     [
       "one ring of two that lets go lets the process go",
@@ -125,7 +125,7 @@ export const waking = [
     ],
     [
       "a waker is interrupted for good",
-      "      if (rc === 0 || rc === -EINTR) continue;\n",
+      "      if (rc === 0 || rc === -E.EINTR) continue;\n",
       "      if (rc === 0) continue;\n",
     ],
     [
@@ -155,7 +155,7 @@ export const waking = [
     ],
     [
       "a ring that throws keeps others from their turns",
-      "        reportError(error); // It is not for the next ring to suffer from.\n",
+      "        reportError(error); // The error of one ring must not stop the next.\n",
       "        throw error;\n",
     ],
     [

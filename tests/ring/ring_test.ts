@@ -629,7 +629,7 @@ Deno.test("a second table of files is refused with the reason", async () => {
   ring.registerFiles([0]);
   const error = assertThrows(() => ring.registerFiles([0]), UringError);
   assertEquals(error.code, "EBUSY");
-  assertStringIncludes(error.message, "unregister");
+  assertStringIncludes(error.message, "Unregister");
   assertThrows(() => ring.registerFiles([NaN]), RangeError);
   assertThrows(() => ring.registerFiles([]), RangeError);
 });

@@ -22,7 +22,7 @@ for (const errno of ["EPERM", "ENOSYS"] as const) {
       tell(answers);
     `);
     assertMatch(sync, new RegExp(`^UringError: io_uring_enter on .*${errno}`));
-    assertMatch(sync, /seccomp filter .*io_uring_enter\(\).*: allow it/);
+    assertMatch(sync, /seccomp filter .*io_uring_enter\(\).*\. Allow it/);
     assertEquals([pending, next], [sync, sync]);
   });
 }
