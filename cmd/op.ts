@@ -21,7 +21,7 @@
  * @module
  */
 
-import * as E from "../sys/uapi/errno.ts";
+import { E } from "../sys/uapi/errno.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/uapi/fcntl.ts";
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { SOCK_CLOEXEC } from "../sys/uapi/socket.ts";

@@ -5,7 +5,7 @@
  */
 
 import { bsg_uring_cmd } from "../sys/uapi/bsg.ts";
-import { EACCES, EINVAL, ENOTTY, EPERM } from "../sys/uapi/errno.ts";
+import { E } from "../sys/uapi/errno.ts";
 import { O_RDONLY } from "../sys/uapi/fcntl.ts";
 import * as uapi from "../sys/uapi/io_uring.ts";
 import * as query from "../sys/uapi/io_uring_query.ts";
@@ -21,7 +21,7 @@ import { UringError } from "../ring/errors.ts";
 import { probeOpcodes } from "../ring/bare/register.ts";
 import { Ring } from "../ring/ring.ts";
 import { setup } from "../ring/bare/setup.ts";
-import { setupFlagNames } from "../ring/bare/setup_advice.ts";
+import { namesOf, setupFlagNames } from "../ring/bare/setup_advice.ts";
 import * as sock from "./socket/mod.ts";
 import { uringCmd, type UringCmdFields } from "./uring_cmd.ts";
 
@@ -83,8 +83,8 @@ export function probe(): Probe {
     ...base,
     refused: null,
     setupFlags: setupFlagNames(setupMask()),
-    features: names("IORING_FEAT_", (bit) => (features & bit) !== 0),
-    opcodes: names("IORING_OP_", (op) => supported.has(op)),
+    features: namesOf("IORING_FEAT_", (bit) => (features & bit) !== 0),
+    opcodes: namesOf("IORING_OP_", (op) => supported.has(op)),
     families: probeFamilies(),
   };
 }
@@ -97,13 +97,6 @@ function attempt<T>(run: () => T): T | UringError {
     if (error instanceof UringError) return error;
     throw error;
   }
-}
-
-/** Returns the names of constants whose values pass a test, less the prefix. */
-function names(prefix: string, test: (value: number) => boolean): string[] {
-  return Object.entries(uapi)
-    .filter(([name, value]) => name.startsWith(prefix) && test(value as number))
-    .map(([name]) => name.slice(prefix.length));
 }
 
 /** Returns the setup flags that the kernel accepts. */
@@ -169,11 +162,11 @@ function probeFamilies(): Record<string, FamilyProbe> {
     "socket SETSOCKOPT": asked((fd) => sock.setsockopt(fd, option)),
     "socket GETSOCKNAME": asked(sock.getsockname),
     // It never completes by itself: where CQEs are too small for it, EINVAL.
-    "socket TX_TIMESTAMP": asked((fd) => uringCmd({ fd, ...stamp }), EINVAL),
+    "socket TX_TIMESTAMP": asked((fd) => uringCmd({ fd, ...stamp }), E.EINVAL),
     "block DISCARD": probeBlock(ring),
-    ...probeNodes("NVMe", nodes("/dev", /^(ng\d+n\d+|nvme\d+)$/), ENOTTY),
-    ...probeNodes("SCSI", nodes("/dev/bsg", /:/), EINVAL, wrongProtocol()),
-    ...probeNodes("btrfs", btrfsMounts(), EINVAL),
+    ...probeNodes("NVMe", nodes("/dev", /^(ng\d+n\d+|nvme\d+)$/), E.ENOTTY),
+    ...probeNodes("SCSI", nodes("/dev/bsg", /:/), E.EINVAL, wrongProtocol()),
+    ...probeNodes("btrfs", btrfsMounts(), E.EINVAL),
   };
   if (udp >= 0) close(udp);
   ring.close();
@@ -279,11 +272,11 @@ function probeBlock(ring: Ring): FamilyProbe {
   const candidates = ["loop0", "nvme0n1", "sda", "vda", "xvda", "mmcblk0"];
   for (const path of candidates.map((device) => `/dev/${device}`)) {
     const fd = open(path, O_RDONLY);
-    const denied = fd === -EACCES || fd === -EPERM;
+    const denied = fd === -E.EACCES || fd === -E.EPERM;
     if (denied) reason = `${path} cannot be opened by this user`;
     if (fd < 0) continue;
     const make = (fd: number) => uringCmd({ fd, cmd_op: 0x12ff });
-    const { available } = ask(ring, fd, make, EINVAL);
+    const { available } = ask(ring, fd, make, E.EINVAL);
     close(fd);
     return {
       available,

@@ -1,4 +1,4 @@
-import * as E from "../sys/uapi/errno.ts";
+import type { E } from "../sys/uapi/errno.ts";
 import { errnoName } from "../sys/errno_names.ts";
 
 /** A function that explains an errno: the usual cause, and the remedy. */
@@ -61,11 +61,8 @@ export function adviceFrom(
   table: AdviceTable,
   fallback: Advice = () => undefined,
 ): Advice {
-  const texts = new Map(
-    Object.entries(table)
-      .map(([code, text]) => [E[code as keyof typeof E], text]),
-  );
-  return (errno) => texts.get(errno) ?? fallback(errno);
+  const texts: Record<string, string | undefined> = table;
+  return (errno) => texts[errnoName(errno)] ?? fallback(errno);
 }
 
 /** Explains an errno of any command. */

@@ -82,10 +82,8 @@ export interface RingOptions {
  */
 export function setupOptions(options: RingOptions): SetupOptions {
   // Each option is read once, so that the value used is the value checked.
-  const { entries: wanted = 64, sqe128, cqe32, mixed, iopoll } = checkObject(
-    "options",
-    options,
-  );
+  checkObject("options", options);
+  const { entries: wanted = 64, sqe128, cqe32, mixed, iopoll } = options;
   const { sqpoll, deferTaskrun, attach, disabled } = options;
   const hold = rereadsSqes();
   const least = mixed ? 4 : 1; // A large SQE takes up to three places.
@@ -93,9 +91,7 @@ export function setupOptions(options: RingOptions): SetupOptions {
   const { cqEntries = Math.max(1024, 2 * entries) } = options;
   checkInteger("cqEntries", cqEntries, wanted, 65536);
   if (mixed && (sqe128 || cqe32)) {
-    throw new TypeError(
-      "a ring is mixed, or of one size with sqe128 or cqe32",
-    );
+    throw new TypeError("a ring is mixed, or of one size with sqe128 or cqe32");
   }
   if (sqpoll && deferTaskrun) {
     throw new TypeError("a ring has sqpoll or deferTaskrun, not both");

@@ -33,10 +33,8 @@ export function checkRestrictions(
   restrictions: Restrictions,
   flags: number,
 ): { list: Restriction[]; requiredFlags: number } {
-  const { sqeFlagsAllowed = 0, sqeFlagsRequired = 0 } = checkObject(
-    "restrictions",
-    restrictions,
-  );
+  checkObject("restrictions", restrictions);
+  const { sqeFlagsAllowed = 0, sqeFlagsRequired = 0 } = restrictions;
   const ops = checkList("ops", restrictions.ops ?? []);
   ops.push(uapi.IORING_OP_ASYNC_CANCEL);
   const registerOps = checkList("registerOps", restrictions.registerOps ?? [])

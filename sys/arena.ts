@@ -58,13 +58,8 @@ export class Arena {
   #map(): number {
     if (aliasedBytes >= large) unmapIdle();
     const size = this.byteLength + GUARDED;
-    const reserved = mmap(
-      size,
-      mman.PROT_NONE,
-      mman.MAP_PRIVATE | mman.MAP_ANONYMOUS,
-      -1,
-      0,
-    );
+    const empty = mman.MAP_PRIVATE | mman.MAP_ANONYMOUS;
+    const reserved = mmap(size, mman.PROT_NONE, empty, -1, 0);
     if (reserved < 0) throw cannotMap(size, -reserved);
     const alias = Math.ceil((reserved + 1) / PAGE) * PAGE;
     const flags = mman.MREMAP_MAYMOVE | mman.MREMAP_FIXED;

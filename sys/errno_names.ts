@@ -1,7 +1,7 @@
-import * as errno from "./uapi/errno.ts";
+import { E } from "./uapi/errno.ts";
 
 const NAMES = new Map<number, string>(
-  Object.entries(errno).map(([name, value]) => [value, name]),
+  Object.entries(E).map(([name, value]) => [value, name]),
 );
 
 /** Returns the name of a positive errno: 95 is `EOPNOTSUPP`. */

@@ -16,21 +16,13 @@ import { type SyscallNumbers, syscallNumbers } from "./uapi/unistd.ts";
 
 const SYMBOLS = {
   /**
-   * `int io_uring_enter(unsigned fd, unsigned to_submit,
-   *   unsigned min_complete, unsigned flags, const void *arg, size_t argsz)`,
+   * The number, then `int io_uring_enter(int fd, unsigned to_submit,
+   *   unsigned min_complete, unsigned flags, const void *arg, size_t argsz)`:
    * the only hot call.
    */
   enter: {
     name: "syscall",
-    parameters: [
-      "i32", // number
-      "i32", // fd
-      "u32", // to_submit
-      "u32", // min_complete
-      "u32", // flags
-      "usize", // arg
-      "usize", // argsz
-    ],
+    parameters: ["i32", "i32", "u32", "u32", "u32", "usize", "usize"],
     result: "i32",
   },
   /** `long syscall(long number, ...)`: six arguments, as wide as registers. */
@@ -40,20 +32,13 @@ const SYMBOLS = {
     result: "i32",
   },
   /**
-   * `unsigned long mremap(unsigned long addr, unsigned long old_len,
+   * The number, then `unsigned long mremap(unsigned long addr, unsigned long old_len,
    *   unsigned long new_len, unsigned long flags, unsigned long new_addr)`, as
    * the kernel has it. The result is an address, for which `call` is too narrow.
    */
   mremap: {
     name: "syscall",
-    parameters: [
-      "i32", // number
-      "usize", // addr
-      "usize", // old_len
-      "usize", // new_len
-      "usize", // flags
-      "usize", // new_addr
-    ],
+    parameters: ["i32", "usize", "usize", "usize", "usize", "usize"],
     result: "usize",
   },
   /**
@@ -61,14 +46,7 @@ const SYMBOLS = {
    *   off_t offset)`
    */
   mmap: {
-    parameters: [
-      "usize", // addr
-      "usize", // length
-      "i32", // prot
-      "i32", // flags
-      "i32", // fd
-      "i64", // offset
-    ],
+    parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],
     result: "usize",
   },
   /** `int *__errno_location(void)`: the errno of the calling thread. */

@@ -19,10 +19,8 @@ export abstract class Field<T = unknown> {
 
   /** Used by {@linkcode u8} and the other functions of this kind. */
   constructor(offset: number, size: number, signed = false) {
-    for (const [name, value] of Object.entries({ offset, byteLength: size })) {
-      if (Number.isSafeInteger(value) && value >= 0) continue;
-      throw new RangeError(`${name} must be a number of bytes from 0 on`);
-    }
+    checkCount("offset", offset);
+    checkCount("byteLength", size);
     this.offset = offset;
     this.size = size;
     this.signed = signed;
@@ -32,6 +30,11 @@ export abstract class Field<T = unknown> {
   abstract get(view: DataView, base: number): T;
   /** Writes the field in the struct at byte `base`. */
   abstract set(view: DataView, base: number, value: T): void;
+}
+
+function checkCount(name: string, value: number): void {
+  if (Number.isSafeInteger(value) && value >= 0) return;
+  throw new RangeError(`${name} must be a number of bytes from 0 on`);
 }
 
 class U8 extends Field<number> {
@@ -166,6 +169,42 @@ export function struct<F extends Record<string, Field>>(
   fields: F,
 ): Struct<F> {
   return { ...fields, [SIZE]: byteLength };
+}
+
+const MAKERS = { u8, u16, u32, u64, s32, s64, pointer };
+type Makers = typeof MAKERS;
+
+/** The entries of a row: `"0 u16 vid, 2 u16 ssvid"` has two. */
+type EntriesOf<Row extends string> = Row extends `${infer First}, ${infer Rest}`
+  ? First | EntriesOf<Rest>
+  : Row;
+
+/** The fields of the entries, by name. */
+type FieldsOf<Entry extends string> = {
+  [E in Entry as E extends `${number} ${string} ${infer Name}` ? Name : never]:
+    E extends `${number} ${infer Type extends keyof Makers} ${string}`
+      ? ReturnType<Makers[Type]>
+      : Field<Uint8Array>;
+};
+
+/**
+ * Makes a struct of rows of text, for the long structs of a header. Each entry is
+ * the offset, the type and the name of a field; `u8[20]` are 20 bytes.
+ */
+export function structFrom<Row extends string>(
+  byteLength: number,
+  ...rows: Row[]
+): Struct<FieldsOf<EntriesOf<Row>>> {
+  const fields: Record<string, Field> = {};
+  for (const entry of rows.join(", ").split(", ")) {
+    const [at, type, name] = entry.split(" ");
+    const offset = Number(at);
+    const make = MAKERS[type as keyof Makers];
+    fields[name] = make === undefined
+      ? bytes(offset, parseInt(type.slice("u8[".length)))
+      : make(offset);
+  }
+  return struct(byteLength, fields as FieldsOf<EntriesOf<Row>>);
 }
 
 /** Returns the size of a struct in bytes. */

@@ -19,7 +19,7 @@
  */
 
 import * as uapi from "../../sys/uapi/btrfs.ts";
-import * as E from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { io_uring_sqe, IORING_OP_URING_CMD } from "../../sys/uapi/io_uring.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { iovec } from "../../sys/uapi/uio.ts";

@@ -1,6 +1,6 @@
 /** io_uring_setup(2): making a ring and mapping its queues. */
 
-import * as E from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { io_uring_enter, syscall } from "../../sys/libc.ts";
@@ -10,8 +10,7 @@ import { type Field, sizeof } from "../../sys/struct.ts";
 import { release, version } from "../../sys/uname.ts";
 import { CompletionQueue } from "./cqueue.ts";
 import { registerAdvice, UringError } from "../errors.ts";
-import { registerMaxWorkers, registerRingFd } from "./register.ts";
-import { unregisterRingFd } from "./register.ts";
+import * as register from "./register.ts";
 import { refusal, unmappable } from "./setup_advice.ts";
 import { SubmissionQueue } from "./squeue.ts";
 
@@ -167,18 +166,16 @@ function handleOf(fd: number, options: SetupOptions): RingHandle {
     throw setupError(E.ENOSYS, why);
   }
   const { ringWords, sqesWords } = params;
-  const { buffer } = owned.adopt(
-    mapped(fd, ringWords, uapi.IORING_OFF_SQ_RING),
-    unmap,
-  );
+  const shared = mapped(fd, ringWords, uapi.IORING_OFF_SQ_RING);
+  const { buffer } = owned.adopt(shared, unmap);
   const sqes = owned.adopt(mapped(fd, sqesWords, uapi.IORING_OFF_SQES), unmap);
   const ring = new Int32Array(buffer, 0, ringWords);
   const [sq, cq] = makeQueues(params, ring, sqes.buffer, options.hold ?? false);
   limitWorkers(fd, options.maxWorkers ?? 0);
   // Entering by the index saves the kernel the look-up of the file. A thread has
   // 16 of them (IO_RINGFD_REG_MAX, Linux 6.18); rings beyond that do without.
-  const index = registerRingFd(fd);
-  if (index >= 0) owned.defer(() => unregisterRingFd(fd, index));
+  const index = register.registerRingFd(fd);
+  if (index >= 0) owned.defer(() => register.unregisterRingFd(fd, index));
   const { flags, features } = params;
   const made = owned.move();
   const sqpoll = (flags & uapi.IORING_SETUP_SQPOLL) !== 0;
@@ -237,9 +234,8 @@ function wordsOf<F extends Record<string, Field>>(
   view: DataView,
   base: number,
 ): { [name in keyof F & string]: number } {
-  const words = Object.entries(offsets).map((
-    [name, field],
-  ) => [name, Number(field.get(view, base)) >> 2]);
+  const words = Object.entries(offsets)
+    .map(([name, field]) => [name, Number(field.get(view, base)) >> 2]);
   return Object.fromEntries(words);
 }
 
@@ -270,7 +266,7 @@ function makeQueues(
 }
 
 function limitWorkers(fd: number, maxWorkers: number): void {
-  const rc = maxWorkers > 0 ? registerMaxWorkers(fd, maxWorkers) : 0;
+  const rc = maxWorkers > 0 ? register.registerMaxWorkers(fd, maxWorkers) : 0;
   if (rc >= 0) return;
   const why = registerAdvice(-rc) ?? "";
   throw setupError(-rc, `The workers cannot be limited (maxWorkers). ${why}`);

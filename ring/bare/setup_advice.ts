@@ -1,6 +1,6 @@
 /** Explanations of the errnos of io_uring_setup() and of mapping a ring. */
 
-import * as E from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { readText } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { release } from "../../sys/uname.ts";
@@ -43,23 +43,21 @@ function missing(): string {
   return mode === 0 ? unbuilt : filtered;
 }
 
+/** Causes by the value of the sysctl kernel.io_uring_disabled. */
+const DISABLED: Readonly<Record<string, string>> = {
+  "1": "The sysctl kernel.io_uring_disabled is 1, which leaves io_uring to " +
+    "CAP_SYS_ADMIN and to the group named by kernel.io_uring_group. Join that " +
+    "group, or run `sysctl -w kernel.io_uring_disabled=0` as root.",
+  "2": "The sysctl kernel.io_uring_disabled is 2, which forbids io_uring to " +
+    "everyone. `sysctl -w kernel.io_uring_disabled=0` as root lifts it.",
+};
+
 function forbidden(): string {
-  switch (readText("/proc/sys/kernel/io_uring_disabled")) {
-    case "2":
-      return "The sysctl kernel.io_uring_disabled is 2, which forbids " +
-        "io_uring to everyone. `sysctl -w kernel.io_uring_disabled=0` as " +
-        "root lifts it.";
-    case "1":
-      return "The sysctl kernel.io_uring_disabled is 1, which leaves " +
-        "io_uring to CAP_SYS_ADMIN and to the group named by " +
-        "kernel.io_uring_group. Join that group, or run " +
-        "`sysctl -w kernel.io_uring_disabled=0` as root.";
-    default:
-      return "A seccomp filter or a security module forbids io_uring. Docker " +
-        "does so since version 25: run the container with " +
-        "`--security-opt seccomp=` and a profile that allows the io_uring " +
-        "system calls.";
-  }
+  const disabled = readText("/proc/sys/kernel/io_uring_disabled") ?? "";
+  return DISABLED[disabled] ??
+    "A seccomp filter or a security module forbids io_uring. Docker does so " +
+      "since version 25: run the container with `--security-opt seccomp=` and " +
+      "a profile that allows the io_uring system calls.";
 }
 
 function unknownShape(flags: number): string {
@@ -75,11 +73,16 @@ function unknownShape(flags: number): string {
 
 /** Returns the names of `IORING_SETUP_` bits, without the prefix. */
 export function setupFlagNames(flags: number): string[] {
-  const prefix = "IORING_SETUP_";
+  return namesOf("IORING_SETUP_", (bit) => (flags & bit) !== 0);
+}
+
+/** Returns the names of constants whose values pass a test, less the prefix. */
+export function namesOf(
+  prefix: string,
+  test: (value: number) => boolean,
+): string[] {
   return Object.entries(uapi)
-    .filter(([name, bit]) =>
-      name.startsWith(prefix) && (flags & (bit as number)) !== 0
-    )
+    .filter(([name, value]) => name.startsWith(prefix) && test(value as number))
     .map(([name]) => name.slice(prefix.length));
 }
 

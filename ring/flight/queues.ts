@@ -25,7 +25,7 @@
  * @module
  */
 
-import * as E from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { enterUse, leaveUse } from "../../sys/arena.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";

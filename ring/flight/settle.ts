@@ -1,6 +1,6 @@
 /** Turns a completion into a result or an error, and hands it to the receiver. */
 
-import { ECANCELED, EINTR } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { IORING_CQE_F_MORE } from "../../sys/uapi/io_uring.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { Command } from "../command.ts";
@@ -28,7 +28,7 @@ export const LEFT = Symbol("left");
  * system call may leak the kernel's own restart codes: ERESTARTSYS,
  * ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
  */
-const CANCELLED = [ECANCELED, EINTR, 512, 513, 514, 516];
+const CANCELLED = [E.ECANCELED, E.EINTR, 512, 513, 514, 516];
 
 /**
  * Settles a command, or hands on one value of a multishot command. Runs the

@@ -1,10 +1,10 @@
 /**
- * How a completion that comes later reaches the event loop: by the waker, or by
- * the clock where there are no descriptors or no memory for that, and where the
- * kernel refuses it. Nothing waits for ever.
+ * Tells a ring about completions that come later: through the waker, or through a
+ * timer where there are no descriptors or no memory for the waker, or where the
+ * kernel refuses it. So no completion is left unseen.
  *
- * **Contract.** The kernel may write a bell's block until the read of its
- * eventfd has completed: only then is the block given back.
+ * **Contract.** The kernel may write a bell's block until the read of its eventfd
+ * has completed. The bell gives the block back only then.
  *
  * @module
  */
@@ -18,34 +18,34 @@ import { abandon, type Block, give, take } from "../flight/pool.ts";
 import { registerEventfd, unregisterEventfd } from "../bare/register.ts";
 import { type Listener, must, Waker } from "./waker.ts";
 
-/** Looks by the clock until a ring tries again to be woken. */
+/** Looks of the timer until a bell tries to connect again: 0.3 s at 20 ms each. */
 const LOOKS_BEFORE_RECONNECT = 16;
 
-/** What a bell has of the waker while it is connected to it. */
+/** The connection of a bell to the waker. */
 interface Wire {
   readonly waker: Waker;
   readonly id: number;
   readonly eventfd: number;
-  /** What the read of the eventfd is written to. */
+  /** The memory that the kernel reads the eventfd into. */
   readonly block: Block;
 }
 
-/** What has a ring look for its completions when there may be some. */
+/** A signal for one ring to look for completions. */
 export class Bell implements Listener {
   readonly #fd: number;
-  /** The ring makes completions when it is entered (DEFER_TASKRUN). */
+  /** `true` if the ring posts completions only when entered (DEFER_TASKRUN). */
   readonly #deferred: boolean;
   readonly #ring: () => void;
   readonly #timer: PollTimer;
   #wire: Wire | null = null;
-  /** Looks by the clock after which it is tried to connect again. */
+  /** The number of looks of the timer at which to try to connect again. */
   #retryAt = 0;
-  /** A read of the eventfd is under way. */
+  /** `true` while a read of the eventfd is in flight. */
   #armed = false;
   #held = false;
   #closed = false;
 
-  /** Has `ring` called when the eventfd of the ring `fd` was signalled. */
+  /** Makes a bell that calls `ring` after each signal of the ring `fd`. */
   constructor(fd: number, deferred: boolean, ring: () => void) {
     this.#fd = fd;
     this.#deferred = deferred;
@@ -54,7 +54,7 @@ export class Bell implements Listener {
     this.#connect();
   }
 
-  /** Asks to be called at the next signal, unless that is asked already. */
+  /** Requests a call at the next signal, unless one is requested already. */
   arm(): void {
     if (this.#armed || this.#closed) return;
     if (this.#wire === null && this.#timer.looks >= this.#retryAt) {
@@ -66,14 +66,14 @@ export class Bell implements Listener {
     waker.arm(id, eventfd, block.address);
   }
 
-  /** Keeps the process alive, or lets it go. */
+  /** Keeps the process alive, or lets it end. */
   hold(on: boolean): void {
     if (this.#held === on) return;
     this.#held = on;
     (this.#wire?.waker ?? this.#timer).hold(on);
   }
 
-  /** The read has completed: `false` when that is no signal for the ring. */
+  /** Notes that the read has completed. Returns `false` if it is no signal. */
   taken(res: number): boolean {
     this.#armed = false;
     if (this.#closed) return false;
@@ -81,7 +81,7 @@ export class Bell implements Listener {
     return res >= 0;
   }
 
-  /** The eventfd was signalled, unless the ring was closed meanwhile. */
+  /** Calls the ring after a signal, unless the ring was closed meanwhile. */
   rung(): void {
     if (this.#closed) return;
     if (this.#deferred) this.#renew();
@@ -89,10 +89,10 @@ export class Bell implements Listener {
   }
 
   /**
-   * A completion that is deferred in the middle of a wake-up is signalled later,
-   * and Linux 6.12.117, for one, then takes the eventfd to be signalled for ever
-   * (io_eventfd_signal(), IO_EVENTFD_OP_SIGNAL_BIT): it would never be again. One
-   * that is registered anew is.
+   * Registers the eventfd again. The kernel signals a completion that is deferred
+   * in the middle of a wake-up later. Some kernels, such as Linux 6.12.117, then
+   * keep IO_EVENTFD_OP_SIGNAL_BIT set (io_eventfd_signal()) and never signal that
+   * eventfd again, until it is registered anew.
    */
   #renew(): void {
     if (this.#wire === null) return;
@@ -105,7 +105,7 @@ export class Bell implements Listener {
     try {
       this.#wire = connect(this, this.#fd);
     } catch (error) {
-      // No descriptors, no memory, or a ring that was restricted.
+      // There are no descriptors, there is no memory, or the ring was restricted.
       const known = error instanceof UringError || error instanceof RangeError;
       if (!known) throw error;
       this.#retryAt = this.#timer.looks + LOOKS_BEFORE_RECONNECT;
@@ -118,7 +118,7 @@ export class Bell implements Listener {
     }
   }
 
-  /** From now on the ring is looked at by the clock, which begins at once. */
+  /** Switches to the timer, which starts at once. */
   disconnect(): void {
     const wire = this.#wire!;
     this.#letGo();
@@ -131,6 +131,7 @@ export class Bell implements Listener {
     if (!this.#closed) this.#timer.arm();
   }
 
+  /** Closes the eventfd and leaves the waker. */
   #letGo(): void {
     const { waker, id, eventfd, block } = this.#wire!;
     if (this.#armed) abandon(block);
@@ -141,18 +142,18 @@ export class Bell implements Listener {
     waker.remove(id);
   }
 
-  /** Lets go of the eventfd. The ring it belongs to is idle, or gone. */
+  /** Closes the bell. The ring it belongs to is idle, or closed. */
   close(): void {
     this.hold(false);
     this.#closed = true;
     this.#timer.stop();
-    // When the waker itself fails, it disconnects its bells.
+    // It ends even if the waker fails, which disconnects its bells.
     while (this.#armed) this.#wire!.waker.disarm(this.#wire!.id);
     if (this.#wire !== null) this.#letGo();
   }
 }
 
-/** Gives a ring an eventfd that the waker, made where there is none, can read. */
+/** Registers an eventfd with the ring `fd`, and connects its bell to the waker. */
 function connect(bell: Bell, fd: number): Wire {
   const waker = Waker.current();
   const id = waker.add(bell);
@@ -160,7 +161,7 @@ function connect(bell: Bell, fd: number): Wire {
   let block: Block | undefined;
   try {
     block = take(8);
-    block.address; // Which may be the first thing that cannot be had.
+    block.address; // Maps the memory now, which throws if there is none.
     // Not O_NONBLOCK: io_uring would answer a read with EAGAIN, not wait.
     eventfd = must("eventfd2", syscall("eventfd2", 0, O_CLOEXEC));
     must("io_uring_register", registerEventfd(fd, eventfd));

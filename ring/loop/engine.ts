@@ -9,7 +9,7 @@
  * @module
  */
 
-import * as E from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import type { RingHandle } from "../bare/setup.ts";
 import { type Life, Queues } from "../flight/queues.ts";

@@ -1,12 +1,13 @@
-/** Looking for completions from time to time, where nothing can wake a ring. */
+/** A timer that looks for completions, where nothing can wake a ring. */
 
-/** Milliseconds until the first look, and between two looks at most. */
+/** Milliseconds until the first look. */
 const SOONEST = 1;
+/** Milliseconds between two looks at most. */
 const LATEST = 20;
 
-/** A timer that is set anew after each look for as long as it is asked to. */
+/** A timer that looks once for each `arm()`, after an adaptive delay. */
 export class PollTimer {
-  /** Looks so far. */
+  /** The number of looks so far. */
   looks = 0;
   readonly #look: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -18,7 +19,10 @@ export class PollTimer {
     this.#look = look;
   }
 
-  /** Has it look once: soon when something is new, later after each look. */
+  /**
+   * Schedules a look: after 1 ms, or, if called during a look, after twice the
+   * last delay, up to 20 ms.
+   */
   arm(): void {
     if (this.#looking) {
       this.#delay = Math.min(2 * this.#delay, LATEST);
@@ -31,7 +35,7 @@ export class PollTimer {
     if (!this.#held) Deno.unrefTimer(this.#timer);
   }
 
-  /** Keeps the process alive, or lets it go. */
+  /** Keeps the process alive, or lets it end. */
   hold(on: boolean): void {
     this.#held = on;
     if (this.#timer === undefined) return;
@@ -39,6 +43,7 @@ export class PollTimer {
     else Deno.unrefTimer(this.#timer);
   }
 
+  /** Cancels the scheduled look. */
   stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -1,61 +1,57 @@
 /**
- * What wakes the event loop, for all rings of an isolate.
+ * Wakes the event loop, for all rings of an isolate.
  *
- * Each ring signals an eventfd. A small ring of the waker's own reads that
- * eventfd and, linked to the read, writes a byte to a pipe, whose other end the
- * event loop watches as a `node:net` socket: no thread waits, no call blocks, and
- * the socket keeps the process alive only while it is held.
+ * Each ring signals an eventfd. The waker has a small ring of its own, which reads
+ * that eventfd and, linked to the read, writes a byte to a pipe. The event loop
+ * watches the other end of the pipe as a `node:net` socket: no thread waits, no
+ * call blocks, and the socket keeps the process alive only while it is held.
  *
  * @module
  */
 
 import type { Socket } from "node:net";
 import type process from "node:process";
-import {
-  EAGAIN,
-  EBADF,
-  EBUSY,
-  EINTR,
-  EINVAL,
-  EOPNOTSUPP,
-} from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { O_CLOEXEC } from "../../sys/uapi/fcntl.ts";
 import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
-import { Command } from "../command.ts";
+import { Command, type CommandSpec } from "../command.ts";
 import { UringError } from "../errors.ts";
 import { type Block, take } from "../flight/pool.ts";
 import { registerFiles } from "../bare/register.ts";
 import { type RingHandle, setup } from "../bare/setup.ts";
 
-/** Halves of `user_data` that tell the waker's own completions apart. */
+// The high half of `user_data`, which distinguishes the waker's own completions.
 const READ = 1;
 const WRITE = 2;
 const CANCEL = 3;
 
-/** Times that io_uring_enter() may say that there is no memory or no room. */
+/**
+ * Calls of io_uring_enter() that may report EAGAIN (no memory) or EBUSY (no room)
+ * until the waker gives up.
+ */
 const TRIES = 64;
 
-/** Who has an eventfd read. */
+/** A receiver of the signals of one eventfd. */
 export interface Listener {
-  /** The read has completed: `true` when `rung` is to be called. */
+  /** Notes that the read has completed. Returns `true` to have `rung` called. */
   taken(res: number): boolean;
-  /** The eventfd was signalled. */
+  /** Handles a signal of the eventfd. */
   rung(): void;
-  /** The waker cannot go on. */
+  /** Handles the end of a waker that cannot continue. */
   disconnect(): void;
 }
 
-/** The byte that is written to pipes. It does not matter which it is. */
+/** The byte that wakers write to their pipes. Its value is not used. */
 let byte: Block | undefined;
 
-/** Reads eventfds for its listeners, and ends with the last of them. */
+/** A reader of eventfds for its listeners. It closes after the last has left. */
 export class Waker {
   static #current: Waker | null = null;
 
-  /** The waker of this isolate, made where there is none. */
+  /** Returns the waker of this isolate, and makes it if there is none. */
   static current(): Waker {
     return Waker.#current ??= new Waker();
   }
@@ -63,7 +59,7 @@ export class Waker {
   readonly #listeners = new Map<number, Listener>();
   readonly #handle: RingHandle;
   readonly #socket: Socket;
-  /** Those whose signal was seen, and that are not rung yet. */
+  /** The listeners whose signal was taken, and that are not rung yet. */
   readonly #signalled: Listener[] = [];
   #holds = 0;
   #nextId = 1;
@@ -79,26 +75,27 @@ export class Waker {
     });
     try {
       byte ??= take(1);
-      byte.address; // Which may be the first thing that cannot be had.
+      byte.address; // Maps the memory now, which throws if there is none.
       this.#socket = watch(pipeTo(this.#handle.fd));
     } catch (error) {
       this.#handle.close();
       throw error;
     }
     this.#socket.on("data", () => this.#wake());
-    this.#socket.on("error", () => this.#fail(EINVAL));
+    this.#socket.on("error", () => this.#fail(E.EINVAL));
     this.#socket.unref();
   }
 
+  /** Adds a listener. Returns its id. */
   add(listener: Listener): number {
     this.#listeners.set(this.#nextId, listener);
     return this.#nextId++;
   }
 
+  /** Removes a listener, and closes the waker after the last one. */
   remove(id: number): void {
     this.#listeners.delete(id);
     if (this.#listeners.size > 0 || this.#closed) return;
-    // The last ring has gone: leave nothing open.
     this.#end();
     this.#handle.close();
   }
@@ -109,15 +106,16 @@ export class Waker {
     this.#socket.destroy();
   }
 
-  /** It cannot go on, and its listeners are told. */
+  /** Closes a waker that cannot continue, and disconnects its listeners. */
   #fail(errno: number): void {
     if (this.#closed) return;
     this.#end();
-    // The number may be another file's, where it is not that of a ring.
-    if (errno !== EBADF && errno !== EOPNOTSUPP) this.#handle.close();
+    // These errnos say that the descriptor is no ring's: it may be another file.
+    if (errno !== E.EBADF && errno !== E.EOPNOTSUPP) this.#handle.close();
     for (const listener of [...this.#listeners.values()]) listener.disconnect();
   }
 
+  /** Keeps the process alive until as many calls have released it. */
   hold(on: boolean): void {
     if (this.#closed) return;
     this.#holds += on ? 1 : -1;
@@ -125,6 +123,7 @@ export class Waker {
     else if (!on && this.#holds === 0) this.#socket.unref();
   }
 
+  /** Reads an eventfd into 8 bytes at `address`, to ring its listener. */
   arm(id: number, eventfd: number, address: number): void {
     this.#push(id, READ, {
       opcode: uapi.IORING_OP_READ,
@@ -141,7 +140,7 @@ export class Waker {
       len: 1,
     });
     this.#enter(0, 0);
-    // A read that has failed writes no byte.
+    // A failed read cancels its write: no byte comes, so take it now.
     this.#take();
   }
 
@@ -156,21 +155,10 @@ export class Waker {
     this.#take();
   }
 
-  #push(
-    id: number,
-    what: number,
-    sqe: {
-      opcode: number;
-      flags: number;
-      file?: number;
-      fdWord?: number;
-      addr: number | bigint;
-      len?: number;
-    },
-  ): void {
+  #push(id: number, kind: number, sqe: Omit<CommandSpec<number>, "name">) {
     const { sq } = this.#handle;
     const at = sq.next();
-    new Command({ name: "wake", ...sqe }).encode(sq.words, at, false, id, what);
+    new Command({ name: "wake", ...sqe }).encode(sq.words, at, false, id, kind);
   }
 
   /** Submits all that is queued, so that the queue is empty again. */
@@ -179,15 +167,15 @@ export class Waker {
       const toSubmit = this.#handle.sq.publish();
       const rc = this.#handle.enter(toSubmit, minComplete, flags);
       if (rc >= toSubmit) return;
-      if (rc === 0 || rc === -EINTR) continue;
-      // A read without its write has the ring wait for ever.
-      if (rc > 0) return this.#fail(EAGAIN);
+      if (rc === 0 || rc === -E.EINTR) continue;
+      // The kernel cut the chain: a read without its write would wake nothing.
+      if (rc > 0) return this.#fail(E.EAGAIN);
       if (!isPassing(-rc) || ++tries === TRIES) return this.#fail(-rc);
       this.#takePosted();
     }
   }
 
-  /** Takes what has completed, so that each bell knows. No ring is told yet. */
+  /** Takes the completions, so that each bell knows its state. Rings none yet. */
   #take(): void {
     this.#takePosted();
     while (!this.#closed && this.#handle.sq.needsEnter) {
@@ -196,6 +184,7 @@ export class Waker {
     }
   }
 
+  /** Takes the completions that are in the queue. Returns their number. */
   #takePosted(): number {
     let taken = 0;
     const { cq } = this.#handle;
@@ -203,7 +192,7 @@ export class Waker {
       const { userDataLow, userDataHigh, res } = cq;
       cq.commit();
       taken++;
-      if (userDataHigh !== READ) continue; // Its read failed, and says so.
+      if (userDataHigh !== READ) continue; // The read it is linked to reports.
       const listener = this.#listeners.get(userDataLow);
       if (listener?.taken(res)) this.#signalled.push(listener);
     }
@@ -211,9 +200,9 @@ export class Waker {
   }
 
   /**
-   * Rings whose signal was seen are told. What they do may close others, take
-   * more completions, or end this waker; a byte is still to come for each of
-   * these completions, since it is written when its read has completed.
+   * Rings the listeners whose signal was taken. A listener may close others, take
+   * more completions, or end this waker. The byte of a completion taken early
+   * still comes, because the kernel writes it after the read has completed.
    */
   #wake(): void {
     this.#take();
@@ -221,20 +210,23 @@ export class Waker {
       try {
         listener.rung();
       } catch (error) {
-        reportError(error); // It is not for the next ring to suffer from.
+        reportError(error); // The error of one ring must not stop the next.
       }
     }
   }
 }
 
-/** A pipe: the end to read from. The other is the first file of the ring `fd`. */
+/**
+ * Makes a pipe whose end to write to is the first file of the ring `fd`. Returns
+ * the end to read from.
+ */
 function pipeTo(fd: number): number {
   const { view, at } = scratch();
   must("pipe2", syscall("pipe2", at, O_CLOEXEC));
   const readEnd = view.getInt32(0, true);
   const writeEnd = view.getInt32(4, true);
-  // A link looks for its file when it starts. By a number it might find another
-  // one, where this waker has ended.
+  // The kernel looks up the file of a linked command when the command starts. A
+  // descriptor might be another file's by then, if this waker has closed.
   const rc = registerFiles(fd, [writeEnd]);
   close(writeEnd);
   if (rc < 0) close(readEnd);
@@ -243,9 +235,9 @@ function pipeTo(fd: number): number {
 }
 
 /**
- * Has the event loop watch the end of a pipe. Node's modules take 20 ms to load,
- * more than all of this library, so that they are loaded when first needed, and
- * not through an import, which would make every caller wait for a promise.
+ * Makes the event loop watch the end of a pipe. Node's modules take 20 ms to load,
+ * more than all of this library, so this loads them when they are first needed.
+ * With an import(), every caller would wait for a promise.
  */
 function watch(fd: number): Socket {
   const node = globalThis as unknown as { process: typeof process };
@@ -253,12 +245,12 @@ function watch(fd: number): Socket {
   return new net.Socket({ fd, writable: false });
 }
 
-/** Errors of io_uring_enter() that pass by themselves. */
+/** Returns `true` for an error of io_uring_enter() that passes by itself. */
 function isPassing(errno: number): boolean {
-  return errno === EAGAIN || errno === EBUSY;
+  return errno === E.EAGAIN || errno === E.EBUSY;
 }
 
-/** The result of a system call that is not to fail. */
+/** Returns the result of a system call, and throws if the call has failed. */
 export function must(call: string, rc: number): number {
   if (rc < 0) throw new UringError(call, -1, -rc);
   return rc;

@@ -1,27 +1,17 @@
 // <linux/bsg.h>, Linux 7.2.
 
-import { bytes, pointer, struct, u32 } from "../struct.ts";
+import { structFrom } from "../struct.ts";
 
 export const BSG_PROTOCOL_SCSI = 0;
 
 export const BSG_SUB_PROTOCOL_SCSI_CMD = 0;
-export const BSG_SUB_PROTOCOL_SCSI_TMF = 1;
-export const BSG_SUB_PROTOCOL_SCSI_TRANSPORT = 2;
 
 /** The payload of a command to a bsg node, for an SQE of 128 bytes. */
-export const bsg_uring_cmd = struct(80, {
-  request: pointer(0),
-  request_len: u32(8),
-  protocol: u32(12),
-  subprotocol: u32(16),
-  max_response_len: u32(20),
-  response: pointer(24),
-  dout_xferp: pointer(32),
-  dout_xfer_len: u32(40),
-  dout_iovec_count: u32(44),
-  din_xferp: pointer(48),
-  din_xfer_len: u32(56),
-  din_iovec_count: u32(60),
-  timeout_ms: u32(64),
-  reserved: bytes(68, 12),
-});
+export const bsg_uring_cmd = structFrom(
+  80,
+  "0 pointer request, 8 u32 request_len, 12 u32 protocol, 16 u32 subprotocol",
+  "20 u32 max_response_len, 24 pointer response, 32 pointer dout_xferp",
+  "40 u32 dout_xfer_len, 44 u32 dout_iovec_count, 48 pointer din_xferp",
+  "56 u32 din_xfer_len, 60 u32 din_iovec_count, 64 u32 timeout_ms",
+  "68 u8[12] reserved",
+);

@@ -1,37 +1,24 @@
 // <linux/btrfs.h>, Linux 7.2.
 
 import { _IOR, _IOW } from "./ioctl.ts";
-import { bytes, pointer, s64, struct, u16, u32, u64 } from "../struct.ts";
+import { structFrom } from "../struct.ts";
 
 const BTRFS_IOCTL_MAGIC = 0x94;
 
-export const btrfs_ioctl_fs_info_args = struct(1024, {
-  max_id: u64(0),
-  num_devices: u64(8),
-  fsid: bytes(16, 16),
-  nodesize: u32(32),
-  sectorsize: u32(36),
-  clone_alignment: u32(40),
-  csum_type: u16(44),
-  csum_size: u16(46),
-  flags: u64(48),
-  generation: u64(56),
-  metadata_uuid: bytes(64, 16),
-  reserved: bytes(80, 944),
-});
+export const btrfs_ioctl_fs_info_args = structFrom(
+  1024,
+  "0 u64 max_id, 8 u64 num_devices, 16 u8[16] fsid, 32 u32 nodesize",
+  "36 u32 sectorsize, 40 u32 clone_alignment, 44 u16 csum_type",
+  "46 u16 csum_size, 48 u64 flags, 56 u64 generation, 64 u8[16] metadata_uuid",
+  "80 u8[944] reserved",
+);
 
-export const btrfs_ioctl_encoded_io_args = struct(128, {
-  iov: pointer(0),
-  iovcnt: u64(8),
-  offset: s64(16),
-  flags: u64(24),
-  len: u64(32),
-  unencoded_len: u64(40),
-  unencoded_offset: u64(48),
-  compression: u32(56),
-  encryption: u32(60),
-  reserved: bytes(64, 64),
-});
+export const btrfs_ioctl_encoded_io_args = structFrom(
+  128,
+  "0 pointer iov, 8 u64 iovcnt, 16 s64 offset, 24 u64 flags, 32 u64 len",
+  "40 u64 unencoded_len, 48 u64 unencoded_offset, 56 u32 compression",
+  "60 u32 encryption, 64 u8[64] reserved",
+);
 
 export const BTRFS_ENCODED_IO_COMPRESSION_NONE = 0;
 /** A single zlib stream. */

@@ -13,7 +13,6 @@ export const O_ACCMODE = 0o3;
 export const O_CREAT = 0o100;
 /** With O_CREAT: fail if it exists. */
 export const O_EXCL = 0o200;
-export const O_NOCTTY = 0o400;
 /** Truncate to nothing. */
 export const O_TRUNC = 0o1000;
 /** Write at the end. */
@@ -28,11 +27,9 @@ export const O_DIRECT: number = aarch64 ? 0o200000 : 0o40000;
 export const O_DIRECTORY: number = aarch64 ? 0o40000 : 0o200000;
 /** Fail if it is a symbolic link. */
 export const O_NOFOLLOW: number = aarch64 ? 0o100000 : 0o400000;
-export const O_NOATIME = 0o1000000;
 export const O_CLOEXEC = 0o2000000;
 /** Complete writes when data and metadata are stored. */
 export const O_SYNC = 0o4010000;
-export const O_PATH = 0o10000000;
 /** Make a file without a name, in this directory. */
 export const O_TMPFILE: number = 0o20000000 | O_DIRECTORY;
 

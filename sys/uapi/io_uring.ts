@@ -1,67 +1,23 @@
 // <linux/io_uring.h>, Linux 7.2.
 
-import { bytes, s32, struct, u16, u32, u64, u8 } from "../struct.ts";
+import { struct, structFrom, u64 } from "../struct.ts";
 
-/** A submission queue entry. One of 128 bytes goes on with 64 bytes of `cmd`. */
-export const io_uring_sqe = struct(64, {
-  opcode: u8(0),
-  flags: u8(1),
-  ioprio: u16(2),
-  fd: s32(4),
-  off: u64(8),
-  addr2: u64(8),
-  cmd_op: u32(8),
-  __pad1: u32(12),
-  addr: u64(16),
-  splice_off_in: u64(16),
-  level: u32(16),
-  optname: u32(20),
-  len: u32(24),
-  rw_flags: u32(28),
-  fsync_flags: u32(28),
-  poll_events: u16(28),
-  poll32_events: u32(28),
-  sync_range_flags: u32(28),
-  msg_flags: u32(28),
-  timeout_flags: u32(28),
-  accept_flags: u32(28),
-  cancel_flags: u32(28),
-  open_flags: u32(28),
-  statx_flags: u32(28),
-  fadvise_advice: u32(28),
-  splice_flags: u32(28),
-  rename_flags: u32(28),
-  unlink_flags: u32(28),
-  hardlink_flags: u32(28),
-  xattr_flags: u32(28),
-  msg_ring_flags: u32(28),
-  uring_cmd_flags: u32(28),
-  waitid_flags: u32(28),
-  futex_flags: u32(28),
-  install_fd_flags: u32(28),
-  nop_flags: u32(28),
-  pipe_flags: u32(28),
-  user_data: u64(32),
-  buf_index: u16(40),
-  buf_group: u16(40),
-  personality: u16(42),
-  splice_fd_in: s32(44),
-  file_index: u32(44),
-  zcrx_ifq_idx: u32(44),
-  optlen: u32(44),
-  addr_len: u16(44),
-  __pad3: bytes(46, 2),
-  write_stream: u8(44),
-  __pad4: bytes(45, 3),
-  addr3: u64(48),
-  __pad2: bytes(56, 8),
-  attr_ptr: u64(48),
-  attr_type_mask: u64(56),
-  optval: u64(48),
-  cmd: bytes(48, 0),
-});
-
-export const IORING_FILE_INDEX_ALLOC = 0xffffffff;
+/**
+ * A submission queue entry. One of 128 bytes goes on with 64 bytes of `cmd`. Of
+ * the many names of bytes 28 to 31, one for each operation, it has three.
+ */
+export const io_uring_sqe = structFrom(
+  64,
+  "0 u8 opcode, 1 u8 flags, 2 u16 ioprio, 4 s32 fd, 8 u64 off, 8 u64 addr2",
+  "8 u32 cmd_op, 12 u32 __pad1, 16 u64 addr, 16 u64 splice_off_in",
+  "16 u32 level, 20 u32 optname, 24 u32 len, 28 u32 rw_flags",
+  "28 u16 poll_events, 28 u32 uring_cmd_flags, 32 u64 user_data",
+  "40 u16 buf_index, 40 u16 buf_group, 42 u16 personality, 44 s32 splice_fd_in",
+  "44 u32 file_index, 44 u32 zcrx_ifq_idx, 44 u32 optlen, 44 u16 addr_len",
+  "46 u8[2] __pad3, 44 u8 write_stream, 45 u8[3] __pad4, 48 u64 addr3",
+  "56 u8[8] __pad2, 48 u64 attr_ptr, 56 u64 attr_type_mask, 48 u64 optval",
+  "48 u8[0] cmd",
+);
 
 /** `fd` is a place in the table of files. Linux 5.1. */
 export const IOSQE_FIXED_FILE = 1 << 0;
@@ -198,106 +154,50 @@ export const IORING_URING_CMD_MULTISHOT = 1 << 1;
 export const IORING_URING_CMD_MASK = 3;
 
 export const IORING_FSYNC_DATASYNC = 1 << 0;
-export const IORING_TIMEOUT_ABS = 1 << 0;
-export const IORING_TIMEOUT_UPDATE = 1 << 1;
-export const IORING_TIMEOUT_BOOTTIME = 1 << 2;
-export const IORING_TIMEOUT_REALTIME = 1 << 3;
-export const IORING_LINK_TIMEOUT_UPDATE = 1 << 4;
-export const IORING_TIMEOUT_ETIME_SUCCESS = 1 << 5;
-export const IORING_TIMEOUT_MULTISHOT = 1 << 6;
-export const IORING_TIMEOUT_IMMEDIATE_ARG = 1 << 7;
-export const IORING_TIMEOUT_CLOCK_MASK = 12;
-export const IORING_TIMEOUT_UPDATE_MASK = 18;
 
 export const IORING_POLL_ADD_MULTI = 1 << 0;
-export const IORING_POLL_UPDATE_EVENTS = 1 << 1;
-export const IORING_POLL_UPDATE_USER_DATA = 1 << 2;
-export const IORING_POLL_ADD_LEVEL = 1 << 3;
 
 export const IORING_ASYNC_CANCEL_ALL = 1 << 0;
-export const IORING_ASYNC_CANCEL_FD = 1 << 1;
 export const IORING_ASYNC_CANCEL_ANY = 1 << 2;
-export const IORING_ASYNC_CANCEL_FD_FIXED = 1 << 3;
-export const IORING_ASYNC_CANCEL_USERDATA = 1 << 4;
-export const IORING_ASYNC_CANCEL_OP = 1 << 5;
 
-export const IORING_RECVSEND_POLL_FIRST = 1 << 0;
-export const IORING_RECV_MULTISHOT = 1 << 1;
 export const IORING_RECVSEND_FIXED_BUF = 1 << 2;
 export const IORING_SEND_ZC_REPORT_USAGE = 1 << 3;
-export const IORING_RECVSEND_BUNDLE = 1 << 4;
-export const IORING_SEND_VECTORIZED = 1 << 5;
 
 export const IORING_NOTIF_USAGE_ZC_COPIED = 0x8000_0000;
 
-export const IORING_ACCEPT_MULTISHOT = 1 << 0;
-export const IORING_ACCEPT_DONTWAIT = 1 << 1;
-export const IORING_ACCEPT_POLL_FIRST = 1 << 2;
-
 export const IORING_NOP_INJECT_RESULT = 1 << 0;
-export const IORING_NOP_FILE = 1 << 1;
-export const IORING_NOP_FIXED_FILE = 1 << 2;
-export const IORING_NOP_FIXED_BUFFER = 1 << 3;
-export const IORING_NOP_TW = 1 << 4;
 export const IORING_NOP_CQE32 = 1 << 5;
-
-/** A completion queue entry. Only one of 32 bytes has `big_cqe`. */
-export const io_uring_cqe = struct(16, {
-  user_data: u64(0),
-  res: s32(8),
-  flags: u32(12),
-  big_cqe: bytes(16, 0),
-});
 
 /** The upper 16 bits are the id of a provided buffer. Linux 5.7. */
 export const IORING_CQE_F_BUFFER = 1 << 0;
 /** More completions of the same command follow. Linux 5.13. */
 export const IORING_CQE_F_MORE = 1 << 1;
-export const IORING_CQE_F_SOCK_NONEMPTY = 1 << 2;
 /** A notification that zero-copy memory is free again. Linux 6.0. */
 export const IORING_CQE_F_NOTIF = 1 << 3;
-export const IORING_CQE_F_BUF_MORE = 1 << 4;
 export const IORING_CQE_F_SKIP = 1 << 5;
 /** A completion of 32 bytes in a mixed ring. Linux 6.18. */
 export const IORING_CQE_F_32 = 1 << 15;
-export const IORING_CQE_BUFFER_SHIFT = 16;
 
 export const IORING_OFF_SQ_RING = 0;
-export const IORING_OFF_CQ_RING = 0x8000000;
 export const IORING_OFF_SQES = 0x10000000;
-export const IORING_OFF_PBUF_RING = 0x80000000;
-export const IORING_OFF_PBUF_SHIFT = 16;
-export const IORING_OFF_MMAP_MASK = 0xf8000000;
 
 /** Byte offsets of the words of the SQ ring in its mapping. */
-export const io_sqring_offsets = struct(40, {
-  head: u32(0),
-  tail: u32(4),
-  ring_mask: u32(8),
-  ring_entries: u32(12),
-  flags: u32(16),
-  dropped: u32(20),
-  array: u32(24),
-  resv1: u32(28),
-  user_addr: u64(32),
-});
+export const io_sqring_offsets = structFrom(
+  40,
+  "0 u32 head, 4 u32 tail, 8 u32 ring_mask, 12 u32 ring_entries, 16 u32 flags",
+  "20 u32 dropped, 24 u32 array, 28 u32 resv1, 32 u64 user_addr",
+);
 
 export const IORING_SQ_NEED_WAKEUP = 1 << 0;
 export const IORING_SQ_CQ_OVERFLOW = 1 << 1;
 export const IORING_SQ_TASKRUN = 1 << 2;
 
 /** Byte offsets of the words of the CQ ring in its mapping. */
-export const io_cqring_offsets = struct(40, {
-  head: u32(0),
-  tail: u32(4),
-  ring_mask: u32(8),
-  ring_entries: u32(12),
-  overflow: u32(16),
-  cqes: u32(20),
-  flags: u32(24),
-  resv1: u32(28),
-  user_addr: u64(32),
-});
+export const io_cqring_offsets = structFrom(
+  40,
+  "0 u32 head, 4 u32 tail, 8 u32 ring_mask, 12 u32 ring_entries",
+  "16 u32 overflow, 20 u32 cqes, 24 u32 flags, 28 u32 resv1, 32 u64 user_addr",
+);
 
 export const IORING_CQ_EVENTFD_DISABLED = 1 << 0;
 
@@ -307,26 +207,15 @@ export const IORING_ENTER_GETEVENTS = 1 << 0;
 export const IORING_ENTER_SQ_WAKEUP = 1 << 1;
 /** Wait for room in a queue with a submission thread. Linux 5.10. */
 export const IORING_ENTER_SQ_WAIT = 1 << 2;
-/** The argument is a `struct io_uring_getevents_arg`. Linux 5.11. */
-export const IORING_ENTER_EXT_ARG = 1 << 3;
 export const IORING_ENTER_REGISTERED_RING = 1 << 4;
-export const IORING_ENTER_ABS_TIMER = 1 << 5;
-export const IORING_ENTER_EXT_ARG_REG = 1 << 6;
-export const IORING_ENTER_NO_IOWAIT = 1 << 7;
 
 /** The parameters of io_uring_setup(), which it fills in. */
-export const io_uring_params = struct(120, {
-  sq_entries: u32(0),
-  cq_entries: u32(4),
-  flags: u32(8),
-  sq_thread_cpu: u32(12),
-  sq_thread_idle: u32(16),
-  features: u32(20),
-  wq_fd: u32(24),
-  resv: bytes(28, 12),
-  sq_off: bytes(40, 40),
-  cq_off: bytes(80, 40),
-});
+export const io_uring_params = structFrom(
+  120,
+  "0 u32 sq_entries, 4 u32 cq_entries, 8 u32 flags, 12 u32 sq_thread_cpu",
+  "16 u32 sq_thread_idle, 20 u32 features, 24 u32 wq_fd, 28 u8[12] resv",
+  "40 u8[40] sq_off, 80 u8[40] cq_off",
+);
 
 export const IORING_FEAT_SINGLE_MMAP = 1 << 0;
 export const IORING_FEAT_NODROP = 1 << 1;
@@ -353,96 +242,43 @@ export const IORING_REGISTER_FILES = 2;
 export const IORING_UNREGISTER_FILES = 3;
 export const IORING_REGISTER_EVENTFD = 4;
 export const IORING_UNREGISTER_EVENTFD = 5;
-export const IORING_REGISTER_FILES_UPDATE = 6;
-export const IORING_REGISTER_EVENTFD_ASYNC = 7;
 export const IORING_REGISTER_PROBE = 8;
-export const IORING_REGISTER_PERSONALITY = 9;
-export const IORING_UNREGISTER_PERSONALITY = 10;
 export const IORING_REGISTER_RESTRICTIONS = 11;
 export const IORING_REGISTER_ENABLE_RINGS = 12;
-export const IORING_REGISTER_FILES2 = 13;
-export const IORING_REGISTER_FILES_UPDATE2 = 14;
-export const IORING_REGISTER_BUFFERS2 = 15;
-export const IORING_REGISTER_BUFFERS_UPDATE = 16;
-export const IORING_REGISTER_IOWQ_AFF = 17;
-export const IORING_UNREGISTER_IOWQ_AFF = 18;
 export const IORING_REGISTER_IOWQ_MAX_WORKERS = 19;
 export const IORING_REGISTER_RING_FDS = 20;
 export const IORING_UNREGISTER_RING_FDS = 21;
-export const IORING_REGISTER_PBUF_RING = 22;
-export const IORING_UNREGISTER_PBUF_RING = 23;
-export const IORING_REGISTER_SYNC_CANCEL = 24;
 export const IORING_REGISTER_FILE_ALLOC_RANGE = 25;
-export const IORING_REGISTER_PBUF_STATUS = 26;
-export const IORING_REGISTER_NAPI = 27;
-export const IORING_UNREGISTER_NAPI = 28;
-export const IORING_REGISTER_CLOCK = 29;
-export const IORING_REGISTER_CLONE_BUFFERS = 30;
-export const IORING_REGISTER_SEND_MSG_RING = 31;
-export const IORING_REGISTER_ZCRX_IFQ = 32;
-export const IORING_REGISTER_RESIZE_RINGS = 33;
-export const IORING_REGISTER_MEM_REGION = 34;
 export const IORING_REGISTER_QUERY = 35;
-export const IORING_REGISTER_ZCRX_CTRL = 36;
-export const IORING_REGISTER_BPF_FILTER = 37;
 export const IORING_REGISTER_USE_REGISTERED_RING = 0x8000_0000;
 
-export const IORING_RSRC_REGISTER_SPARSE = 1 << 0;
-
-export const io_uring_rsrc_register = struct(32, {
-  nr: u32(0),
-  flags: u32(4),
-  resv2: u64(8),
-  data: u64(16),
-  tags: u64(24),
-});
-
-export const io_uring_rsrc_update2 = struct(32, {
-  offset: u32(0),
-  resv: u32(4),
-  data: u64(8),
-  tags: u64(16),
-  nr: u32(24),
-  resv2: u32(28),
-});
+export const io_uring_rsrc_update2 = structFrom(
+  32,
+  "0 u32 offset, 4 u32 resv, 8 u64 data, 16 u64 tags, 24 u32 nr, 28 u32 resv2",
+);
 
 export const IO_URING_OP_SUPPORTED = 1 << 0;
 
-export const io_uring_probe_op = struct(8, {
-  op: u8(0),
-  resv: u8(1),
-  flags: u16(2),
-  resv2: u32(4),
-});
+export const io_uring_probe_op = structFrom(
+  8,
+  "0 u8 op, 1 u8 resv, 2 u16 flags, 4 u32 resv2",
+);
 
-export const io_uring_probe = struct(16, {
-  last_op: u8(0),
-  ops_len: u8(1),
-  resv: u16(2),
-  resv2: bytes(4, 12),
-  ops: bytes(16, 0),
-});
+export const io_uring_probe = structFrom(
+  16,
+  "0 u8 last_op, 1 u8 ops_len, 2 u16 resv, 4 u8[12] resv2, 16 u8[0] ops",
+);
 
-export const io_uring_restriction = struct(16, {
-  opcode: u16(0),
-  register_op: u8(2),
-  sqe_op: u8(2),
-  sqe_flags: u8(2),
-  resv: u8(3),
-  resv2: bytes(4, 12),
-});
+export const io_uring_restriction = structFrom(
+  16,
+  "0 u16 opcode, 2 u8 register_op, 2 u8 sqe_op, 2 u8 sqe_flags, 3 u8 resv",
+  "4 u8[12] resv2",
+);
 
 export const IORING_RESTRICTION_REGISTER_OP = 0;
 export const IORING_RESTRICTION_SQE_OP = 1;
 export const IORING_RESTRICTION_SQE_FLAGS_ALLOWED = 2;
 export const IORING_RESTRICTION_SQE_FLAGS_REQUIRED = 3;
-
-export const io_uring_getevents_arg = struct(24, {
-  sigmask: u64(0),
-  sigmask_sz: u32(8),
-  min_wait_usec: u32(12),
-  ts: u64(16),
-});
 
 export const SOCKET_URING_OP_SIOCINQ = 0;
 export const SOCKET_URING_OP_SIOCOUTQ = 1;
@@ -451,7 +287,6 @@ export const SOCKET_URING_OP_SETSOCKOPT = 3;
 export const SOCKET_URING_OP_TX_TIMESTAMP = 4;
 export const SOCKET_URING_OP_GETSOCKNAME = 5;
 
-export const IORING_TIMESTAMP_HW_SHIFT = 16;
 export const IORING_TIMESTAMP_TYPE_SHIFT = 17;
 export const IORING_CQE_F_TSTAMP_HW = 1 << 16;
 

@@ -1,25 +1,18 @@
 // <linux/io_uring/query.h>, Linux 7.2.
 
-import { bytes, s32, struct, u32, u64 } from "../struct.ts";
+import { structFrom } from "../struct.ts";
 
-export const io_uring_query_hdr = struct(40, {
-  next_entry: u64(0),
-  query_data: u64(8),
-  query_op: u32(16),
-  size: u32(20),
-  result: s32(24),
-  __resv: bytes(28, 12),
-});
+export const io_uring_query_hdr = structFrom(
+  40,
+  "0 u64 next_entry, 8 u64 query_data, 16 u32 query_op, 20 u32 size",
+  "24 s32 result, 28 u8[12] __resv",
+);
 
 export const IO_URING_QUERY_OPCODES = 0;
 
-export const io_uring_query_opcode = struct(48, {
-  nr_request_opcodes: u32(0),
-  nr_register_opcodes: u32(4),
-  feature_flags: u64(8),
-  ring_setup_flags: u64(16),
-  enter_flags: u64(24),
-  sqe_flags: u64(32),
-  nr_query_opcodes: u32(40),
-  __pad: u32(44),
-});
+export const io_uring_query_opcode = structFrom(
+  48,
+  "0 u32 nr_request_opcodes, 4 u32 nr_register_opcodes, 8 u64 feature_flags",
+  "16 u64 ring_setup_flags, 24 u64 enter_flags, 32 u64 sqe_flags",
+  "40 u32 nr_query_opcodes, 44 u32 __pad",
+);

@@ -72,13 +72,8 @@ export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
 /** Wait until the buffer is full. */
 export const MSG_WAITALL = 0x100;
-export const MSG_NOSIGNAL = 0x4000;
 /** More data follows. */
 export const MSG_MORE = 0x8000;
-
-export const SHUT_RD = 0;
-export const SHUT_WR = 1;
-export const SHUT_RDWR = 2;
 
 export const SIOCINQ = 0x541b;
 export const SIOCOUTQ = 0x5411;
@@ -135,8 +130,6 @@ export const TCP_USER_TIMEOUT = 18;
 export const SOF_TIMESTAMPING_TX_HARDWARE = 1 << 0;
 /** Take the time when a packet is handed to the device. */
 export const SOF_TIMESTAMPING_TX_SOFTWARE = 1 << 1;
-export const SOF_TIMESTAMPING_RX_HARDWARE = 1 << 2;
-export const SOF_TIMESTAMPING_RX_SOFTWARE = 1 << 3;
 /** Report times that the kernel took. */
 export const SOF_TIMESTAMPING_SOFTWARE = 1 << 4;
 /** Report times that the device took. */

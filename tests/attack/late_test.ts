@@ -9,7 +9,7 @@ import { stub } from "@std/testing/mock";
 import { Ring, UringError } from "../../mod.ts";
 import { nop } from "../../cmd/op.ts";
 import { give, take } from "../../ring/flight/pool.ts";
-import { EOWNERDEAD } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { open } from "../../sys/file.ts";
 import { IORING_OP_READ, IOSQE_ASYNC } from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
@@ -68,7 +68,7 @@ async function abandoned(fd: number, gate: AccessGate): Promise<number[]> {
   const places = [arenaOf(own.buffer)!.address, block.address];
   {
     using _enter = stub(libc().symbols, "enter", () => {
-      libc().errno[0] = EOWNERDEAD;
+      libc().errno[0] = E.EOWNERDEAD;
       return -1;
     });
     await assertRejects(() => ring.cmd(nop()), UringError, "EOWNERDEAD");

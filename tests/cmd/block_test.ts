@@ -23,7 +23,7 @@ import {
   zoneResetAll,
 } from "../../cmd/block.ts";
 import * as op from "../../cmd/op.ts";
-import { EACCES } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { open } from "../../sys/file.ts";
 import { libc, syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
@@ -37,6 +37,8 @@ import {
   missing,
   tool,
 } from "../lab/loop_device.ts";
+
+const { EACCES } = E;
 
 const KiB = 1024;
 const MiB = 1024 * KiB;

@@ -23,7 +23,7 @@ import * as scsi from "../../cmd/scsi/mod.ts";
 import { ScsiError } from "../../cmd/scsi/mod.ts";
 import * as op from "../../cmd/op.ts";
 import { alloc } from "../../ring/alloc.ts";
-import { EINVAL, EPERM } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { open } from "../../sys/file.ts";
 import { devNull, Fd, pipe } from "../kit/fds.ts";
 import { isRoot } from "../kit/process.ts";
@@ -33,6 +33,8 @@ import { testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
 import { unixPair } from "../kit/fds.ts";
 import { tool } from "../lab/loop_device.ts";
+
+const { EINVAL, EPERM } = E;
 
 /** The options of a ring for SCSI commands. */
 const WIDE = { sqe128: true, cqe32: true };

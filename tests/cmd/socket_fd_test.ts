@@ -25,7 +25,7 @@ import {
   SOL_SOCKET,
 } from "../../cmd/socket/mod.ts";
 import { decodeSockaddr } from "../../cmd/sockaddr.ts";
-import { EMFILE } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
 import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
@@ -33,6 +33,8 @@ import { SIOCINQ, SOCK_DGRAM, SOCK_STREAM } from "../../sys/uapi/socket.ts";
 import { socketName, socketOption } from "../../sys/socket_calls.ts";
 import { canListen, Fd, unixPair } from "../kit/fds.ts";
 import { until } from "../kit/wait.ts";
+
+const { EMFILE } = E;
 
 const IPV4 = "127.0.0.1";
 const IPV6 = "::1";

@@ -23,7 +23,7 @@ import {
 import * as s from "../../cmd/socket/mod.ts";
 import { close, nop, poll, POLLIN } from "../../cmd/op.ts";
 import { decodeSockaddr, encodeSockaddr } from "../../cmd/sockaddr.ts";
-import * as E from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { O_RDONLY } from "../../sys/uapi/fcntl.ts";
 import { open } from "../../sys/file.ts";
 import { syscall } from "../../sys/libc.ts";

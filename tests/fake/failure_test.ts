@@ -5,15 +5,7 @@ import { scratchOperand } from "../../ring/operand.ts";
 import { phaseOf } from "../../ring/flight/slot.ts";
 import { UringError } from "../../ring/errors.ts";
 import { take } from "../../ring/flight/pool.ts";
-import {
-  EAGAIN,
-  EBADF,
-  EBADR,
-  EBUSY,
-  EINTR,
-  ENOMEM,
-  ENXIO,
-} from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { ADDR } from "../kit/commands.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
@@ -26,6 +18,8 @@ import {
   type Shape,
   Told,
 } from "./fake.ts";
+
+const { EAGAIN, EBADF, EBADR, EBUSY, EINTR, ENOMEM, ENXIO } = E;
 
 const { IORING_ENTER_GETEVENTS: GETEVENTS } = uapi;
 

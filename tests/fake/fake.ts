@@ -12,7 +12,7 @@ import { Engine } from "../../ring/loop/engine.ts";
 import { link, type Receiver, type Slot } from "../../ring/flight/slot.ts";
 import { enter, prepRw, type RingHandle, setup } from "../../ring/raw.ts";
 import { SubmissionQueue } from "../../ring/bare/squeue.ts";
-import { EBADF, ECANCELED, ENOENT } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { turn } from "../kit/wait.ts";
 
@@ -168,8 +168,8 @@ export class FakeKernel implements AsyncDisposable {
     const target = [...this.kept.values()].find((each) =>
       userData(each) === sqe.addr
     );
-    if (target !== undefined) this.finish(target.fd, -ECANCELED);
-    this.post(sqe, target === undefined ? -ENOENT : 0);
+    if (target !== undefined) this.finish(target.fd, -E.ECANCELED);
+    this.post(sqe, target === undefined ? -E.ENOENT : 0);
   };
 
   /** Posts a completion of a kept command, its last unless `flags` has F_MORE. */
@@ -359,7 +359,7 @@ export class FakeKernel implements AsyncDisposable {
 
   /** Closes the engine, whose every call now fails with EBADF. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.answer = () => -EBADF;
+    this.answer = () => -E.EBADF;
     if (!this.closed) this.#ring[SQ_FLAGS] |= uapi.IORING_SQ_TASKRUN;
     const closed = this.engine.close();
     this.engine.schedule(); // It may be closing already.

@@ -11,17 +11,13 @@ import type { Completion } from "../../ring/completion.ts";
 import { WaitQueue } from "../../ring/flight/waiting.ts";
 import { Slot } from "../../ring/flight/slot.ts";
 import { UringError } from "../../ring/errors.ts";
-import {
-  EAGAIN,
-  EALREADY,
-  ECANCELED,
-  EINVAL,
-  ENOENT,
-} from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { until } from "../kit/wait.ts";
 import { FakeKernel, numbered, range, type Sqe, Told } from "./fake.ts";
+
+const { EAGAIN, EALREADY, ECANCELED, EINVAL, ENOENT } = E;
 
 const { IORING_CQE_F_MORE: MORE, IORING_CQE_F_NOTIF: NOTIF } = uapi;
 const CANCEL = uapi.IORING_OP_ASYNC_CANCEL;

@@ -4,10 +4,12 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { Slot } from "../../ring/flight/slot.ts";
 import { phaseOf } from "../../ring/flight/slot.ts";
-import { EAGAIN, EBADF, EBUSY, EINTR } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { FakeKernel, numbered, type Shape, type Sqe, Told } from "./fake.ts";
+
+const { EAGAIN, EBADF, EBUSY, EINTR } = E;
 
 /** Something that happens: what, and a number that says more. */
 type Step = readonly [what: keyof typeof STEPS, n: number];

@@ -3,10 +3,12 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { LEFT } from "../../ring/flight/settle.ts";
 import { CommandStream } from "../../ring/flight/stream.ts";
-import { EAGAIN, ECANCELED, ENOBUFS } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { IORING_CQE_F_MORE as MORE } from "../../sys/uapi/io_uring.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { FakeKernel, numbered, type Told } from "./fake.ts";
+
+const { EAGAIN, ECANCELED, ENOBUFS } = E;
 
 const many = (fd: number, decode?: () => unknown) =>
   numbered(fd, { multishot: true, decode });

@@ -2,11 +2,13 @@
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { stub } from "@std/testing/mock";
-import { EAGAIN, EBUSY } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { turn, until } from "../kit/wait.ts";
 import { FakeKernel, numbered, Told } from "./fake.ts";
+
+const { EAGAIN, EBUSY } = E;
 
 /** The turn that an engine takes, to be taken whenever a test likes. */
 function turnOf({ engine }: FakeKernel): () => void {

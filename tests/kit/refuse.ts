@@ -1,9 +1,11 @@
 /** Answers of the kernel that a test replaces, where the library calls libc. */
 
 import { stub } from "@std/testing/mock";
-import { EINVAL } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { libc } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
+
+const { EINVAL } = E;
 
 /** What libc answers for an errno. */
 function fail(errno: number): -1 {

@@ -11,13 +11,15 @@ import { Ring } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
 import { abandon, give, take } from "../../ring/flight/pool.ts";
 import * as raw from "../../ring/raw.ts";
-import { ENOMEM } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { libc } from "../../sys/libc.ts";
 import { arenaOf, enterUse, leaveUse } from "../../sys/arena.ts";
 import { devNull, pipe, writeSync } from "../kit/fds.ts";
 import { mappingCount } from "../kit/process.ts";
 import { turn } from "../kit/wait.ts";
 import { Page } from "../attack/late/pages.ts";
+
+const { ENOMEM } = E;
 
 /** Returns the address that the kernel gets for memory of alloc(). */
 const addressOf = ({ buffer }: Uint8Array) => arenaOf(buffer)!.address;

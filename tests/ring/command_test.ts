@@ -98,7 +98,7 @@ Deno.test("every field of the SQE has the value that the command was made with",
   for (const [name, field] of Object.entries(fields)) {
     const value = field.get(view, 0);
     const plain = value instanceof Uint8Array ? [...value] : value;
-    // The many names of byte 28 are the flags of one operation each.
+    // The names of byte 28 are the flags of one operation each.
     const flags = field.offset === 28 && field.size === 4;
     const expected = flags ? 0xb1b2_b3b4 : READ_BACK[name];
     assertEquals(plain, expected, name);

@@ -15,7 +15,7 @@ import { Engine } from "../../ring/loop/engine.ts";
 import * as op from "../../cmd/op.ts";
 import { AWAITED } from "../../ring/flight/settle.ts";
 import { setup } from "../../ring/bare/setup.ts";
-import { EAGAIN, EBUSY, EINTR, EINVAL } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
@@ -28,6 +28,8 @@ import { reportedErrors } from "../kit/reported_errors.ts";
 import { random } from "../kit/random.ts";
 import { takeUpSignals } from "../kit/signals.ts";
 import { turn, until } from "../kit/wait.ts";
+
+const { EAGAIN, EBUSY, EINTR, EINVAL } = E;
 
 /** Runs a command, or a chain, on an engine without a Ring. */
 function run(engine: Engine, ...chain: Command<unknown>[]): Promise<unknown>[] {

@@ -11,7 +11,7 @@ import {
   uringCmdAdvice,
 } from "../../ring/errors.ts";
 import { linkTimeout } from "../../cmd/op.ts";
-import * as E from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { errnoName } from "../../sys/errno_names.ts";
 
 type Row = readonly [errno: number, text: string];

@@ -94,7 +94,8 @@ Deno.test("ref() keeps a process running again", async () => {
 const FAKE = `
 import { FakeKernel, numbered } from "@uring/tests/fake/fake.ts";
 import { turn } from "@uring/tests/kit/wait.ts";
-import { EAGAIN, EALREADY } from "@uring/sys/uapi/errno.ts";
+import { E } from "@uring/sys/uapi/errno.ts";
+const { EAGAIN, EALREADY } = E;
 const kernel = new FakeKernel();
 const { engine } = kernel;
 `;

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { probe, UringError } from "../../mod.ts";
 import * as raw from "../../ring/raw.ts";
-import * as E from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import {
   io_uring_sqe,
   IORING_NOP_CQE32,

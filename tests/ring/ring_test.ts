@@ -14,7 +14,7 @@ import { stub } from "@std/testing/mock";
 import { Ring, type RingOptions, uringCmd, UringError } from "../../mod.ts";
 import { Command, type CommandSpec } from "../../ring/command.ts";
 import * as op from "../../cmd/op.ts";
-import { EAGAIN, EBADR, EBUSY, EINTR } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
 import { rereadsSqes } from "../../ring/bare/setup.ts";
@@ -28,6 +28,8 @@ import { runScript } from "../kit/run.ts";
 import { refuseEnter, refuseSetupFlags } from "../kit/refuse.ts";
 import { lacksFlag, testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
+
+const { EAGAIN, EBADR, EBUSY, EINTR } = E;
 
 const has = (flag: string) => lacksFlag(flag) === "";
 

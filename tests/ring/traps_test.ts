@@ -23,11 +23,13 @@ import type { Queues } from "../../ring/flight/queues.ts";
 import * as op from "../../cmd/op.ts";
 import type { Receiver } from "../../ring/flight/slot.ts";
 import * as raw from "../../ring/raw.ts";
-import { EINVAL } from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { version } from "../../sys/uname.ts";
 import { devNull, pipe, tcpPair, writeSync } from "../kit/fds.ts";
 import { lacksCommand, lacksFlag, testUnless } from "../kit/skip.ts";
 import { until } from "../kit/wait.ts";
+
+const { EINVAL } = E;
 
 const kernel = probe();
 const release = `Linux ${kernel.kernel}`;

@@ -19,14 +19,7 @@ import { give, take } from "../../ring/flight/pool.ts";
 import { enableRings, registerRestrictions } from "../../ring/bare/register.ts";
 import { type RingHandle, setup } from "../../ring/bare/setup.ts";
 import { Bell } from "../../ring/loop/bell.ts";
-import {
-  EAGAIN,
-  EINTR,
-  EMFILE,
-  ENFILE,
-  ENOMEM,
-  EPERM,
-} from "../../sys/uapi/errno.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
@@ -37,6 +30,8 @@ import { runScript } from "../kit/run.ts";
 import { type EnterCall, refuse, refuseEnter } from "../kit/refuse.ts";
 import { lacksFlag, testUnless } from "../kit/skip.ts";
 import { turn, until, wake } from "../kit/wait.ts";
+
+const { EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM, EPERM } = E;
 
 const noDefer = lacksFlag("DEFER_TASKRUN");
 const DEFER = uapi.IORING_SETUP_DEFER_TASKRUN |

@@ -16,6 +16,7 @@ import {
   s64,
   sizeof,
   struct,
+  structFrom,
   u16,
   u32,
   u64,
@@ -172,4 +173,35 @@ Deno.test("a union is two names of the same bytes", () => {
   const { view } = memory(4);
   b.set(view, 0, -1);
   assertEquals(a.get(view, 0), 0xffff_ffff);
+});
+
+Deno.test("a struct of rows of text has the fields that functions make", () => {
+  const rows = structFrom(
+    57,
+    "0 u8 a, 1 u16 b, 3 u32 c, 7 s32 d",
+    "11 u64 e, 19 s64 f, 27 pointer g, 35 u8[20] h, 55 u8[0] i",
+    "55 u16 j",
+  );
+  const made = struct(57, {
+    a: u8(0),
+    b: u16(1),
+    c: u32(3),
+    d: s32(7),
+    e: u64(11),
+    f: s64(19),
+    g: pointer(27),
+    h: bytes(35, 20),
+    i: bytes(55, 0),
+    j: u16(55),
+  });
+  assertEquals(Object.entries(rows), Object.entries(made));
+  assertEquals(sizeof(rows), 57);
+  for (const [name, field] of Object.entries(rows)) {
+    const { constructor } = made[name as keyof typeof made];
+    assertStrictEquals(field.constructor, constructor);
+  }
+});
+
+Deno.test("a row with a type that there is not throws", () => {
+  assertThrows(() => structFrom(4, "0 u33 a"), RangeError, "byteLength");
 });

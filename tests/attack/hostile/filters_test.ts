@@ -1,7 +1,7 @@
 /** Messages where a filter or a security module forbids io_uring. */
 
 import { assertEquals, assertMatch } from "@std/assert";
-import * as E from "../../../sys/uapi/errno.ts";
+import { E } from "../../../sys/uapi/errno.ts";
 import { ask } from "./ask.ts";
 
 for (const errno of ["EPERM", "ENOSYS"] as const) {
@@ -19,7 +19,7 @@ for (const errno of ["EPERM", "ENOSYS"] as const) {
       tell(answers);
     `);
     assertMatch(sync, new RegExp(`^UringError: io_uring_enter on .*${errno}`));
-    assertMatch(sync, /seccomp filter .*io_uring_enter\(\).*: allow it/);
+    assertMatch(sync, /seccomp filter .*io_uring_enter\(\).*\. Allow it/);
     assertEquals([pending, next], [sync, sync]);
   });
 }

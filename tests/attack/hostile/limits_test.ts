@@ -7,7 +7,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { refusal } from "../../../ring/bare/setup_advice.ts";
-import * as E from "../../../sys/uapi/errno.ts";
+import { E } from "../../../sys/uapi/errno.ts";
 import { ask } from "./ask.ts";
 
 Deno.test("with no descriptor left, a ring and a command name the limit, and one is enough for a ring", async () => {

@@ -3,13 +3,15 @@
 import { Command, type CommandSpec } from "../../../ring/command.ts";
 import { operand } from "../../../ring/operand.ts";
 import type { FixedBuffer, FixedFile } from "../../../ring/registered.ts";
-import { ETIME } from "../../../sys/uapi/errno.ts";
+import { E } from "../../../sys/uapi/errno.ts";
 import { O_CREAT } from "../../../sys/uapi/fcntl.ts";
 import * as uapi from "../../../sys/uapi/io_uring.ts";
 import { POLLIN } from "../../../sys/uapi/poll.ts";
 import { ADDR } from "../../kit/commands.ts";
 import type { Step } from "./steps.ts";
 import { type Allows, type Job, provide, THROWN, type World } from "./world.ts";
+
+const { ETIME } = E;
 
 /** A command of a sequence. */
 export interface JobPlan {

@@ -1,8 +1,10 @@
 /** System calls that fail now and then, as those of a kernel in trouble do. */
 
-import { EAGAIN, EBUSY, EINTR } from "../../../sys/uapi/errno.ts";
+import { E } from "../../../sys/uapi/errno.ts";
 import { libc } from "../../../sys/libc.ts";
 import type { Ledger } from "./ledger.ts";
+
+const { EAGAIN, EBUSY, EINTR } = E;
 
 /** One call of io_uring_enter() in so many goes wrong. */
 const ONE_IN = 300;

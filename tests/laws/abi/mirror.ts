@@ -40,7 +40,7 @@ export interface Mirror {
   /** Values by their C expression, most often a name. */
   readonly constants: Readonly<Record<string, number>>;
   readonly structs: Readonly<Record<string, Layout>>;
-  /** Exports that are neither a number nor a struct. */
+  /** Exports that are not a number, a table of numbers or a struct. */
   readonly strays: readonly string[];
 }
 
@@ -91,6 +91,7 @@ export function claims(
   for (const [key, value] of Object.entries(exports)) {
     if (typeof value === "number") constants[key] = value;
     else if (isStruct(value)) structs[key] = layout(value);
+    else if (isTable(value)) Object.assign(constants, value);
     else if (MACROS.includes(key)) Object.assign(constants, calls(key, value));
     else strays.push(key);
   }
@@ -102,6 +103,12 @@ export function claims(
     structs,
     strays,
   };
+}
+
+/** Returns `true` for numbers by name. */
+function isTable(value: unknown): value is Record<string, number> {
+  return typeof value === "object" && value !== null &&
+    Object.values(value).every((number) => typeof number === "number");
 }
 
 /** Returns a version as a `LINUX_VERSION_CODE`, without the third number. */
@@ -154,8 +161,7 @@ function tables(mirror: Mirror, exports: Source["exports"]): Mirror[] {
       strays: [],
     };
   };
-  const known = ["__NR_x86_64", "__NR_aarch64", "syscallNumbers"];
-  const strays = mirror.strays.filter((name) => !known.includes(name));
+  const strays = mirror.strays.filter((name) => name !== "syscallNumbers");
   return [
     { ...table("x86_64", mirror.includes), arch: "x86_64", strays },
     // The generic header has the numbers of aarch64, and is on every machine. It
