@@ -81,13 +81,18 @@ const LEAST_DENO = [2, 7, 12];
  * @throws {Error} naming the version needed.
  */
 export function checkDeno(version: string): void {
-  const parts = version.split(/[.+-]/).map(Number);
-  const place = LEAST_DENO.findIndex((least, i) => parts[i] !== least);
-  if (place < 0 || !(parts[place] < LEAST_DENO[place])) return;
+  if (!isOlder(version, LEAST_DENO)) return;
   throw new Error(
     `Deno ${version} is too old: ${LEAST_DENO.join(".")} or later is needed. ` +
       "`deno upgrade` brings the latest.",
   );
+}
+
+/** Returns `true` if a version of Deno came before another. */
+export function isOlder(version: string, least: readonly number[]): boolean {
+  const parts = version.split(/[.+-]/).map(Number);
+  const place = least.findIndex((each, i) => parts[i] !== each);
+  return place >= 0 && parts[place] < least[place];
 }
 
 function open(): Libc {

@@ -13,7 +13,6 @@ import { O_CLOEXEC } from "../../sys/uapi/fcntl.ts";
 import { close } from "../../sys/file.ts";
 import { syscall } from "../../sys/libc.ts";
 import { PollTimer } from "./polling.ts";
-import { UringError } from "../errors.ts";
 import { abandon, type Block, give, take } from "../flight/pool.ts";
 import { registerEventfd, unregisterEventfd } from "../bare/register.ts";
 import { type Listener, must, Waker } from "./waker.ts";
@@ -66,6 +65,12 @@ export class Bell implements Listener {
     waker.arm(id, eventfd, block.address);
   }
 
+  /** Takes a turn once the event loop has looked for I/O. */
+  nudge(turn: () => void): void {
+    if (this.#wire === null) setImmediate(turn);
+    else this.#wire.waker.nudge(turn);
+  }
+
   /** Keeps the process alive, or lets it end. */
   hold(on: boolean): void {
     if (this.#held === on) return;
@@ -104,10 +109,9 @@ export class Bell implements Listener {
   #connect(): void {
     try {
       this.#wire = connect(this, this.#fd);
-    } catch (error) {
-      // There are no descriptors, there is no memory, or the ring was restricted.
-      const known = error instanceof UringError || error instanceof RangeError;
-      if (!known) throw error;
+    } catch {
+      // There are no descriptors or no memory, the ring was restricted, or the
+      // permission for FFI was revoked: the ring is polled instead.
       this.#retryAt = this.#timer.looks + LOOKS_BEFORE_RECONNECT;
       return;
     }

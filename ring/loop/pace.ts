@@ -1,61 +1,104 @@
 /**
- * The pace of a ring: when the event loop has its turn, and whether a wait is
- * spent looking or asleep.
+ * The pace of a ring: when the event loop gets a turn, and whether the ring spends
+ * a wait looking or asleep.
  *
  * @module
  */
 
-/** Microtasks alone would never let the event loop run: it does this often. */
-const LOOP_MS = 1;
-/** The clock is looked at after so many commands, */
+/**
+ * How long microtasks may go on before the event loop gets a turn, which they alone
+ * would never let it have: while only this ring has work,
+ */
+const ALONE_MS = 1;
+/** ... and while others have. The loop's turns then take at least `BUSY_MS` longer. */
+const SHARED_MS = 0.2;
+/** Excess over the shortest turn of the loop that shows work of others. */
+const BUSY_MS = 0.04;
+/** Turns of the loop after which a ring is expected to go on like this. */
+const MANY = 16;
+/** Most commands between two looks at the clock. */
 const BUDGET = 4096;
-/** where a turn counts as this many besides its own. */
+/** Commands that a turn counts as, in addition to its own. */
 const TURN_COST = 256;
 /**
- * A wait that is likely to be shorter than this is spent looking: to sleep and
- * to be woken takes a quarter of it.
+ * The longest wait that is spent looking. To sleep and to be woken takes a quarter
+ * of it.
  */
 const BRIEF_MS = 0.2;
 
-/** What is known of the turns and waits of one ring. */
+/** The pace of the turns and waits of one ring. */
 export class Pace {
   readonly #spin: boolean;
-  /** When the wait began that is going on; 0 for none. */
+  /** Start of the current wait; 0 if none. */
   #waitingSince = 0;
-  /** Whether the last wait was a brief one. */
+  /** The last wait was brief. */
   #brief = false;
-  /** Turns, and completions before them, since the clock was looked at. */
+  /** Turns since the last look at the clock, and completions before it. */
   #turns = 0;
   #before = 0;
-  /** When the event loop had a turn for what we know. */
-  #loopAt = 0;
+  /** Commands until the next look: fewer if a slice passes between two looks. */
+  #budget = BUDGET;
+  #lookedAt = 0;
+  /** Microtasks have gone on without a break since `#since`. */
+  #going = false;
+  #since = 0;
+  readonly #ended = () => {
+    this.#going = false;
+  };
+  /** How long they may go on. */
+  #slice = ALONE_MS;
+  /** Turns that the event loop was given. */
+  #given = 0;
+  /** Milliseconds of the shortest of them, which grows slowly towards the others. */
+  #shortest = 1;
 
-  /** `spin`: whether brief waits are spent looking. */
+  /** `spin` allows brief waits to be spent looking. */
   constructor(spin: boolean) {
     this.#spin = spin;
   }
 
-  /** Whether the turn to come, after so many completions, is the loop's. */
+  /** Returns `true` if the next turn, after so many completions, is the loop's. */
   loopIsDue(completions: number): boolean {
     this.#turns++;
     const done = completions - this.#before + this.#turns * TURN_COST;
-    if (done < BUDGET) return false;
+    if (done < this.#budget) return false;
     this.#before = completions;
     this.#turns = 0;
     const now = performance.now();
-    if (now - this.#loopAt < LOOP_MS) return false;
-    this.#loopAt = now;
-    return true;
+    if (!this.#going) {
+      this.#going = true;
+      setImmediate(this.#ended); // It runs when the microtasks have ended.
+      this.#since = now;
+    } else if (now - this.#lookedAt > this.#slice / 4) {
+      this.#budget = Math.max(TURN_COST, this.#budget >> 1);
+    } else if (now - this.#lookedAt < this.#slice / 16) {
+      this.#budget = Math.min(BUDGET, this.#budget << 1);
+    }
+    this.#lookedAt = now;
+    return now - this.#since >= this.#slice;
   }
 
-  /** While something is waited for: whether to look again, and not to sleep. */
+  /** Takes note of a turn of the event loop, and of the time that it took. */
+  loopHad(ms: number): void {
+    this.#given++;
+    const busy = ms > this.#shortest + BUSY_MS;
+    this.#slice = busy ? SHARED_MS : Math.min(ALONE_MS, this.#slice * 1.5);
+    this.#shortest = Math.min(ms, this.#shortest + 0.0001);
+  }
+
+  /** `true` if the waker, which takes 20 ms to load, is worth it for these turns. */
+  get goesOn(): boolean {
+    return this.#given >= MANY;
+  }
+
+  /** Returns `true` if a ring that waits should look again instead of sleeping. */
   shouldSpin(): boolean {
     const now = performance.now();
     if (this.#waitingSince === 0) this.#waitingSince = now;
     return this.#spin && this.#brief && now - this.#waitingSince < BRIEF_MS;
   }
 
-  /** Completions have come: the wait is over, if there was one. */
+  /** Ends the wait, if there was one, after completions. */
   completionsCame(): void {
     if (this.#waitingSince === 0) return;
     this.#brief = performance.now() - this.#waitingSince < BRIEF_MS;

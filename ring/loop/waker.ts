@@ -15,7 +15,7 @@ import { E } from "../../sys/uapi/errno.ts";
 import { O_CLOEXEC } from "../../sys/uapi/fcntl.ts";
 import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { syscall } from "../../sys/libc.ts";
+import { isOlder, syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { Command, type CommandSpec } from "../command.ts";
 import { UringError } from "../errors.ts";
@@ -33,6 +33,8 @@ const CANCEL = 3;
  * until the waker gives up.
  */
 const TRIES = 64;
+/** Milliseconds between two looks for signals whose byte did not come. */
+const WATCHDOG_MS = 1000;
 
 /** A receiver of the signals of one eventfd. */
 export interface Listener {
@@ -61,7 +63,12 @@ export class Waker {
   readonly #socket: Socket;
   /** The listeners whose signal was taken, and that are not rung yet. */
   readonly #signalled: Listener[] = [];
+  /** Turns to take once the event loop has looked for I/O. */
+  readonly #turns: (() => void)[] = [];
   #holds = 0;
+  #watchdog: ReturnType<typeof setTimeout> | undefined;
+  /** The watchdog found a signal without its byte. */
+  #suspect = false;
   #nextId = 1;
   #closed = false;
 
@@ -76,12 +83,11 @@ export class Waker {
     try {
       byte ??= take(1);
       byte.address; // Maps the memory now, which throws if there is none.
-      this.#socket = watch(pipeTo(this.#handle.fd));
+      this.#socket = watch(pipeTo(this.#handle.fd), () => this.#wake());
     } catch (error) {
       this.#handle.close();
       throw error;
     }
-    this.#socket.on("data", () => this.#wake());
     this.#socket.on("error", () => this.#fail(E.EINVAL));
     this.#socket.unref();
   }
@@ -104,6 +110,8 @@ export class Waker {
     this.#closed = true;
     if (Waker.#current === this) Waker.#current = null;
     this.#socket.destroy();
+    clearTimeout(this.#watchdog);
+    for (const turn of this.#turns.splice(0)) setImmediate(turn);
   }
 
   /** Closes a waker that cannot continue, and disconnects its listeners. */
@@ -119,8 +127,46 @@ export class Waker {
   hold(on: boolean): void {
     if (this.#closed) return;
     this.#holds += on ? 1 : -1;
-    if (on && this.#holds === 1) this.#socket.ref();
-    else if (!on && this.#holds === 0) this.#socket.unref();
+    if (on && this.#holds === 1) {
+      this.#socket.ref();
+      this.#watchdog ??= this.#watch();
+    } else if (!on && this.#holds === 0) {
+      this.#socket.unref();
+    }
+  }
+
+  #watch(): ReturnType<typeof setTimeout> {
+    const timer = setTimeout(() => this.#look(), WATCHDOG_MS);
+    Deno.unrefTimer(timer);
+    return timer;
+  }
+
+  /**
+   * Rings listeners whose byte did not come. Somebody may have closed the pipe by
+   * its number, and then none will: twice in a row, and this waker is closed.
+   */
+  #look(): void {
+    this.#watchdog = undefined;
+    if (this.#holds === 0 && this.#turns.length === 0) return;
+    this.#take();
+    const missing = this.#signalled.length > 0 || this.#turns.length > 0;
+    if (missing && this.#suspect) return this.#fail(E.EPIPE);
+    this.#watchdog = this.#watch();
+    if (missing) this.#ringAll();
+    this.#suspect = missing;
+  }
+
+  /**
+   * Takes a turn once the event loop has looked for I/O. A byte is in the pipe by
+   * then: the loop, which has nothing else to do, finds it together with all else
+   * that is ready.
+   */
+  nudge(turn: () => void): void {
+    if (this.#closed) return void setImmediate(turn);
+    if (this.#turns.push(turn) > 1) return;
+    this.hold(true);
+    this.#pushWrite(0);
+    this.#enter(0, 0);
   }
 
   /** Reads an eventfd into 8 bytes at `address`, to ring its listener. */
@@ -132,13 +178,7 @@ export class Waker {
       addr: address,
       len: 8,
     });
-    this.#push(id, WRITE, {
-      opcode: uapi.IORING_OP_WRITE,
-      flags: uapi.IOSQE_CQE_SKIP_SUCCESS | uapi.IOSQE_FIXED_FILE,
-      fdWord: 0, // The pipe.
-      addr: byte!.address,
-      len: 1,
-    });
+    this.#pushWrite(id);
     this.#enter(0, 0);
     // A failed read cancels its write: no byte comes, so take it now.
     this.#take();
@@ -153,6 +193,16 @@ export class Waker {
     });
     this.#enter(1, uapi.IORING_ENTER_GETEVENTS);
     this.#take();
+  }
+
+  #pushWrite(id: number): void {
+    this.#push(id, WRITE, {
+      opcode: uapi.IORING_OP_WRITE,
+      flags: uapi.IOSQE_CQE_SKIP_SUCCESS | uapi.IOSQE_FIXED_FILE,
+      fdWord: 0, // The pipe.
+      addr: byte!.address,
+      len: 1,
+    });
   }
 
   #push(id: number, kind: number, sqe: Omit<CommandSpec<number>, "name">) {
@@ -205,7 +255,15 @@ export class Waker {
    * still comes, because the kernel writes it after the read has completed.
    */
   #wake(): void {
+    this.#suspect = false;
     this.#take();
+    this.#ringAll();
+  }
+
+  #ringAll(): void {
+    const turns = this.#turns.splice(0);
+    if (turns.length > 0) this.hold(false);
+    for (const turn of turns) setImmediate(turn);
     for (const listener of this.#signalled.splice(0)) {
       try {
         listener.rung();
@@ -239,10 +297,22 @@ function pipeTo(fd: number): number {
  * more than all of this library, so this loads them when they are first needed.
  * With an import(), every caller would wait for a promise.
  */
-function watch(fd: number): Socket {
+function watch(fd: number, wake: () => void): Socket {
   const node = globalThis as unknown as { process: typeof process };
   const net = node.process.getBuiltinModule("node:net");
-  return new net.Socket({ fd, writable: false });
+  const options = { fd, writable: false };
+  if (isOlder(Deno.version.deno, [2, 8, 0])) {
+    // It refuses `onread` after it has taken the descriptor.
+    return new net.Socket(options).on("data", wake);
+  }
+  // Reading into one byte of ours passes by the stream, which costs more than the
+  // rest of Deno's part. With more room, Deno would look for more bytes.
+  const callback = () => {
+    wake();
+    return true;
+  };
+  const onread = { buffer: new Uint8Array(1), callback };
+  return new net.Socket({ ...options, onread });
 }
 
 /** Returns `true` for an error of io_uring_enter() that passes by itself. */

@@ -89,7 +89,11 @@ for (const shape of SHAPES) {
     using file = devNull();
     for (const command of [op.nop(), uringCmd({ fd: file.fd, cmd_op: 0 })]) {
       const found = await entersOf(ring, () => run(ring, command, ENTRIES));
-      assertEquals(found, exactly(expected), command.name);
+      assertEquals(found.counted, expected, command.name);
+      // In the middle of many rounds the event loop may be due for a turn, which
+      // takes an enter of the waker.
+      if (expected < ROUNDS) assertEquals(found, exactly(expected));
+      else assertLess(found.called, expected + expected / 2);
     }
   };
 
