@@ -3,8 +3,9 @@
  *
  * **Contract.** A block belongs to one slot from `take` to `give`, and is given
  * back only after the last CQE of the slot's command. Blocks are kept and used
- * again, so that a steady load allocates nothing. There is one pool in an isolate:
- * blocks outlive the rings they served.
+ * again, so that a steady load allocates nothing; after a burst, blocks that stay
+ * idle are left to the garbage collector. There is one pool in an isolate: blocks
+ * outlive the rings they served.
  *
  * @module
  */
@@ -44,11 +45,20 @@ export class Block {
 const SMALLEST = 64;
 const LARGEST = 1 << 20;
 
+/** Free bytes of one size above which the pool looks for idle blocks. */
+const LARGE = 16 << 20;
+/** Milliseconds until it does. */
+const LOOK_MS = 2000;
+
 /** The blocks of one size. */
 class Size {
   readonly byteLength: number;
   /** The free blocks, as a list: to add one takes no call that could throw. */
   free: Block | null = null;
+  freeCount = 0;
+  /** Blocks that are taken, and most at a time since the last look. */
+  taken = 0;
+  peak = 0;
   /** The arena that new blocks are cut from, and where its unused part begins. */
   #buffer: ArrayBuffer | null = null;
   #offset = 0;
@@ -57,7 +67,35 @@ class Size {
     this.byteLength = byteLength;
   }
 
-  cut(): Block {
+  take(): Block {
+    const block = this.free ?? this.#cut();
+    if (block === this.free) {
+      this.free = block.next;
+      this.freeCount--;
+    }
+    this.taken++;
+    if (this.taken > this.peak) this.peak = this.taken;
+    return block;
+  }
+
+  give(block: Block): void {
+    block.next = this.free;
+    this.free = block;
+    this.freeCount++;
+    this.taken--;
+  }
+
+  /** Leaves the free blocks to be collected, if most were idle. */
+  trim(): void {
+    if (this.freeCount > 2 * this.peak) {
+      this.free = null;
+      this.freeCount = 0;
+      this.#buffer = null;
+    }
+    this.peak = this.taken;
+  }
+
+  #cut(): Block {
     const { byteLength } = this;
     let buffer = this.#buffer;
     if (buffer === null || this.#offset + byteLength > buffer.byteLength) {
@@ -78,11 +116,7 @@ for (let byteLength = SMALLEST; byteLength <= LARGEST; byteLength *= 4) {
 /** Takes a block of at least `byteLength` bytes, with an earlier user's content. */
 export function take(byteLength: number): Block {
   for (const size of sizes) {
-    if (byteLength > size.byteLength) continue;
-    const block = size.free;
-    if (block === null) return size.cut();
-    size.free = block.next;
-    return block;
+    if (byteLength <= size.byteLength) return size.take();
   }
   return new Block(null, arena(byteLength), 0, byteLength);
 }
@@ -91,8 +125,42 @@ export function take(byteLength: number): Block {
 export function give(block: Block): void {
   const { size } = block;
   if (size === null) return;
-  block.next = size.free;
-  size.free = block;
+  size.give(block);
+  if (size.freeCount * size.byteLength > LARGE) lookLater();
+}
+
+/** Rings that are open, and the timer of the next look while there are some. */
+let rings = 0;
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+function lookLater(): void {
+  if (timer !== undefined || rings === 0) return;
+  timer = setTimeout(look, LOOK_MS);
+  Deno.unrefTimer(timer);
+}
+
+function look(): void {
+  timer = undefined;
+  for (const size of sizes) {
+    size.trim();
+    if (size.freeCount * size.byteLength > LARGE) lookLater();
+  }
+}
+
+/** Tells the pool that a ring was opened. */
+export function enterPool(): void {
+  rings++;
+}
+
+/** Tells the pool that a ring was closed. With the last one, idle memory goes. */
+export function leavePool(): void {
+  if (--rings > 0) return;
+  clearTimeout(timer);
+  timer = undefined;
+  for (const size of sizes) {
+    size.peak = size.freeCount * size.byteLength > PAGE ? 0 : size.freeCount;
+    size.trim();
+  }
 }
 
 /** Blocks that the kernel may still write to: their completion never came. */

@@ -35,6 +35,7 @@ import type { Command } from "../command.ts";
 import { fatalAdvice, UringError } from "../errors.ts";
 import { type Batch, DIRECT } from "./batch.ts";
 import { Cancellation, Cancellations } from "./cancel.ts";
+import { enterPool, leavePool } from "./pool.ts";
 import { Room } from "./room.ts";
 import { deliver, refusalOf, settleAborted } from "./settle.ts";
 import { NOBODY, phaseOf, type Slot, Slots } from "./slot.ts";
@@ -144,6 +145,7 @@ export class Queues {
       holdsSqes: handle.sq.hold,
     });
     enterUse(this.#arenas);
+    enterPool();
   }
 
   /** `true` if no command is in flight, and none waits. */
@@ -246,6 +248,7 @@ export class Queues {
     sq.push(sq.mixed && command.sqe128 ? 2 : 1);
     room.inFlight++;
     room.extra += command.completions - 1;
+    slot.overflows = this.overflows;
     slot.phase = "queued";
     return true;
   }
@@ -525,6 +528,9 @@ export class Queues {
     if (slot !== null && (flags & uapi.IORING_CQE_F_MORE) === 0) {
       const { command } = slot;
       if (slot.cut) res = -E.ECANCELED;
+      if (command!.multishot && this.#goesOn(slot, res)) {
+        return this.#restart(slot, res, flags);
+      }
       if (command!.numeric && res >= 0) slot.receiver!.value(slot, res);
       else this.#deliver(slot, res, flags);
       slot.receiver = NOBODY;
@@ -567,6 +573,31 @@ export class Queues {
     this.busy = "program";
     if (!slot.early) return deliver(slot, this.cq, res, flags, -1);
     return deliver(slot, this.cq, slot.earlyRes, slot.earlyFlags, res);
+  }
+
+  /**
+   * Returns `true` for the last value of a stream that the kernel has ended because
+   * the CQ was full (io_req_post_cqe(), Linux 6.18), and not the file.
+   */
+  #goesOn(slot: Slot, res: number): boolean {
+    return res >= 0 && !slot.aborted && slot.receiver !== NOBODY &&
+      this.overflows !== slot.overflows && this.life === "open";
+  }
+
+  /** Delivers a value of a stream, and queues the stream's command again. */
+  #restart(slot: Slot, res: number, flags: number): void {
+    if (!this.#deliver(slot, res, flags | uapi.IORING_CQE_F_MORE)) {
+      slot.receiver = NOBODY;
+      return this.#finish(slot, slot.command!);
+    }
+    if (slot.sqe >= 0) {
+      this.sq.release(slot.sqe);
+      slot.sqe = -1;
+    }
+    this.#host.schedule();
+    this.waiting.add(slot);
+    this.room.extra -= slot.command!.completions - 1;
+    this.room.inFlight--;
   }
 
   /** Gives back what a settled command had. */
@@ -698,6 +729,7 @@ export class Queues {
     this.cancellations.stop();
     this.#handle.close();
     leaveUse(this.#arenas);
+    leavePool();
   }
 }
 

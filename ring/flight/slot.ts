@@ -73,6 +73,8 @@ export class Slot {
   abortReason: unknown = undefined;
   /** The decoder was called; it has not returned if that is found at its start. */
   decoding = false;
+  /** Overflows of the CQ before the command was queued. */
+  overflows = 0;
   /** Word index of the SQE, in a queue that holds SQEs; else -1. */
   sqe = -1;
   /** The result of a one-shot command that came before its last completion. */

@@ -184,3 +184,19 @@ Deno.test("what completes while its stream is being cancelled silences nobody el
   assertEquals(told.all.map(String), ["Error: cannot decode"]);
   assertEquals(next?.all, [5]);
 });
+
+Deno.test("a stream that the kernel ends because the CQ is full goes on", async () => {
+  const { kernel, stream, sqe } = await streaming();
+  await using _ = kernel;
+  for (let res = 1; res <= 8; res++) kernel.post(sqe, res, MORE);
+  kernel.post(sqe, 9); // There is no room: the kernel posts its last one later.
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  const [, again] = kernel.taken;
+  assertEquals([kernel.taken.length, again.fd, again.low], [2, 1, sqe.low]);
+  kernel.post(again, 10, MORE);
+  kernel.post(again, 11); // The file has ended.
+  await kernel.pass();
+  const values = await Array.fromAsync(stream);
+  assertEquals(values, Array.from({ length: 11 }, (_, i) => 1 + i));
+  assertEquals(kernel.engine.queues.room.inFlight, 0);
+});
