@@ -214,7 +214,9 @@ export class Queues {
   /** Queues the first of those that wait; with `force` beyond the CQ's room. */
   pumpFirst(force: boolean): boolean {
     const slot = this.waiting.first!;
-    if (!this.#push(slot, force)) return false;
+    // A call that was cut short may have queued it, and not removed it.
+    const queued = phaseOf(slot) === "queued" || this.#push(slot, force);
+    if (!queued) return false;
     this.waiting.remove(slot);
     return true;
   }
