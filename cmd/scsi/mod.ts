@@ -251,12 +251,13 @@ export function vpdPage(
 /**
  * Returns `true` for the answer of a device that ignores the bit EVPD, where byte
  * 1 is that of page 0 or 80h. Neither page has 256 bytes: byte 2 of it is 0, which
- * in an identity is the version. In an old identity both are 0. The bytes after
- * the page are then the names of the device.
+ * in an identity is the version. In an old identity it is 0 as well, byte 3 is at
+ * most 2, and the names of the device follow such a short page.
  */
 function isIdentity(view: DataView): boolean {
   if (view.getUint8(2) !== 0) return true;
-  for (let at = 4 + view.getUint8(3); at < view.byteLength; at++) {
+  const length = view.getUint8(3);
+  for (let at = 4 + length; length <= 2 && at < view.byteLength; at++) {
     if (view.getUint8(at) !== 0) return true;
   }
   return false;
