@@ -5,9 +5,9 @@
  */
 
 import * as blkdev from "../sys/uapi/blkdev.ts";
-import { AT_FDCWD, O_CLOEXEC, O_EXCL, O_RDWR } from "../sys/uapi/fcntl.ts";
-import { O_RDONLY } from "../sys/uapi/fcntl.ts";
-import { close, fileFacts } from "../sys/file.ts";
+import { AT_FDCWD, O_CLOEXEC, O_EXCL, O_PATH } from "../sys/uapi/fcntl.ts";
+import { O_RDONLY, O_RDWR } from "../sys/uapi/fcntl.ts";
+import { close, type FileFacts, fileFacts, open } from "../sys/file.ts";
 import * as fs from "../sys/uapi/fs.ts";
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
@@ -122,8 +122,8 @@ export class BlockDevice {
  * await ring.cmd(close(fd));
  * ```
  *
- * @throws {TypeError} when the file is not a block device: on other files, such as
- * `/dev/ng0n1`, O_EXCL has no effect.
+ * @throws {TypeError} when the command is queued: if the file is not a block
+ * device. On other files, such as `/dev/ng0n1`, O_EXCL has no effect.
  */
 export function openDisk(
   path: string,
@@ -138,17 +138,30 @@ export function openDisk(
     fdWord: AT_FDCWD,
     opFlags: O_RDWR | O_CLOEXEC | exclusive,
     operands,
-    decode({ res }) {
-      const facts = fileFacts(res);
-      if (typeof facts !== "number" && facts.type === fs.S_IFBLK) return res;
-      close(res);
-      throw new TypeError(
-        `${path} is not a block device such as /dev/sda. O_EXCL would not ` +
-          "protect it",
-      );
-    },
+    precheck: () => checkDisk(path),
     advice: openAdvice,
   });
+}
+
+/** Bytes of the longest path: <linux/limits.h>. */
+const PATH_MAX = 4096;
+
+/** Throws for a file other than a block device. O_PATH runs no driver's code. */
+function checkDisk(path: string): void {
+  if (path.length > PATH_MAX) return; // The kernel says so, as of other errors.
+  const fd = open(path, O_PATH);
+  if (fd < 0) return;
+  const facts = fileFacts(fd);
+  close(fd);
+  if (typeof facts === "number" || facts.type === fs.S_IFBLK) return;
+  throw new TypeError(
+    `${JSON.stringify(path)} is ${kindOf(facts)}, not a block device such as ` +
+      "/dev/sda. O_EXCL would not protect it",
+  );
+}
+
+function kindOf({ type }: FileFacts): string {
+  return KINDS[type] ?? "something without a type";
 }
 
 function checkBoolean(name: string, value: boolean): boolean {
@@ -184,11 +197,11 @@ export function blockDevice(fd: number): BlockDevice {
   throw new UringError("fstat", fd, -facts, uringCmdAdvice(-facts));
 }
 
-function ask({ fd, type, access }: DescriptorFacts): BlockDevice {
-  if (type !== fs.S_IFBLK) {
-    const kind = KINDS[type] ?? "something without a type";
+function ask(facts: DescriptorFacts): BlockDevice {
+  const { fd, access } = facts;
+  if (facts.type !== fs.S_IFBLK) {
     throw new TypeError(
-      `fd ${fd} is ${kind}, not a block device such as /dev/sda`,
+      `fd ${fd} is ${kindOf(facts)}, not a block device such as /dev/sda`,
     );
   }
   const { view, at } = scratch();

@@ -201,8 +201,9 @@ export interface EncodedWriteOptions {
  * writing. The result is the number of bytes in `data`. If the file is open with
  * O_APPEND, the kernel ignores `offset` and writes at the end of the file.
  *
- * The command completes before the data is on disk. After `fsync` of `./op` it is
- * there, or `fsync` reports the error of the device.
+ * The command may complete before the data is on disk, and a crash may lose it.
+ * Afterwards `fsync` of `./op` waits for the data, or fails with the device's
+ * error.
  *
  * A write that does not fit the sector size of the file system, or is not
  * compressed, is refused before it is queued. EINVAL: the write ends before the

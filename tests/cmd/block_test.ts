@@ -162,20 +162,34 @@ Deno.test("openDisk makes an exclusive open, unless shared", () => {
   assertStringIncludes(advice(EACCES)!, "root");
 });
 
-Deno.test("openDisk closes a file that is not a block device", async () => {
+Deno.test("openDisk opens nothing that is not a block device", async () => {
   await using ring = Ring.open();
   const file = await Deno.makeTempFile();
   const before = openDescriptors();
-  for (const path of ["/dev/null", file]) {
+  for (
+    const [path, kind] of [
+      ["/dev/null", "a character device"],
+      [file, "a regular file"],
+      ["/dev", "a directory"],
+    ]
+  ) {
     for (const shared of [false, true]) {
       const command = openDisk(path, { shared });
-      const message = `${path} is not a block device such as /dev/sda`;
+      const message = `"${path}" is ${kind}, not a block device such as`;
       await assertRejects(() => ring.cmd(command), TypeError, message);
       assertThrows(() => ring.cmdSync(command), TypeError, message);
     }
   }
   assertEquals(openDescriptors(), before);
+  assertEquals(ring.stats().submitted, 0);
   await Deno.remove(file);
+  const none = await assertRejects(() => ring.cmd(openDisk(file)), UringError);
+  assertEquals([none.code, none.op], ["ENOENT", `OPENAT "${file}"`]);
+  for (const letter of ["/", "\u20ac"]) {
+    const long = openDisk(letter.repeat(70_000));
+    const error = await assertRejects(() => ring.cmd(long), UringError);
+    assertEquals(error.code, "ENAMETOOLONG");
+  }
 });
 
 Deno.test("an invalid range is refused, and the message names the field", () => {
