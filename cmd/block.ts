@@ -148,7 +148,7 @@ const PATH_MAX = 4096;
 
 /** Throws for a file other than a block device. O_PATH runs no driver's code. */
 function checkDisk(path: string): void {
-  if (path.length > PATH_MAX) return; // The kernel says so, as of other errors.
+  if (path.length > PATH_MAX) return; // The kernel refuses it.
   const fd = open(path, O_PATH);
   if (fd < 0) return;
   const facts = fileFacts(fd);
