@@ -5,10 +5,11 @@
  */
 
 import * as blkdev from "../sys/uapi/blkdev.ts";
-import { O_RDONLY } from "../sys/uapi/fcntl.ts";
-import { fileFacts } from "../sys/file.ts";
+import { AT_FDCWD, O_CLOEXEC, O_EXCL, O_PATH } from "../sys/uapi/fcntl.ts";
+import { O_RDONLY, O_RDWR } from "../sys/uapi/fcntl.ts";
+import { close, type FileFacts, fileFacts, open } from "../sys/file.ts";
 import * as fs from "../sys/uapi/fs.ts";
-import { IORING_OP_URING_CMD } from "../sys/uapi/io_uring.ts";
+import * as uapi from "../sys/uapi/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/scratch.ts";
 import { checkFd, checkInteger, checkObject } from "../ring/check.ts";
@@ -16,6 +17,7 @@ import { checkU64, shown } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { adviceFrom, uringCmdAdvice, UringError } from "../ring/errors.ts";
 import { FixedFile } from "../ring/registered.ts";
+import { openat } from "./op.ts";
 import { type DescriptorFacts, factsOf } from "./writable.ts";
 
 /**
@@ -97,6 +99,71 @@ export class BlockDevice {
   }
 }
 
+/**
+ * Opens a block device to change or destroy data on it: for reading and writing,
+ * and exclusively. The result is a descriptor, which the caller closes.
+ *
+ * `IORING_OP_OPENAT` with `O_RDWR | O_EXCL | O_CLOEXEC`. Most systems want root.
+ * While the descriptor is open, the device and its partitions cannot be mounted.
+ * With `shared: true`, the device is opened without O_EXCL, **also while it is
+ * mounted**, and a discard or a write destroys what is on it.
+ *
+ * EBUSY: a file system on the device or on a partition of it is mounted, or swap,
+ * RAID, the device mapper or another exclusive opener uses it.
+ *
+ * @example
+ * ```ts ignore
+ * import { Ring } from "@uring/cmd";
+ * import { openDisk } from "@uring/cmd/block";
+ * import { close } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open();
+ * const fd = await ring.cmd(openDisk("/dev/loop0"));
+ * await ring.cmd(close(fd));
+ * ```
+ *
+ * @throws {TypeError} when the command is queued: if the file is not a block
+ * device. On other files, such as `/dev/ng0n1`, O_EXCL has no effect.
+ */
+export function openDisk(
+  path: string,
+  options: { shared?: boolean } = {},
+): Command<number> {
+  const { shared = false } = checkObject("options", options);
+  const exclusive = checkBoolean("shared", shared) ? 0 : O_EXCL;
+  const { name, operands } = openat(path);
+  return new Command({
+    name,
+    opcode: uapi.IORING_OP_OPENAT,
+    fdWord: AT_FDCWD,
+    opFlags: O_RDWR | O_CLOEXEC | exclusive,
+    operands,
+    precheck: () => checkDisk(path),
+    advice: openAdvice,
+  });
+}
+
+/** Bytes of the longest path: <linux/limits.h>. */
+const PATH_MAX = 4096;
+
+/** Throws for a file other than a block device. O_PATH runs no driver's code. */
+function checkDisk(path: string): void {
+  if (path.length > PATH_MAX) return; // The kernel refuses it.
+  const fd = open(path, O_PATH);
+  if (fd < 0) return;
+  const facts = fileFacts(fd);
+  close(fd);
+  if (typeof facts === "number" || facts.type === fs.S_IFBLK) return;
+  throw new TypeError(
+    `${JSON.stringify(path)} is ${kindOf(facts)}, not a block device such as ` +
+      "/dev/sda. O_EXCL would not protect it",
+  );
+}
+
+function kindOf({ type }: FileFacts): string {
+  return KINDS[type] ?? "something without a type";
+}
+
 function checkBoolean(name: string, value: boolean): boolean {
   if (typeof value === "boolean") return value;
   throw new TypeError(`${name} must be a boolean, not ${shown(value)}`);
@@ -130,17 +197,17 @@ export function blockDevice(fd: number): BlockDevice {
   throw new UringError("fstat", fd, -facts, uringCmdAdvice(-facts));
 }
 
-function ask({ fd, type, access }: DescriptorFacts): BlockDevice {
-  if (type !== fs.S_IFBLK) {
-    const kind = KINDS[type] ?? "something without a type";
+function ask(facts: DescriptorFacts): BlockDevice {
+  const { fd, access } = facts;
+  if (facts.type !== fs.S_IFBLK) {
     throw new TypeError(
-      `fd ${fd} is ${kind}, not a block device such as /dev/sda`,
+      `fd ${fd} is ${kindOf(facts)}, not a block device such as /dev/sda`,
     );
   }
   const { view, at } = scratch();
   const answer = (name: keyof typeof fs & `BLK${string}`): DataView => {
     const rc = syscall("ioctl", fd, fs[name], at);
-    if (rc < 0) throw new UringError(`ioctl ${name}`, fd, -rc);
+    if (rc < 0) throw new UringError(`ioctl ${name}`, fd, -rc, advice(-rc));
     return view;
   };
   // blkdev_common_ioctl(), Linux 6.18: an `int` each, and a `u64` for the size.
@@ -181,8 +248,8 @@ export interface ByteRange {
  * anything. A loop device punches a hole in its file, which reads as zeros.
  *
  * **A mounted file system does not stop a discard, and is destroyed by it.** Open
- * the device with `O_EXCL`: the open fails with EBUSY while a file system on the
- * device is mounted, or while swap, RAID or the device mapper uses it.
+ * the device with {@linkcode openDisk}, which fails with EBUSY while a file system
+ * on the device is mounted, or while swap, RAID or the device mapper uses it.
  *
  * `BLOCK_URING_CMD_DISCARD`, Linux 6.12. The device must be open for writing,
  * for which most systems want root. The result is 0. Do not read or write the
@@ -195,18 +262,17 @@ export interface ByteRange {
  *
  * EOPNOTSUPP: the device cannot discard, or the kernel has no block commands.
  * EBUSY: the page cache could not drop a page of the range, because a mounted
- * file system or a write uses that page. Most pages of a mounted file system can
- * be dropped. A memory mapping of the device does not cause EBUSY: it reads the
- * discarded range as the device does.
+ * file system or a write uses that page. **Do not rely on EBUSY:** most pages of a
+ * mounted file system can be dropped, and are discarded. A memory mapping of the
+ * device does not cause EBUSY: it reads the discarded range as the device does.
  *
  * @example
  * ```ts ignore
  * import { Ring } from "@uring/cmd";
- * import { blockDevice, discard } from "@uring/cmd/block";
- * import { O_EXCL, O_RDWR, openat } from "@uring/cmd/op";
+ * import { blockDevice, discard, openDisk } from "@uring/cmd/block";
  *
  * await using ring = Ring.open();
- * const fd = await ring.cmd(openat("/dev/loop0", { flags: O_RDWR | O_EXCL }));
+ * const fd = await ring.cmd(openDisk("/dev/loop0"));
  * await ring.cmd(discard(fd, { offset: 0, length: 1 << 20 }));
  * // For many ranges, ask the device for its facts once:
  * const device = blockDevice(fd);
@@ -225,7 +291,7 @@ export function discard(
   }
   return new Command({
     name: "URING_CMD DISCARD",
-    opcode: IORING_OP_URING_CMD,
+    opcode: uapi.IORING_OP_URING_CMD,
     ...checked(target, BigInt(offset), BigInt(length)),
     off: blkdev.BLOCK_URING_CMD_DISCARD,
     addr: offset,
@@ -237,7 +303,7 @@ export function discard(
 /**
  * **Destroys data.** Resets the write pointer of every zone of a zoned device:
  * all data on it is lost. A mounted file system does not stop it. Open the device
- * with `O_EXCL`: the open fails with EBUSY while the device is in use.
+ * with {@linkcode openDisk}, which fails with EBUSY while the device is in use.
  *
  * `BLOCK_URING_CMD_ZONE_RESET_ALL`, in no released kernel yet. Expected in Linux
  * 7.3; earlier kernels answer EINVAL, and kernels before 6.12 EOPNOTSUPP. The
@@ -246,7 +312,7 @@ export function discard(
 export function zoneResetAll(target: File | BlockDevice): Command<number> {
   return new Command({
     name: "URING_CMD ZONE_RESET_ALL",
-    opcode: IORING_OP_URING_CMD,
+    opcode: uapi.IORING_OP_URING_CMD,
     ...checked(target, 0n, 0n),
     off: blkdev.BLOCK_URING_CMD_ZONE_RESET_ALL,
     advice: zoneAdvice,
@@ -281,7 +347,7 @@ function checked(
 
 /** Throws for a range that the kernel would refuse, and says why. */
 function checkRange(device: BlockDevice, offset: bigint, length: bigint): void {
-  const { file } = device;
+  const { file, byteLength } = device;
   const name = typeof file === "number" ? `fd ${file}` : "the registered file";
   if (!device.writable) {
     throw new TypeError(
@@ -293,6 +359,12 @@ function checkRange(device: BlockDevice, offset: bigint, length: bigint): void {
       `${name} is a read-only device: \`blockdev --setrw\` lifts that`,
     );
   }
+  if (byteLength === 0n) {
+    throw new RangeError(
+      `${name} is a device of 0 bytes: it is gone, or has no medium. Open it ` +
+        "again when it is back",
+    );
+  }
   const block = BigInt(device.logicalBlockSize);
   for (const [what, value] of Object.entries({ offset, length })) {
     if (value % block === 0n) continue;
@@ -301,13 +373,31 @@ function checkRange(device: BlockDevice, offset: bigint, length: bigint): void {
         `bytes, not ${value}`,
     );
   }
-  if (offset + length > device.byteLength) {
+  if (offset + length > byteLength) {
     throw new RangeError(
       `the range ends at byte ${offset + length}, and the device at byte ` +
-        `${device.byteLength}`,
+        `${byteLength}`,
     );
   }
 }
+
+const GONE = "The device is gone, or has no driver. Open it again when it is " +
+  "back.";
+const gone = adviceFrom({
+  ENODEV: GONE,
+  ENXIO: GONE,
+  EIO: "The device failed or is gone. `dmesg` shows what the driver reported.",
+  ENOMEDIUM: "The device has no medium. Insert one.",
+}, uringCmdAdvice);
+
+const openAdvice = adviceFrom({
+  EBUSY: "The disk or a partition of it is mounted or in use: by swap, RAID, " +
+    "the device mapper or an exclusive opener. `lsblk` shows by which. " +
+    "`shared: true` opens it, and what is on it can be destroyed.",
+  EACCES: "The process may not write to the device, or it is read-only. Most " +
+    "systems want root.",
+  EROFS: "The device is read-only: `blockdev --setrw` lifts that.",
+}, gone);
 
 const advice = adviceFrom({
   EOPNOTSUPP: "The device cannot discard (its discard_max_bytes is 0), the " +
@@ -318,8 +408,9 @@ const advice = adviceFrom({
   EBUSY: "A mounted file system or a write uses pages of the range. Unmount " +
     "the file system, or retry after the write.",
   EINVAL: "The range does not fit the device. Make offset and length " +
-    "multiples of its logical block size, and end within it.",
-}, uringCmdAdvice);
+    "multiples of its logical block size, and end within it. A device that is " +
+    "gone has 0 bytes, which no range fits.",
+}, gone);
 
 const zoneAdvice = adviceFrom({
   EINVAL: "This kernel has no such command: it is expected in Linux 7.3.",

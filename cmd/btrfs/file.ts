@@ -53,6 +53,9 @@ function sectorSize(fd: number): number | undefined {
   return rc < 0 ? undefined : info.sectorsize.get(view, 0);
 }
 
+const GONE = "The device of the file system is gone. Mount it again when it " +
+  "is back.";
+
 /** Explains an errno of these commands. */
 export const advice = adviceFrom({
   EPERM: "The command needs CAP_SYS_ADMIN. Root of the machine has it, and " +
@@ -68,7 +71,12 @@ export const advice = adviceFrom({
   EAGAIN: "A kernel worker took the command for one of a 32-bit process, and " +
     "did nothing: a flaw of kernels with CONFIG_X86_X32_ABI. Run it on a ring " +
     "with sqpoll: true, where the flaw does not occur.",
-  EIO: "The device failed, or the data does not match its checksum.",
+  EIO: "The device failed or is gone, or the data does not match its checksum.",
+  ENODEV: GONE,
+  ENXIO: GONE,
+  EROFS:
+    "The file system is read-only: mounted so, or since its device failed. " +
+    "`dmesg` shows which.",
   EBUSY: "Another process or thread wrote to the range. Retry the command.",
   ENOSPC: "The file system is full, of data or of metadata: `btrfs " +
     "filesystem usage` shows which.",

@@ -201,6 +201,10 @@ export interface EncodedWriteOptions {
  * writing. The result is the number of bytes in `data`. If the file is open with
  * O_APPEND, the kernel ignores `offset` and writes at the end of the file.
  *
+ * The command may complete before the data is on disk, and a crash may lose it.
+ * Afterwards `fsync` of `./op` waits for the data, or fails with the device's
+ * error.
+ *
  * A write that does not fit the sector size of the file system, or is not
  * compressed, is refused before it is queued. EINVAL: the write ends before the
  * end of the file and not at a multiple of the sector size; or the file has no

@@ -24,12 +24,17 @@ export interface Capacity {
   lastLba: bigint;
   /** Bytes of a block, without protection information. */
   blockSize: number;
-  /** Bytes of the device. */
-  byteLength: bigint;
+  /**
+   * Bytes of the device. `undefined` from {@linkcode readCapacity10} if the device
+   * is too large for that command.
+   */
+  byteLength: bigint | undefined;
 }
 
 /** The size of a block device, and properties of its blocks. */
 export interface LongCapacity extends Capacity {
+  /** Bytes of the device. */
+  byteLength: bigint;
   /** Bytes of a physical block, the least that the device writes at once. */
   physicalBlockSize: number;
   /** The first block that starts a physical block. */
@@ -62,25 +67,32 @@ export function readCapacity(
   const cdb = new Uint8Array(16);
   cdb.set([0x9e, 0x10], 0); // SERVICE ACTION IN(16), READ CAPACITY(16)
   cdb[13] = 32; // allocation length
-  return scsiQuery(file, cdb, 32, options, (view) => {
+  const decode = (view: DataView): LongCapacity => {
+    const lastLba = view.getBigUint64(0);
     const blockSize = view.getUint32(8);
     const protection = view.getUint8(12);
     const provisioning = view.getUint8(14);
     return {
-      ...capacity(view.getBigUint64(0), blockSize),
+      lastLba,
+      blockSize,
+      byteLength: (lastLba + 1n) * BigInt(blockSize),
       physicalBlockSize: blockSize * 2 ** (view.getUint8(13) & 0x0f),
       lowestAlignedLba: view.getUint16(14) & 0x3fff,
       protectionType: protection & 1 ? (protection >> 1 & 7) + 1 : 0,
       canUnmap: (provisioning & 0x80) !== 0,
       unmappedReadsZeros: (provisioning & 0x40) !== 0,
     };
-  });
+  };
+  const fault = (view: DataView) => noBlocks(view.getUint32(8));
+  const query = { cdb, byteLength: 32, least: 16, fault, decode };
+  return scsiQuery(file, query, options);
 }
 
 /**
  * Asks a block device for its size, by the older command that every device has.
- * READ CAPACITY(10), Linux 7.1. A `lastLba` of 0xffffffff means that the device
- * is too large for this command: use {@linkcode readCapacity}.
+ * READ CAPACITY(10), Linux 7.1. A `byteLength` of `undefined`, with a `lastLba` of
+ * 0xffffffff, means that the device is too large for this command: use
+ * {@linkcode readCapacity}.
  *
  * @example
  * ```ts ignore
@@ -100,14 +112,24 @@ export function readCapacity10(
 ): Command<Capacity> {
   const cdb = new Uint8Array(10);
   cdb[0] = 0x25;
-  const decode = (view: DataView) =>
-    capacity(BigInt(view.getUint32(0)), view.getUint32(4));
-  return scsiQuery(file, cdb, 8, options, decode);
+  const decode = (view: DataView): Capacity => {
+    const lastLba = BigInt(view.getUint32(0));
+    const blockSize = view.getUint32(4);
+    const byteLength = lastLba === TOO_LARGE
+      ? undefined
+      : (lastLba + 1n) * BigInt(blockSize);
+    return { lastLba, blockSize, byteLength };
+  };
+  const fault = (view: DataView) => noBlocks(view.getUint32(4));
+  const query = { cdb, byteLength: 8, least: 8, fault, decode };
+  return scsiQuery(file, query, options);
 }
 
-function capacity(lastLba: bigint, blockSize: number): Capacity {
-  const byteLength = (lastLba + 1n) * BigInt(blockSize);
-  return { lastLba, blockSize, byteLength };
+/** The last address that stands for any greater one in READ CAPACITY(10). */
+const TOO_LARGE = 0xffff_ffffn;
+
+function noBlocks(blockSize: number): string {
+  return blockSize === 0 ? "the answer has blocks of 0 bytes" : "";
 }
 
 /** Options of {@linkcode read} and {@linkcode write}. */
@@ -134,7 +156,8 @@ export interface TransferOptions extends ScsiOptions {
  * `Medium Error`: a block cannot be read; `error.sense.information` is its LBA.
  * `Illegal Request`: the blocks end after the last one of the device. EINVAL: the
  * blocks are more than the device takes at once, which is `max_hw_sectors_kb` of
- * its queue in /sys.
+ * its queue in /sys. `Recovered Error` is no error: `onSense` gets it, and
+ * `sense.information` is the LBA of a block that was hard to read.
  *
  * @example
  * ```ts ignore
@@ -159,18 +182,24 @@ export function read(
  * WRITE(16), Linux 7.1. The result is the number of bytes. The node must be open
  * for writing.
  *
- * **A mounted file system does not stop a write, and may be destroyed by it.** The
- * command bypasses the block layer: the page cache keeps the old content of the
- * blocks. The device may hold the new content in its own cache until
+ * **A mounted file system does not stop a write, and may be destroyed by it.**
+ * O_EXCL has no effect on a bsg node. Keep the disk itself open with `openDisk` of
+ * `./block` meanwhile: it fails with EBUSY while the disk is in use. The command
+ * bypasses the block layer: the page cache keeps the old content of the blocks.
+ * The device may hold the new content in its own cache until
  * {@linkcode synchronizeCache}, or write it to the medium at once with
  * `forceUnitAccess`.
  *
  * @example
  * ```ts ignore
+ * import { openDisk } from "@uring/cmd/block";
+ * import { close } from "@uring/cmd/op";
  * import { write } from "@uring/cmd/scsi";
  *
+ * const guard = await ring.cmd(openDisk("/dev/sda")); // The disk of the node.
  * const data = ring.alloc(512);
  * await ring.cmd(write(fd, data, { lba: 2048, blockSize: 512 }));
+ * await ring.cmd(close(guard));
  * ```
  *
  * @throws {RangeError} when the array is not a multiple of `blockSize`.
@@ -191,7 +220,7 @@ function transfer(
   options: TransferOptions,
 ): Command<number> {
   checkObject("options", options);
-  const { lba, blockSize, forceUnitAccess, buffer, timeoutMs } = options;
+  const { lba, blockSize, forceUnitAccess, buffer } = options;
   const { cdbLength: wanted } = options;
   const data = dataOperand(name, bytes);
   checkU64("lba", lba);
@@ -226,7 +255,7 @@ function transfer(
     view.setUint32(6, low(lba));
     view.setUint32(10, blocks);
   }
-  const parts = { data, buffer, timeoutMs };
+  const parts = { ...partsOf(options, data), buffer };
   return scsiCommand(file, cdb, parts, ({ transferred }) => transferred);
 }
 
@@ -265,7 +294,8 @@ const MAX_RANGES = 4095;
  * **Destroys data.** Gives blocks back to a device, as TRIM does: the data in them
  * is lost. UNMAP, Linux 7.1. The node must be open for writing.
  *
- * **A mounted file system does not stop an unmap, and is destroyed by it.**
+ * **A mounted file system does not stop an unmap, and is destroyed by it.** Keep
+ * the disk open with `openDisk` of `./block` meanwhile, as for {@linkcode write}.
  * Afterwards the blocks read as zeros if {@linkcode readCapacity} returns
  * `unmappedReadsZeros`, and otherwise as anything.
  *
@@ -274,9 +304,13 @@ const MAX_RANGES = 4095;
  *
  * @example
  * ```ts ignore
+ * import { openDisk } from "@uring/cmd/block";
+ * import { close } from "@uring/cmd/op";
  * import { unmap } from "@uring/cmd/scsi";
  *
+ * const guard = await ring.cmd(openDisk("/dev/sda")); // The disk of the node.
  * await ring.cmd(unmap(fd, [{ lba: 2048, blocks: 4096 }]));
+ * await ring.cmd(close(guard));
  * ```
  *
  * @throws {RangeError} for no range, or for more than 4095.

@@ -20,6 +20,7 @@ import { high, low, sizeof } from "../../sys/struct.ts";
 import { byteLengthOf } from "../../ring/intrinsics.ts";
 import {
   checkBytes,
+  checkFunction,
   checkInteger,
   checkObject,
   INT_MAX,
@@ -31,13 +32,8 @@ import { type Operand, operand, scratchOperand } from "../../ring/operand.ts";
 import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
 import { checkWritable, type DescriptorFacts, factsOf } from "../writable.ts";
 import { commandName, onlyReads } from "./names.ts";
-import {
-  decodeSense,
-  ScsiError,
-  type ScsiOutcome,
-  type ScsiSense,
-  succeeded,
-} from "./sense.ts";
+import { ScsiError, type ScsiOutcome, succeeded } from "./error.ts";
+import { decodeSense, type ScsiSense } from "./sense.ts";
 
 /** Byte offsets in the SQE: of the payload, and of the addresses in it. */
 const { offset: PAYLOAD } = io_uring_sqe.cmd;
@@ -59,6 +55,12 @@ export interface ScsiOptions {
    * kernel checks about once a second. Default 60000.
    */
   timeoutMs?: number;
+  /**
+   * A function that gets the sense data of a command that has succeeded, such as
+   * `Recovered Error` for a block that was hard to read. If it throws, the command
+   * fails with that error. Default: such sense data is ignored.
+   */
+  onSense?: (sense: ScsiSense) => void;
 }
 
 /** The result of a command that a device has carried out. */
@@ -96,33 +98,60 @@ export function dataOperand(
 
 /** Reads the options of a caller once, and returns them with the data. */
 export function partsOf(options: ScsiOptions, data?: Operand): Parts {
-  const { timeoutMs } = checkObject("options", options);
-  return { timeoutMs, data };
+  const { timeoutMs, onSense } = checkObject("options", options);
+  return { timeoutMs, onSense, data };
+}
+
+/** A question to a device. */
+export interface Query<T> {
+  readonly cdb: Uint8Array;
+  /** Bytes of memory for the answer. */
+  readonly byteLength: number;
+  /** Bytes that `decode` reads of every answer. */
+  readonly least: number;
+  /** Returns what is wrong with an answer of that many bytes; "" for nothing. */
+  fault?(answer: DataView, transferred: number): string;
+  /** Copies what it returns: the next command reuses the memory. */
+  decode(answer: DataView): T;
 }
 
 /**
- * Makes a command that asks the device for an answer. `decode` must copy what it
- * returns of the answer: the next command reuses the memory.
+ * Makes a command that asks the device for an answer. It fails if the answer has
+ * not the bytes that are decoded, or has zeros only: some drivers do not count
+ * the bytes that did not come, and no answer consists of zeros.
  */
 export function scsiQuery<T>(
   file: File,
-  cdb: Uint8Array,
-  byteLength: number,
+  { cdb, byteLength, least, fault, decode }: Query<T>,
   options: ScsiOptions,
-  decode: (answer: DataView, result: ScsiResult) => T,
 ): Command<T> {
   const parts = partsOf(options, scratchOperand(DATA_IN_AT, byteLength));
-  return scsiCommand(file, cdb, parts, (result, completion) => {
-    const { buffer, byteOffset, byteLength } = completion.memory(DATA);
-    return decode(new DataView(buffer, byteOffset, byteLength), result);
+  const command = scsiCommand(file, cdb, parts, (result, completion) => {
+    const { transferred, status, sense } = result;
+    const bytes = completion.memory(DATA);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const wrong = transferred < least
+      ? `the answer has ${transferred} bytes, and ${least} are needed`
+      : !bytes.some((byte) => byte !== 0)
+      ? "the answer has nothing but zeros"
+      : fault?.(view, transferred);
+    if (!wrong) return decode(view);
+    const residual = byteLength - transferred;
+    const outcome = { status, hostStatus: 0, residual, sense };
+    const { name, fd } = command;
+    throw new ScsiError(name, fd, outcome, `${wrong}. ${REMEDY}`);
   });
+  return command;
 }
+
+const REMEDY = "The device or an adapter before it does not follow the " +
+  "standard, or lost bytes. scsi() returns the answer as it is.";
 
 /** Makes the command of a CDB. The caller must not change the CDB afterwards. */
 export function scsiCommand<T>(
   file: File,
   cdb: Uint8Array,
-  { data, buffer, timeoutMs }: Parts,
+  { data, buffer, timeoutMs, onSense }: Parts,
   decode: (result: ScsiResult, completion: Completion) => T,
 ): Command<T> {
   const operands: Operand[] = [];
@@ -133,6 +162,7 @@ export function scsiCommand<T>(
     if (!data?.bytes) throw new TypeError("buffer needs dataIn or dataOut");
     checkInside(data.bytes, buffer);
   }
+  checkFunction("onSense", onSense);
   const name = `SCSI ${commandName(cdb)}`;
   const changes = data?.reads || !onlyReads(cdb);
   const length = data?.byteLength ?? 0;
@@ -150,6 +180,7 @@ export function scsiCommand<T>(
       const outcome = outcomeOf(completion);
       if (!succeeded(outcome)) throw new ScsiError(name, command.fd, outcome);
       const { status, residual, sense } = outcome;
+      if (sense !== null) onSense?.(sense);
       const transferred = Math.max(0, length - residual);
       return decode({ status, transferred, sense }, completion);
     },
@@ -245,7 +276,8 @@ function findNode(facts: DescriptorFacts): void {
   );
 }
 
-const GONE = "The device is gone.";
+const GONE = "The device is gone, or the connection to it. Open its node " +
+  "again when it is back.";
 
 const advice = adviceFrom({
   EOPNOTSUPP: "The kernel is older than 7.1, which brought SCSI commands to " +
@@ -257,5 +289,6 @@ const advice = adviceFrom({
     "and max_segments of its queue in /sys say how much.",
   ENODEV: GONE,
   ENXIO: GONE,
+  EIO: GONE,
   ENOMEM: "The kernel had no memory for the data. Send the command again.",
 }, uringCmdAdvice);

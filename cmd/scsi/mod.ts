@@ -45,7 +45,8 @@ import { viewOf } from "../../ring/intrinsics.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
 import { dataOperand, partsOf, scsiCommand, scsiQuery } from "./command.ts";
-import type { ScsiOptions, ScsiResult } from "./command.ts";
+import type { Query, ScsiOptions, ScsiResult } from "./command.ts";
+import { hex } from "./names.ts";
 
 export {
   type BlockRange,
@@ -60,8 +61,8 @@ export {
   write,
 } from "./blocks.ts";
 export type { ScsiOptions, ScsiResult } from "./command.ts";
-export { decodeSense, ScsiError } from "./sense.ts";
-export type { ScsiOutcome, ScsiSense, SenseField } from "./sense.ts";
+export { ScsiError, type ScsiOutcome } from "./error.ts";
+export { decodeSense, type ScsiSense, type SenseField } from "./sense.ts";
 
 /** A command for {@linkcode scsi}. */
 export interface ScsiRequest extends ScsiOptions {
@@ -107,7 +108,7 @@ export interface ScsiRequest extends ScsiOptions {
  */
 export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
   checkObject("request", request);
-  const { cdb: given, dataIn, dataOut, buffer, timeoutMs } = request;
+  const { cdb: given, dataIn, dataOut, buffer, timeoutMs, onSense } = request;
   const cdb = viewOf(checkBytes("cdb", given)).slice();
   checkInteger("length of cdb", cdb.length, 6, 32);
   if (dataIn !== undefined && dataOut !== undefined) {
@@ -120,7 +121,7 @@ export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
     : dataOut !== undefined
     ? dataOperand("dataOut", dataOut)
     : undefined;
-  const parts = { data, buffer, timeoutMs };
+  const parts = { data, buffer, timeoutMs, onSense };
   return scsiCommand(file, cdb, parts, (result) => result);
 }
 
@@ -177,7 +178,7 @@ export function inquiry(
 ): Command<Inquiry> {
   // Every device has these 36 bytes. Some fail when asked for more.
   const cdb = Uint8Array.of(0x12, 0, 0, 0, 36, 0);
-  return scsiQuery(file, cdb, 36, options, (view) => ({
+  const decode = (view: DataView): Inquiry => ({
     peripheralType: view.getUint8(0) & 0x1f,
     peripheralQualifier: view.getUint8(0) >> 5,
     removable: (view.getUint8(1) & 0x80) !== 0,
@@ -185,7 +186,8 @@ export function inquiry(
     vendor: text(view, 8, 16),
     product: text(view, 16, 32),
     revision: text(view, 32, 36),
-  }));
+  });
+  return scsiQuery(file, { cdb, byteLength: 36, least: 36, decode }, options);
 }
 
 /** Decodes ASCII that a device has padded with spaces, or with zeros. */
@@ -201,10 +203,11 @@ function text(view: DataView, start: number, end: number): string {
  * INQUIRY, Linux 7.1. The result is the page, with its header of four bytes.
  *
  * Bytes 2 and 3 of the page are the number of bytes after the header, big-endian.
- * If fewer came, ask again with a larger `byteLength`, from 4 to 65535. Default
- * 252: some devices fail when they are asked for more.
+ * If they are more than came, ask again with a larger `byteLength`, from 4 to
+ * 65535. Default 252: some devices fail when they are asked for more.
  *
- * `Illegal Request`: the device has no such page.
+ * `Illegal Request`: the device has no such page. Some devices return another
+ * page then, or their identity: that is a {@linkcode ScsiError} of status 0.
  *
  * @example
  * ```ts ignore
@@ -222,9 +225,40 @@ export function vpdPage(
   checkU8("page", page);
   checkInteger("byteLength", byteLength, 4, 0xffff);
   const cdb = Uint8Array.of(0x12, 1, page, byteLength >> 8, byteLength, 0);
-  return scsiQuery(file, cdb, byteLength, options, (view, { transferred }) => {
-    // Some drivers do not count the bytes that did not come.
-    const length = Math.min(transferred, 4 + view.getUint16(2));
-    return new Uint8Array(view.buffer, view.byteOffset, length).slice();
-  });
+  const length = (view: DataView) =>
+    Math.min(4 + view.getUint16(2), byteLength);
+  const query: Query<Uint8Array> = {
+    cdb,
+    byteLength,
+    least: 4,
+    fault(view, transferred) {
+      const other = view.getUint8(1);
+      if (other !== page) {
+        return `the answer has ${hex(other)} in byte 1, and not the page`;
+      }
+      if (page % 0x80 === 0 && isIdentity(view)) {
+        return "the answer is the identity of the device, and not the page";
+      }
+      if (transferred >= length(view)) return "";
+      return `the page has ${length(view)} bytes, and ${transferred} came`;
+    },
+    decode: (view) =>
+      new Uint8Array(view.buffer, view.byteOffset, length(view)).slice(),
+  };
+  return scsiQuery(file, query, options);
+}
+
+/**
+ * Returns `true` for the answer of a device that ignores the bit EVPD, where byte
+ * 1 is that of page 0 or 80h. Neither page has 256 bytes: byte 2 of it is 0, which
+ * in an identity is the version. In an old identity it is 0 as well, byte 3 is at
+ * most 2, and the names of the device follow such a short page.
+ */
+function isIdentity(view: DataView): boolean {
+  if (view.getUint8(2) !== 0) return true;
+  const length = view.getUint8(3);
+  for (let at = 4 + length; length <= 2 && at < view.byteLength; at++) {
+    if (view.getUint8(at) !== 0) return true;
+  }
+  return false;
 }

@@ -1,39 +1,19 @@
 /**
- * Sense data, the report of a SCSI device about a command, and the error that is
- * made of it.
+ * Sense data, the report of a SCSI device about a command.
  *
  * @module
  */
 
-import {
-  checkBytes,
-  checkInteger,
-  checkObject,
-  checkString,
-  checkU32,
-  checkU8,
-} from "../../ring/check.ts";
+import { checkBytes } from "../../ring/check.ts";
 import { viewOf } from "../../ring/intrinsics.ts";
-import { hex, hostStatusName, senseKeyName } from "./names.ts";
-import { senseText, statusName } from "./names.ts";
+import { senseKeyName, senseText } from "./names.ts";
 
-/** The SCSI statuses that this library treats differently. */
-const GOOD = 0x00;
-const CHECK_CONDITION = 0x02;
-const CONDITION_MET = 0x04;
-const BUSY = 0x08;
-const RESERVATION_CONFLICT = 0x18;
-const TASK_SET_FULL = 0x28;
-/** Host statuses, under their names in the kernel. */
-const DID_OK = 0;
-const DID_NO_CONNECT = 1;
-const DID_TIME_OUT = 3;
 /** Sense keys. */
-const NO_SENSE = 0;
-const RECOVERED_ERROR = 1;
+export const NO_SENSE = 0;
+export const RECOVERED_ERROR = 1;
 const NOT_READY = 2;
 const ILLEGAL_REQUEST = 5;
-const UNIT_ATTENTION = 6;
+export const UNIT_ATTENTION = 6;
 
 /** The place of the field that a device refused with `Illegal Request`. */
 export interface SenseField {
@@ -57,13 +37,23 @@ export interface ScsiSense {
   readonly ascq: number;
   /**
    * The meaning of `asc` and `ascq`, such as `"Unrecovered read error"`; empty for
-   * a pair that this library does not have.
+   * a pair that T10 has not assigned.
    */
   readonly text: string;
   /** `true` if the device reports an earlier command, and has not run this one. */
   readonly deferred: boolean;
-  /** A number that the command defines: for a medium error, the LBA. */
+  /**
+   * A number that the command defines: for a medium error, the LBA. With
+   * `filemark`, `endOfMedium` or `incorrectLength`, the length of the request
+   * minus the actual one: negative if a block is longer than the request.
+   */
   readonly information: bigint | undefined;
+  /** `true` if a tape is at a filemark or a setmark. */
+  readonly filemark: boolean;
+  /** `true` if a tape is at the end, or the beginning, of a partition (EOM). */
+  readonly endOfMedium: boolean;
+  /** `true` if a block does not have the length of the request (ILI). */
+  readonly incorrectLength: boolean;
   /** The field that the device refused, with the key `Illegal Request`. */
   readonly field: SenseField | undefined;
   /** The progress of the operation that keeps the device busy, from 0 to 1. */
@@ -96,8 +86,8 @@ export function decodeSense(bytes: Uint8Array): ScsiSense | null {
   const whole = new Uint8Array(8 + 255);
   whole.set(bytes.subarray(0, end));
   const view = new DataView(whole.buffer);
-  const parts = code >= 0x72 ? descriptors(view, end) : fixed(view);
-  const { key, asc, ascq, information, specific } = parts;
+  const parts = code >= 0x72 ? descriptors(view, end) : fixed(view, end);
+  const { key, asc, ascq, information, marks, specific } = parts;
   const [flags, high, low] = specific;
   const valid = (flags & 0x80) !== 0;
   const number = high << 8 | low;
@@ -105,6 +95,7 @@ export function decodeSense(bytes: Uint8Array): ScsiSense | null {
   const bit = flags & 0x08 ? flags & 0x07 : undefined;
   const field = { in: place, byte: number, bit } as const;
   const hasProgress = valid && (key === NOT_READY || key === NO_SENSE);
+  const incorrectLength = (marks & ILI) !== 0;
   return {
     key,
     keyName: senseKeyName(key),
@@ -112,12 +103,22 @@ export function decodeSense(bytes: Uint8Array): ScsiSense | null {
     ascq,
     text: senseText(asc, ascq),
     deferred: (code & 1) === 1,
-    information,
+    information: information && incorrectLength
+      ? BigInt.asIntN(parts.informationBits, information)
+      : information,
+    filemark: (marks & FILEMARK) !== 0,
+    endOfMedium: (marks & EOM) !== 0,
+    incorrectLength,
     field: valid && key === ILLEGAL_REQUEST ? field : undefined,
     progress: hasProgress ? number / 0x1_0000 : undefined,
     bytes,
   };
 }
+
+/** Bits of the byte that has the sense key in the fixed format. */
+const FILEMARK = 0x80;
+const EOM = 0x40;
+const ILI = 0x20;
 
 /** The fields of sense data that both formats have. */
 interface Parts {
@@ -125,18 +126,26 @@ interface Parts {
   readonly asc: number;
   readonly ascq: number;
   information: bigint | undefined;
+  readonly informationBits: 32 | 64;
+  /** FILEMARK, EOM and ILI. */
+  marks: number;
   /** Three bytes whose meaning depends on the key. */
   specific: readonly number[];
 }
 
-function fixed(view: DataView): Parts {
-  const valid = view.getUint8(0) & 0x80;
+/** No bytes that depend on the key: the first has the bit SKSV if they are valid. */
+const NOT_SPECIFIC = [0, 0, 0];
+
+function fixed(view: DataView, end: number): Parts {
+  const valid = end >= 7 && view.getUint8(0) & 0x80;
   return {
     key: view.getUint8(2) & 0x0f,
     asc: view.getUint8(12),
     ascq: view.getUint8(13),
     information: valid ? BigInt(view.getUint32(3)) : undefined,
-    specific: [view.getUint8(15), view.getUint8(16), view.getUint8(17)],
+    informationBits: 32,
+    marks: view.getUint8(2),
+    specific: end >= 18 ? specificAt(view, 15) : NOT_SPECIFIC,
   };
 }
 
@@ -146,167 +155,40 @@ function descriptors(view: DataView, end: number): Parts {
     asc: view.getUint8(2),
     ascq: view.getUint8(3),
     information: undefined,
-    specific: [0, 0, 0],
+    informationBits: 64,
+    marks: 0,
+    specific: NOT_SPECIFIC,
   };
   // A descriptor starts with its type, and the number of bytes that follow.
-  for (let at = 8; at + 2 <= end; at += 2 + view.getUint8(at + 1)) {
-    const type = view.getUint8(at);
-    if (type === 0x00 && at + 12 <= end && view.getUint8(at + 2) & 0x80) {
-      parts.information = view.getBigUint64(at + 4);
-    } else if (type === 0x02 && at + 8 <= end) {
-      parts.specific = [4, 5, 6].map((i) => view.getUint8(at + i));
+  for (let at = 8, next; at + 2 <= end; at = next) {
+    next = at + 2 + view.getUint8(at + 1);
+    const length = Math.min(next, end) - at;
+    const informationAt = (offset: number) => {
+      if (length < offset + 8 || !(view.getUint8(at + 2) & 0x80)) return;
+      parts.information = view.getBigUint64(at + offset);
+    };
+    switch (view.getUint8(at)) {
+      case 0x00: // Information.
+        informationAt(4);
+        break;
+      case 0x02: // Specific to the sense key.
+        if (length >= 8) parts.specific = specificAt(view, at + 4);
+        break;
+      case 0x04: // Stream commands.
+        if (length >= 4) parts.marks |= view.getUint8(at + 3);
+        break;
+      case 0x05: // Block commands.
+        if (length >= 4) parts.marks |= view.getUint8(at + 3) & ILI;
+        break;
+      case 0x0d: // Direct-access block device, with fields of the others.
+        if (length >= 8) parts.specific = specificAt(view, at + 4);
+        if (length >= 3) parts.marks |= view.getUint8(at + 2) & ILI;
+        informationAt(8);
     }
   }
   return parts;
 }
 
-/** The outcome of a command, from the CQE and the sense buffer. */
-export interface ScsiOutcome {
-  /** The SCSI status of the device. */
-  readonly status: number;
-  /** The host status, of the kernel's driver for the host adapter. */
-  readonly hostStatus: number;
-  /** Bytes that were not transferred, of the length of the data. */
-  readonly residual: number;
-  /** Sense data, or `null` if the device returned none. */
-  readonly sense: ScsiSense | null;
+function specificAt(view: DataView, at: number): number[] {
+  return [view.getUint8(at), view.getUint8(at + 1), view.getUint8(at + 2)];
 }
-
-/** Returns `true` if the device has carried out the command. */
-export function succeeded({ status, hostStatus, sense }: ScsiOutcome): boolean {
-  if (hostStatus !== DID_OK) return false;
-  if (status === GOOD || status === CONDITION_MET) return true;
-  // With these two keys, the device has carried out the command, unless the sense
-  // data is about an earlier command: then the device has not run this one.
-  return status === CHECK_CONDITION && sense !== null && !sense.deferred &&
-    (sense.key === NO_SENSE || sense.key === RECOVERED_ERROR);
-}
-
-/**
- * The error of a command that a SCSI device, or the connection to it, has failed.
- * It has the status of the device, and no errno. A command that the kernel refuses
- * throws a `UringError` instead.
- *
- * @example
- * ```ts ignore
- * import { read, ScsiError } from "@uring/cmd/scsi";
- *
- * try {
- *   await ring.cmd(read(fd, data, { lba: 4660, blockSize: 512 }));
- * } catch (error) {
- *   if (!(error instanceof ScsiError)) throw error;
- *   console.log(error.senseKeyName, error.text); // Medium Error Unrecovered ...
- *   console.log(error.sense?.information); // 4660n, the block that is bad
- * }
- * ```
- */
-export class ScsiError extends Error {
-  /** `"ScsiError"`. */
-  override readonly name = "ScsiError";
-  /** The SCSI status, such as 2; 0 if the command got none. */
-  readonly status: number;
-  /** The status by name, such as `"CHECK CONDITION"`. */
-  readonly statusName: string;
-  /** The host status, of the kernel's driver; 0 if it saw no error. */
-  readonly hostStatus: number;
-  /** The host status by name, such as `"DID_TIME_OUT"`. */
-  readonly hostStatusName: string;
-  /** The sense key, such as 3; `undefined` without sense data. */
-  readonly senseKey: number | undefined;
-  /** The key by name, such as `"Medium Error"`. */
-  readonly senseKeyName: string | undefined;
-  /** Additional sense code, such as 0x11. */
-  readonly asc: number | undefined;
-  /** The qualifier of `asc`. */
-  readonly ascq: number | undefined;
-  /**
-   * The meaning of `asc` and `ascq`, such as `"Unrecovered read error"`; empty for
-   * a pair that this library does not have.
-   */
-  readonly text: string | undefined;
-  /** Sense data, or `null` if the device returned none. */
-  readonly sense: ScsiSense | null;
-  /** Bytes that were not transferred, by the count of the driver. */
-  readonly residual: number;
-  /** The name of the command, such as `"SCSI READ(10)"`. */
-  readonly op: string;
-  /** The descriptor of the command. */
-  readonly fd: number;
-
-  /** Makes the error of an outcome that is not a success. */
-  constructor(op: string, fd: number, outcome: ScsiOutcome) {
-    checkObject("outcome", outcome);
-    const { status, hostStatus, sense, residual } = outcome;
-    checkString("op", op);
-    checkInteger("fd", fd, -0x8000_0000, 0x7fff_ffff);
-    checkU8("status", status);
-    checkU8("hostStatus", hostStatus);
-    checkU32("residual", residual);
-    if (sense !== null) {
-      checkU8("sense.key", checkObject("sense", sense).key);
-      checkU8("sense.asc", sense.asc);
-      checkU8("sense.ascq", sense.ascq);
-    }
-    const told = { status, hostStatus, sense, residual };
-    super(`${op} on fd ${fd}: ${explain(told)}`);
-    this.status = status;
-    this.statusName = statusName(status);
-    this.hostStatus = hostStatus;
-    this.hostStatusName = hostStatusName(hostStatus);
-    this.senseKey = sense?.key;
-    this.senseKeyName = sense?.keyName;
-    this.asc = sense?.asc;
-    this.ascq = sense?.ascq;
-    this.text = sense?.text;
-    this.sense = sense;
-    this.residual = residual;
-    this.op = op;
-    this.fd = fd;
-  }
-}
-
-function explain({ status, hostStatus, sense }: ScsiOutcome): string {
-  const said: string[] = [];
-  if (hostStatus !== DID_OK) said.push(hostStatusName(hostStatus));
-  if (status !== GOOD) said.push(statusName(status));
-  if (sense !== null) said.push(...senseWords(sense));
-  else if (status === CHECK_CONDITION) said.push("but no sense data");
-  const advice = HOST_ADVICE[hostStatus] ?? STATUS_ADVICE[status] ??
-    KEY_ADVICE[sense?.key ?? NO_SENSE];
-  return said.join(", ") + (advice ? `. ${advice}` : "");
-}
-
-/** Returns the parts of the sentence that describes sense data. */
-function senseWords(sense: ScsiSense): string[] {
-  const { key, keyName, asc, ascq, text, information, field, progress } = sense;
-  const words = [`${keyName} (${key})`];
-  if (sense.deferred) words[0] += " of an earlier command";
-  words.push(`${text || "additional sense"} (${hex(asc)}/${hex(ascq)})`);
-  if (information !== undefined) words.push(`information ${information}`);
-  if (field !== undefined) {
-    const bit = field.bit === undefined ? "" : ` bit ${field.bit} of`;
-    const place = field.in === "cdb" ? "the CDB" : "the data";
-    words.push(`at${bit} byte ${field.byte} of ${place}`);
-  }
-  if (progress !== undefined) {
-    words.push(`${Math.floor(progress * 100)} % done`);
-  }
-  return words;
-}
-
-const HOST_ADVICE: Readonly<Record<number, string>> = {
-  [DID_NO_CONNECT]: "The device is gone, or was set offline.",
-  [DID_TIME_OUT]: "The device did not answer in time, and the kernel aborted " +
-    "the command. A larger timeoutMs gives the device more time.",
-};
-
-const STATUS_ADVICE: Readonly<Record<number, string>> = {
-  [BUSY]: "The device cannot take the command now. Send it again later.",
-  [TASK_SET_FULL]: "The queue of the device is full. Send the command later.",
-  [RESERVATION_CONFLICT]: "Another host has reserved the device.",
-};
-
-const KEY_ADVICE: Readonly<Record<number, string>> = {
-  [UNIT_ATTENTION]: "The device reports this once, and has not run the " +
-    "command. Send it again.",
-};

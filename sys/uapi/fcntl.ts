@@ -30,6 +30,8 @@ export const O_NOFOLLOW: number = aarch64 ? 0o100000 : 0o400000;
 export const O_CLOEXEC = 0o2000000;
 /** Complete writes when data and metadata are stored. */
 export const O_SYNC = 0o4010000;
+/** Open the path only: no reads, no writes. */
+export const O_PATH = 0o10000000;
 /** Make a file without a name, in this directory. */
 export const O_TMPFILE: number = 0o20000000 | O_DIRECTORY;
 

@@ -20,11 +20,12 @@ import {
   blockSize,
   type ByteRange,
   discard,
+  openDisk,
   zoneResetAll,
 } from "../../cmd/block.ts";
 import * as op from "../../cmd/op.ts";
 import { E } from "../../sys/uapi/errno.ts";
-import { open } from "../../sys/file.ts";
+import { open, openDescriptors } from "../../sys/file.ts";
 import { libc, syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { devNull, Fd, pipe, unixPair } from "../kit/fds.ts";
@@ -38,7 +39,7 @@ import {
   tool,
 } from "../lab/loop_device.ts";
 
-const { EACCES } = E;
+const { EACCES, EIO, ENODEV, ENXIO } = E;
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -128,6 +129,69 @@ Deno.test("zoneResetAll makes the expected SQE", () => {
     ...[0x01, 0x12, 0, 0], // cmd_op: BLOCK_URING_CMD_ZONE_RESET_ALL, 0x1201
     ...new Array(52).fill(0), // It has no arguments.
   ]);
+});
+
+Deno.test("openDisk makes an exclusive open, unless shared", () => {
+  const { O_EXCL, O_RDWR } = op;
+  for (
+    const [options, flags] of [
+      [undefined, O_RDWR | O_EXCL],
+      [{}, O_RDWR | O_EXCL],
+      [{ shared: false }, O_RDWR | O_EXCL],
+      [{ shared: true }, O_RDWR],
+    ] as const
+  ) {
+    const [command, plain] = [
+      openDisk("/dev/loop0", options),
+      op.openat("/dev/loop0", { flags, mode: 0 }),
+    ];
+    assertEquals(sqeBytes(command), sqeBytes(plain));
+    assertEquals(command.name, plain.name);
+    assertEquals(command.operands, plain.operands);
+  }
+  for (const shared of [0, 1, "true", null]) {
+    const options = { shared } as unknown as { shared: boolean };
+    const message = "shared must be a boolean";
+    assertThrows(() => openDisk("/dev/loop0", options), TypeError, message);
+  }
+  assertThrows(() => openDisk("a\0b"), TypeError, "zero byte");
+  const { advice } = openDisk("/dev/loop0");
+  for (const errno of [ENODEV, ENXIO, EIO]) {
+    assertStringIncludes(advice(errno)!, "gone");
+    const { advice: other } = discard(5, { offset: 0, length: 512 });
+    assertEquals(other(errno), advice(errno));
+  }
+  assertStringIncludes(advice(EACCES)!, "root");
+});
+
+Deno.test("openDisk opens nothing that is not a block device", async () => {
+  await using ring = Ring.open();
+  const file = await Deno.makeTempFile();
+  const before = openDescriptors();
+  for (
+    const [path, kind] of [
+      ["/dev/null", "a character device"],
+      [file, "a regular file"],
+      ["/dev", "a directory"],
+    ]
+  ) {
+    for (const shared of [false, true]) {
+      const command = openDisk(path, { shared });
+      const message = `"${path}" is ${kind}, not a block device such as`;
+      await assertRejects(() => ring.cmd(command), TypeError, message);
+      assertThrows(() => ring.cmdSync(command), TypeError, message);
+    }
+  }
+  assertEquals(openDescriptors(), before);
+  assertEquals(ring.stats().submitted, 0);
+  await Deno.remove(file);
+  const none = await assertRejects(() => ring.cmd(openDisk(file)), UringError);
+  assertEquals([none.code, none.op], ["ENOENT", `OPENAT "${file}"`]);
+  for (const letter of ["/", "\u20ac"]) {
+    const long = openDisk(letter.repeat(70_000));
+    const error = await assertRejects(() => ring.cmd(long), UringError);
+    assertEquals(error.code, "ENAMETOOLONG");
+  }
 });
 
 Deno.test("an invalid range is refused, and the message names the field", () => {
@@ -681,6 +745,28 @@ testLoop("a range ends within the device", async () => {
   assertEquals(map(await disk.read(0, MiB)), "x".repeat(256));
 });
 
+testLoop("a device of 0 bytes is refused as one that is gone", async () => {
+  await using disk = await Disk.open({ byteLength: MiB });
+  const { ring, device, fd } = disk;
+  const facts = blockDevice(fd);
+  const [registered] = ring.registerFiles([fd]);
+  await Deno.truncate(device.file, 0);
+  await tool("losetup", "--set-capacity", device.path);
+  assertEquals(blockDevice(fd).byteLength, 0n);
+  const message = `fd ${fd} is a device of 0 bytes: it is gone, or has no`;
+  for (const range of [{ offset: 0, length: 512 }, { offset: 7, length: 1 }]) {
+    await refused(disk, range, RangeError, message);
+  }
+  await assertRejects(() => ring.cmd(zoneResetAll(fd)), RangeError, message);
+  if (!known) return;
+  for (const target of [facts, registered]) {
+    const command = discard(target, { offset: 0, length: 512 });
+    const error = await assertRejects(() => ring.cmd(command), UringError);
+    assertEquals(error.code, "EINVAL");
+    assertStringIncludes(error.message, "gone has 0 bytes");
+  }
+});
+
 testLoop(
   "a descriptor for reading only is refused, with a remedy",
   async () => {
@@ -802,12 +888,12 @@ const noExt4 = await tool("mkfs.ext4", "-V").then(() => "", () => "mkfs.ext4");
 
 testUnless(
   missing || noExt4 || (known ? "" : "command of block devices"),
-  "a mounted file system stops an open with O_EXCL, and no discard",
+  "a mounted file system stops openDisk, and no discard",
   async () => {
     await using disk = await Disk.open({ byteLength: 16 * MiB });
     const { ring, device, fd } = disk;
     await tool("mkfs.ext4", "-q", device.file);
-    const exclusive = op.openat(device.path, { flags: op.O_RDWR | op.O_EXCL });
+    const exclusive = openDisk(device.path);
     {
       await using mount = await mounted(device.path);
       const refusal = await assertRejects(
@@ -815,6 +901,10 @@ testUnless(
         UringError,
       );
       assertEquals(refusal.code, "EBUSY");
+      assertStringIncludes(refusal.message, `OPENAT "${device.path}": EBUSY`);
+      assertStringIncludes(refusal.message, "is mounted or in use");
+      const shared = openDisk(device.path, { shared: true });
+      new Fd(await ring.cmd(shared)).close();
       // The file system holds the page of its superblock.
       const superblock = discard(fd, { offset: 0, length: 4 * KiB });
       const error = await assertRejects(() => ring.cmd(superblock), UringError);

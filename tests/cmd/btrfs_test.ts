@@ -35,6 +35,7 @@ import type { Command } from "../../ring/command.ts";
 import { Completion } from "../../ring/completion.ts";
 import * as op from "../../cmd/op.ts";
 import * as uapi from "../../sys/uapi/btrfs.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { open } from "../../sys/file.ts";
 import { ADDR, sqeBytes } from "../kit/commands.ts";
 import { collect } from "../kit/wait.ts";
@@ -43,6 +44,8 @@ import { random } from "../kit/random.ts";
 import { runScript } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
 import { LoopDevice, missing as noLoop, tool } from "../lab/loop_device.ts";
+
+const { EIO, ENODEV, ENXIO, EROFS } = E;
 
 const KiB = 1024;
 const EXTENT = 128 * KiB;
@@ -391,6 +394,14 @@ Deno.test("the answer of a read is decoded", () => {
   const extent = answer(56, 0, data);
   assertEquals(extent.data, Uint8Array.of(5, 6, 7));
   assert(extent.data.buffer === data.buffer, "a copy");
+});
+
+Deno.test("a btrfs whose device is gone has errors that say so", () => {
+  const { advice } = encodedRead(5, { offset: 0 });
+  for (const errno of [EIO, ENODEV, ENXIO]) {
+    assertStringIncludes(advice(errno)!, "is gone");
+  }
+  assertStringIncludes(advice(EROFS)!, "since its device failed");
 });
 
 Deno.test("an encoding of a later kernel is an error", () => {

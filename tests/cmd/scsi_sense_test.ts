@@ -35,6 +35,9 @@ Deno.test("SCSI sense data of the fixed format is decoded", () => {
     text: "Unrecovered read error - auto reallocate failed",
     deferred: false,
     information: 0x1234n,
+    filemark: false,
+    endOfMedium: false,
+    incorrectLength: false,
     field: undefined,
     progress: undefined,
     bytes,
@@ -58,6 +61,9 @@ Deno.test("SCSI sense data of descriptors is decoded", () => {
     text: "Invalid field in CDB",
     deferred: false,
     information: 0x0102_0304_0506_0708n,
+    filemark: false,
+    endOfMedium: false,
+    incorrectLength: false,
     field: { in: "cdb", byte: 0x0102, bit: 5 },
     progress: undefined,
     bytes,
@@ -110,6 +116,134 @@ Deno.test("the missing bytes of short SCSI sense data are zeros", () => {
   assertEquals(information72(20, 12), 9n);
   assertEquals(information72(20, 11), undefined);
   assertEquals(information72(19, 12), undefined);
+});
+
+Deno.test("SCSI sense data that ends early has no fields after its end", () => {
+  const whole = fixedSense({ 0: 0xf0, 2: 5, 6: 9, 12: 0x24, 15: 0xc8, 17: 2 });
+  const field = { in: "cdb", byte: 2, bit: 0 } as const;
+  assertEquals(decodeSense(whole)!.field, field);
+  for (let length = 8; length < 18; length++) {
+    assertEquals(decodeSense(whole.slice(0, length))!.field, undefined);
+    // The device, and not the buffer, may say where the data ends.
+    const said = decodeSense(Object.assign(whole.slice(), { 7: length - 8 }))!;
+    assertEquals([said.field, said.information], [undefined, 9n]);
+  }
+  assertEquals(decodeSense(whole.slice(0, 7))!.information, 9n);
+  assertEquals(decodeSense(whole.slice(0, 6))!.information, undefined);
+  const busy = fixedSense({ 2: 2, 12: 4, 15: 0x80, 16: 0x80 });
+  assertEquals(decodeSense(busy)!.progress, 0.5);
+  assertEquals(decodeSense(busy.slice(0, 17))!.progress, undefined);
+  // A descriptor that is too short has none of the bytes of the next one.
+  for (const descriptor of [[0x00, 2, 0x80, 0], [0x02, 4, 0, 0, 0xc8, 0]]) {
+    const bytes = new Uint8Array(8 + 24).fill(0xee);
+    bytes.set([0x72, 5, 0x24, 0, 0, 0, 0, 24, ...descriptor], 0);
+    const { information, field } = decodeSense(bytes)!;
+    assertEquals([information, field], [undefined, undefined]);
+  }
+});
+
+/** Makes sense data of a key, and descriptors. */
+function described(key: number, ...descriptors: number[]): Uint8Array {
+  const { length } = descriptors;
+  return Uint8Array.of(0x72, key, 0, 0, 0, 0, 0, length, ...descriptors);
+}
+
+Deno.test("the SCSI descriptor of a direct-access block device is decoded", () => {
+  const descriptor = [
+    ...[0x0d, 0x1c], // type, additional length
+    ...[0xa0, 0], // VALID, ILI; reserved
+    ...[0xc8, 0x01, 0x02], // specific to the sense key: SKSV, C/D, BPV
+    7, // field replaceable unit code
+    ...[0, 0, 0, 0x01, 0x23, 0x45, 0x67, 0x89], // information
+    ...[0, 0, 0, 0, 0, 0, 0, 0], // command-specific information
+    ...[0, 0, 0, 0, 0, 0], // reserved
+  ];
+  const sense = decodeSense(described(5, ...descriptor))!;
+  assertEquals(sense.information, 0x1_2345_6789n);
+  assertEquals(sense.field, { in: "cdb", byte: 0x102, bit: 0 });
+  assertEquals([sense.incorrectLength, sense.filemark], [true, false]);
+  const medium = decodeSense(described(3, ...descriptor.with(2, 0x80)))!;
+  assertEquals([medium.information, medium.field], [0x1_2345_6789n, undefined]);
+  assertEquals(medium.incorrectLength, false);
+  const invalid = decodeSense(described(5, ...descriptor.with(2, 0)))!;
+  assertEquals(invalid.information, undefined);
+  const short = decodeSense(described(5, ...descriptor.slice(0, 15)))!;
+  assertEquals([short.information, short.field?.byte], [undefined, 0x102]);
+});
+
+Deno.test("the marks of SCSI tapes are decoded, and lengths below zero", () => {
+  const marks = (bytes: Uint8Array) => {
+    const sense = decodeSense(bytes)!;
+    const { filemark, endOfMedium, incorrectLength, information, key } = sense;
+    return [filemark, endOfMedium, incorrectLength, information, key];
+  };
+  const fixed = (mark: number, information: number[]) =>
+    marks(fixedSense({ 0: 0xf0, 2: mark, ...{ ...[, , , ...information] } }));
+  assertEquals(fixed(0x80, [0, 0, 0, 5]), [true, false, false, 5n, 0]);
+  assertEquals(fixed(0x4d, [0, 0, 0, 5]), [false, true, false, 5n, 13]);
+  assertEquals(fixed(0x20, [0, 0, 2, 0]), [false, false, true, 512n, 0]);
+  // A block of 512 bytes more than the request.
+  const above = [0xff, 0xff, 0xfe, 0];
+  assertEquals(fixed(0x20, above), [false, false, true, -512n, 0]);
+  assertEquals(fixed(0x03, above), [false, false, false, 0xffff_fe00n, 3]);
+  const stream = (mark: number) => [0x04, 2, 0, mark];
+  const information = [0x00, 10, 0x80, 0, ...Array(6).fill(0xff), 0xfe, 0];
+  assertEquals(marks(described(0, ...stream(0x80))), [
+    ...[true, false, false],
+    ...[undefined, 0],
+  ]);
+  // The order of descriptors is free.
+  for (
+    const list of [[stream(0x20), information], [information, stream(0x20)]]
+  ) {
+    const expected = [false, false, true, -512n, 0];
+    assertEquals(marks(described(0, ...list.flat())), expected);
+  }
+  const block = [0x05, 2, 0, 0xe0]; // Only ILI is defined.
+  const expected = [false, false, true, undefined, 3];
+  assertEquals(marks(described(3, ...block)), expected);
+});
+
+Deno.test("the codes of T10 have texts, and no others", () => {
+  const text = (asc: number, ascq: number) =>
+    decodeSense(fixedSense({ 12: asc, 13: ascq }))!.text;
+  for (
+    const [code, expected] of [
+      [0x0000, "No additional sense information"],
+      [0x0006, "I/O process terminated"],
+      [0x0008, ""],
+      [0x0016, "Operation in progress"],
+      [0x0404, "Logical unit not ready, format in progress"],
+      [0x1000, "ID CRC or ECC error"],
+      [0x1801, "Recovered data with error correction and retries applied"],
+      [0x2408, "Invalid XCDB"],
+      [0x2a11, "Data encryption parameters changed by another I_T nexus"],
+      [0x3b00, "Sequential positioning error"],
+      [0x3f12, "iSCSI IP address added"],
+      [0x4000, "RAM failure"],
+      [0x407f, "RAM failure"],
+      [0x4080, "Diagnostic failure on component 80h"],
+      [0x4117, "Data path failure"],
+      [0x4299, "Power-on or self-test failure"],
+      [0x4d12, "Tagged overlapped commands, tag 12h"],
+      [0x5dff, "Failure prediction threshold exceeded (false)"],
+      [0x7007, "Decompression exception short algorithm ID of 07h"],
+      [0x7479, "Security conflict in translated device"],
+      [0x747a, ""],
+      [0x7f00, ""],
+      [0x8000, "Vendor specific"],
+    ] as const
+  ) {
+    assertEquals(text(code >> 8, code & 0xff), expected, code.toString(16));
+  }
+  let known = 0;
+  for (let code = 0; code < 0x8000; code++) {
+    const told = text(code >> 8, code & 0xff);
+    assert(!/[\n;]| {2}|undefined|^[0-9a-f]{2,4} /.test(told), told);
+    if (told !== "" && told !== "Vendor specific") known++;
+  }
+  // 765 of the list, and those whose qualifier is a number.
+  assertEquals(known, 765 + 3 * 255 + 255 + 256);
 });
 
 Deno.test("bytes that are not SCSI sense data are decoded as null", () => {

@@ -21,6 +21,7 @@ import {
 } from "../../mod.ts";
 import * as scsi from "../../cmd/scsi/mod.ts";
 import { ScsiError } from "../../cmd/scsi/mod.ts";
+import { blockDevice, discard, openDisk } from "../../cmd/block.ts";
 import * as op from "../../cmd/op.ts";
 import { alloc } from "../../ring/alloc.ts";
 import { E } from "../../sys/uapi/errno.ts";
@@ -34,7 +35,7 @@ import { turn, until } from "../kit/wait.ts";
 import { unixPair } from "../kit/fds.ts";
 import { tool } from "../lab/loop_device.ts";
 
-const { EINVAL, EPERM } = E;
+const { EINVAL, EIO, ENODEV, ENXIO, EPERM } = E;
 
 /** The options of a ring for SCSI commands. */
 const WIDE = { sqe128: true, cqe32: true };
@@ -427,7 +428,9 @@ Deno.test("the kernel's refusals of a SCSI command are explained", () => {
   assertStringIncludes(advice(95)!, "The kernel is older than 7.1");
   assertStringIncludes(advice(EPERM)!, "CAP_SYS_RAWIO");
   assertStringIncludes(advice(EINVAL)!, "max_hw_sectors_kb");
-  assertStringIncludes(advice(19)!, "The device is gone");
+  for (const errno of [EIO, ENODEV, ENXIO]) {
+    assertStringIncludes(advice(errno)!, "The device is gone");
+  }
   assertStringIncludes(advice(12)!, "Send the command again");
   assertStringIncludes(advice(9)!, "not open");
 });
@@ -457,10 +460,149 @@ Deno.test("a page of SCSI vital product data has the length of its header", () =
   };
   const data = Uint8Array.of(0, 0x80, 0, 3, 0x41, 0x42, 0x43, 0x44);
   assertEquals(read(data, 0), [0, 0x80, 0, 3, 0x41, 0x42, 0x43]);
-  assertEquals(read(data, 2), [0, 0x80, 0, 3, 0x41, 0x42]);
-  assertEquals(read(data, 8), []);
-  data[2] = 1; // The page has 259 bytes, and four came.
+  assertEquals(read(data, 1), [0, 0x80, 0, 3, 0x41, 0x42, 0x43]);
+  data[3] = 9; // The page has 13 bytes, and there is room for 8.
   assertEquals(read(data, 0), [...data]);
+});
+
+/** Makes the standard INQUIRY data of a device: 36 bytes. */
+function identity(
+  { removable = false, version = 6 }: { removable?: boolean; version?: number },
+): Uint8Array {
+  const data = new Uint8Array(36);
+  data.set([0, removable ? 0x80 : 0, version, version === 0 ? 1 : 2, 31], 0);
+  data.set(new TextEncoder().encode("EXAMPLE Virtual Floppy  1.0 "), 8);
+  return data;
+}
+
+Deno.test("a SCSI page that is not the one asked for is an error", () => {
+  // A device that ignores the bit EVPD answers with its identity, whose byte 1 is
+  // that of page 80h or 0. Some drivers do not count the bytes that did not come.
+  for (const removable of [false, true]) {
+    for (const version of [0, 1, 2, 5, 6]) {
+      const data = new Uint8Array(252);
+      data.set(identity({ removable, version }), 0);
+      for (const page of [0x00, 0x80, 0x83, 0xb0, 0xff]) {
+        for (const residual of [252 - 36, 0]) {
+          const { decode } = scsi.vpdPage(5, { page });
+          const error = assertThrows(
+            () => decode!(completion({ data, residual })),
+            ScsiError,
+            "SCSI INQUIRY on fd 5: the answer ",
+          );
+          assertStringIncludes(error.message, "and not the page");
+          assertEquals([error.status, error.residual], [0, residual]);
+        }
+      }
+    }
+  }
+  const other = Uint8Array.of(0, 0xb1, 0, 4, 1, 2, 3, 4);
+  const ask = scsi.vpdPage(5, { page: 0xb0, byteLength: 8 });
+  const message = "the answer has B1h in byte 1, and not the page";
+  assertThrows(
+    () => ask.decode!(completion({ data: other })),
+    ScsiError,
+    message,
+  );
+  // The list of pages, and a serial number, are not an identity.
+  for (
+    const page of [[0, 0, 0, 3, 0, 0x80, 0x83], [5, 0x80, 0, 3, 65, 66, 67]]
+  ) {
+    const data = Object.assign(new Uint8Array(252), page);
+    const { decode } = scsi.vpdPage(5, { page: page[1] });
+    for (const residual of [252 - 7, 0]) {
+      assertEquals([...decode!(completion({ data, residual }))], page);
+    }
+  }
+});
+
+Deno.test("a SCSI answer without the bytes that have the values is an error", () => {
+  const page = Object.assign(new Uint8Array(252), [0, 0x83, 0, 20, 1, 2, 3, 4]);
+  const long = new Uint8Array(32);
+  new DataView(long.buffer).setBigUint64(0, 1000n);
+  new DataView(long.buffer).setUint32(8, 512);
+  const short = Uint8Array.of(0, 0, 0x10, 0, 0, 0, 2, 0);
+  for (
+    const [command, data, least] of [
+      [scsi.inquiry(5), identity({}), 36],
+      [scsi.vpdPage(5, { page: 0x83 }), page, 24],
+      [scsi.readCapacity(5), long, 16],
+      [scsi.readCapacity10(5), short, 8],
+    ] as const
+  ) {
+    const answer = (data: Uint8Array, transferred: number) => {
+      const residual = data.length - transferred;
+      return command.decode!(completion({ data, residual }));
+    };
+    assert(answer(data, least));
+    assert(answer(data, data.length));
+    for (let came = 0; came < least; came++) {
+      const bytes = data.slice().fill(0, came);
+      const error = assertThrows(() => answer(bytes, came), ScsiError);
+      assertEquals([error.status, error.sense], [0, null]);
+      assertStringIncludes(error.message, `${command.name} on fd 5: the `);
+      assertStringIncludes(error.message, ` ${came} `);
+      assertStringIncludes(error.message, "scsi() returns the answer as it is");
+    }
+    // A driver that does not count, and a device that sent nothing.
+    const zeros = data.slice().fill(0);
+    const nothing = "the answer has nothing but zeros";
+    assertThrows(() => answer(zeros, data.length), ScsiError, nothing);
+  }
+  const noBlocks = "the answer has blocks of 0 bytes";
+  for (
+    const [command, data] of [
+      [scsi.readCapacity(5), long.fill(0, 8)],
+      [scsi.readCapacity10(5), short.fill(0, 4)],
+    ] as const
+  ) {
+    const { decode } = command as Command<unknown>;
+    assertThrows(() => decode!(completion({ data })), ScsiError, noBlocks);
+  }
+});
+
+Deno.test("sense data of a SCSI command that succeeded goes to onSense", () => {
+  const bytes = fixedSense({ 0: 0xf0, 2: 1, 6: 9, 12: 0x17, 13: 1 });
+  const told: unknown[] = [];
+  const onSense = (sense: scsi.ScsiSense) => told.push(sense);
+  const options = { lba: 8, blockSize: BLOCK, onSense };
+  const data = new Uint8Array(BLOCK);
+  const long = Object.assign(new Uint8Array(32), { 3: 1, 10: 2 });
+  const page = Object.assign(new Uint8Array(252), [0, 0x83, 0, 1, 1]);
+  const commands: [Command<unknown>, Uint8Array?][] = [
+    [scsi.read(5, data, options), data],
+    [scsi.write(5, data, options), data],
+    [scsi.scsi(5, { cdb: new Uint8Array(6), onSense })],
+    [scsi.testUnitReady(5, { onSense })],
+    [scsi.synchronizeCache(5, { onSense })],
+    [scsi.unmap(5, [{ lba: 0, blocks: 1 }], { onSense })],
+    [scsi.inquiry(5, { onSense }), identity({})],
+    [scsi.vpdPage(5, { page: 0x83, onSense }), page],
+    [scsi.readCapacity(5, { onSense }), long],
+    [scsi.readCapacity10(5, { onSense }), long.subarray(0, 8).fill(1)],
+  ];
+  for (const [command, data] of commands) {
+    command.decode!(completion({ status: 2, sense: bytes, data }));
+    assertEquals(told.pop(), scsi.decodeSense(bytes), command.name);
+    command.decode!(completion({ data }));
+    assertEquals(told, []);
+    // A command that failed has the sense data in its error.
+    const sense = fixedSense({ 2: 3 });
+    const failed = completion({ status: 2, sense, data });
+    assertThrows(() => command.decode!(failed), ScsiError);
+    assertEquals(told, []);
+  }
+  const onSenseThrows = () => {
+    throw new TypeError("the caller's");
+  };
+  const ready = scsi.testUnitReady(5, { onSense: onSenseThrows });
+  const recovered = completion({ status: 2, sense: bytes });
+  assertThrows(() => ready.decode!(recovered), TypeError, "the caller's");
+  const none = { onSense: "print" } as unknown as scsi.ScsiOptions;
+  const message = "onSense must be a function";
+  assertThrows(() => scsi.inquiry(5, none), TypeError, message);
+  const wrong = { ...options, ...none };
+  assertThrows(() => scsi.read(5, data, wrong), TypeError, message);
 });
 
 Deno.test("the answers with a SCSI device's capacity are decoded", () => {
@@ -483,11 +625,20 @@ Deno.test("the answers with a SCSI device's capacity are decoded", () => {
   const plain = scsi.readCapacity(5).decode!(completion({ data }));
   assertEquals([plain.physicalBlockSize, plain.protectionType], [512, 0]);
   assertEquals([plain.canUnmap, plain.unmappedReadsZeros], [false, false]);
-  const short = Uint8Array.of(0xff, 0xff, 0xff, 0xff, 0, 0, 0x10, 0);
-  assertEquals(scsi.readCapacity10(5).decode!(completion({ data: short })), {
+  const short = Uint8Array.of(0xff, 0xff, 0xff, 0xfe, 0, 0, 0x10, 0);
+  const capacity10 = () =>
+    scsi.readCapacity10(5).decode!(completion({ data: short }));
+  assertEquals(capacity10(), {
+    lastLba: 0xffff_fffen,
+    blockSize: 4096,
+    byteLength: 2n ** 44n - 4096n,
+  });
+  // The device is larger than the command can say.
+  short[3] = 0xff;
+  assertEquals(capacity10(), {
     lastLba: 0xffff_ffffn,
     blockSize: 4096,
-    byteLength: 2n ** 44n,
+    byteLength: undefined,
   });
 });
 
@@ -1064,8 +1215,12 @@ testScsi(
     const { key, asc, ascq } = result.sense!;
     assertEquals([key, asc, ascq], [1, 0x5d, 0]);
     assertEquals(dataIn, data);
-    const read = scsi.read(fd, dataIn.fill(0), where(3700));
+    const told: scsi.ScsiSense[] = [];
+    const onSense = (sense: scsi.ScsiSense) => told.push(sense);
+    const options = { ...where(3700), onSense };
+    const read = scsi.read(fd, dataIn.fill(0), options);
     assertEquals(await ring.cmd(read), data.length);
+    assertEquals(told, [result.sense!]);
     assertEquals(dataIn, data);
   },
 );
@@ -1203,6 +1358,13 @@ testScsi(
       const ready = scsi.testUnitReady(file.fd);
       await ring.cmd(ready);
       const folder = `/sys/class/bsg/${added()}/device`;
+      await until(() => list(`${folder}/block`).length === 1);
+      const path = `/dev/${list(`${folder}/block`)[0]}`;
+      const disk = await ring.cmd(openDisk(path));
+      using _disk = new Fd(disk);
+      const facts = blockDevice(disk);
+      const [registered] = ring.registerFiles([disk]);
+      const range = { offset: 0, length: 4096 };
       await Deno.writeTextFile(`${folder}/state`, "offline\n");
       const offline = await assertRejects(() => ring.cmd(ready), ScsiError);
       assertEquals(offline.hostStatusName, "DID_NO_CONNECT");
@@ -1210,6 +1372,17 @@ testScsi(
       const gone = await assertRejects(() => ring.cmd(ready), UringError);
       assertEquals(gone.code, "ENODEV");
       assertStringIncludes(gone.message, "The device is gone");
+      await until(() => blockDevice(disk).byteLength === 0n);
+      const message = `fd ${disk} is a device of 0 bytes: it is gone`;
+      const command = discard(disk, range);
+      await assertRejects(() => ring.cmd(command), RangeError, message);
+      for (const target of [facts, registered]) {
+        const command = discard(target, range);
+        const error = await assertRejects(() => ring.cmd(command), UringError);
+        assertStringIncludes(error.message, "gone");
+      }
+      const lost = await assertRejects(() => ring.cmd(openDisk(path)));
+      assert(lost instanceof UringError);
     } finally {
       Deno.writeTextFileSync(`${DEBUG}/add_host`, "-1");
     }

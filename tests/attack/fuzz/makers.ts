@@ -121,7 +121,8 @@ const transfer = object({
 });
 const range = object({ ...blockOptions, lba: wide, blocks: upTo(65536) });
 const ranges = list(object({ lba: wide, blocks: u32, attributes: u32 }));
-const scsiOptions = object({ timeoutMs });
+const onSense = made("a function", () => () => {});
+const scsiOptions = object({ timeoutMs, onSense });
 
 const tables: Record<string, Record<string, readonly Recipes[]>> = {
   op: {
@@ -184,6 +185,7 @@ const tables: Record<string, Record<string, readonly Recipes[]>> = {
   block: {
     blockDevice: [fd],
     blockSize: [fd],
+    openDisk: [text, object({ shared: flag })],
     discard: [either(fd, device), object({ offset: wide, length: wide })],
     zoneResetAll: [either(fd, device)],
   },
@@ -391,6 +393,7 @@ const classes: Record<string, readonly Recipes[]> = {
       residual: u32,
       sense: made("sense", () => scsi.decodeSense(Uint8Array.of(0x70))),
     }),
+    text,
   ],
   "root.Completion": [u32, u32],
   "root.FixedBuffer": [anything, u16, bytes],
