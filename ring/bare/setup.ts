@@ -247,7 +247,7 @@ function wordsOf<F extends Record<string, Field>>(
 function mapped(fd: number, words: number, offset: number): Mapping {
   const mapping = map(fd, words * 4, offset);
   if (typeof mapping !== "number") return mapping;
-  throw setupError(-mapping, unmappable(words * 4));
+  throw setupError(-mapping, unmappable(-mapping, words * 4));
 }
 
 function makeQueues(

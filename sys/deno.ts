@@ -1,0 +1,28 @@
+/** The host: Deno, and not an old one. */
+
+/** Deno 2.7.12 is the first whose `node:net` watches a descriptor given to it. */
+const LEAST_DENO = [2, 7, 12];
+
+// Importing fails on other hosts, where nothing of this library can run.
+if (!("Deno" in globalThis)) {
+  throw new Error(
+    `@uring/cmd needs Deno ${LEAST_DENO.join(".")} or later, with which it ` +
+      "calls libc. Node and Bun cannot run it: use `deno run --allow-ffi`.",
+  );
+}
+
+/**
+ * Refuses a Deno that is too old, because it would fail only later, at the first
+ * completion that the event loop waits for.
+ *
+ * @throws {Error} naming the version needed.
+ */
+export function checkDeno(version: string): void {
+  const parts = version.split(/[.+-]/).map(Number);
+  const place = LEAST_DENO.findIndex((least, i) => parts[i] !== least);
+  if (place < 0 || !(parts[place] < LEAST_DENO[place])) return;
+  throw new Error(
+    `Deno ${version} is too old: ${LEAST_DENO.join(".")} or later is needed. ` +
+      "`deno upgrade` brings the latest.",
+  );
+}
