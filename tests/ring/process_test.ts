@@ -236,6 +236,30 @@ Deno.test("a ring that is opened after --allow-ffi was revoked leaves no descrip
   assertEquals([stdout, stderr], ["NotCapable true true\n", ""]);
 });
 
+Deno.test("a ring that the stack has no room to open leaves no descriptor", async () => {
+  const { stdout, stderr } = await runScript(`${IMPORTS}
+    import { openDescriptors } from "@uring/sys/file.ts";
+    await Ring.open().close();
+    const before = openDescriptors().length;
+    let tries = 0;
+    for (let round = 0; round < 10; round++) {
+      let ring;
+      // From the deepest call on, each tries until one succeeds.
+      (function deep() {
+        try {
+          deep();
+        } catch {
+          tries++;
+          ring = Ring.open();
+        }
+      })();
+      await ring.close();
+    }
+    console.log(openDescriptors().length - before, tries > 100);
+  `);
+  assertEquals([stdout, stderr], ["0 true\n", ""]);
+});
+
 Deno.test("importing needs no permission and opens nothing", async () => {
   const { code, stdout, stderr } = await runScript(
     `

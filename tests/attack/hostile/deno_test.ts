@@ -53,6 +53,22 @@ Deno.test("Ring.open checks the version of this Deno, and the system", async () 
   assertMatch(other, /^Error: io_uring is a Linux interface, and this is free/);
 });
 
+Deno.test("on another host than Deno, each import says what it needs", async () => {
+  const entries = ["mod", "cmd/op", "cmd/socket/mod", "cmd/block", "ring/raw"];
+  const { stdout, stderr } = await runScript(`
+    const { log } = console;
+    delete globalThis.Deno;
+    ${
+    entries.map((entry) =>
+      `await import("@uring/${entry}.ts").catch(({ message }) => log(message));`
+    ).join("\n")
+  }
+  `);
+  const needs = "@uring/cmd needs Deno 2.7.12 or later, with which it calls " +
+    "libc. Node and Bun cannot run it: use `deno run --allow-ffi`.\n";
+  assertEquals([stdout, stderr], [needs.repeat(entries.length), ""]);
+});
+
 Deno.test("on a system with other system call numbers, the library makes none", () => {
   for (const os of ["darwin", "windows", "freebsd", "android"]) {
     assertThrows(
