@@ -260,6 +260,51 @@ Deno.test("a ring that the stack has no room to open leaves no descriptor", asyn
   assertEquals([stdout, stderr], ["0 true\n", ""]);
 });
 
+Deno.test("a command, file or buffer of another copy of the package is named as one", async () => {
+  // The same files under another name are another copy.
+  const copy = await Deno.makeTempDir();
+  const root = new URL("../../", import.meta.url).pathname;
+  for (const name of ["mod.ts", "sys", "ring", "cmd", "deno.json"]) {
+    await new Deno.Command("cp", { args: ["-r", root + name, copy] }).output();
+  }
+  try {
+    const { stdout, stderr } = await runScript(
+      `${IMPORTS}
+      const other = await import("file://${copy}/mod.ts");
+      const ops = await import("file://${copy}/cmd/op.ts");
+      const ring = Ring.open();
+      const theirs = other.Ring.open();
+      const memory = theirs.alloc(64);
+      const [file] = theirs.registerFiles([0]);
+      const [buffer] = theirs.registerBuffers([memory]);
+      const tries = [
+        () => ring.cmd(ops.nop()),
+        () => ring.link([ops.nop()])[0],
+        async () => ring.cmdSync(ops.nop()),
+        async () => ring.cmdAllSync([ops.nop()]),
+        async () => op.read(file, memory),
+        async () => op.read(0, memory, { buffer }),
+      ];
+      for (const each of tries) {
+        console.log((await each().catch((error) => error)).message);
+      }
+      await ring.close();
+      await theirs.close();
+    `,
+      ["-A"],
+    );
+    const of = "of another copy of @uring/cmd. Use one version of it";
+    assertEquals([stdout, stderr], [
+      `not a command: a Command ${of}\n`.repeat(4) +
+      `fd must be a number, not a FixedFile ${of}\n` +
+      `buffer must be what ring.registerBuffers() returned, not a FixedBuffer ${of}\n`,
+      "",
+    ]);
+  } finally {
+    await Deno.remove(copy, { recursive: true });
+  }
+});
+
 Deno.test("an unload event closes all rings at once, and settles their commands", async () => {
   const { stdout, stderr } = await runScript(
     `${IMPORTS}
