@@ -305,6 +305,32 @@ Deno.test("a command, file or buffer of another copy of the package is named as 
   }
 });
 
+Deno.test("the line of the README lets every test of a file pass the resource sanitizer", async () => {
+  const path = await Deno.makeTempFile({ suffix: "_test.ts" });
+  const root = new URL("../..", import.meta.url).href;
+  const text = `${IMPORTS}
+    await Ring.open().close();
+    for (const name of ["first", "second"]) {
+      Deno.test({ name, sanitizeResources: true, sanitizeOps: true, async fn() {
+        await using ring = Ring.open();
+        await ring.cmd(op.timeout(5));
+      } });
+    }
+  `;
+  try {
+    await Deno.writeTextFile(path, text.replaceAll("@uring/", root));
+    const run = () => runDeno(["test", "-A", "--no-check", path]);
+    const { code, stdout } = await run();
+    assertEquals(code, 0, stdout);
+    // Without the line, the sanitizer is there to object.
+    const bare = text.replace("await Ring.open().close();", "");
+    await Deno.writeTextFile(path, bare.replaceAll("@uring/", root));
+    assertMatch((await run()).stdout, /dynamic library was loaded/);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
 Deno.test("an unload event closes all rings at once, and settles their commands", async () => {
   const { stdout, stderr } = await runScript(
     `${IMPORTS}
