@@ -39,7 +39,10 @@ export interface Probe {
   readonly kernel: string;
   /** The machine: `"x86_64"` or `"aarch64"`. */
   readonly arch: string;
-  /** The error if io_uring cannot be used at all, else `null`. */
+  /**
+   * The error if io_uring cannot be used at all, else `null`. Its message names the
+   * cause: the kernel, a sysctl, a limit, or a filter that answers in its place.
+   */
   readonly refused: UringError | null;
   /** The `IORING_SETUP_` flags that the kernel accepts, without the prefix. */
   readonly setupFlags: readonly string[];
@@ -59,6 +62,8 @@ export interface Probe {
  * setup flags; on others, `probe` opens rings to find them. For the commands,
  * it runs harmless ones on a socket of its own and on devices that it opens for
  * reading. It writes to no device, and closes what it has opened.
+ *
+ * @throws {Deno.errors.NotCapable} without the permission for FFI.
  *
  * @example What a program can rely on here
  * ```ts

@@ -8,6 +8,33 @@ import {
   isUint8Array,
 } from "./intrinsics.ts";
 
+/** A class whose instances have a mark of their own. */
+interface Marked {
+  readonly name: string;
+  /** Reads only the mark, which runs none of the caller's code. */
+  is(value: unknown): boolean;
+}
+
+/** The marked classes of all copies of this package in the program. */
+const everywhere: Marked[] =
+  Reflect.get(globalThis, Symbol.for("@uring/cmd")) ??
+    [];
+Reflect.set(globalThis, Symbol.for("@uring/cmd"), everywhere);
+const ours = new Set<Marked>();
+
+/** Lets other copies of this package recognize the instances of a class. */
+export function recognize(Class: Marked): void {
+  everywhere.push(Class);
+  ours.add(Class);
+}
+
+/** Describes an instance that another copy of this package has made. */
+function foreign(value: unknown): string | undefined {
+  const found = everywhere.find((each) => !ours.has(each) && each.is(value));
+  return found &&
+    `a ${found.name} of another copy of @uring/cmd. Use one version of it`;
+}
+
 /**
  * Returns a value in the form that messages show. It runs none of the caller's
  * code, which could throw: no `toString`, and no trap of a proxy.
@@ -23,7 +50,7 @@ export function shown(value: unknown): string {
     case "function":
       return "a function";
     case "object":
-      return value === null ? "null" : "{...}";
+      return value === null ? "null" : foreign(value) ?? "{...}";
     default:
       return String(value);
   }
@@ -97,7 +124,8 @@ export function checkInteger(
   max: number,
 ): number {
   if (typeof value !== "number") {
-    throw new TypeError(`${name} must be a number, not ${typeof value}`);
+    const kind = foreign(value) ?? typeof value;
+    throw new TypeError(`${name} must be a number, not ${kind}`);
   }
   if (!Number.isInteger(value) || value < min || value > max) {
     throw new RangeError(

@@ -6,7 +6,7 @@ import {
   IOSQE_FIXED_FILE,
 } from "../sys/uapi/io_uring.ts";
 import { high, low } from "../sys/struct.ts";
-import { checkFd, checkFunction } from "./check.ts";
+import { checkFd, checkFunction, recognize } from "./check.ts";
 import type { Completion } from "./completion.ts";
 import { type Advice, generalAdvice } from "./errors.ts";
 import { byteLengthOf } from "./intrinsics.ts";
@@ -324,6 +324,8 @@ export class Command<T> {
     return this.opcode === IORING_OP_URING_CMD;
   }
 }
+
+recognize(Command);
 
 // Shared, to read a payload as words: a typed array for each command would take a
 // microsecond to make.

@@ -1,5 +1,6 @@
 import type { E } from "../sys/uapi/errno.ts";
 import { errnoName } from "../sys/errno_names.ts";
+import { isFiltered } from "../sys/filter.ts";
 
 /** A function that explains an errno: the usual cause, and the remedy. */
 export type Advice = (errno: number) => string | undefined;
@@ -103,14 +104,19 @@ export const uringCmdAdvice: Advice = adviceFrom({
 const REGISTER_FORBIDDEN = "A seccomp filter or a security module forbids " +
   "io_uring_register(). Run with a profile that allows it.";
 
-/** Explains an errno of io_uring_register(). */
-export const registerAdvice: Advice = adviceFrom({
+const registerCauses = adviceFrom({
   EBUSY: "The ring has such a table already. Unregister it first.",
   EACCES: "The ring was restricted and may not do this.",
   ENXIO: "The ring has no such table.",
   EPERM: REGISTER_FORBIDDEN,
   ENOSYS: REGISTER_FORBIDDEN,
 }, generalAdvice);
+
+/** Explains an errno of io_uring_register(). */
+export const registerAdvice: Advice = (errno) =>
+  isFiltered("io_uring_register", errno)
+    ? REGISTER_FORBIDDEN
+    : registerCauses(errno);
 
 const ENTER_FORBIDDEN = "A seccomp filter or a security module now forbids " +
   "io_uring_enter(), which runs every command. Allow it, and " +
@@ -127,9 +133,14 @@ const fatal = adviceFrom({
   EACCES: ENTER_FORBIDDEN,
   ENOSYS: ENTER_FORBIDDEN,
   EOWNERDEAD: "The kernel's submission thread has died.",
+  ESHUTDOWN:
+    "The program got an `unload` event, which closes its rings. Add a " +
+    "listener that uses a ring before the first ring is opened.",
 });
 
 /** Explains an errno of io_uring_enter(), which ends the ring. */
 export function fatalAdvice(errno: number): string {
-  return fatal(errno) ?? "The ring cannot go on.";
+  return isFiltered("io_uring_enter", errno)
+    ? ENTER_FORBIDDEN
+    : fatal(errno) ?? "The ring cannot go on.";
 }

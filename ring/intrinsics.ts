@@ -1,5 +1,7 @@
 /** Reads of typed arrays that no subclass and no own property can falsify. */
 
+import "../sys/deno.ts"; // Other hosts lack what is read below.
+
 // A subclass or an own property can shadow each of these names and answer
 // differently each time. The built-in getters read the array itself, and only
 // their answers may reach the kernel.

@@ -126,10 +126,16 @@ export function setupOptions(options: RingOptions): SetupOptions {
     maxWorkers: checkInteger("maxWorkers", maxWorkers, 0, 0xffff),
     wqFd: attach === undefined
       ? undefined
-      : checkFd(checkObject("attach", attach).fd, "attach.fd"),
+      : checkAttached(checkObject("attach", attach).fd),
     sqThreadCpu: cpu === undefined ? undefined : checkU32("sqpoll.cpu", cpu),
     sqThreadIdleMs: checkU32("sqpoll.idleMs", idleMs),
   };
+}
+
+/** Checks the descriptor of the ring to attach to, which a closed one lacks. */
+function checkAttached(fd: number): number {
+  if (fd === -1) throw new TypeError("the ring to attach to is closed");
+  return checkFd(fd, "attach.fd");
 }
 
 function when(asked: unknown, flags: number): number {

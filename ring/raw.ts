@@ -3,7 +3,8 @@
  *
  * Nothing here keeps memory alive: an address given to the kernel must stay valid
  * until the completion. `alloc` gives memory that JavaScript cannot take away;
- * keep a reference to it for as long.
+ * keep a reference to it for as long. Close a bare ring when the page gets an
+ * `unload` event, or `deno run --watch` keeps its descriptor at each reload.
  *
  * ## The two queues
  *

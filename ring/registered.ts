@@ -1,6 +1,6 @@
 /** Registered files and buffers of a ring, as values. */
 
-import { shown } from "./check.ts";
+import { recognize, shown } from "./check.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
 
 /** A file in the table of a ring, returned by `Ring.registerFiles`. */
@@ -49,6 +49,9 @@ export class FixedBuffer {
     return typeof value === "object" && value !== null && #index in value;
   }
 }
+
+recognize(FixedFile);
+recognize(FixedBuffer);
 
 /** Checks that a value is a registered buffer, of whatever ring. */
 export function checkBuffer(name: string, value: FixedBuffer): FixedBuffer {

@@ -139,9 +139,12 @@ export class Ring implements AsyncDisposable {
     return setupFlagNames(this.#handle.flags);
   }
 
-  /** The descriptor of the ring, for `./raw` and for other system calls. */
+  /**
+   * The descriptor of the ring, for `./raw` and for other system calls; -1 when the
+   * ring has closed, because the number may be another file's by then.
+   */
   get fd(): number {
-    return this.#handle.fd;
+    return this.#queues.life === "closed" ? -1 : this.#handle.fd;
   }
 
   // ---- Running commands ------------------------------------------------------
@@ -448,6 +451,20 @@ export class Ring implements AsyncDisposable {
   /** {@linkcode Ring.close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Returns what logs show: the descriptor, the flags and the counts. */
+  toJSON(): RingStats & { fd: number; flags: readonly string[] } {
+    const { fd, flags } = this;
+    return { fd, flags, ...this.stats() };
+  }
+
+  /** Shows the ring in `console.log` as {@linkcode Ring.toJSON} describes it. */
+  [Symbol.for("Deno.customInspect")](
+    inspect: typeof Deno.inspect,
+    options: Deno.InspectOptions,
+  ): string {
+    return `Ring ${inspect(this.toJSON(), options)}`;
   }
 
   // ---- Checks ----------------------------------------------------------------

@@ -20,7 +20,7 @@
  */
 
 import { errnoName } from "./errno_names.ts";
-import { libc, mmap, mremap, syscall } from "./libc.ts";
+import { libc, mmap, mremap, permitted, syscall } from "./libc.ts";
 import * as mman from "./uapi/mman.ts";
 
 /** Bytes that the size of an arena is a multiple of: a page of WebAssembly. */
@@ -125,9 +125,11 @@ export function arena(byteLength: number, pooled = false): ArrayBuffer {
   // A maximum equal to the size keeps V8 from reserving gigabytes around it.
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
   const buffer = memory.buffer as ArrayBuffer; // It is not `shared`.
-  const pointer = Deno.UnsafePointer.of(new Uint8Array(buffer));
   // User space ends at 2^47 on these machines, far below 2^53.
-  const home = Number(Deno.UnsafePointer.value(pointer));
+  const home = permitted(`${byteLength} bytes cannot be allocated`, () => {
+    const pointer = Deno.UnsafePointer.of(new Uint8Array(buffer));
+    return Number(Deno.UnsafePointer.value(pointer));
+  });
   const size = pages * PAGE;
   // Private pages, as V8 maps them, cannot be mapped twice. Pages that are never
   // touched take no memory.

@@ -12,6 +12,7 @@
  * @module
  */
 
+import { checkDeno } from "./deno.ts";
 import { type SyscallNumbers, syscallNumbers } from "./uapi/unistd.ts";
 
 const SYMBOLS = {
@@ -66,39 +67,20 @@ interface Libc {
 
 let opened: Libc | undefined;
 
+const { NotCapable } = Deno.errors;
+
 /** Returns libc, which the first call opens. */
 export function libc(): Libc {
   return opened ??= open();
 }
 
-/** Deno 2.7.12 is the first whose `node:net` watches a descriptor given to it. */
-const LEAST_DENO = [2, 7, 12];
-
-/**
- * Refuses a Deno that is too old, because it would fail only later, at the first
- * completion that the event loop waits for.
- *
- * @throws {Error} naming the version needed.
- */
-export function checkDeno(version: string): void {
-  if (!isOlder(version, LEAST_DENO)) return;
-  throw new Error(
-    `Deno ${version} is too old: ${LEAST_DENO.join(".")} or later is needed. ` +
-      "`deno upgrade` brings the latest.",
-  );
-}
-
-/** Returns `true` if a version of Deno came before another. */
-export function isOlder(version: string, least: readonly number[]): boolean {
-  const parts = version.split(/[.+-]/).map(Number);
-  const place = least.findIndex((each, i) => parts[i] !== each);
-  return place >= 0 && parts[place] < least[place];
-}
-
 function open(): Libc {
   checkDeno(Deno.version.deno);
   const nr = syscallNumbers(Deno.build.os, Deno.build.arch);
-  try {
+  // It asks the user, if nothing has decided. dlopen() would ask for one path.
+  const { state } = Deno.permissions.requestSync({ name: "ffi" });
+  return permitted("libc cannot be opened", () => {
+    if (state !== "granted") throw new NotCapable("Requires ffi access");
     // musl's loader answers to this name too.
     const { symbols } = Deno.dlopen("libc.so.6", SYMBOLS);
     const location = symbols.__errno_location();
@@ -107,25 +89,36 @@ function open(): Libc {
       Deno.UnsafePointerView.getArrayBuffer(location, 4),
     );
     return { symbols, errno, nr, enter: nr.io_uring_enter };
+  });
+}
+
+/**
+ * Calls what Deno wants the permission for. It may have been revoked since libc
+ * was opened.
+ *
+ * @throws {Error} saying what failed, with the cause and the remedy.
+ */
+export function permitted<T>(failure: string, call: () => T): T {
+  try {
+    return call();
   } catch (cause) {
-    throw explain(cause);
+    throw explain(failure, cause);
   }
 }
 
-function explain(cause: unknown): unknown {
+function explain(failure: string, cause: unknown): unknown {
   if (!(cause instanceof Error)) return cause;
-  const { NotCapable } = Deno.errors;
   const denied = cause instanceof NotCapable;
-  // With a path scope, Deno takes the name for a file in the working directory,
-  // which it does not find.
-  const { state } = Deno.permissions.querySync({ name: "ffi" });
-  const advice = denied || state !== "granted"
+  const advice = opened !== undefined
+    ? "The permission was revoked after the first ring was opened. Keep it: " +
+      "rings that are open go on, but nothing can be given memory."
+    : denied
     ? "Run with --allow-ffi, without a path. A path scope forbids the " +
       "pointers that the rings are mapped with, and would limit nothing, " +
       "since libc can do all that the user can."
     : "It has to be found as libc.so.6, which is glibc's name, and which " +
       "musl's loader accepts.";
-  const message = `libc cannot be opened: ${cause.message}. ${advice}`;
+  const message = `${failure}: ${cause.message}. ${advice}`;
   return new (denied ? NotCapable : Error)(message, { cause });
 }
 

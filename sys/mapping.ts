@@ -1,6 +1,6 @@
 /** Mappings of a ring's memory. */
 
-import { mmap, syscall } from "./libc.ts";
+import { mmap, permitted, syscall } from "./libc.ts";
 import * as mman from "./uapi/mman.ts";
 
 /** A mapped part of a ring. */
@@ -20,11 +20,12 @@ export function map(
   const address = mmap(byteLength, prot, flags, fd, offset);
   if (address < 0) return address;
   try {
-    const pointer = Deno.UnsafePointer.create(BigInt(address));
-    const buffer = Deno.UnsafePointerView.getArrayBuffer(pointer!, byteLength);
+    const buffer = permitted("a ring cannot be mapped", () => {
+      const pointer = Deno.UnsafePointer.create(BigInt(address))!;
+      return Deno.UnsafePointerView.getArrayBuffer(pointer, byteLength);
+    });
     return { address, buffer };
   } catch (error) {
-    // The permission was revoked after libc was opened.
     syscall("munmap", address, byteLength);
     throw error;
   }

@@ -84,6 +84,7 @@ const OPTIONAL = [
  * @throws {UringError} if the kernel refuses, with the cause.
  */
 export function setup(options: SetupOptions): RingHandle {
+  reserveStack(STACK);
   const required = options.flags ?? 0;
   let optional = (options.optional ?? 0) & ~required;
   if (options.hold) optional &= ~uapi.IORING_SETUP_NO_SQARRAY;
@@ -96,6 +97,14 @@ export function setup(options: SetupOptions): RingHandle {
     }
     optional &= ~next;
   }
+}
+
+/** Calls that fit the stack before a ring is made: twice what making it takes. */
+const STACK = 256;
+
+/** Throws the RangeError of a full stack while there is nothing to give back. */
+function reserveStack(calls: number): number {
+  return calls === 0 ? 0 : 1 + reserveStack(calls - 1);
 }
 
 function setupError(errno: number, why: string): UringError {
@@ -151,15 +160,29 @@ function trySetup(options: SetupOptions, flags: number): number {
 }
 
 /**
- * Maps the ring of a new descriptor and makes its handle. Until the handle has
- * it, `owned` closes and unmaps all that was made, whatever fails on the way.
+ * Maps the ring of a new descriptor and makes its handle, which `owned` then
+ * closes. Whatever fails on the way, nothing is left.
  */
 function handleOf(fd: number, options: SetupOptions): RingHandle {
-  using owned = new DisposableStack();
-  owned.defer(() => {
-    close(fd);
-    lastClosed = performance.now();
-  });
+  // Not `using`: a host that cannot parse it could not say that it needs Deno.
+  const owned = new DisposableStack();
+  try {
+    owned.defer(() => {
+      close(fd);
+      lastClosed = performance.now();
+    });
+    return makeHandle(fd, options, owned);
+  } catch (error) {
+    owned.dispose();
+    throw error;
+  }
+}
+
+function makeHandle(
+  fd: number,
+  options: SetupOptions,
+  owned: DisposableStack,
+): RingHandle {
   const params = readParams();
   if ((params.features & uapi.IORING_FEAT_SINGLE_MMAP) === 0) {
     const why = `Linux ${release()} is too old. Linux 5.19 is needed.`;
@@ -177,7 +200,6 @@ function handleOf(fd: number, options: SetupOptions): RingHandle {
   const index = register.registerRingFd(fd);
   if (index >= 0) owned.defer(() => register.unregisterRingFd(fd, index));
   const { flags, features } = params;
-  const made = owned.move();
   const sqpoll = (flags & uapi.IORING_SETUP_SQPOLL) !== 0;
   let target = index >= 0 ? index : fd;
   let registered = index >= 0 ? uapi.IORING_ENTER_REGISTERED_RING : 0;
@@ -198,7 +220,7 @@ function handleOf(fd: number, options: SetupOptions): RingHandle {
       // Another file may get the descriptor's number: enter() is EBADF from now on.
       target = -1;
       registered = 0;
-      made.dispose();
+      owned.dispose();
     },
   };
 }
@@ -243,7 +265,7 @@ function wordsOf<F extends Record<string, Field>>(
 function mapped(fd: number, words: number, offset: number): Mapping {
   const mapping = map(fd, words * 4, offset);
   if (typeof mapping !== "number") return mapping;
-  throw setupError(-mapping, unmappable(words * 4));
+  throw setupError(-mapping, unmappable(-mapping, words * 4));
 }
 
 function makeQueues(

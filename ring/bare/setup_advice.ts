@@ -2,15 +2,19 @@
 
 import { E } from "../../sys/uapi/errno.ts";
 import { readText } from "../../sys/file.ts";
+import { isFiltered } from "../../sys/filter.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { release } from "../../sys/uname.ts";
 import { adviceFrom, generalAdvice } from "../errors.ts";
 
 /** Explains why a ring of `byteLength` bytes cannot be mapped. */
-export function unmappable(byteLength: number): string {
-  return `The ring's ${byteLength} bytes cannot be mapped: the process is at ` +
-    "the limit of its address space (RLIMIT_AS, `ulimit -v`) or of its " +
-    "mappings (the sysctl vm.max_map_count). Raise it, or ask for fewer entries.";
+export function unmappable(errno: number, byteLength: number): string {
+  return `The ring's ${byteLength} bytes cannot be mapped: ` +
+    (errno === E.ENOMEM || errno === E.EAGAIN
+      ? "the process is at the limit of its address space (RLIMIT_AS, " +
+        "`ulimit -v`), of its mappings (the sysctl vm.max_map_count), or of " +
+        "its locked memory. Raise it, or ask for fewer entries."
+      : "a seccomp filter or a security module forbids it.");
 }
 
 const refusalOf = adviceFrom({
@@ -24,10 +28,15 @@ const refusalOf = adviceFrom({
   ENXIO: "The ring to attach to is not open.",
 }, generalAdvice);
 
+const FILTERED = "A seccomp filter or a security module forbids io_uring. " +
+  "Docker does so since version 25: run the container with " +
+  "`--security-opt seccomp=` and a profile that allows the io_uring system calls.";
+
 /** Explains an errno of io_uring_setup(), called with `flags`. */
 export function refusal(errno: number, flags = 0): string {
   if (errno === E.ENOSYS) return missing();
   if (errno === E.EACCES || errno === E.EPERM) return forbidden();
+  if (isFiltered("io_uring_setup", errno)) return FILTERED;
   if (errno === E.EINVAL) return unknownShape(flags);
   return refusalOf(errno) ?? "The kernel makes no ring.";
 }
@@ -54,10 +63,7 @@ const DISABLED: Readonly<Record<string, string>> = {
 
 function forbidden(): string {
   const disabled = readText("/proc/sys/kernel/io_uring_disabled") ?? "";
-  return DISABLED[disabled] ??
-    "A seccomp filter or a security module forbids io_uring. Docker does so " +
-      "since version 25: run the container with `--security-opt seccomp=` and " +
-      "a profile that allows the io_uring system calls.";
+  return DISABLED[disabled] ?? FILTERED;
 }
 
 function unknownShape(flags: number): string {

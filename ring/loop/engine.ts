@@ -16,6 +16,7 @@ import { type Life, Queues } from "../flight/queues.ts";
 import { SyncCalls } from "../flight/sync.ts";
 import { Bell } from "./bell.ts";
 import { Pace } from "./pace.ts";
+import { closed, opened } from "./unload.ts";
 
 /** Rounds of queueing, submitting and reaping in one turn. */
 const ROUNDS = 16;
@@ -60,6 +61,7 @@ export class Engine {
       failed: (before) => this.#failed(before),
     });
     this.sync = new SyncCalls(this.queues, () => this.schedule());
+    opened(this);
   }
 
   /**
@@ -104,6 +106,16 @@ export class Engine {
     }
     this.schedule();
     return this.#closed.promise;
+  }
+
+  /**
+   * Releases the ring at once, as one that has failed: the kernel cancels what is
+   * in flight, and keeps the memory. In a call of the program's code, which may go
+   * on after it, the ring is only closed.
+   */
+  tearDown(): void {
+    if (this.queues.busy === null) this.queues.fail(E.ESHUTDOWN);
+    void this.close();
   }
 
   /** Closes the ring after its last command: the program dropped the ring. */
@@ -253,6 +265,7 @@ export class Engine {
     if (this.#immediate !== null) clearImmediate(this.#immediate);
     this.#bell?.close();
     this.queues.close();
+    closed(this);
     this.#closed!.resolve();
   }
 

@@ -109,7 +109,7 @@ for (const on of [true, false]) {
       engine.referenced = ${!on};
       kernel.start(numbered(1), {
         value: () => console.log("told"),
-        error: console.log,
+        error: (_, { code }) => console.log(code), // When the page is unloaded.
         end() {},
       });
       for (let i = 0; i < 3; i++) await turn();
@@ -118,7 +118,7 @@ for (const on of [true, false]) {
       ["-A"],
       ["timeout", "60"],
     );
-    assertEquals([stdout, stderr], [on ? "told\n" : "", ""]);
+    assertEquals([stdout, stderr], [on ? "told\n" : "ESHUTDOWN\n", ""]);
   });
 }
 
@@ -235,6 +235,183 @@ Deno.test("a ring that is opened after --allow-ffi was revoked leaves no descrip
     ["-A"],
   );
   assertEquals([stdout, stderr], ["NotCapable true true\n", ""]);
+});
+
+Deno.test("a ring that the stack has no room to open leaves no descriptor", async () => {
+  const { stdout, stderr } = await runScript(`${IMPORTS}
+    import { openDescriptors } from "@uring/sys/file.ts";
+    await Ring.open().close();
+    const before = openDescriptors().length;
+    let tries = 0;
+    for (let round = 0; round < 10; round++) {
+      let ring;
+      // From the deepest call on, each tries until one succeeds.
+      (function deep() {
+        try {
+          deep();
+        } catch {
+          tries++;
+          ring = Ring.open();
+        }
+      })();
+      await ring.close();
+    }
+    console.log(openDescriptors().length - before, tries > 100);
+  `);
+  assertEquals([stdout, stderr], ["0 true\n", ""]);
+});
+
+Deno.test("a command, file or buffer of another copy of the package is named as one", async () => {
+  // The same files under another name are another copy.
+  const copy = await Deno.makeTempDir();
+  const root = new URL("../../", import.meta.url).pathname;
+  for (const name of ["mod.ts", "sys", "ring", "cmd", "deno.json"]) {
+    await new Deno.Command("cp", { args: ["-r", root + name, copy] }).output();
+  }
+  try {
+    const { stdout, stderr } = await runScript(
+      `${IMPORTS}
+      const other = await import("file://${copy}/mod.ts");
+      const ops = await import("file://${copy}/cmd/op.ts");
+      const ring = Ring.open();
+      const theirs = other.Ring.open();
+      const memory = theirs.alloc(64);
+      const [file] = theirs.registerFiles([0]);
+      const [buffer] = theirs.registerBuffers([memory]);
+      const tries = [
+        () => ring.cmd(ops.nop()),
+        () => ring.link([ops.nop()])[0],
+        async () => ring.cmdSync(ops.nop()),
+        async () => ring.cmdAllSync([ops.nop()]),
+        async () => op.read(file, memory),
+        async () => op.read(0, memory, { buffer }),
+      ];
+      for (const each of tries) {
+        console.log((await each().catch((error) => error)).message);
+      }
+      await ring.close();
+      await theirs.close();
+    `,
+      ["-A"],
+    );
+    const of = "of another copy of @uring/cmd. Use one version of it";
+    assertEquals([stdout, stderr], [
+      `not a command: a Command ${of}\n`.repeat(4) +
+      `fd must be a number, not a FixedFile ${of}\n` +
+      `buffer must be what ring.registerBuffers() returned, not a FixedBuffer ${of}\n`,
+      "",
+    ]);
+  } finally {
+    await Deno.remove(copy, { recursive: true });
+  }
+});
+
+Deno.test("the line of the README lets every test of a file pass the resource sanitizer", async () => {
+  const path = await Deno.makeTempFile({ suffix: "_test.ts" });
+  const root = new URL("../..", import.meta.url).href;
+  const text = `${IMPORTS}
+    await Ring.open().close();
+    for (const name of ["first", "second"]) {
+      Deno.test({ name, sanitizeResources: true, sanitizeOps: true, async fn() {
+        await using ring = Ring.open();
+        await ring.cmd(op.timeout(5));
+      } });
+    }
+  `;
+  try {
+    await Deno.writeTextFile(path, text.replaceAll("@uring/", root));
+    const run = () => runDeno(["test", "-A", "--no-check", path]);
+    const { code, stdout } = await run();
+    assertEquals(code, 0, stdout);
+    // Without the line, the sanitizer is there to object.
+    const bare = text.replace("await Ring.open().close();", "");
+    await Deno.writeTextFile(path, bare.replaceAll("@uring/", root));
+    assertMatch((await run()).stdout, /dynamic library was loaded/);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("an unload event closes all rings at once, and settles their commands", async () => {
+  const { stdout, stderr } = await runScript(
+    `${IMPORTS}
+    import { openDescriptors } from "@uring/sys/file.ts";
+    import { pipe, writeSync } from "@uring/tests/kit/fds.ts";
+    import { until } from "@uring/tests/kit/wait.ts";
+    import { woken } from "@uring/tests/attack/hostile/surroundings.ts";
+    const { left, right } = pipe();
+    const first = Ring.open(); // Has Deno open what it keeps.
+    await woken(first);
+    await first.close();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const before = openDescriptors().length;
+    const rings = [
+      {}, {}, { sqpoll: true }, { deferTaskrun: true }, { sqe128: true },
+    ].map((options) => Ring.open(options));
+    for (const ring of rings) await woken(ring);
+    const memory = rings[0].alloc(8);
+    const reads = rings.map((ring) => ring.cmd(op.read(left, memory)));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const closing = rings[3].close();
+    dispatchEvent(new Event("unload"));
+    const settled = await Promise.allSettled([...reads, rings[0].cmd(op.nop())]);
+    console.log(settled.map(({ reason }) => reason.code ?? reason.message).join());
+    await closing;
+    for (const ring of rings) await ring.close();
+    await until(() => openDescriptors().length === before);
+    // The kernel takes the rings apart in the background.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    writeSync(right, "data");
+    const next = Ring.open(); // And another page may open one.
+    const into = new Uint8Array(8);
+    console.log(await next.cmd(op.read(left, into)), memory.join(""));
+    await next.close();
+  `,
+    ["-A"],
+    ["timeout", "60"],
+  );
+  assertEquals([stdout, stderr], [
+    `${"ESHUTDOWN,".repeat(5)}the ring is closed\n4 00000000\n`,
+    "",
+  ]);
+});
+
+Deno.test("deno run --watch begins each run without a descriptor or a command of the last", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/watched.ts`;
+  const root = new URL("../..", import.meta.url).href;
+  const text = `${IMPORTS}
+    import { openDescriptors } from "@uring/sys/file.ts";
+    const before = openDescriptors().length;
+    const ring = Ring.open();
+    await ring.cmd(op.timeout(5));
+    ring.cmd(op.timeout(100_000)).catch(() => {});
+    await ring.cmd(op.timeout(5));
+    console.log("run", before);
+    setInterval(() => {}, 1000);
+  `.replaceAll("@uring/", root);
+  await Deno.writeTextFile(path, text);
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", "--watch", path],
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const seen: number[] = [];
+  let output = "";
+  for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
+    output += part;
+    const runs = [...output.matchAll(/^run (\d+)$/gm)];
+    if (runs.length === seen.length) continue;
+    seen.push(Number(runs.at(-1)![1]));
+    if (seen.length === 5) break;
+    await Deno.writeTextFile(path, `${text}// ${seen.length}`);
+  }
+  child.kill("SIGKILL");
+  await child.status;
+  await Deno.remove(folder, { recursive: true });
+  // Deno's own watcher may hold one more at one time than at another.
+  assertEquals(seen.length, 5);
+  assertLess(Math.max(...seen) - Math.min(...seen), 3, seen.join());
 });
 
 Deno.test("importing needs no permission and opens nothing", async () => {

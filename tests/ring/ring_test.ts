@@ -846,3 +846,36 @@ Deno.test("a late completion does not reach the next command in its slot", async
   assertEquals(await pending, undefined);
   assertEquals(reported.errors.length, 1);
 });
+
+Deno.test("what holds a ring can be written as JSON and shown, also once it is closed", async () => {
+  const ring = Ring.open();
+  const { fd } = ring;
+  const check = (fd: number) => {
+    const json = JSON.parse(JSON.stringify({ ring }));
+    assertEquals(json.ring, { fd, flags: [...ring.flags], ...ring.stats() });
+    assertStringIncludes(
+      Deno.inspect({ ring }),
+      `ring: Ring {\n    fd: ${fd},`,
+    );
+  };
+  check(fd);
+  await ring.close();
+  check(-1);
+});
+
+Deno.test("a closed ring has no descriptor, and none attaches to it", async () => {
+  const closed = Ring.open({ sqpoll: true });
+  const number = closed.fd;
+  await closed.close();
+  assertEquals(closed.fd, -1);
+  await using other = Ring.open({ sqpoll: true });
+  assertEquals(other.fd, number); // The number is another ring's by now.
+  const message = "the ring to attach to is closed";
+  for (
+    const options of [{ sqpoll: true, attach: closed }, { attach: closed }]
+  ) {
+    assertThrows(() => Ring.open(options), TypeError, message);
+  }
+  // Which nothing was attached to.
+  assertEquals(await Promise.all(other.link([op.nop(), op.nop()])), [0, 0]);
+});
