@@ -17,6 +17,7 @@ import { SyncCalls } from "../flight/sync.ts";
 import { Bell } from "./bell.ts";
 import { Pace } from "./pace.ts";
 import { closed, opened } from "./unload.ts";
+import { loadNet } from "./waker.ts";
 
 /** Rounds of queueing, submitting and reaping in one turn. */
 const ROUNDS = 16;
@@ -224,22 +225,25 @@ export class Engine {
     if (cq.ready > 0 || sq.needsEnter) this.#comeBack();
   }
 
-  /** Returns the bell; the first of an isolate loads Node's modules, which runs microtasks. */
+  /** Returns the bell of the ring, and makes it if there is none. */
   #ensureBell(): Bell {
     if (this.#bell !== null) return this.#bell;
     const { queues } = this;
     const { busy } = queues;
-    queues.busy = "program";
-    this.#signals = true;
+    // Code of the program may run here. It is no part of a delivery, so it may
+    // wait for the ring; but a turn inside this one would make another bell.
+    queues.busy = "turn";
     try {
-      return this.#bell = new Bell(this.#fd, queues.deferred, () => {
-        if (queues.life === "closed" || queues.life === "failed") return;
-        this.wakes++;
-        this.#takeTurn(true);
-      });
+      loadNet();
     } finally {
       queues.busy = busy;
     }
+    this.#signals = true;
+    return this.#bell = new Bell(this.#fd, queues.deferred, () => {
+      if (queues.life === "closed" || queues.life === "failed") return;
+      this.wakes++;
+      this.#takeTurn(true);
+    });
   }
 
   #comeBack(): void {

@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { Socket } from "node:net";
+import type * as net from "node:net";
 import type process from "node:process";
 import { E } from "../../sys/uapi/errno.ts";
 import { O_CLOEXEC } from "../../sys/uapi/fcntl.ts";
@@ -61,7 +61,7 @@ export class Waker {
 
   readonly #listeners = new Map<number, Listener>();
   readonly #handle: RingHandle;
-  readonly #socket: Socket;
+  readonly #socket: net.Socket;
   /** The listeners whose signal was taken, and that are not rung yet. */
   readonly #signalled: Listener[] = [];
   /** Turns to take once the event loop has looked for I/O. */
@@ -294,13 +294,18 @@ function pipeTo(fd: number): number {
 }
 
 /**
- * Makes the event loop watch the end of a pipe. Node's modules take 20 ms to load,
- * more than all of this library, so this loads them when they are first needed.
- * With an import(), every caller would wait for a promise.
+ * Loads `node:net`, which takes 20 ms, more than all of this library: when it is
+ * first needed, and not with an import(), for which every caller would wait. The
+ * loading runs microtasks, and so code of the program.
  */
-function watch(fd: number, wake: () => void): Socket {
+export function loadNet(): typeof net {
   const node = globalThis as unknown as { process: typeof process };
-  const net = node.process.getBuiltinModule("node:net");
+  return node.process.getBuiltinModule("node:net");
+}
+
+/** Makes the event loop watch the end of a pipe. */
+function watch(fd: number, wake: () => void): net.Socket {
+  const net = loadNet();
   const options = { fd, writable: false };
   if (isOlder(Deno.version.deno, [2, 8, 0])) {
     // It refuses `onread` after it has taken the descriptor.

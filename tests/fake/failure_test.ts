@@ -120,6 +120,9 @@ const PLACES: readonly Place[] = [
       const more = uapi.IORING_CQE_F_MORE;
       for (let i = 0; i < 12; i++) kernel.finish(1, 7, more);
       kernel.finish(1, 7);
+      // The stream goes on, because it may have ended for want of room.
+      for (let i = 0; i < 3; i++) await kernel.pass();
+      if (kernel.kept.has(1)) kernel.finish(1, 7);
       await kernel.pass();
       return all;
     },
