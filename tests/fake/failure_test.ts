@@ -25,6 +25,8 @@ const { IORING_ENTER_GETEVENTS: GETEVENTS } = uapi;
 
 /** A place where the engine enters the kernel, and what is under way there. */
 interface Place {
+  /** The kernel takes the command of a stream twice. */
+  readonly goesOn?: true;
   readonly name: string;
   readonly shape?: Shape;
   /** The call that is meant. */
@@ -107,6 +109,7 @@ const PLACES: readonly Place[] = [
   },
   {
     name: "a look for what the CQ has no room for",
+    goesOn: true,
     shape: { cqEntries: 8 },
     call: asks,
     async run(kernel) {
@@ -181,7 +184,8 @@ for (const place of PLACES) {
       assertEquals(refused, 3, "it does not enter there");
       all.forEach(({ all }) => assertEquals(all.length, 1));
       all.forEach(({ all }) => assert(!(all[0] instanceof Error)));
-      assertEquals(kernel.order, range(1, kernel.order.length));
+      const order = place.goesOn ? [1, 1] : range(1, kernel.order.length);
+      assertEquals(kernel.order, order);
       assertEquals(strays.errors, []);
       const { room: { inFlight }, waiting: { length: waiting } } =
         kernel.engine.queues;
