@@ -4,7 +4,7 @@
  * **Contract.** A drive transfers as many bytes as the command says, however
  * many there are in memory: with too few, the drive overwrites memory that does
  * not belong to the command. So `nvmeCommand()` makes every command, and checks
- * the memory of each one whose words say how much it transfers.
+ * the memory of each one that the specifications define.
  *
  * @module
  */
@@ -22,6 +22,7 @@ import {
   NVME_URING_CMD_IO_VEC,
 } from "../../sys/uapi/nvme_ioctl.ts";
 import { sizeof } from "../../sys/struct.ts";
+import { version } from "../../sys/uname.ts";
 import { byteLengthOf } from "../../ring/intrinsics.ts";
 import {
   checkBytes,
@@ -110,10 +111,15 @@ export interface NvmeFields {
  * {@linkcode NvmeError}.
  *
  * A command that is not known to only read needs a descriptor that is open for
- * writing. Memory that is too small is refused for Identify, Get Log Page,
- * reads and all other commands that say how much they transfer. For any other
- * command, such as a vendor's, **the drive decides how much it transfers**:
- * pass memory of `ring.alloc()` with as many bytes as the drive's manual says.
+ * writing. Memory that is too small for a command of the specifications is
+ * refused. Some commands do not say how much they transfer, and need memory for
+ * the most that it can be: 4096 bytes for Dataset Management and for a vendor's
+ * feature. Commands that leave the drive with memory of the host, such as Doorbell
+ * Buffer Config, are refused.
+ *
+ * A vendor's opcode (0xc0 and up, 0x80 and up to a namespace) is not checked,
+ * since **the drive decides how much it transfers**: pass memory with as many
+ * bytes as the drive's manual says.
  *
  * @example
  * ```ts ignore
@@ -191,6 +197,12 @@ function nvmeCommand<T>(
   const memory = measured ?? measure(data);
   const { pieces, byteLength } = memory;
   const vectored = pieces.length > 1;
+  if (vectored && buffer && !takesFixedPieces()) {
+    throw new TypeError(
+      `NVME ${name} has several pieces of a registered buffer, for each of which ` +
+        "Linux before 6.16 loses a tag of the drive. Pass one piece, or no buffer.",
+    );
+  }
   const metadataBytes = metadata === undefined
     ? 0
     : byteLengthOf(checkBytes("metadata", metadata));
@@ -209,7 +221,7 @@ function nvmeCommand<T>(
   f.cdw14.set(view, 0, checkU32("cdw14", cdw14));
   f.cdw15.set(view, 0, checkU32("cdw15", cdw15));
   f.timeout_ms.set(view, 0, checkU32("timeoutMs", timeoutMs));
-  const words = { opcode, cdw10, cdw11, cdw12 };
+  const words = { opcode, cdw10, cdw11, cdw12, cdw13, cdw15 };
   if (namespace === null) checkAdmin(name, words, byteLength);
   else checkIo(name, namespace, words, byteLength, metadataBytes, perBlock);
   if (buffer) { for (const piece of pieces) checkInside(piece, buffer); }
@@ -243,6 +255,17 @@ function nvmeCommand<T>(
     },
     advice: nvmeAdvice,
   });
+}
+
+let fixedPieces: boolean | undefined;
+
+/**
+ * Returns `true` from Linux 6.16 on. Before, nvme_map_user_request() answers
+ * EINVAL to pieces of a registered buffer and never frees the request: when the
+ * tags of the drive are used up, all commands to it hang.
+ */
+function takesFixedPieces(): boolean {
+  return fixedPieces ??= version() >= 6016;
 }
 
 function nameOf(opcode: number, namespace: NvmeNamespace | null): string {

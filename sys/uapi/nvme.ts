@@ -157,6 +157,21 @@ export const nvme_id_ns = struct(4096, {
   vs: bytes(392, 3704),
 });
 
+/** The answer of Identify about a namespace of the NVM command set. */
+export const nvme_nvm_id_ns = struct(4096, {
+  lbstm: u64(0),
+  pic: u8(8),
+  rsvd9: bytes(9, 3),
+  elbaf: bytes(12, 256),
+  rsvd268: bytes(268, 3828),
+});
+
+/** The answer of Identify about a controller of the zoned command set. */
+export const nvme_zns_id_ctrl = struct(4096, {
+  zasl: u8(0),
+  rsvd1: bytes(1, 4095),
+});
+
 /** The SMART / Health Information log. */
 export const nvme_smart_log = struct(512, {
   critical_warning: u8(0),
@@ -238,13 +253,25 @@ export const nvme_zone_report = struct(64, {
 });
 
 /** Opcodes of admin commands. */
+export const nvme_admin_delete_sq = 0x00;
+export const nvme_admin_create_sq = 0x01;
 export const nvme_admin_get_log_page = 0x02;
+export const nvme_admin_delete_cq = 0x04;
+export const nvme_admin_create_cq = 0x05;
 export const nvme_admin_identify = 0x06;
 export const nvme_admin_set_features = 0x09;
 export const nvme_admin_get_features = 0x0a;
+export const nvme_admin_ns_mgmt = 0x0d;
 export const nvme_admin_fw_download = 0x11;
+export const nvme_admin_ns_attach = 0x15;
+export const nvme_admin_directive_send = 0x19;
 export const nvme_admin_directive_recv = 0x1a;
+export const nvme_admin_nvme_mi_send = 0x1d;
 export const nvme_admin_nvme_mi_recv = 0x1e;
+export const nvme_admin_dbbuf = 0x7c;
+export const nvme_admin_fabrics = 0x7f;
+export const nvme_admin_security_send = 0x81;
+export const nvme_admin_security_recv = 0x82;
 export const nvme_admin_get_lba_status = 0x86;
 
 /** Opcodes of I/O commands. */
@@ -255,9 +282,13 @@ export const nvme_cmd_compare = 0x05;
 export const nvme_cmd_write_zeroes = 0x08;
 export const nvme_cmd_dsm = 0x09;
 export const nvme_cmd_verify = 0x0c;
+export const nvme_cmd_resv_register = 0x0d;
 export const nvme_cmd_resv_report = 0x0e;
+export const nvme_cmd_resv_acquire = 0x11;
 export const nvme_cmd_io_mgmt_recv = 0x12;
+export const nvme_cmd_resv_release = 0x15;
 export const nvme_cmd_copy = 0x19;
+export const nvme_cmd_io_mgmt_send = 0x1d;
 export const nvme_zns_cmd_mgmt_send = 0x79;
 export const nvme_zns_cmd_mgmt_recv = 0x7a;
 export const nvme_zns_cmd_append = 0x7d;
@@ -265,6 +296,13 @@ export const nvme_zns_cmd_append = 0x7d;
 export const NVME_IDENTIFY_CNS_NS = 0x00;
 export const NVME_IDENTIFY_CNS_CTRL = 0x01;
 export const NVME_IDENTIFY_CNS_NS_ACTIVE_LIST = 0x02;
+export const NVME_IDENTIFY_CNS_CSI_NS = 0x05;
+export const NVME_IDENTIFY_CNS_CSI_CTRL = 0x06;
+
+export const NVME_CSI_NVM = 0;
+export const NVME_CSI_ZNS = 2;
+
+export const NVME_CTRL_CTRATT_ELBAS = 1 << 15;
 
 export const NVME_LOG_LID_ERROR = 0x01;
 export const NVME_LOG_LID_SMART = 0x02;
@@ -290,16 +328,21 @@ export const NVME_FEAT_FID_WRITE_ATOMIC = 0x0a;
 export const NVME_FEAT_FID_ASYNC_EVENT = 0x0b;
 /** Autonomous Power State Transition: those that the drive makes by itself. */
 export const NVME_FEAT_FID_AUTO_PST = 0x0c;
+/** Host Memory Buffer: memory of the host that the drive keeps. */
+export const NVME_FEAT_FID_HOST_MEM_BUF = 0x0d;
 /** Timestamp: the clock of the drive. */
 export const NVME_FEAT_FID_TIMESTAMP = 0x0e;
 /** Host Controlled Thermal Management: the temperatures of throttling. */
 export const NVME_FEAT_FID_HCTM = 0x10;
 /** Software Progress Marker: a counter for the software that boots. */
 export const NVME_FEAT_FID_SW_PROGRESS = 0x80;
+/** Host Identifier: the number of this host. */
+export const NVME_FEAT_FID_HOST_ID = 0x81;
 /** Namespace Write Protection Config: the write protection of a namespace. */
 export const NVME_FEAT_FID_WRITE_PROTECT = 0x84;
 
 export const NVME_IO_DEAC = 1 << 9;
+export const NVME_IO_ZNS_APPEND_PIREMAP = 1 << 9;
 export const NVME_IO_PRINFO_PRCHK_REF = 1 << 10;
 export const NVME_IO_PRINFO_PRCHK_APP = 1 << 11;
 export const NVME_IO_PRINFO_PRCHK_GUARD = 1 << 12;
@@ -316,6 +359,7 @@ export const NVME_ZNS_ZSA_FINISH = 0x2;
 export const NVME_ZNS_ZSA_OPEN = 0x3;
 export const NVME_ZNS_ZSA_RESET = 0x4;
 export const NVME_ZNS_ZSA_OFFLINE = 0x5;
+export const NVME_ZNS_ZSA_SET_DESC_EXT = 0x10;
 
 export const NVME_ZNS_ZS_EMPTY = 0x1;
 export const NVME_ZNS_ZS_IMPL_OPEN = 0x2;

@@ -4,7 +4,6 @@ import {
   assert,
   assertEquals,
   assertGreater,
-  assertInstanceOf,
   assertMatch,
   assertNotEquals,
   assertRejects,
@@ -89,7 +88,9 @@ test("NVMe: the facts of a namespace are those of its block device", async () =>
       Number(await Deno.readTextFile(`${queue}/${name}`));
     assertEquals(nsid, NSID[which]);
     assertEquals(blockSize, await sysfs("logical_block_size"));
-    assertEquals(maxTransferBytes, await sysfs("max_hw_sectors_kb") * KiB);
+    const segments = await sysfs("max_segments") - 1;
+    const bytes = await sysfs("max_hw_sectors_kb") * KiB;
+    assertEquals(maxTransferBytes, Math.min(bytes, segments * 4 * KiB));
     const size = Number(await Deno.readTextFile(`${queue}/../size`)) * 512;
     assertEquals(Number(blocks) * blockSize, size);
   }
@@ -100,6 +101,13 @@ test("NVMe: the facts of a namespace are those of its block device", async () =>
   assertEquals(metadata.namespace.writable, false);
   await using protection = new Namespace("protection");
   assertEquals(protection.namespace.protectionType, 1);
+  assertEquals(protection.namespace.guardBits, 16);
+  await using guard64 = new Namespace("guard64");
+  const { guardBits, storageTagBits, metadataSize } = guard64.namespace;
+  assertEquals([guardBits, storageTagBits, metadataSize], [64, 0, 16]);
+  await using zoned = new Namespace("zonedProtection");
+  assertEquals(zoned.namespace.maxAppendBytes, 16 * KiB);
+  assertEquals(protection.namespace.maxAppendBytes, Infinity);
   await using inline = new Namespace("inline");
   assertEquals(inline.namespace.metadataInline, true);
   assertEquals(inline.namespace.writable, true);
@@ -823,7 +831,7 @@ test("NVMe: a refusal of the drive is an error with the name of its status", asy
     /^URING_CMD NVME READ on fd \d+: LBA Out of Range \(status code type 0, code 0x80, do not retry\)\. /,
   );
   const unknown = await status(
-    ring.cmd(nvme.passthru(namespace, { opcode: 0x72 })),
+    ring.cmd(nvme.passthru(namespace, { opcode: 0x70 })),
   );
   assertEquals(unknown.statusName, "Invalid Command Opcode");
   const none = await status(
@@ -911,24 +919,154 @@ test("NVMe: a command that the ring, the drive or the descriptor rules out is re
   assertEquals(submitted(), before);
 });
 
-test("NVMe: a transfer as large as the drive takes works in memory of the ring", async () => {
+test("NVMe: a transfer of maxTransferBytes works wherever its memory starts", async () => {
   await using drive = new Namespace("large");
   const { ring, namespace } = drive;
   const { maxTransferBytes } = namespace;
-  const data = ring.alloc(maxTransferBytes);
-  data.set(pattern(maxTransferBytes, 17));
-  try {
+  const written = pattern(maxTransferBytes, 17);
+  const all = ring.alloc(maxTransferBytes + 4096);
+  for (const start of [0, 1, 4, 512, 4095]) {
+    const data = all.subarray(start, start + maxTransferBytes);
+    data.set(written);
     await ring.cmd(nvme.write(namespace, { lba: 0, data }));
-  } catch (error) {
-    // The kernel refuses memory in more pieces than the drive takes.
-    assertInstanceOf(error, UringError);
-    assertEquals(error.code, "EINVAL");
-    assertStringIncludes(error.message, "too many pieces");
-    return;
+    data.fill(0);
+    await ring.cmd(nvme.read(namespace, { lba: 0, data }));
+    assert(equals(data, written), `from ${start}`);
+    const cut = [data.subarray(0, 9000), data.subarray(9000)];
+    all.fill(0);
+    await ring.cmd(nvme.read(namespace, { lba: 0, data: cut }));
+    assert(equals(data, written), `in pieces from ${start}`);
   }
-  const into = ring.alloc(maxTransferBytes);
-  await ring.cmd(nvme.read(namespace, { lba: 0, data: into }));
+  const ordinary = new Uint8Array(maxTransferBytes);
+  await ring.cmd(nvme.read(namespace, { lba: 0, data: ordinary }));
+  assert(equals(ordinary, written));
+  const data = ring.alloc(maxTransferBytes + namespace.blockSize);
+  assertThrows(
+    () => nvme.read(namespace, { lba: 0, data }),
+    RangeError,
+    "Split it up",
+  );
+});
+
+test("NVMe: a drive strips protection information of 16 bytes", async () => {
+  await using drive = new Namespace("guard64");
+  const { ring, namespace } = drive;
+  const protection = { action: true };
+  const data = pattern(1024, 61);
+  const written = nvme.write(namespace, { lba: 6, data, protection });
+  assertEquals(await ring.cmd(written), 1024);
+  const into = new Uint8Array(1024);
+  const checked = { action: true, checkGuard: true, checkReferenceTag: true };
+  const stripped = { lba: 6, data: into, protection: checked };
+  assertEquals(await ring.cmd(nvme.read(namespace, stripped)), 1024);
   assertEquals(into, data);
+  // All of a block: data, guard, application tag, and a tag of 48 bits.
+  const whole = new Uint8Array(528);
+  await ring.cmd(nvme.read(namespace, { lba: 7, data: whole }));
+  assertEquals(whole.subarray(0, 512), data.subarray(512));
+  assertEquals([...whole.subarray(520)], [0, 0, 0, 0, 0, 0, 0, 7]);
+});
+
+test("NVMe: blocks that the drive protects by itself can be read through its block device", async () => {
+  await using drive = new Namespace("protection");
+  const { ring, namespace } = drive;
+  const protection = { action: true };
+  const data = pattern(512, 62);
+  await ring.cmd(nvme.write(namespace, { lba: 40, data, protection }));
+  await ring.cmd(
+    nvme.writeZeroes(namespace, { lba: 41, blocks: 1, protection }),
+  );
+  const checked = { ...protection, checkReferenceTag: true, checkGuard: true };
+  const into = new Uint8Array(1024);
+  await ring.cmd(
+    nvme.read(namespace, { lba: 40, data: into, protection: checked }),
+  );
+  assertEquals(into.subarray(0, 512), data);
+  await ring.cmd(
+    nvme.verify(namespace, { lba: 40, blocks: 2, protection: checked }),
+  );
+  using disk = new Fd(open(pathOf("protection", "nvme"), O_RDONLY | O_DIRECT));
+  const block = ring.alloc(1024);
+  await using small = Ring.open();
+  await small.cmd(readOp(disk.fd, block, { offset: 40 * 512 }));
+  assertEquals(block.subarray(0, 512), data);
+});
+
+test("NVMe: Zone Append works on a namespace of type 1, within its limit", async () => {
+  await using drive = new Namespace("zonedProtection");
+  const { ring, namespace } = drive;
+  const lba = 1024;
+  await ring.cmd(nvme.zoneManagementSend(namespace, { lba, action: "reset" }));
+  const protection = { action: true };
+  const data = pattern(8192, 63);
+  for (const at of [1024n, 1026n]) {
+    const append = nvme.zoneAppend(namespace, { lba, data, protection });
+    assertEquals(await ring.cmd(append), at);
+  }
+  const into = new Uint8Array(8192);
+  const checked = { ...protection, checkReferenceTag: true, checkGuard: true };
+  const transfer = { lba: 1026, data: into, protection: checked };
+  await ring.cmd(nvme.read(namespace, transfer));
+  assertEquals(into, data);
+  const large = { lba, data: ring.alloc(32 * KiB), protection };
+  assertThrows(
+    () => nvme.zoneAppend(namespace, large),
+    RangeError,
+    "at most 16384 in one command",
+  );
+  const most = { ...large, data: ring.alloc(16 * KiB) };
+  assertEquals(await ring.cmd(nvme.zoneAppend(namespace, most)), 1028n);
+});
+
+test("NVMe: a Verify beyond the limit of the drive is explained", async () => {
+  await using drive = new Namespace("large");
+  const { ring, namespace } = drive;
+  const error = await status(
+    ring.cmd(nvme.verify(namespace, { lba: 0, blocks: 9 })),
+  );
+  assertStringIncludes(error.message, "Verify and Write Zeroes have limits");
+  await ring.cmd(nvme.verify(namespace, { lba: 0, blocks: 8 }));
+});
+
+test("NVMe: Get Features writes no byte past its memory", async () => {
+  using file = openController();
+  await using ring = Ring.open(LARGE);
+  const memory = ring.alloc(64).fill(0xee);
+  const fields = { opcode: 0x0a, nsid: 0, cdw10: nvme.NVME_FEAT_FID_TIMESTAMP };
+  const data = memory.subarray(0, 4);
+  assertThrows(
+    () => nvme.passthru(file.fd, { ...fields, data }),
+    RangeError,
+    "transfers 8 bytes of data",
+  );
+  const enough = { ...fields, data: memory.subarray(0, 8) };
+  await ring.cmd(nvme.passthru(file.fd, enough));
+  assert(memory.subarray(8).every((byte) => byte === 0xee));
+});
+
+test("NVMe: ranges past the end are refused, which the drive would not do", async () => {
+  await using drive = new Namespace("plain");
+  const { namespace } = drive;
+  const ranges = [{ lba: namespace.blocks - 1n, blocks: 2 }];
+  assertThrows(
+    () => nvme.datasetManagement(namespace, { ranges, deallocate: true }),
+    RangeError,
+    "ends after the last block",
+  );
+});
+
+test("NVMe: pieces of a registered buffer are refused before Linux 6.16", async () => {
+  await using drive = new Namespace("plain");
+  const { ring, namespace } = drive;
+  const [buffer] = ring.registerBuffers([ring.alloc(4096)]);
+  const { bytes } = buffer;
+  const data = [bytes.subarray(0, 512), bytes.subarray(1024, 1536)];
+  const make = () => nvme.read(namespace, { lba: 0, data, buffer });
+  if (since(6, 16)) assertEquals(await ring.cmd(make()), 1024);
+  else assertThrows(make, TypeError, "Pass one piece, or no buffer");
+  // The driver has all its tags: more commands than it has of them end.
+  const one = nvme.read(namespace, { lba: 0, data: data[0], buffer });
+  if (since(6, 1)) { for (let i = 0; i < 100; i++) await ring.cmd(one); }
 });
 
 test("NVMe: the error of a command to the wrong node names the right one", async () => {
