@@ -6,7 +6,11 @@ import type { File } from "../../ring/command.ts";
 import { FixedFile } from "../../ring/registered.ts";
 
 /** Facts that {@linkcode NvmeNamespace} can be made without. */
-type LaterFact = "guardBits" | "storageTagBits" | "maxAppendBytes";
+type LaterFact =
+  | "guardBits"
+  | "storageTagBits"
+  | "maxSegments"
+  | "maxAppendBytes";
 
 /** Bits of storage tag and reference tag, by those of the guard. */
 const REFERENCE_BITS: ReadonlyMap<number, number> = new Map([
@@ -54,10 +58,15 @@ export class NvmeNamespace {
   /** The size of the namespace in logical blocks. */
   readonly blocks: bigint;
   /**
-   * Bytes of data that one command can transfer, wherever the memory starts in
-   * its page; `Infinity` if unknown.
+   * Bytes of data that one command can transfer; `Infinity` if unknown. Memory
+   * that is so large has to start at a page, as that of `ring.alloc()` does.
    */
   readonly maxTransferBytes: number;
+  /**
+   * Pages of 4096 bytes that the data of one command can touch; `Infinity` if
+   * unknown.
+   */
+  readonly maxSegments: number;
   /** Bytes of data of a Zone Append at most; `Infinity` if unknown. \[ZASL\] */
   readonly maxAppendBytes: number;
   /** `true` if the file is open for writing. */
@@ -67,8 +76,8 @@ export class NvmeNamespace {
 
   /**
    * Makes a namespace of facts that the caller vouches for. By default, the
-   * guard has 16 bits, the storage tag none, and only `maxTransferBytes` limits
-   * a Zone Append.
+   * guard has 16 bits and the storage tag none, and nothing but `maxTransferBytes`
+   * limits a transfer.
    */
   constructor(
     facts:
@@ -79,7 +88,7 @@ export class NvmeNamespace {
     const { file, nsid, blockSize, metadataSize, protectionType } = facts;
     const { metadataInline, blocks, maxTransferBytes, writable } = facts;
     const { guardBits = 16, storageTagBits = 0 } = facts;
-    const { maxAppendBytes = Infinity } = facts;
+    const { maxAppendBytes = Infinity, maxSegments = Infinity } = facts;
     this.file = FixedFile.is(file) ? file : checkFd(file, "file");
     this.nsid = checkU32("nsid", nsid);
     this.blockSize = checkInteger("blockSize", blockSize, 1, 0xffff_ffff);
@@ -100,11 +109,9 @@ export class NvmeNamespace {
       most,
     );
     this.blocks = BigInt(checkU64("blocks", blocks));
-    this.maxTransferBytes = checkBytesLimit(
-      "maxTransferBytes",
-      maxTransferBytes,
-    );
-    this.maxAppendBytes = checkBytesLimit("maxAppendBytes", maxAppendBytes);
+    this.maxTransferBytes = checkLimit("maxTransferBytes", maxTransferBytes);
+    this.maxSegments = checkLimit("maxSegments", maxSegments);
+    this.maxAppendBytes = checkLimit("maxAppendBytes", maxAppendBytes);
     this.writable = Boolean(writable);
     Object.freeze(this);
   }
@@ -123,9 +130,9 @@ export class NvmeNamespace {
   }
 }
 
-function checkBytesLimit(name: string, value: number): number {
+function checkLimit(name: string, value: number): number {
   if (typeof value === "number" && value >= 0) return value;
-  throw new TypeError(`${name} must be a number of bytes`);
+  throw new TypeError(`${name} must be a number from 0 to Infinity`);
 }
 
 /**

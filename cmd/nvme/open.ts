@@ -56,6 +56,7 @@ export function nvmeNamespace(fd: number): NvmeNamespace {
   const queue = `/sys/block/${name.replace("ng", "nvme")}/queue`;
   const limit = (file: string) =>
     Number(readText(`${queue}/${file}`) ?? Infinity);
+  const maxSegments = limit("max_segments");
   const zoned = readText(`${queue}/zoned`) === "host-managed";
   return new NvmeNamespace({
     file: fd,
@@ -66,12 +67,13 @@ export function nvmeNamespace(fd: number): NvmeNamespace {
     protectionType,
     ...protectionType === 0 ? {} : protectionFormat(fd, nsid, format),
     blocks: identity.sizeBlocks,
-    // The kernel takes a segment for each page, and data that do not start at a
-    // page take one more: see bio_map_user_iov().
+    // Each page takes a segment, unless it happens to follow the one before it
+    // in physical memory: see bio_map_user_iov().
     maxTransferBytes: Math.min(
       limit("max_hw_sectors_kb") * 1024,
-      Math.max(limit("max_segments") - 1, 1) * PAGE,
+      maxSegments * PAGE,
     ),
+    maxSegments,
     maxAppendBytes: zoned ? appendLimit(fd) : Infinity,
     writable: access !== O_RDONLY,
   });

@@ -23,7 +23,8 @@ import {
 } from "../../sys/uapi/nvme_ioctl.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { version } from "../../sys/uname.ts";
-import { byteLengthOf } from "../../ring/intrinsics.ts";
+import { arenaOf } from "../../sys/arena.ts";
+import { bufferOf, byteLengthOf, byteOffsetOf } from "../../ring/intrinsics.ts";
 import {
   checkBytes,
   checkObject,
@@ -46,6 +47,7 @@ import {
   type BlockBytes,
   checkAdmin,
   checkIo,
+  PAGE,
   READING_ADMIN,
   readOnly,
 } from "./limits.ts";
@@ -223,7 +225,10 @@ function nvmeCommand<T>(
   f.timeout_ms.set(view, 0, checkU32("timeoutMs", timeoutMs));
   const words = { opcode, cdw10, cdw11, cdw12, cdw13, cdw15 };
   if (namespace === null) checkAdmin(name, words, byteLength);
-  else checkIo(name, namespace, words, byteLength, metadataBytes, perBlock);
+  else {
+    checkIo(name, namespace, words, byteLength, metadataBytes, perBlock);
+    if (pieces.length === 1) checkPages(name, namespace, pieces[0]);
+  }
   if (buffer) { for (const piece of pieces) checkInside(piece, buffer); }
 
   // Matches nvme_is_write() of the kernel; a fabrics command may be either.
@@ -255,6 +260,26 @@ function nvmeCommand<T>(
     },
     advice: nvmeAdvice,
   });
+}
+
+/**
+ * Checks that data in memory of `ring.alloc()` do not touch too many pages. The
+ * ring copies other memory to where a page starts.
+ */
+function checkPages(
+  name: string,
+  { maxSegments }: NvmeNamespace,
+  data: Uint8Array,
+): void {
+  const byteLength = byteLengthOf(data);
+  if (byteLength <= (maxSegments - 1) * PAGE) return;
+  const offset = arenaOf(bufferOf(data)) ? byteOffsetOf(data) % PAGE : 0;
+  if (offset + byteLength <= maxSegments * PAGE) return;
+  throw new RangeError(
+    `NVME ${name} has ${byteLength} bytes of data that start ${offset} bytes ` +
+      `into a page, and the drive takes at most ${maxSegments} pages. Start ` +
+      "them at a page, or split the command up.",
+  );
 }
 
 let fixedPieces: boolean | undefined;
@@ -303,8 +328,9 @@ const nvmeAdvice = adviceFrom({
     "users may identify, and may send I/O commands that the drive reports as " +
     "harmless: those that write need the node open for writing.",
   EINVAL: "The data is larger than the drive takes (max_hw_sectors_kb of its " +
-    "block device) or in too many pieces, the namespace takes no separate " +
-    "metadata, or nsid is not that of the node.",
+    "block device) or in too many pieces (max_segments, one for each page of " +
+    "each piece), the namespace takes no separate metadata, or nsid is not that " +
+    "of the node.",
   EINTR:
     "The driver aborted the command: its time was up, or the drive was reset.",
 }, uringCmdAdvice);

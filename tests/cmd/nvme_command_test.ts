@@ -1180,6 +1180,21 @@ Deno.test("NVMe: data that is no whole blocks, or more than a drive takes, is re
   );
 });
 
+Deno.test("NVMe: data that touch more pages than the drive takes are refused", () => {
+  const few = changed(PLAIN, { maxSegments: 2, maxTransferBytes: 8192 });
+  const all = alloc(16384);
+  const make = (data: Uint8Array) => () => nvme.read(few, { lba: 0, data });
+  make(all.subarray(4096, 12288))();
+  make(all.subarray(512, 8192))();
+  make(all.subarray(3584, 7680))();
+  const text =
+    "7680 bytes of data that start 1024 bytes into a page, and the " +
+    "drive takes at most 2 pages. Start them at a page, or split";
+  range(text, make(all.subarray(5120, 12800)));
+  // The ring copies other memory.
+  make(memory(16384).subarray(5120, 12800))();
+});
+
 Deno.test("NVMe: metadata that is missing or too short is refused", () => {
   const data = memory(1024);
   for (const command of TRANSFERS) {
@@ -1640,6 +1655,7 @@ Deno.test("NVMe: each fact of a namespace is checked when it is made", () => {
     type("maxTransferBytes must be a number", wrong({ maxTransferBytes }));
   }
   type("maxAppendBytes must be a number", wrong({ maxAppendBytes: NaN }));
+  type("maxSegments must be a number", wrong({ maxSegments: "128" }));
   for (const guardBits of [0, 8, 48, "16"]) {
     range("guardBits must be 16, 32 or 64, not", wrong({ guardBits }));
   }
