@@ -47,51 +47,33 @@ type Length = (words: Words) => number;
 
 /** A number of dwords in dword 10, which is one less. */
 const dwords10: Length = ({ cdw10 }) => (cdw10 + 1) * 4;
-const page: Length = () => PAGE;
-/** The transfer length or the allocation length of Security Send and Receive. */
-const securityBytes: Length = ({ cdw11 }) => cdw11;
 const feature: Length = ({ opcode, cdw10, cdw11 }) =>
   featureBytes(opcode, cdw10 & 0xff, cdw11) ?? PAGE;
-
-/** Directive operations without data: their type, and their number. */
-const NO_DIRECTIVE_DATA = [
-  [nvme.nvme_admin_directive_send, 0x0001], // Enable Directive
-  [nvme.nvme_admin_directive_send, 0x0101], // Release Identifier
-  [nvme.nvme_admin_directive_send, 0x0102], // Release Resources
-  [nvme.nvme_admin_directive_recv, 0x0103], // Allocate Resources
-];
-const directive: Length = (words) =>
-  NO_DIRECTIVE_DATA.some(([opcode, operation]) =>
-      opcode === words.opcode && operation === (words.cdw11 & 0xffff)
-    )
-    ? 0
-    : dwords10(words);
+/** Makes a {@linkcode Length} of directives, of which some have no data. */
+const directives = (...none: number[]): Length => (words) =>
+  none.includes(words.cdw11 & 0xffff) ? 0 : dwords10(words);
 
 /** The admin commands that transfer data, by their opcode. */
 const ADMIN_BYTES: Readonly<Record<number, Length>> = {
-  [nvme.nvme_admin_identify]: page,
+  [nvme.nvme_admin_identify]: () => PAGE,
   [nvme.nvme_admin_get_log_page]: ({ cdw10, cdw11 }) =>
     ((cdw11 & 0xffff) * 0x1_0000 + (cdw10 >>> 16) + 1) * 4,
   [nvme.nvme_admin_set_features]: feature,
   [nvme.nvme_admin_get_features]: feature,
-  // Delete has no data.
-  [nvme.nvme_admin_ns_mgmt]: ({ cdw10 }) => (cdw10 & 0xf) === 1 ? 0 : PAGE,
+  0x0d: ({ cdw10 }) => (cdw10 & 0xf) === 1 ? 0 : PAGE, // Namespace Management
   [nvme.nvme_admin_fw_download]: dwords10,
-  [nvme.nvme_admin_ns_attach]: page,
-  [nvme.nvme_admin_directive_send]: directive,
-  [nvme.nvme_admin_directive_recv]: directive,
-  // The lower half of dword 13 is the length in most of the NVMe-MI commands.
-  [nvme.nvme_admin_nvme_mi_send]: ({ cdw13 }) => cdw13 & 0xffff,
+  0x15: () => PAGE, // Namespace Attachment
+  0x19: directives(0x0001, 0x0101, 0x0102), // Send: Enable, both Releases
+  [nvme.nvme_admin_directive_recv]: directives(0x0103), // Allocate Resources
+  // NVMe-MI: the lower half of dword 13 is the length in most of the commands.
+  0x1d: ({ cdw13 }) => cdw13 & 0xffff,
   [nvme.nvme_admin_nvme_mi_recv]: ({ cdw13 }) => Math.max(PAGE, cdw13 & 0xffff),
-  // Track Send: Log User Data Changes has no data.
-  0x3d: ({ cdw10 }) => (cdw10 & 0xff) === 0 ? 0 : NaN,
+  0x3d: ({ cdw10 }) => (cdw10 & 0xff) === 0 ? 0 : NaN, // Track Send: Log
   0x41: ({ cdw15 }) => cdw15 * 4, // Migration Send
   0x42: ({ cdw15 }) => (cdw15 + 1) * 4, // Migration Receive
-  0x45: () => 0, // Controller Data Queue: its deletion
-  // The transport of a fabric carries no more than the memory holds.
-  [nvme.nvme_admin_fabrics]: () => 0,
-  [nvme.nvme_admin_security_send]: securityBytes,
-  [nvme.nvme_admin_security_recv]: securityBytes,
+  0x45: () => 0, // Controller Data Queue: Delete
+  0x81: ({ cdw11 }) => cdw11, // Security Send
+  0x82: ({ cdw11 }) => cdw11, // Security Receive
   [nvme.nvme_admin_get_lba_status]: ({ cdw12 }) => (cdw12 + 1) * 4,
 };
 /** Bytes of a source range of Copy, by the format of the descriptor. */
@@ -99,22 +81,20 @@ const COPY_BYTES = [32, 40, 32, 40];
 /** The same for commands to a namespace, apart from those on its blocks. */
 const IO_BYTES: Readonly<Record<number, Length>> = {
   // Some drives read all 256 ranges, however many the command has.
-  [nvme.nvme_cmd_dsm]: page,
+  [nvme.nvme_cmd_dsm]: () => PAGE,
   [nvme.nvme_cmd_copy]: ({ cdw12 }) =>
     ((cdw12 & 0xff) + 1) * (COPY_BYTES[cdw12 >>> 8 & 0xf] ?? NaN),
-  [nvme.nvme_cmd_resv_register]: () => 16,
+  0x0d: () => 16, // Reservation Register
   [nvme.nvme_cmd_resv_report]: dwords10,
-  [nvme.nvme_cmd_resv_acquire]: () => 16,
-  [nvme.nvme_cmd_resv_release]: () => 8,
+  0x11: () => 16, // Reservation Acquire
+  0x15: () => 8, // Reservation Release
   [nvme.nvme_cmd_io_mgmt_recv]: ({ cdw11 }) => (cdw11 + 1) * 4,
-  // 16-bit placement handles of Reclaim Unit Handle Update.
-  [nvme.nvme_cmd_io_mgmt_send]: ({ cdw10 }) =>
-    (cdw10 & 0xff) === 1 ? ((cdw10 >>> 16) + 1) * 2 : NaN,
+  // I/O Management Send: the 16-bit handles of Reclaim Unit Handle Update.
+  0x1d: ({ cdw10 }) => (cdw10 & 0xff) === 1 ? ((cdw10 >>> 16) + 1) * 2 : NaN,
   // A zone has up to 255 * 64 bytes of descriptor extension.
   [nvme.nvme_zns_cmd_mgmt_send]: ({ cdw13 }) =>
     (cdw13 & 0xff) === nvme.NVME_ZNS_ZSA_SET_DESC_EXT ? 255 * 64 : 0,
   [nvme.nvme_zns_cmd_mgmt_recv]: ({ cdw12 }) => (cdw12 + 1) * 4,
-  [nvme.nvme_admin_fabrics]: () => 0, // As above.
 };
 
 /** Bytes of the features that have data, by their number. */
@@ -129,13 +109,14 @@ const FEATURE_BYTES: ReadonlyMap<number, number> = new Map([
   [0x7d, PAGE], // Enhanced Controller Metadata
   [0x7e, PAGE], // Controller Metadata
   [0x7f, PAGE], // Namespace Metadata
-  // These have none.
+]);
+
+/** Features that have no data. */
+const NO_DATA: ReadonlySet<number> = new Set([
   ...[0x01, 0x02, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0f, 0x10],
   ...[0x11, 0x12, 0x14, 0x15, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1d, 0x20, 0x21],
   ...[0x80, 0x82, 0x83, 0x84, 0x85],
-].map((entry) =>
-  typeof entry === "number" ? [entry, 0] : [entry[0], entry[1]]
-));
+]);
 
 /**
  * Returns the bytes of data of a feature, where `cdw11` selects a form of it;
@@ -153,7 +134,8 @@ export function featureBytes(
     case nvme.NVME_FEAT_FID_HOST_ID:
       return cdw11 & 1 ? 16 : 8;
     default:
-      return FEATURE_BYTES.get(feature);
+      return FEATURE_BYTES.get(feature) ??
+        (NO_DATA.has(feature) ? 0 : undefined);
   }
 }
 
@@ -162,24 +144,18 @@ export function featureBytes(
  * goes on using after the completion.
  */
 function isOfTheDriver({ opcode, cdw10, cdw11 }: Words): boolean {
-  switch (opcode) {
-    case nvme.nvme_admin_delete_sq:
-    case nvme.nvme_admin_create_sq:
-    case nvme.nvme_admin_delete_cq:
-    case nvme.nvme_admin_create_cq:
-    case nvme.nvme_admin_dbbuf:
-      return true;
-    case 0x45: // Controller Data Queue: Create
-      return (cdw10 & 0xff) === 0;
-    default: // Host Memory Buffer: Enable
-      return opcode === nvme.nvme_admin_set_features && (cdw11 & 1) !== 0 &&
-        (cdw10 & 0xff) === nvme.NVME_FEAT_FID_HOST_MEM_BUF;
-  }
+  const select = cdw10 & 0xff;
+  return opcode === 0x45 && select === 0 || // Controller Data Queue: Create
+    opcode === nvme.nvme_admin_set_features && (cdw11 & 1) !== 0 &&
+      select === nvme.NVME_FEAT_FID_HOST_MEM_BUF || // Enable
+    // Delete and Create of the queues, and Doorbell Buffer Config.
+    [0x00, 0x01, 0x04, 0x05, 0x7c].includes(opcode);
 }
 
 /**
  * Returns the bytes that a command transfers. The opcodes from `vendor` on are
- * the drive's own. Of the others, those with 0 in bits 1:0 transfer nothing.
+ * the drive's own. Of the others, those with 0 in bits 1:0 transfer nothing. For
+ * fabrics commands (0x7f), the transport takes no more than the memory holds.
  */
 function bytesByTable(
   table: Readonly<Record<number, Length>>,
@@ -187,7 +163,7 @@ function bytesByTable(
   words: Words,
 ): number {
   const { opcode } = words;
-  const none = opcode >= vendor || (opcode & 3) === 0;
+  const none = opcode >= vendor || (opcode & 3) === 0 || opcode === 0x7f;
   return table[opcode]?.(words) ?? (none ? 0 : NaN);
 }
 

@@ -13,11 +13,7 @@ type LaterFact =
   | "maxAppendBytes";
 
 /** Bits of storage tag and reference tag, by those of the guard. */
-const REFERENCE_BITS: ReadonlyMap<number, number> = new Map([
-  [16, 32],
-  [32, 80],
-  [64, 48],
-]);
+const REFERENCE_BITS = new Map([[16, 32], [32, 80], [64, 48]]);
 
 /**
  * The file that commands to a namespace go to, and the facts that they have to
@@ -87,7 +83,7 @@ export class NvmeNamespace {
     checkObject("facts", facts);
     const { file, nsid, blockSize, metadataSize, protectionType } = facts;
     const { metadataInline, blocks, maxTransferBytes, writable } = facts;
-    const { guardBits = 16, storageTagBits = 0 } = facts;
+    const { guardBits = 16, storageTagBits: tagBits = 0 } = facts;
     const { maxAppendBytes = Infinity, maxSegments = Infinity } = facts;
     this.file = FixedFile.is(file) ? file : checkFd(file, "file");
     this.nsid = checkU32("nsid", nsid);
@@ -102,12 +98,7 @@ export class NvmeNamespace {
       );
     }
     this.guardBits = guardBits;
-    this.storageTagBits = checkInteger(
-      "storageTagBits",
-      storageTagBits,
-      0,
-      most,
-    );
+    this.storageTagBits = checkInteger("storageTagBits", tagBits, 0, most);
     this.blocks = BigInt(checkU64("blocks", blocks));
     this.maxTransferBytes = checkLimit("maxTransferBytes", maxTransferBytes);
     this.maxSegments = checkLimit("maxSegments", maxSegments);

@@ -79,12 +79,6 @@ export function nvmeNamespace(fd: number): NvmeNamespace {
   });
 }
 
-/** The format of protection information, for the constructor of a namespace. */
-interface ProtectionFormat {
-  guardBits?: number;
-  storageTagBits?: number;
-}
-
 /**
  * Asks for the format of protection information. A controller whose formats all
  * have guards of 16 bits does not know the question, and would log an error.
@@ -93,7 +87,7 @@ function protectionFormat(
   fd: number,
   nsid: number,
   format: number,
-): ProtectionFormat {
+): Partial<NvmeNamespace> {
   const controller = identify(fd, 0, nvme.NVME_IDENTIFY_CNS_CTRL);
   const { attributes } = decodeController(controller);
   if ((attributes & nvme.NVME_CTRL_CTRATT_ELBAS) === 0) return {};
@@ -105,7 +99,7 @@ function protectionFormat(
 export function decodeProtection(
   bytes: Uint8Array,
   format: number,
-): ProtectionFormat {
+): Partial<NvmeNamespace> {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const { elbaf, pic } = nvme.nvme_nvm_id_ns;
   const extended = view.getUint32(elbaf.offset + format * 4, true);

@@ -86,7 +86,7 @@ export interface NvmeFields {
    * vectored command.
    */
   data?: NvmeData;
-  /** The memory of metadata that is apart from the data. */
+  /** The memory of metadata beside data, for a command to a namespace. */
   metadata?: Uint8Array;
   /** The registered buffer that `data` lies in. */
   buffer?: FixedBuffer;
@@ -199,7 +199,7 @@ function nvmeCommand<T>(
   const memory = measured ?? measure(data);
   const { pieces, byteLength } = memory;
   const vectored = pieces.length > 1;
-  if (vectored && buffer && !takesFixedPieces()) {
+  if (vectored && buffer && !(fixedPieces ??= version() >= 6016)) {
     throw new TypeError(
       `NVME ${name} has several pieces of a registered buffer, for each of which ` +
         "Linux before 6.16 loses a tag of the drive. Pass one piece, or no buffer.",
@@ -208,6 +208,13 @@ function nvmeCommand<T>(
   const metadataBytes = metadata === undefined
     ? 0
     : byteLengthOf(checkBytes("metadata", metadata));
+  if (metadataBytes > 0 && (namespace === null || byteLength === 0)) {
+    // Kernels before 6.13 drop it, and the drive uses memory at address 0.
+    throw new TypeError(
+      `NVME ${name} has metadata, which the kernel passes only beside data, and ` +
+        "only to a namespace. Leave metadata out.",
+    );
+  }
 
   const f = nvme_uring_cmd;
   f.opcode.set(view, 0, opcode);
@@ -282,16 +289,12 @@ function checkPages(
   );
 }
 
-let fixedPieces: boolean | undefined;
-
 /**
- * Returns `true` from Linux 6.16 on. Before, nvme_map_user_request() answers
- * EINVAL to pieces of a registered buffer and never frees the request: when the
- * tags of the drive are used up, all commands to it hang.
+ * `true` from Linux 6.16 on. Before, nvme_map_user_request() answers EINVAL to
+ * pieces of a registered buffer and never frees the request: when the tags of the
+ * drive are used up, all commands to it hang.
  */
-function takesFixedPieces(): boolean {
-  return fixedPieces ??= version() >= 6016;
-}
+let fixedPieces: boolean | undefined;
 
 function nameOf(opcode: number, namespace: NvmeNamespace | null): string {
   return `${namespace === null ? "ADMIN " : ""}0x${opcode.toString(16)}`;

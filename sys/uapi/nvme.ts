@@ -253,25 +253,13 @@ export const nvme_zone_report = struct(64, {
 });
 
 /** Opcodes of admin commands. */
-export const nvme_admin_delete_sq = 0x00;
-export const nvme_admin_create_sq = 0x01;
 export const nvme_admin_get_log_page = 0x02;
-export const nvme_admin_delete_cq = 0x04;
-export const nvme_admin_create_cq = 0x05;
 export const nvme_admin_identify = 0x06;
 export const nvme_admin_set_features = 0x09;
 export const nvme_admin_get_features = 0x0a;
-export const nvme_admin_ns_mgmt = 0x0d;
 export const nvme_admin_fw_download = 0x11;
-export const nvme_admin_ns_attach = 0x15;
-export const nvme_admin_directive_send = 0x19;
 export const nvme_admin_directive_recv = 0x1a;
-export const nvme_admin_nvme_mi_send = 0x1d;
 export const nvme_admin_nvme_mi_recv = 0x1e;
-export const nvme_admin_dbbuf = 0x7c;
-export const nvme_admin_fabrics = 0x7f;
-export const nvme_admin_security_send = 0x81;
-export const nvme_admin_security_recv = 0x82;
 export const nvme_admin_get_lba_status = 0x86;
 
 /** Opcodes of I/O commands. */
@@ -282,13 +270,9 @@ export const nvme_cmd_compare = 0x05;
 export const nvme_cmd_write_zeroes = 0x08;
 export const nvme_cmd_dsm = 0x09;
 export const nvme_cmd_verify = 0x0c;
-export const nvme_cmd_resv_register = 0x0d;
 export const nvme_cmd_resv_report = 0x0e;
-export const nvme_cmd_resv_acquire = 0x11;
 export const nvme_cmd_io_mgmt_recv = 0x12;
-export const nvme_cmd_resv_release = 0x15;
 export const nvme_cmd_copy = 0x19;
-export const nvme_cmd_io_mgmt_send = 0x1d;
 export const nvme_zns_cmd_mgmt_send = 0x79;
 export const nvme_zns_cmd_mgmt_recv = 0x7a;
 export const nvme_zns_cmd_append = 0x7d;

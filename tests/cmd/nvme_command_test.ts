@@ -219,13 +219,13 @@ const EVERYTHING: NvmeFields = {
   metadata: memory(0x0304),
   timeoutMs: ALL,
 };
-const everythingBytes = (nsid: number[]): number[] => [
+const everythingBytes = (nsid: number[], metadata = 0x0304): number[] => [
   ...[0xc1, 0, 0, 0], // opcode, flags, rsvd1
   ...nsid,
   ...[0x02, 0, 0x01, 0x02], // cdw2
   ...[0x03, 0, 0x01, 0x03], // cdw3
   ...zeros(16), // metadata, addr
-  ...[0x04, 0x03, 0, 0], // metadata_len
+  ...[metadata & 255, metadata >> 8, 0, 0], // metadata_len
   ...[0x02, 0x01, 0, 0], // data_len
   ...[0x0a, 0, 0x01, 0xa0], // cdw10
   ...[0x0b, 0, 0x01, 0xb0], // cdw11
@@ -260,12 +260,13 @@ Deno.test("NVMe: the SQE of a passthru to a namespace has every field", () => {
 
 Deno.test("NVMe: the SQE of an admin passthru has every field", () => {
   const nsid = 0xf1f2_f3f4;
-  const command = nvme.passthru(FD, { ...EVERYTHING, nsid });
+  const fields = { ...EVERYTHING, nsid, metadata: undefined };
+  const command = nvme.passthru(FD, fields);
   assertEquals(sqe(command), [
     ...[0x2e, 0, 0, 0, FD, 0, 0, 0], // opcode, fd
     ...[0x82, 0x4e, 0x48, 0xc0], // cmd_op: NVME_URING_CMD_ADMIN
     ...zeros(36), // __pad1 to file_index
-    ...everythingBytes([0xf4, 0xf3, 0xf2, 0xf1]), // The command says it.
+    ...everythingBytes([0xf4, 0xf3, 0xf2, 0xf1], 0), // The command says it.
   ]);
   assertEquals(command.name, "URING_CMD NVME ADMIN 0xc1");
   const named = nvme.passthru(FD, { opcode: 2 ** 7, nsid: 0, name: "FORMAT" });
@@ -466,7 +467,8 @@ Deno.test("NVMe: the opcode decides whether the drive reads or writes memory", (
     // For an admin command and for one to a namespace.
     for (const target of [FD, PLAIN]) {
       const nsid = target === FD ? 0 : 7;
-      const fields = { opcode, nsid, data, metadata: block };
+      const metadata = target === FD ? undefined : block;
+      const fields = { opcode, nsid, data, metadata };
       let command: Command<bigint>;
       try {
         command = nvme.passthru(target, fields);
@@ -481,7 +483,8 @@ Deno.test("NVMe: the opcode decides whether the drive reads or writes memory", (
         : opcode % 2 === 1
         ? "true false"
         : "false true";
-      assertEquals(which, ["true false", way, way, way], `opcode ${opcode}`);
+      const ways = ["true false", way, way, ...metadata ? [way] : []];
+      assertEquals(which, ways, `opcode ${opcode}`);
     }
   }
   // No standard command that transfers data is among those that are known, and
@@ -1178,6 +1181,17 @@ Deno.test("NVMe: data that is no whole blocks, or more than a drive takes, is re
     `RECEIVE has 4096 ${most}`,
     () => nvme.zoneManagementReceive(small, { lba: 0 }),
   );
+});
+
+Deno.test("NVMe: metadata that no kernel would pass on is refused", () => {
+  const metadata = memory(8);
+  const text =
+    "has metadata, which the kernel passes only beside data, and only";
+  const fields = { opcode: 0xc1, nsid: 7, metadata };
+  type(text, () => nvme.passthru(PLAIN, fields));
+  type(text, () => nvme.passthru(FD, { ...fields, data: block }));
+  nvme.passthru(PLAIN, { ...fields, data: block });
+  nvme.passthru(FD, { ...fields, metadata: memory(0) });
 });
 
 Deno.test("NVMe: data that touch more pages than the drive takes are refused", () => {
