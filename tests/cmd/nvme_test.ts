@@ -17,7 +17,7 @@ import { Ring, type RingOptions, UringError } from "../../mod.ts";
 import { Completion, probe, uringCmd } from "../../mod.ts";
 import { O_DIRECT, O_RDONLY, O_RDWR, read as readOp } from "../../cmd/op.ts";
 import { rereadsSqes } from "../../ring/bare/setup.ts";
-import { open } from "../../sys/file.ts";
+import { open, readText } from "../../sys/file.ts";
 import { NVME_URING_CMD_IO } from "../../sys/uapi/nvme_ioctl.ts";
 import { version } from "../../sys/uname.ts";
 import { collect } from "../kit/wait.ts";
@@ -1151,6 +1151,80 @@ test("NVMe: a process without CAP_SYS_ADMIN may identify and read, and no more",
     ];
   assertEquals(stdout.trim().split("\n"), lines, stderr);
 });
+
+// ---- Fabrics -----------------------------------------------------------------
+
+/** The folder in which the kernel's NVMe target is configured. */
+const NVMET = "/sys/kernel/config/nvmet";
+const NQN = "nqn.2014-08.org.example:uring";
+
+/** A controller of this machine's NVMe target, over a fabric in memory. */
+class Fabric implements AsyncDisposable {
+  readonly #link = `${NVMET}/ports/9/subsystems/${NQN}`;
+  readonly #subsystem = `${NVMET}/subsystems/${NQN}`;
+
+  async connect(): Promise<string> {
+    Deno.mkdirSync(this.#subsystem);
+    Deno.writeTextFileSync(`${this.#subsystem}/attr_allow_any_host`, "1");
+    Deno.mkdirSync(`${NVMET}/ports/9`);
+    Deno.writeTextFileSync(`${NVMET}/ports/9/addr_trtype`, "loop");
+    Deno.symlinkSync(this.#subsystem, this.#link);
+    const { success, stderr } = await run("nvme", [
+      ...["connect", "--transport=loop", `--nqn=${NQN}`],
+    ]);
+    assert(success, stderr);
+    const found = [...Deno.readDirSync("/sys/class/nvme")].find(({ name }) =>
+      readText(`/sys/class/nvme/${name}/subsysnqn`) === NQN
+    );
+    return `/dev/${found!.name}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await run("nvme", ["disconnect", `--nqn=${NQN}`]);
+    Deno.removeSync(this.#link);
+    Deno.removeSync(`${NVMET}/ports/9`);
+    Deno.removeSync(this.#subsystem);
+  }
+}
+
+testUnless(
+  missing || (hasFolder(NVMET) ? "" : "NVMe target"),
+  "NVMe: features are read and set over a fabric, which takes no other length",
+  async () => {
+    await using fabric = new Fabric();
+    using file = new Fd(open(await fabric.connect(), O_RDWR));
+    await using ring = Ring.open(LARGE);
+    for (const feature of [0x07, 0x0b, 0x0f]) {
+      const get = nvme.getFeatures(file.fd, { feature });
+      const { value, data } = await ring.cmd(get);
+      assertEquals(data.length, 0);
+      const cli = await run("nvme", [
+        ...["get-feature", pathOfFd(file.fd), `-f${feature}`],
+      ]);
+      assertMatch(
+        cli.stdout,
+        new RegExp(`value: ?0x0*${value.toString(16)}$`, "mi"),
+      );
+    }
+    const events = { feature: nvme.NVME_FEAT_FID_ASYNC_EVENT };
+    const { value } = await ring.cmd(nvme.getFeatures(file.fd, events));
+    await ring.cmd(nvme.setFeatures(file.fd, { ...events, value }));
+    const host = nvme.getFeatures(file.fd, { feature: 0x81, cdw11: 1 });
+    assertEquals((await ring.cmd(host)).data.length, 16);
+  },
+);
+
+function hasFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+function pathOfFd(fd: number): string {
+  return Deno.readLinkSync(`/proc/self/fd/${fd}`);
+}
 
 // ---- Polling -----------------------------------------------------------------
 
