@@ -19,7 +19,11 @@ import type { Completion } from "../../ring/completion.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
 import { measure, type NvmeData } from "./data.ts";
 import { bytesOf } from "./limits.ts";
-import { checkNamespace, type NvmeNamespace } from "./namespace.ts";
+import {
+  checkNamespace,
+  type NvmeNamespace,
+  referenceTagBits,
+} from "./namespace.ts";
 import { ioCommand, type NvmeFields } from "./passthru.ts";
 
 /** The protection information of blocks, and what the drive does with it. */
@@ -36,9 +40,12 @@ export interface Protection {
   /** `true` to check the reference tag. \[PRCHK, bit 0\] */
   checkReferenceTag?: boolean;
   /**
-   * The reference tag of the first block, 32 bits. Default 0. \[ILBRT, EILBRT\]
+   * The reference tag of the first block: 32 bits with a guard of 16 bits, 48
+   * with one of 64, less those of the storage tag. Default: with protection
+   * information of type 1, the low bits of the block's number; otherwise 0.
+   * \[ILBRT, EILBRT\]
    */
-  referenceTag?: number;
+  referenceTag?: number | bigint;
   /** The application tag, 16 bits. Default 0. \[LBAT, ELBAT\] */
   applicationTag?: number;
   /** The bits of the application tag to check. Default 0. \[LBATM, ELBATM\] */
@@ -167,8 +174,12 @@ export function transferBlocks<T>(
   decode: (completion: Completion, byteLength: number) => T,
 ): Command<T> {
   const { data, metadata, buffer } = checkObject("transfer", transfer);
-  const fields = fieldsOf(name, opcode, transfer);
-  const perBlock = bytesOf(checkNamespace(namespace), fields.cdw12 >>> 16);
+  const control = opcode === nvme.nvme_zns_cmd_append &&
+      checkNamespace(namespace).protectionType === 1
+    ? nvme.NVME_IO_ZNS_APPEND_PIREMAP // Type 1 is refused without it.
+    : 0;
+  const fields = fieldsOf(name, opcode, namespace, transfer, control);
+  const perBlock = bytesOf(namespace, fields.cdw12 >>> 16);
   const memory = measure(data);
   const { byteLength } = memory;
   const size = perBlock.data;
@@ -195,14 +206,16 @@ type BlockFields = NvmeFields & { cdw12: number };
 function fieldsOf(
   name: string,
   opcode: number,
+  namespace: NvmeNamespace,
   options: BlockOptions & { lba: number | bigint },
   control = 0,
 ): BlockFields {
+  checkNamespace(namespace);
   const { lba, forceUnitAccess, limitedRetry, timeoutMs } = options;
   const { protection = {} } = options;
   checkObject("protection", protection);
   const { action, checkGuard, checkApplicationTag } = protection;
-  const { checkReferenceTag, referenceTag = 0 } = protection;
+  const { checkReferenceTag, referenceTag } = protection;
   const { applicationTag = 0, applicationTagMask = 0 } = protection;
   if (action) control |= nvme.NVME_IO_PRINFO_PRACT;
   if (checkGuard) control |= nvme.NVME_IO_PRINFO_PRCHK_GUARD;
@@ -212,12 +225,31 @@ function fieldsOf(
   if (limitedRetry) control |= nvme.NVME_IO_LR;
   checkU16("applicationTag", applicationTag);
   checkU16("applicationTagMask", applicationTagMask);
-  const cdw14 = checkU32("referenceTag", referenceTag);
   const cdw15 = (applicationTag | applicationTagMask << 16) >>> 0;
   const cdw12 = control << 16 >>> 0;
   const cdw10 = low(checkU64("lba", lba));
   const cdw11 = high(lba);
-  return { name, opcode, timeoutMs, cdw10, cdw11, cdw12, cdw14, cdw15 };
+  const tag = tagOf(namespace, lba, referenceTag);
+  const cdw14 = low(tag);
+  const cdw3 = high(tag);
+  return { name, opcode, timeoutMs, cdw3, cdw10, cdw11, cdw12, cdw14, cdw15 };
+}
+
+/** Returns the reference tag of a command: by default that of type 1, or 0. */
+function tagOf(
+  namespace: NvmeNamespace,
+  lba: number | bigint,
+  referenceTag: number | bigint | undefined,
+): number | bigint {
+  const { protectionType } = namespace;
+  if (referenceTag === undefined && protectionType !== 1) return 0;
+  const bits = referenceTagBits(namespace);
+  if (referenceTag === undefined) return BigInt.asUintN(bits, BigInt(lba));
+  const tag = BigInt(checkU64("referenceTag", referenceTag));
+  if (tag === BigInt.asUintN(bits, tag)) return referenceTag;
+  throw new RangeError(
+    `referenceTag must fit ${bits} bits unsigned, not ${tag}`,
+  );
 }
 
 /** Sets the number of blocks: the lower half of dword 12, which is one less. */
@@ -266,7 +298,7 @@ function onRange(
   control = 0,
 ): Command<number> {
   const { blocks } = checkObject("range", range);
-  const fields = fieldsOf(name, opcode, range, control);
+  const fields = fieldsOf(name, opcode, namespace, range, control);
   setBlocks(fields, blocks);
   return ioCommand(namespace, fields, ({ res }) => res);
 }
@@ -312,7 +344,8 @@ const MAX_RANGES = 256;
  * is gone. Until they are written again, they read as zeros or as anything
  * else. The result is 0.
  *
- * Without `deallocate`, the ranges are hints for the drive.
+ * Without `deallocate`, the ranges are hints for the drive. Drives may ignore
+ * ranges that end after the last block: such a range is a RangeError.
  *
  * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
  * optional for drives. The node must be open for writing; before 6.2, the
@@ -330,6 +363,7 @@ export function datasetManagement(
 ): Command<number> {
   checkObject("management", management);
   const { ranges, deallocate, integralRead, integralWrite } = management;
+  const { blocks: size } = checkNamespace(namespace);
   const list = checkList("ranges", ranges);
   checkInteger("number of ranges", list.length, 1, MAX_RANGES);
   const { nvme_dsm_range: range } = nvme;
@@ -342,6 +376,13 @@ export function datasetManagement(
     range.cattr.set(view, at, checkU32("attributes", attributes));
     range.nlb.set(view, at, checkInteger("blocks", blocks, 1, 0xffff_ffff));
     range.slba.set(view, at, checkU64("lba", lba));
+    if (BigInt(lba) + BigInt(blocks) > size) {
+      throw new RangeError(
+        `DATASET MANAGEMENT of ${blocks} blocks from ${lba} ends after the last ` +
+          `block of the namespace, which has ${size}. If the drive was formatted ` +
+          "or resized, call nvmeNamespace() again.",
+      );
+    }
   });
   const cdw10 = list.length - 1;
   const cdw11 = (deallocate ? nvme.NVME_DSMGMT_AD : 0) |

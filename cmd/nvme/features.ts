@@ -17,10 +17,8 @@ import {
 } from "../../ring/check.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
+import { featureBytes, PAGE } from "./limits.ts";
 import { adminCommand } from "./passthru.ts";
-
-/** Bytes of data of a feature at most: no feature has more than a page. */
-const PAGE = 4096;
 
 /** The values that a feature has. */
 export type FeatureSelect = "current" | "default" | "saved" | "supported";
@@ -31,7 +29,10 @@ const SELECT = { current: 0, default: 1, saved: 2, supported: 3 };
 export interface Feature {
   /** Dword 0 of the completion: the value of most features. */
   readonly value: number;
-  /** The data of a feature that has data, 4096 bytes; otherwise zeros. */
+  /**
+   * The data of a feature that has data; otherwise empty. For a feature that the
+   * specifications do not define, such as a vendor's, 4096 bytes.
+   */
   readonly data: Uint8Array;
 }
 
@@ -70,9 +71,11 @@ export function getFeatures(
   const fields = { name, opcode, nsid, cdw10, cdw11 };
   const decode = (completion: Completion) => ({
     value: low(completion.extra1),
-    data: completion.memory().slice(),
+    data: byteLength > 0 ? completion.memory().slice() : new Uint8Array(),
   });
-  const memory = { pieces: [], byteLength: PAGE };
+  checkU32("cdw11", cdw11);
+  const byteLength = featureBytes(opcode, feature, cdw11) ?? PAGE;
+  const memory = { pieces: [], byteLength };
   return adminCommand(file, fields, decode, memory);
 }
 
@@ -100,24 +103,33 @@ export function setFeatures(
     save?: boolean;
     /** Dword 12, an argument of some features, 32 bits. Default 0. */
     cdw12?: number;
-    /** The data of features that have data, 1 to 4096 bytes. */
+    /**
+     * The data, for a feature that has data: from 1 byte to the length of the
+     * feature. The rest is zeros.
+     */
     data?: Uint8Array;
   },
 ): Command<number> {
   checkObject("options", options);
   const { feature, value, nsid = 0, save = false, cdw12 = 0, data } = options;
   const name = `SET FEATURES 0x${checkU8("feature", feature).toString(16)}`;
-  let page: Uint8Array | undefined;
-  if (data !== undefined) {
-    const length = byteLengthOf(checkBytes("data", data));
-    checkInteger("length of data", length, 1, PAGE);
-    // The drive reads as many bytes as the feature has, however many there are.
-    page = new Uint8Array(PAGE);
-    setBytes(page, data);
-  }
   const opcode = nvme.nvme_admin_set_features;
   const cdw10 = (feature | (save ? 1 << 31 : 0)) >>> 0;
   const cdw11 = checkU32("value", value);
+  const known = featureBytes(opcode, feature, cdw11);
+  if (known !== undefined && (known === 0) !== (data === undefined)) {
+    throw new TypeError(
+      `NVME ${name} takes ${known} bytes of data. ` +
+        (known === 0 ? "Leave data out." : "Pass data."),
+    );
+  }
+  // The drive reads as many bytes as the feature has, however many there are.
+  const page = known === 0 ? undefined : new Uint8Array(known ?? PAGE);
+  if (page && data !== undefined) {
+    const length = byteLengthOf(checkBytes("data", data));
+    checkInteger("length of data", length, 1, page.length);
+    setBytes(page, data);
+  }
   const fields = { name, opcode, nsid, cdw10, cdw11, cdw12, data: page };
   return adminCommand(file, fields, ({ extra1 }) => low(extra1));
 }

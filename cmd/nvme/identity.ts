@@ -2,7 +2,7 @@
 
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { sizeof } from "../../sys/struct.ts";
-import { hex, text, u128 } from "./values.ts";
+import { hex, text, u128, utf8 } from "./values.ts";
 
 /**
  * The identity of a controller. In brackets: the specification's name of each
@@ -144,7 +144,7 @@ export function decodeController(bytes: Uint8Array): ControllerIdentity {
     atomicWriteBlocks: f.awun.get(view, 0) + 1,
     atomicWritePowerFailBlocks: f.awupf.get(view, 0) + 1,
     sglSupport: f.sgls.get(view, 0),
-    subsystemNqn: text(f.subnqn.get(view, 0)),
+    subsystemNqn: utf8(f.subnqn.get(view, 0)),
     bytes,
   };
 }
@@ -174,7 +174,7 @@ export interface NamespaceIdentity {
   readonly usedBlocks: bigint;
   /** Bits: thin provisioning, atomicity, ... \[NSFEAT\] */
   readonly features: number;
-  /** The possible formats. \[LBAF, NLBAF + 1\] */
+  /** The possible formats. \[LBAF, NLBAF + NULBAF + 1\] */
   readonly formats: readonly BlockFormat[];
   /** The index of the namespace's own format. \[FLBAS, bits 6:5 and 3:0\] */
   readonly format: number;
@@ -215,9 +215,9 @@ export interface NamespaceIdentity {
 export function decodeNamespace(bytes: Uint8Array): NamespaceIdentity {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const { nvme_id_ns: f } = nvme;
-  const nlbaf = f.nlbaf.get(view, 0);
+  const last = f.nlbaf.get(view, 0) + f.nulbaf.get(view, 0);
   const flbas = f.flbas.get(view, 0);
-  const length = Math.min(nlbaf, 63) + 1;
+  const length = Math.min(last, 63) + 1;
   return {
     sizeBlocks: BigInt(f.nsze.get(view, 0)),
     capacityBlocks: BigInt(f.ncap.get(view, 0)),
@@ -225,7 +225,7 @@ export function decodeNamespace(bytes: Uint8Array): NamespaceIdentity {
     features: f.nsfeat.get(view, 0),
     formats: Array.from({ length }, (_, i) => decodeFormat(view, i)),
     // Bits 5 and 6 count only if there are more than 16 formats.
-    format: flbas & 0xf | (nlbaf > 15 ? (flbas >> 5 & 3) << 4 : 0),
+    format: flbas & 0xf | (last > 15 ? (flbas >> 5 & 3) << 4 : 0),
     metadataInline: (flbas & 0x10) !== 0,
     metadataCapabilities: f.mc.get(view, 0),
     protectionCapabilities: f.dpc.get(view, 0),

@@ -48,7 +48,10 @@ export interface SmartLog {
    * Warning\]
    */
   readonly criticalWarning: number;
-  /** Kelvin, of the controller and its namespaces. \[Composite Temperature\] */
+  /**
+   * Kelvin, of the controller and its namespaces; 0 if not reported. \[Composite
+   * Temperature\]
+   */
   readonly temperatureKelvin: number;
   /** Per cent of the spare capacity that remains. \[Available Spare\] */
   readonly availableSparePercent: number;
@@ -138,7 +141,8 @@ export interface SmartLog {
  * await using ring = Ring.open({ sqe128: true, cqe32: true });
  * const fd = await ring.cmd(openat("/dev/nvme0"));
  * const { temperatureKelvin, percentUsed } = await ring.cmd(smartLog(fd));
- * console.log(temperatureKelvin - 273, "degrees", percentUsed, "% worn");
+ * const degrees = temperatureKelvin === 0 ? "unknown" : temperatureKelvin - 273;
+ * console.log(degrees, "degrees", percentUsed, "% worn");
  * ```
  */
 export function smartLog(
@@ -204,12 +208,15 @@ export interface ErrorLogEntry {
   /** The specification's name of the status. */
   readonly statusName: string;
   /**
-   * The byte of the command that is wrong, 0 to 63; 255 for none. \[Parameter
+   * The byte of the command that is wrong, 0 to 63; `null` for none. \[Parameter
    * Error Location, bits 7:0\]
    */
-  readonly parameterByte: number;
-  /** The bit of that byte, 0 to 7. \[Parameter Error Location, bits 10:8\] */
-  readonly parameterBit: number;
+  readonly parameterByte: number | null;
+  /**
+   * The bit of that byte, 0 to 7; `null` for none. \[Parameter Error Location,
+   * bits 10:8\]
+   */
+  readonly parameterBit: number | null;
   /** The first logical block with the error. \[LBA\] */
   readonly lba: bigint;
   /** The number of the namespace. \[Namespace\] */
@@ -228,17 +235,25 @@ export interface ErrorLogEntry {
  * through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and
  * `cqe32`. CAP_SYS_ADMIN.
  *
- * The result has no empty entries. `ControllerIdentity.errorLogEntries` is the
- * number that a controller can hold.
+ * The result has no empty entries. A controller may refuse a log that is longer
+ * than it holds, which is at least one entry. `identifyController()` reports how
+ * many.
+ *
+ * @example
+ * ```ts ignore
+ * const { errorLogEntries: maxEntries } = await ring.cmd(identifyController(fd));
+ * const [newest] = await ring.cmd(errorLog(fd, { maxEntries }));
+ * console.log(newest?.statusName ?? "no error");
+ * ```
  */
 export function errorLog(
   file: File,
   options: {
-    /** Entries to read. Default 64, at most 256. */
+    /** Entries to read. Default 1, at most 256. */
     maxEntries?: number;
   } = {},
 ): Command<ErrorLogEntry[]> {
-  const { maxEntries = 64 } = checkObject("options", options);
+  const { maxEntries = 1 } = checkObject("options", options);
   checkInteger("maxEntries", maxEntries, 1, 256);
   const size = sizeof(nvme.nvme_error_log_page);
   const lid = nvme.NVME_LOG_LID_ERROR;
@@ -251,6 +266,9 @@ export function errorLog(
     return entries.filter(({ errorCount }) => errorCount !== 0n);
   });
 }
+
+/** The Parameter Error Location of an error that no parameter made. */
+const NO_LOCATION = 0xffff;
 
 function errorEntry(view: DataView, at: number): ErrorLogEntry {
   const { nvme_error_log_page: f } = nvme;
@@ -265,8 +283,8 @@ function errorEntry(view: DataView, at: number): ErrorLogEntry {
     statusCodeType,
     statusCode,
     statusName: nvmeStatusName(statusCodeType, statusCode),
-    parameterByte: location & 0xff,
-    parameterBit: location >> 8 & 7,
+    parameterByte: location === NO_LOCATION ? null : location & 0xff,
+    parameterBit: location === NO_LOCATION ? null : location >> 8 & 7,
     lba: BigInt(f.lba.get(view, at)),
     nsid: f.nsid.get(view, at),
     vendorSpecific: f.vs.get(view, at),

@@ -24,7 +24,8 @@
  * await using ring = Ring.open({ sqe128: true, cqe32: true });
  * const fd = await ring.cmd(openat("/dev/nvme0"));
  * const smart = await ring.cmd(smartLog(fd));
- * console.log("temperature", smart.temperatureKelvin - 273, "°C");
+ * const kelvin = smart.temperatureKelvin; // 0 if the drive does not report it.
+ * console.log("temperature", kelvin === 0 ? "unknown" : kelvin - 273, "°C");
  * console.log("written", smart.dataUnitsWritten * 512_000n, "bytes");
  * console.log("used up", smart.percentUsed, "%");
  * await ring.cmd(close(fd));

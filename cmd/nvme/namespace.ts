@@ -5,6 +5,16 @@ import { checkU32, checkU64, shown } from "../../ring/check.ts";
 import type { File } from "../../ring/command.ts";
 import { FixedFile } from "../../ring/registered.ts";
 
+/** Facts that {@linkcode NvmeNamespace} can be made without. */
+type LaterFact =
+  | "guardBits"
+  | "storageTagBits"
+  | "maxSegments"
+  | "maxAppendBytes";
+
+/** Bits of storage tag and reference tag, by those of the guard. */
+const REFERENCE_BITS = new Map([[16, 32], [32, 80], [64, 48]]);
+
 /**
  * The file that commands to a namespace go to, and the facts that they have to
  * fit. {@linkcode nvmeNamespace} asks the drive for them.
@@ -37,31 +47,62 @@ export class NvmeNamespace {
   readonly metadataInline: boolean;
   /** The type of protection information in the metadata; 0 for none. */
   readonly protectionType: number;
+  /** Bits of the guard in protection information: 16, 32 or 64. \[PIF\] */
+  readonly guardBits: number;
+  /** Bits of the storage tag, which shorten the reference tag. \[STS\] */
+  readonly storageTagBits: number;
   /** The size of the namespace in logical blocks. */
   readonly blocks: bigint;
-  /** Bytes of data that one command can transfer; `Infinity` if unknown. */
+  /**
+   * Bytes of data that one command can transfer; `Infinity` if unknown. Memory
+   * that is so large has to start at a page, as that of `ring.alloc()` does.
+   */
   readonly maxTransferBytes: number;
+  /**
+   * Pages of 4096 bytes that the data of one command can touch; `Infinity` if
+   * unknown.
+   */
+  readonly maxSegments: number;
+  /** Bytes of data of a Zone Append at most; `Infinity` if unknown. \[ZASL\] */
+  readonly maxAppendBytes: number;
   /** `true` if the file is open for writing. */
   readonly writable: boolean;
   /** The mark of a checked namespace, which no other object has. */
   readonly #checked = true;
 
-  /** Makes a namespace of facts that the caller vouches for. */
-  constructor(facts: Omit<NvmeNamespace, "withFile">) {
+  /**
+   * Makes a namespace of facts that the caller vouches for. By default, the
+   * guard has 16 bits and the storage tag none, and nothing but `maxTransferBytes`
+   * limits a transfer.
+   */
+  constructor(
+    facts:
+      & Omit<NvmeNamespace, "withFile" | LaterFact>
+      & Partial<Pick<NvmeNamespace, LaterFact>>,
+  ) {
     checkObject("facts", facts);
     const { file, nsid, blockSize, metadataSize, protectionType } = facts;
     const { metadataInline, blocks, maxTransferBytes, writable } = facts;
+    const { guardBits = 16, storageTagBits: tagBits = 0 } = facts;
+    const { maxAppendBytes = Infinity, maxSegments = Infinity } = facts;
     this.file = FixedFile.is(file) ? file : checkFd(file, "file");
     this.nsid = checkU32("nsid", nsid);
     this.blockSize = checkInteger("blockSize", blockSize, 1, 0xffff_ffff);
     this.metadataSize = checkInteger("metadataSize", metadataSize, 0, 0xffff);
     this.metadataInline = Boolean(metadataInline);
     this.protectionType = checkInteger("protectionType", protectionType, 0, 7);
-    this.blocks = BigInt(checkU64("blocks", blocks));
-    if (typeof maxTransferBytes !== "number" || !(maxTransferBytes >= 0)) {
-      throw new TypeError("maxTransferBytes must be a number of bytes");
+    const most = REFERENCE_BITS.get(guardBits);
+    if (most === undefined) {
+      throw new RangeError(
+        `guardBits must be 16, 32 or 64, not ${shown(guardBits)}`,
+      );
     }
-    this.maxTransferBytes = maxTransferBytes;
+    this.guardBits = guardBits;
+    this.storageTagBits = checkInteger("storageTagBits", tagBits, 0, most);
+    this.blocks = BigInt(checkU64("blocks", blocks));
+    this.maxTransferBytes = checkLimit("maxTransferBytes", maxTransferBytes);
+    this.maxSegments = checkLimit("maxSegments", maxSegments);
+    this.maxAppendBytes = checkLimit("maxAppendBytes", maxAppendBytes);
     this.writable = Boolean(writable);
     Object.freeze(this);
   }
@@ -78,6 +119,19 @@ export class NvmeNamespace {
   static is(value: unknown): value is NvmeNamespace {
     return typeof value === "object" && value !== null && #checked in value;
   }
+}
+
+function checkLimit(name: string, value: number): number {
+  if (typeof value === "number" && value >= 0) return value;
+  throw new TypeError(`${name} must be a number from 0 to Infinity`);
+}
+
+/**
+ * Returns the bits of a reference tag: those that the guard leaves in
+ * protection information, without those of the storage tag.
+ */
+export function referenceTagBits(namespace: NvmeNamespace): number {
+  return REFERENCE_BITS.get(namespace.guardBits)! - namespace.storageTagBits;
 }
 
 /** Refuses anything but a namespace that was checked when it was made. */

@@ -18,7 +18,8 @@ import {
 } from "../../sys/uapi/nvme_ioctl.ts";
 import { checkFd } from "../../ring/check.ts";
 import { uringCmdAdvice, UringError } from "../../ring/errors.ts";
-import { decodeNamespace } from "./identity.ts";
+import { decodeController, decodeNamespace } from "./identity.ts";
+import { PAGE } from "./limits.ts";
 import { NvmeNamespace } from "./namespace.ts";
 import { NvmeError } from "./status.ts";
 
@@ -47,37 +48,89 @@ export function nvmeNamespace(fd: number): NvmeNamespace {
   if (nsid < 0) {
     throw new UringError("ioctl ID", fd, -nsid, uringCmdAdvice(-nsid));
   }
-  const identity = decodeNamespace(identify(fd, nsid));
-  const { dataBytes = 0, metadataBytes = 0 } =
-    identity.formats[identity.format] ?? {};
-  const disk = `/sys/block/${name.replace("ng", "nvme")}`;
-  const kib = readText(`${disk}/queue/max_hw_sectors_kb`);
+  const identity = decodeNamespace(
+    identify(fd, nsid, nvme.NVME_IDENTIFY_CNS_NS),
+  );
+  const { format, protectionType } = identity;
+  const { dataBytes = 0, metadataBytes = 0 } = identity.formats[format] ?? {};
+  const queue = `/sys/block/${name.replace("ng", "nvme")}/queue`;
+  const limit = (file: string) =>
+    Number(readText(`${queue}/${file}`) ?? Infinity);
+  const maxSegments = limit("max_segments");
+  const zoned = readText(`${queue}/zoned`) === "host-managed";
   return new NvmeNamespace({
     file: fd,
     nsid,
     blockSize: dataBytes,
     metadataSize: metadataBytes,
     metadataInline: identity.metadataInline,
-    protectionType: identity.protectionType,
+    protectionType,
+    ...protectionType === 0 ? {} : protectionFormat(fd, nsid, format),
     blocks: identity.sizeBlocks,
-    maxTransferBytes: kib === undefined ? Infinity : Number(kib) * 1024,
+    // Each page takes a segment, unless it happens to follow the one before it
+    // in physical memory: see bio_map_user_iov().
+    maxTransferBytes: Math.min(
+      limit("max_hw_sectors_kb") * 1024,
+      maxSegments * PAGE,
+    ),
+    maxSegments,
+    maxAppendBytes: zoned ? appendLimit(fd) : Infinity,
     writable: access !== O_RDONLY,
   });
 }
 
 /**
- * Returns the structure of 4096 bytes that Identify returns for a namespace.
+ * Asks for the format of protection information. A controller whose formats all
+ * have guards of 16 bits does not know the question, and would log an error.
  */
-function identify(fd: number, nsid: number): Uint8Array {
+function protectionFormat(
+  fd: number,
+  nsid: number,
+  format: number,
+): Partial<NvmeNamespace> {
+  const controller = identify(fd, 0, nvme.NVME_IDENTIFY_CNS_CTRL);
+  const { attributes } = decodeController(controller);
+  if ((attributes & nvme.NVME_CTRL_CTRATT_ELBAS) === 0) return {};
+  const cns = nvme.NVME_IDENTIFY_CNS_CSI_NS;
+  return decodeProtection(identify(fd, nsid, cns, nvme.NVME_CSI_NVM), format);
+}
+
+/** Decodes the extended format of that number, an entry of ELBAF. */
+export function decodeProtection(
+  bytes: Uint8Array,
+  format: number,
+): Partial<NvmeNamespace> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const { elbaf, pic } = nvme.nvme_nvm_id_ns;
+  const extended = view.getUint32(elbaf.offset + format * 4, true);
+  const kind = extended >> 7 & 3;
+  // 3 stands for a qualified format, where the controller has those (PIC, bit 3).
+  const qualified = kind === 3 && (pic.get(view, 0) & 8) !== 0;
+  const guardBits = [16, 32, 64][qualified ? extended >> 9 & 15 : kind];
+  return { guardBits, storageTagBits: extended & 0x7f };
+}
+
+/** Asks for the limit of a Zone Append in bytes. */
+function appendLimit(fd: number): number {
+  const cns = nvme.NVME_IDENTIFY_CNS_CSI_CTRL;
+  const { buffer } = identify(fd, 0, cns, nvme.NVME_CSI_ZNS);
+  const zasl = nvme.nvme_zns_id_ctrl.zasl.get(new DataView(buffer), 0);
+  // 2 ** n smallest pages of the controller, which have 4096 bytes or more.
+  return zasl === 0 ? Infinity : 2 ** zasl * PAGE;
+}
+
+/** Returns a structure of 4096 bytes that Identify returns. */
+function identify(fd: number, nsid: number, cns: number, csi = 0): Uint8Array {
   const { bytes, view, at } = scratch();
-  const size = 4096;
+  const size = PAGE;
   const data = size; // The first page holds the command, the second the answer.
   bytes.fill(0, 0, data + size);
   nvme_passthru_cmd.opcode.set(view, 0, nvme.nvme_admin_identify);
   nvme_passthru_cmd.nsid.set(view, 0, nsid);
   nvme_passthru_cmd.addr.set(view, 0, at + data);
   nvme_passthru_cmd.data_len.set(view, 0, size);
-  nvme_passthru_cmd.cdw10.set(view, 0, nvme.NVME_IDENTIFY_CNS_NS);
+  nvme_passthru_cmd.cdw10.set(view, 0, cns);
+  nvme_passthru_cmd.cdw11.set(view, 0, csi << 24);
   const rc = syscall("ioctl", fd, NVME_IOCTL_ADMIN_CMD, at);
   if (rc < 0) {
     const advice = "Before Linux 6.2, NVMe commands need CAP_SYS_ADMIN.";

@@ -4,7 +4,7 @@
  * **Contract.** A drive transfers as many bytes as the command says, however
  * many there are in memory: with too few, the drive overwrites memory that does
  * not belong to the command. So `nvmeCommand()` makes every command, and checks
- * the memory of each one whose words say how much it transfers.
+ * the memory of each one that the specifications define.
  *
  * @module
  */
@@ -22,7 +22,9 @@ import {
   NVME_URING_CMD_IO_VEC,
 } from "../../sys/uapi/nvme_ioctl.ts";
 import { sizeof } from "../../sys/struct.ts";
-import { byteLengthOf } from "../../ring/intrinsics.ts";
+import { version } from "../../sys/uname.ts";
+import { arenaOf } from "../../sys/arena.ts";
+import { bufferOf, byteLengthOf, byteOffsetOf } from "../../ring/intrinsics.ts";
 import {
   checkBytes,
   checkObject,
@@ -45,6 +47,7 @@ import {
   type BlockBytes,
   checkAdmin,
   checkIo,
+  PAGE,
   READING_ADMIN,
   readOnly,
 } from "./limits.ts";
@@ -83,7 +86,7 @@ export interface NvmeFields {
    * vectored command.
    */
   data?: NvmeData;
-  /** The memory of metadata that is apart from the data. */
+  /** The memory of metadata beside data, for a command to a namespace. */
   metadata?: Uint8Array;
   /** The registered buffer that `data` lies in. */
   buffer?: FixedBuffer;
@@ -110,10 +113,15 @@ export interface NvmeFields {
  * {@linkcode NvmeError}.
  *
  * A command that is not known to only read needs a descriptor that is open for
- * writing. Memory that is too small is refused for Identify, Get Log Page,
- * reads and all other commands that say how much they transfer. For any other
- * command, such as a vendor's, **the drive decides how much it transfers**:
- * pass memory of `ring.alloc()` with as many bytes as the drive's manual says.
+ * writing. Memory that is too small for a command of the specifications is
+ * refused. Some commands do not say how much they transfer, and need memory for
+ * the most that it can be: 4096 bytes for Dataset Management and for a vendor's
+ * feature. Commands that leave the drive with memory of the host, such as Doorbell
+ * Buffer Config, are refused.
+ *
+ * A vendor's opcode (0xc0 and up, 0x80 and up to a namespace) is not checked,
+ * since **the drive decides how much it transfers**: pass memory with as many
+ * bytes as the drive's manual says.
  *
  * @example
  * ```ts ignore
@@ -191,9 +199,22 @@ function nvmeCommand<T>(
   const memory = measured ?? measure(data);
   const { pieces, byteLength } = memory;
   const vectored = pieces.length > 1;
+  if (vectored && buffer && !(fixedPieces ??= version() >= 6016)) {
+    throw new TypeError(
+      `NVME ${name} has several pieces of a registered buffer, for each of which ` +
+        "Linux before 6.16 loses a tag of the drive. Pass one piece, or no buffer.",
+    );
+  }
   const metadataBytes = metadata === undefined
     ? 0
     : byteLengthOf(checkBytes("metadata", metadata));
+  if (metadataBytes > 0 && (namespace === null || byteLength === 0)) {
+    // Kernels before 6.13 drop it, and the drive uses memory at address 0.
+    throw new TypeError(
+      `NVME ${name} has metadata, which the kernel passes only beside data, and ` +
+        "only to a namespace. Leave metadata out.",
+    );
+  }
 
   const f = nvme_uring_cmd;
   f.opcode.set(view, 0, opcode);
@@ -209,9 +230,12 @@ function nvmeCommand<T>(
   f.cdw14.set(view, 0, checkU32("cdw14", cdw14));
   f.cdw15.set(view, 0, checkU32("cdw15", cdw15));
   f.timeout_ms.set(view, 0, checkU32("timeoutMs", timeoutMs));
-  const words = { opcode, cdw10, cdw11, cdw12 };
+  const words = { opcode, cdw10, cdw11, cdw12, cdw13, cdw15 };
   if (namespace === null) checkAdmin(name, words, byteLength);
-  else checkIo(name, namespace, words, byteLength, metadataBytes, perBlock);
+  else {
+    checkIo(name, namespace, words, byteLength, metadataBytes, perBlock);
+    if (pieces.length === 1) checkPages(name, namespace, pieces[0]);
+  }
   if (buffer) { for (const piece of pieces) checkInside(piece, buffer); }
 
   // Matches nvme_is_write() of the kernel; a fabrics command may be either.
@@ -244,6 +268,33 @@ function nvmeCommand<T>(
     advice: nvmeAdvice,
   });
 }
+
+/**
+ * Checks that data in memory of `ring.alloc()` do not touch too many pages. The
+ * ring copies other memory to where a page starts.
+ */
+function checkPages(
+  name: string,
+  { maxSegments }: NvmeNamespace,
+  data: Uint8Array,
+): void {
+  const byteLength = byteLengthOf(data);
+  if (byteLength <= (maxSegments - 1) * PAGE) return;
+  const offset = arenaOf(bufferOf(data)) ? byteOffsetOf(data) % PAGE : 0;
+  if (offset + byteLength <= maxSegments * PAGE) return;
+  throw new RangeError(
+    `NVME ${name} has ${byteLength} bytes of data that start ${offset} bytes ` +
+      `into a page, and the drive takes at most ${maxSegments} pages. Start ` +
+      "them at a page, or split the command up.",
+  );
+}
+
+/**
+ * `true` from Linux 6.16 on. Before, nvme_map_user_request() answers EINVAL to
+ * pieces of a registered buffer and never frees the request: when the tags of the
+ * drive are used up, all commands to it hang.
+ */
+let fixedPieces: boolean | undefined;
 
 function nameOf(opcode: number, namespace: NvmeNamespace | null): string {
   return `${namespace === null ? "ADMIN " : ""}0x${opcode.toString(16)}`;
@@ -280,8 +331,9 @@ const nvmeAdvice = adviceFrom({
     "users may identify, and may send I/O commands that the drive reports as " +
     "harmless: those that write need the node open for writing.",
   EINVAL: "The data is larger than the drive takes (max_hw_sectors_kb of its " +
-    "block device) or in too many pieces, the namespace takes no separate " +
-    "metadata, or nsid is not that of the node.",
+    "block device) or in too many pieces (max_segments, one for each page of " +
+    "each piece), the namespace takes no separate metadata, or nsid is not that " +
+    "of the node.",
   EINTR:
     "The driver aborted the command: its time was up, or the drive was reset.",
 }, uringCmdAdvice);

@@ -88,14 +88,18 @@ export function nvmeStatusName(type: number, code: number): string {
 /** Advice by type and code, for names that do not say it all. */
 const ADVICE: Readonly<Record<number, string>> = {
   0x001: "The drive does not have this command.",
-  0x002: "The drive does not support a value in the command, or the feature " +
-    "that it asks for.",
+  0x002:
+    "The drive does not support a value in the command, the feature that " +
+    "it asks for, or its number of blocks: Verify and Write Zeroes have limits " +
+    "of their own (VSL and WZSL, Identify CNS 06h). Try fewer blocks.",
   0x00b: "The controller has no such namespace. activeNamespaces() lists " +
     "those that it has.",
   0x020: "The namespace was write-protected with Set Features.",
   0x080: "The blocks end after the last one of the namespace.",
   0x082: "The namespace is not ready yet. Try again.",
   0x109: "The drive does not have this log page.",
+  0x183: "The drive takes fewer or smaller ranges: DMRL, DMRSL and DMSL of " +
+    "Identify CNS 06h, or MSRC, MSSRL and MCL of Copy. Split the command up.",
   0x285: "The stored data differs from the data that was sent.",
 };
 
@@ -119,7 +123,11 @@ const knownStatus = codeNames(`
   01f Command Not Supported for Queue in CMB; 020 Namespace is Write Protected
   021 Command Interrupted; 022 Transient Transport Error
   023 Command Prohibited by Command and Feature Lockdown
-  024 Admin Command Media Not Ready; 080 LBA Out of Range; 081 Capacity Exceeded
+  024 Admin Command Media Not Ready; 025 Invalid Key Tag
+  026 Host Dispersed Namespace Support Not Enabled
+  027 Host Identifier Not Initialized; 028 Incorrect Key; 029 FDP Disabled
+  02a Invalid Placement Handle List; 02b Sanitize Namespace Failed
+  02c Sanitize Namespace In Progress; 080 LBA Out of Range; 081 Capacity Exceeded
   082 Namespace Not Ready; 083 Reservation Conflict; 084 Format In Progress
   085 Invalid Value Size; 086 Invalid Key Size; 087 KV Key Does Not Exist
   088 Unrecovered Error; 089 Key Exists
@@ -147,9 +155,30 @@ const knownStatus = codeNames(`
   128 Prohibition of Command Execution Not Supported
   129 I/O Command Set Not Supported; 12a I/O Command Set Not Enabled
   12b I/O Command Set Combination Rejected; 12c Invalid I/O Command Set
-  12d Identifier Unavailable; 180 Conflicting Attributes
+  12d Identifier Unavailable; 12e Namespace Is Dispersed
+  12f Invalid Discovery Information; 130 Zoning Data Structure Locked
+  131 Zoning Data Structure Not Found; 132 Insufficient Discovery Resources
+  133 Requested Function Disabled; 134 ZoneGroup Originator Invalid
+  135 Invalid Host; 136 Invalid NVM Subsystem; 137 Invalid Controller Data Queue
+  138 Not Enough Resources; 139 Controller Suspended; 13a Controller Not Suspended
+  13b Controller Data Queue Full; 13e Invalid Power Limit
+  13f Cross-Controller Reset in Progress
+  140 Cross-Controller Reset Log Page Full
+  141 Cross-Controller Reset Limit Exceeded; 180 Conflicting Attributes
   181 Invalid Protection Information; 182 Attempted Write to Read Only Range
-  183 Command Size Limit Exceeded; 1b6 Invalid Zone Operation Request
+  183 Command Size Limit Exceeded; 184 Invalid Command ID
+  185 Incompatible Namespace or Format; 186 Fast Copy Not Possible
+  187 Overlapping I/O Range; 188 Namespace Not Reachable
+  189 Insufficient Resources; 18a Insufficient Program Resources
+  18b Invalid Memory Namespace; 18c Invalid Memory Range Set
+  18d Invalid Memory Range Set Identifier; 18e Invalid Program Data
+  18f Invalid Program Index; 190 Invalid Program Type
+  191 Maximum Memory Ranges Exceeded; 192 Maximum Memory Range Sets Exceeded
+  193 Maximum Programs Activated; 194 Maximum Program Bytes Exceeded
+  195 Memory Range Set In Use; 196 No Program; 197 Overlapping Memory Ranges
+  198 Program Not Activated; 199 Program In Use
+  19a Program Index Not Downloadable; 19b Program Too Big
+  19c Successful Media Verification Read; 1b6 Invalid Zone Operation Request
   1b7 ZRWA Resources Unavailable; 1b8 Zone Boundary Error; 1b9 Zone Is Full
   1ba Zone Is Read Only; 1bb Zone Is Offline; 1bc Zone Invalid Write
   1bd Too Many Active Zones; 1be Too Many Open Zones

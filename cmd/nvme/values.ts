@@ -1,8 +1,18 @@
 /** Readers of the values in NVMe structures that are no plain numbers. */
 
-/** Returns ASCII text without the spaces and zeros that pad it. */
+/**
+ * Returns ASCII text without the spaces and zeros that pad it. Any other byte
+ * is the character of that number, which no TextDecoder does.
+ */
 export function text(bytes: Uint8Array): string {
-  return new TextDecoder("latin1").decode(bytes).replace(/[\0 ]+$/, "");
+  return String.fromCharCode(...bytes).replace(/[\0 ]+$/, "");
+}
+
+/** Returns UTF-8 text, which ends at the first zero. */
+export function utf8(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  const whole = end < 0 ? bytes : bytes.subarray(0, end);
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(whole);
 }
 
 /** Returns a number of 16 bytes, the lowest byte first. */

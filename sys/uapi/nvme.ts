@@ -52,6 +52,21 @@ export const nvme_id_ns = structFrom(
   "384 u64 lbstm, 392 u8[3704] vs",
 );
 
+/** The answer of Identify about a namespace of the NVM command set. */
+export const nvme_nvm_id_ns = struct(4096, {
+  lbstm: u64(0),
+  pic: u8(8),
+  rsvd9: bytes(9, 3),
+  elbaf: bytes(12, 256),
+  rsvd268: bytes(268, 3828),
+});
+
+/** The answer of Identify about a controller of the zoned command set. */
+export const nvme_zns_id_ctrl = struct(4096, {
+  zasl: u8(0),
+  rsvd1: bytes(1, 4095),
+});
+
 /** The SMART / Health Information log. */
 export const nvme_smart_log = structFrom(
   512,
@@ -130,6 +145,13 @@ export const nvme_zns_cmd_append = 0x7d;
 export const NVME_IDENTIFY_CNS_NS = 0x00;
 export const NVME_IDENTIFY_CNS_CTRL = 0x01;
 export const NVME_IDENTIFY_CNS_NS_ACTIVE_LIST = 0x02;
+export const NVME_IDENTIFY_CNS_CSI_NS = 0x05;
+export const NVME_IDENTIFY_CNS_CSI_CTRL = 0x06;
+
+export const NVME_CSI_NVM = 0;
+export const NVME_CSI_ZNS = 2;
+
+export const NVME_CTRL_CTRATT_ELBAS = 1 << 15;
 
 export const NVME_LOG_LID_ERROR = 0x01;
 export const NVME_LOG_LID_SMART = 0x02;
@@ -155,16 +177,21 @@ export const NVME_FEAT_FID_WRITE_ATOMIC = 0x0a;
 export const NVME_FEAT_FID_ASYNC_EVENT = 0x0b;
 /** Autonomous Power State Transition: those that the drive makes by itself. */
 export const NVME_FEAT_FID_AUTO_PST = 0x0c;
+/** Host Memory Buffer: memory of the host that the drive keeps. */
+export const NVME_FEAT_FID_HOST_MEM_BUF = 0x0d;
 /** Timestamp: the clock of the drive. */
 export const NVME_FEAT_FID_TIMESTAMP = 0x0e;
 /** Host Controlled Thermal Management: the temperatures of throttling. */
 export const NVME_FEAT_FID_HCTM = 0x10;
 /** Software Progress Marker: a counter for the software that boots. */
 export const NVME_FEAT_FID_SW_PROGRESS = 0x80;
+/** Host Identifier: the number of this host. */
+export const NVME_FEAT_FID_HOST_ID = 0x81;
 /** Namespace Write Protection Config: the write protection of a namespace. */
 export const NVME_FEAT_FID_WRITE_PROTECT = 0x84;
 
 export const NVME_IO_DEAC = 1 << 9;
+export const NVME_IO_ZNS_APPEND_PIREMAP = 1 << 9;
 export const NVME_IO_PRINFO_PRCHK_REF = 1 << 10;
 export const NVME_IO_PRINFO_PRCHK_APP = 1 << 11;
 export const NVME_IO_PRINFO_PRCHK_GUARD = 1 << 12;
@@ -181,6 +208,7 @@ export const NVME_ZNS_ZSA_FINISH = 0x2;
 export const NVME_ZNS_ZSA_OPEN = 0x3;
 export const NVME_ZNS_ZSA_RESET = 0x4;
 export const NVME_ZNS_ZSA_OFFLINE = 0x5;
+export const NVME_ZNS_ZSA_SET_DESC_EXT = 0x10;
 
 export const NVME_ZNS_ZS_EMPTY = 0x1;
 export const NVME_ZNS_ZS_IMPL_OPEN = 0x2;

@@ -16,6 +16,7 @@ import {
   type NvmeFields,
   NvmeNamespace,
 } from "../../cmd/nvme/mod.ts";
+import { decodeProtection } from "../../cmd/nvme/open.ts";
 import { alloc } from "../../ring/alloc.ts";
 import { O_RDONLY, O_RDWR } from "../../sys/uapi/fcntl.ts";
 import { open } from "../../sys/file.ts";
@@ -218,13 +219,13 @@ const EVERYTHING: NvmeFields = {
   metadata: memory(0x0304),
   timeoutMs: ALL,
 };
-const everythingBytes = (nsid: number[]): number[] => [
+const everythingBytes = (nsid: number[], metadata = 0x0304): number[] => [
   ...[0xc1, 0, 0, 0], // opcode, flags, rsvd1
   ...nsid,
   ...[0x02, 0, 0x01, 0x02], // cdw2
   ...[0x03, 0, 0x01, 0x03], // cdw3
   ...zeros(16), // metadata, addr
-  ...[0x04, 0x03, 0, 0], // metadata_len
+  ...[metadata & 255, metadata >> 8, 0, 0], // metadata_len
   ...[0x02, 0x01, 0, 0], // data_len
   ...[0x0a, 0, 0x01, 0xa0], // cdw10
   ...[0x0b, 0, 0x01, 0xb0], // cdw11
@@ -259,12 +260,13 @@ Deno.test("NVMe: the SQE of a passthru to a namespace has every field", () => {
 
 Deno.test("NVMe: the SQE of an admin passthru has every field", () => {
   const nsid = 0xf1f2_f3f4;
-  const command = nvme.passthru(FD, { ...EVERYTHING, nsid });
+  const fields = { ...EVERYTHING, nsid, metadata: undefined };
+  const command = nvme.passthru(FD, fields);
   assertEquals(sqe(command), [
     ...[0x2e, 0, 0, 0, FD, 0, 0, 0], // opcode, fd
     ...[0x82, 0x4e, 0x48, 0xc0], // cmd_op: NVME_URING_CMD_ADMIN
     ...zeros(36), // __pad1 to file_index
-    ...everythingBytes([0xf4, 0xf3, 0xf2, 0xf1]), // The command says it.
+    ...everythingBytes([0xf4, 0xf3, 0xf2, 0xf1], 0), // The command says it.
   ]);
   assertEquals(command.name, "URING_CMD NVME ADMIN 0xc1");
   const named = nvme.passthru(FD, { opcode: 2 ** 7, nsid: 0, name: "FORMAT" });
@@ -431,7 +433,7 @@ Deno.test("NVMe: the SQEs of admin commands match their golden bytes", () => {
     (select, i) => {
       const get = nvme.getFeatures(FD, { feature, select, nsid: 1, cdw11: 3 });
       const dwords = { cdw10: i << 8 | 0x84, cdw11: 3 };
-      const fields = { nsid: 1, data_len: 4096, ...dwords };
+      const fields = { nsid: 1, ...dwords }; // It has no data.
       assertSqe(get, "GET FEATURES 0x84", admin(0x0a, fields));
     },
   );
@@ -442,10 +444,11 @@ Deno.test("NVMe: the SQEs of admin commands match their golden bytes", () => {
   );
   const data = memory(8).fill(1);
   const more = { nsid: 1, save: true, cdw12: 3, data };
-  const save = nvme.setFeatures(FD, { feature, value: 2, ...more });
-  const dwords = { cdw10: 0x8000_0084, cdw11: 2, cdw12: 3 }; // Save
+  const vendor = { feature: 0xc4, value: 2, ...more };
+  const save = nvme.setFeatures(FD, vendor);
+  const dwords = { cdw10: 0x8000_00c4, cdw11: 2, cdw12: 3 }; // Save
   const fields = { nsid: 1, data_len: 4096, ...dwords };
-  assertSqe(save, "SET FEATURES 0x84", admin(0x09, fields));
+  assertSqe(save, "SET FEATURES 0xc4", admin(0x09, fields));
   data.fill(2); // A copy is sent, with zeros after it.
   const sent = concat([memory(8).fill(1), memory(4088)]);
   assert(equals(save.operands[0].bytes!, sent));
@@ -459,20 +462,38 @@ Deno.test("NVMe: the SQEs of admin commands match their golden bytes", () => {
 
 Deno.test("NVMe: the opcode decides whether the drive reads or writes memory", () => {
   const data = [memory(512), memory(4096)];
+  const refused = new Set<string>();
   for (let opcode = 0; opcode < 256; opcode++) {
     // For an admin command and for one to a namespace.
     for (const target of [FD, PLAIN]) {
       const nsid = target === FD ? 0 : 7;
-      const fields = { opcode, nsid, data, metadata: block };
-      const { operands } = nvme.passthru(target, fields);
+      const metadata = target === FD ? undefined : block;
+      const fields = { opcode, nsid, data, metadata };
+      let command: Command<bigint>;
+      try {
+        command = nvme.passthru(target, fields);
+      } catch {
+        refused.add(`${target === FD ? "admin" : "io"} ${opcode}`);
+        continue;
+      }
+      const { operands } = command;
       const which = operands.map(({ reads, writes }) => `${reads} ${writes}`);
       const way = opcode === 0x7f // Fabrics commands are either.
         ? "true true"
         : opcode % 2 === 1
         ? "true false"
         : "false true";
-      assertEquals(which, ["true false", way, way, way], `opcode ${opcode}`);
+      const ways = ["true false", way, way, ...metadata ? [way] : []];
+      assertEquals(which, ways, `opcode ${opcode}`);
     }
+  }
+  // No standard command that transfers data is among those that are known, and
+  // no vendor's among those that are refused.
+  for (const opcode of [0x02, 0x06, 0x0a, 0x81, 0x82, 0xc1, 0xff]) {
+    assert(!refused.has(`admin ${opcode}`), `opcode ${opcode}`);
+  }
+  for (const opcode of [0x01, 0x02, 0x09, 0x19, 0x7d, 0x81, 0xff]) {
+    assert(!refused.has(`io ${opcode}`), `opcode ${opcode}`);
   }
 });
 
@@ -669,6 +690,51 @@ Deno.test("NVMe: a namespace can have the last of 64 formats, and no more", () =
   }
 });
 
+Deno.test("NVMe: formats of unique capabilities go on after those of NLBAF", () => {
+  const bytes = structure(4096, {
+    25: [1, 2],
+    82: [1],
+    128: [0, 0, 9, 0, 0, 0, 9, 0, 0, 0, 12, 0],
+  });
+  const found = decode(nvme.identifyNamespace(FD, { nsid: 1 }), bytes);
+  assertEquals([found.formats.length, found.format], [3, 2]);
+  assertEquals(found.formats[found.format].dataBytes, 4096);
+  const many = structure(4096, { 25: [9, 0x20], 82: [9] });
+  const last = decode(nvme.identifyNamespace(FD, { nsid: 1 }), many);
+  assertEquals([last.formats.length, last.format], [19, 16]);
+});
+
+Deno.test("NVMe: texts keep each byte, and the NQN is UTF-8 up to its zero", () => {
+  const command = nvme.identifyController(FD);
+  const name = "nqn.2014-08.org.example:größe";
+  const one = decode(command, structure(4096, { 768: name, 24: [0x80, 0x9f] }));
+  assertEquals(one.subsystemNqn, name);
+  assertEquals(one.modelNumber, "\x80\x9f");
+  const junk = { 768: "nqn:a\0\x03b", 24: "QEMU\0\0" };
+  const two = decode(command, structure(4096, junk));
+  assertEquals([two.subsystemNqn, two.modelNumber], ["nqn:a", "QEMU"]);
+  const whole = decode(command, structure(4096, { 768: "n".repeat(256) }));
+  assertEquals(whole.subsystemNqn, "n".repeat(256));
+});
+
+Deno.test("NVMe: the format of protection information is decoded", () => {
+  const word = (extended: number) => [
+    ...[extended & 255, extended >> 8 & 255, extended >> 16 & 255, 0],
+  ];
+  const bytes = structure(4096, {
+    12: [...word(0), ...word(1 << 7 | 20), ...word(2 << 7 | 48)],
+    [12 + 63 * 4]: word(3 << 7 | 2 << 9 | 5),
+  });
+  const formats = [[0, 16, 0], [1, 32, 20], [2, 64, 48]];
+  for (const [format, guardBits, storageTagBits] of formats) {
+    const expected = { guardBits, storageTagBits };
+    assertEquals(decodeProtection(bytes, format), expected);
+  }
+  bytes[8] = 8; // PIC: qualified formats
+  const qualified = { guardBits: 64, storageTagBits: 5 };
+  assertEquals(decodeProtection(bytes, 63), qualified);
+});
+
 Deno.test("NVMe: the list of active namespaces ends at the first 0, or is full", () => {
   const command = nvme.activeNamespaces(FD);
   const some = structure(4096, { 0: [1, 0, 0, 0, 0, 0, 0, 0x80], 12: [9] });
@@ -722,7 +788,8 @@ Deno.test("NVMe: the error log is decoded without its empty entries", () => {
     [2 * 64 + 12]: [0x0b, 0x45, 0xff, 0xff], // status 0x85 of type 2
   });
   // The phase bit is no part of the status.
-  const rest = { parameterByte: 255, parameterBit: 7, lba: 0n, nsid: 0 };
+  const nowhere = { parameterByte: null, parameterBit: null }; // 0xffff
+  const rest = { ...nowhere, lba: 0n, nsid: 0 };
   assertEquals(decode(nvme.errorLog(FD, { maxEntries: 3 }), bytes), [
     {
       errorCount: 0x8000_0000_0000_0002n,
@@ -810,13 +877,15 @@ Deno.test("NVMe: small results are decoded from the completion", () => {
   const result = 0xe1e2_e3e4_f1f2_f3f4n;
   const bytes = structure(4096, { 4095: [7] });
   const { value, data } = decode(
-    nvme.getFeatures(FD, { feature: 4 }),
+    nvme.getFeatures(FD, { feature: 0x7f }),
     bytes,
     result,
   );
   assertEquals(value, 0xf1f2_f3f4);
   bytes.fill(0); // The data were copied.
   assertEquals([data.length, data[4095]], [4096, 7]);
+  const plain = decode(nvme.getFeatures(FD, { feature: 4 }), bytes, result);
+  assertEquals(plain, { value: 0xf1f2_f3f4, data: memory(0) });
   const set = nvme.setFeatures(FD, { feature: 4, value: 0 });
   assertEquals(decode(set, bytes, result), 0xf1f2_f3f4);
   const append = nvme.zoneAppend(PLAIN, { lba: 0, data: block });
@@ -842,7 +911,7 @@ const DECODERS: readonly Command<unknown>[] = [
   nvme.errorLog(FD),
   nvme.firmwareLog(FD),
   nvme.zoneManagementReceive(PLAIN, { lba: 0 }),
-  nvme.getFeatures(FD, { feature: 1 }),
+  nvme.getFeatures(FD, { feature: 3 }),
 ];
 
 Deno.test("NVMe: any bytes of a drive are decoded, and none around them", () => {
@@ -882,6 +951,13 @@ Deno.test("NVMe: a status has its name by type and code", () => {
       [0x089, "Key Exists"],
       [0x100, "Completion Queue Invalid"],
       [0x109, "Invalid Log Page"],
+      [0x025, "Invalid Key Tag"],
+      [0x02a, "Invalid Placement Handle List"],
+      [0x12e, "Namespace Is Dispersed"],
+      [0x136, "Invalid NVM Subsystem"],
+      [0x13b, "Controller Data Queue Full"],
+      [0x185, "Incompatible Namespace or Format"],
+      [0x189, "Insufficient Resources"],
       [0x1b8, "Zone Boundary Error"],
       [0x1bf, "Invalid Zone State Transition"],
       [0x281, "Unrecovered Read Error"],
@@ -990,7 +1066,10 @@ Deno.test("NVMe: an invalid block address is refused by name", () => {
     for (const lba of ["0", undefined, null]) {
       type("lba must be a number, not", () => make(lba as never));
     }
-    make(2n ** 64n - 1n as never);
+    const last = 2n ** 64n - 1n;
+    if (make.toString().includes("datasetManagement")) {
+      range("ends after the last block", () => make(last as never));
+    } else make(last as never);
   }
 });
 
@@ -1019,7 +1098,9 @@ Deno.test("NVMe: numbers that do not fit are refused by name", () => {
     nvme.verify(PLAIN, { ...one, protection });
   range("applicationTag must be", protect({ applicationTag: 0x1_0000 }));
   range("applicationTagMask must be", protect({ applicationTagMask: -1 }));
-  range("referenceTag must be", protect({ referenceTag: 2 ** 32 }));
+  const tag = "referenceTag must fit 32 bits unsigned, not 4294967296";
+  range(tag, protect({ referenceTag: 2 ** 32 }));
+  range("referenceTag must be", protect({ referenceTag: -1 }));
   range("timeoutMs must", () => nvme.verify(PLAIN, { ...one, timeoutMs: -1 }));
 
   const opcode = "opcode must be an integer from 0 to 255, not";
@@ -1045,7 +1126,7 @@ Deno.test("NVMe: numbers that do not fit are refused by name", () => {
     range(text, () => nvme.zoneManagementReceive(PLAIN, { lba, maxZones }));
   }
   range("feature must be", () => nvme.getFeatures(FD, { feature: 256 }));
-  const set = { feature: 1, value: 0 };
+  const set = { feature: 3, value: 0 };
   range("value must be", () => nvme.setFeatures(FD, { ...set, value: -1 }));
   for (const data of [memory(0), memory(4097)]) {
     const text =
@@ -1102,6 +1183,32 @@ Deno.test("NVMe: data that is no whole blocks, or more than a drive takes, is re
   );
 });
 
+Deno.test("NVMe: metadata that no kernel would pass on is refused", () => {
+  const metadata = memory(8);
+  const text =
+    "has metadata, which the kernel passes only beside data, and only";
+  const fields = { opcode: 0xc1, nsid: 7, metadata };
+  type(text, () => nvme.passthru(PLAIN, fields));
+  type(text, () => nvme.passthru(FD, { ...fields, data: block }));
+  nvme.passthru(PLAIN, { ...fields, data: block });
+  nvme.passthru(FD, { ...fields, metadata: memory(0) });
+});
+
+Deno.test("NVMe: data that touch more pages than the drive takes are refused", () => {
+  const few = changed(PLAIN, { maxSegments: 2, maxTransferBytes: 8192 });
+  const all = alloc(16384);
+  const make = (data: Uint8Array) => () => nvme.read(few, { lba: 0, data });
+  make(all.subarray(4096, 12288))();
+  make(all.subarray(512, 8192))();
+  make(all.subarray(3584, 7680))();
+  const text =
+    "7680 bytes of data that start 1024 bytes into a page, and the " +
+    "drive takes at most 2 pages. Start them at a page, or split";
+  range(text, make(all.subarray(5120, 12800)));
+  // The ring copies other memory.
+  make(memory(16384).subarray(5120, 12800))();
+});
+
 Deno.test("NVMe: metadata that is missing or too short is refused", () => {
   const data = memory(1024);
   for (const command of TRANSFERS) {
@@ -1129,9 +1236,25 @@ Deno.test("NVMe: a passthru with less memory than it transfers is refused", () =
       [PLAIN, { opcode: 0x7d, cdw12: 7 }],
       [PLAIN, { opcode: 0x7a, cdw12: 1023 }], // Zone Management Receive
       [PLAIN, { opcode: 0x09, cdw10: 0xffff_ffff }], // Dataset Management
+      [PLAIN, { opcode: 0x09, cdw10: 0 }], // Some drives read all ranges.
       [PLAIN, { opcode: 0x19, cdw12: 127 }], // Copy
+      [PLAIN, { opcode: 0x19, cdw12: 127 | 2 << 8 }], // Copy, format 2
       [PLAIN, { opcode: 0x0e, cdw10: 1023 }], // Reservation Report
       [PLAIN, { opcode: 0x12, cdw11: 1023 }], // I/O Management Receive
+      [PLAIN, { opcode: 0x1d, cdw10: 0x07ff_0001 }], // I/O Management Send
+      [FD, { opcode: 0x09, nsid, cdw10: 0x03 }], // Set Features, with a page
+      [FD, { opcode: 0x0a, nsid, cdw10: 0x7f }], // Get Features, with a page
+      [FD, { opcode: 0x0a, nsid, cdw10: 0x0d }], // The Host Memory Buffer
+      [FD, { opcode: 0x0a, nsid, cdw10: 0x305 | 0xc0 }], // A vendor's
+      [FD, { opcode: 0x0d, nsid }], // Namespace Management: Create
+      [FD, { opcode: 0x15, nsid }], // Namespace Attachment
+      [FD, { opcode: 0x19, nsid, cdw10: 1023 }], // Directive Send
+      [FD, { opcode: 0x1d, nsid, cdw13: 4096 }], // NVMe-MI Send
+      [FD, { opcode: 0x1e, nsid }], // NVMe-MI Receive
+      [FD, { opcode: 0x41, nsid, cdw15: 1024 }], // Migration Send
+      [FD, { opcode: 0x42, nsid, cdw15: 1023 }], // Migration Receive
+      [FD, { opcode: 0x81, nsid, cdw11: 4096 }], // Security Send
+      [FD, { opcode: 0x82, nsid, cdw11: 4096 }], // Security Receive
       [FD, { opcode: 0x06, nsid, cdw10: 0x1d }], // Identify
       [FD, { opcode: 0x11, nsid, cdw10: 1023 }], // Firmware Download
       [FD, { opcode: 0x1a, nsid, cdw10: 1023 }], // Directive Receive
@@ -1160,6 +1283,118 @@ Deno.test("NVMe: a passthru with less memory than it transfers is refused", () =
   range("17179869184 bytes", make(FD, { ...log, cdw10: ALL, cdw11: ALL }));
 });
 
+Deno.test("NVMe: a passthru of a fixed length takes that much memory, and no less", () => {
+  const nsid = 0;
+  const copy40 = 127 | 1 << 8;
+  for (
+    const [target, fields, bytes] of [
+      [PLAIN, { opcode: 0x0d }, 16], // Reservation Register
+      [PLAIN, { opcode: 0x11 }, 16], // Reservation Acquire
+      [PLAIN, { opcode: 0x15 }, 8], // Reservation Release
+      [PLAIN, { opcode: 0x19, cdw12: copy40 }, 5120], // Copy, format 1
+      [PLAIN, { opcode: 0x19, cdw12: 127 | 3 << 8 }, 5120],
+      [PLAIN, { opcode: 0x79, cdw13: 0x10 }, 16320], // A descriptor extension
+      [PLAIN, { opcode: 0x79, cdw13: 0x04 }, 0], // Reset
+      [FD, { opcode: 0x0a, nsid, cdw10: 0x0e }, 8], // Timestamp
+      [FD, { opcode: 0x0a, nsid, cdw10: 0x0c }, 256], // APST
+      [FD, { opcode: 0x0a, nsid, cdw10: 0x16 }, 512], // Host Behavior
+      [FD, { opcode: 0x0a, nsid, cdw10: 0x81 }, 8], // Host Identifier
+      [FD, { opcode: 0x0a, nsid, cdw10: 0x81, cdw11: 1 }, 16],
+      [FD, { opcode: 0x09, nsid, cdw10: 0x0d }, 0], // No host memory
+      [FD, { opcode: 0x0a, nsid, cdw10: 0x06 }, 0], // A feature without data
+      [FD, { opcode: 0x0d, nsid, cdw10: 1 }, 0], // Namespace: Delete
+      [FD, { opcode: 0x19, nsid, cdw11: 1 }, 0], // Enable Directive
+      [FD, { opcode: 0x1a, nsid, cdw11: 0x103 }, 0], // Allocate Resources
+      [FD, { opcode: 0x45, nsid, cdw10: 1 }, 0], // Controller Data Queue: Delete
+    ] as const
+  ) {
+    const make = (length: number) => () =>
+      nvme.passthru(target, { ...fields, data: memory(length) });
+    make(bytes)();
+    if (bytes === 0) nvme.passthru(target, fields);
+    else range(`transfers ${bytes} bytes of data`, make(bytes - 1));
+  }
+});
+
+Deno.test("NVMe: a command of unknown length, or one that keeps memory, is refused", () => {
+  const data = memory(1 << 16);
+  const nsid = 0;
+  for (
+    const [target, fields] of [
+      [FD, { opcode: 0x3d, nsid, cdw10: 1 }], // Track Memory Changes
+      [FD, { opcode: 0x85, nsid }], // Load Program
+      [FD, { opcode: 0x39, nsid }],
+      [PLAIN, { opcode: 0x19, cdw12: 5 << 8 }], // Copy, format 5
+      [PLAIN, { opcode: 0x1d, cdw10: 2 }], // I/O Management Send
+      [PLAIN, { opcode: 0x06 }],
+    ] as const
+  ) {
+    range(
+      "transfers an unknown number of bytes. Send it with",
+      () => nvme.passthru(target, { ...fields, data }),
+    );
+  }
+  const text = "memory that it uses after the completion. Leave this";
+  for (
+    const fields of [
+      { opcode: 0x7c }, // Doorbell Buffer Config
+      { opcode: 0x01 }, // Create I/O Submission Queue
+      { opcode: 0x05 }, // Create I/O Completion Queue
+      { opcode: 0x45 }, // Controller Data Queue: Create
+      { opcode: 0x09, cdw10: 0x8000_000d, cdw11: 1 }, // Host Memory Buffer
+    ]
+  ) type(text, () => nvme.passthru(FD, { ...fields, nsid, data }));
+  type(text, () => nvme.setFeatures(FD, { feature: 0x0d, value: 1 }));
+});
+
+Deno.test("NVMe: a feature has as much data as the specification says", () => {
+  for (
+    const [feature, cdw11, bytes] of [
+      ...[[0x06, 0, 0], [0x0e, 0, 8], [0x0c, 0, 256], [0x81, 0, 8]],
+      ...[[0x81, 1, 16], [0xc0, 0, 4096], [0x16, 0, 512], [0x07, 0, 0]],
+    ] as const
+  ) {
+    const get = nvme.getFeatures(FD, { feature, cdw11 });
+    assertEquals(words(get).data_len ?? 0, bytes);
+    const value = { feature, value: cdw11 };
+    if (bytes === 0) {
+      assertEquals(words(nvme.setFeatures(FD, value)).data_len, undefined);
+      const set = () => nvme.setFeatures(FD, { ...value, data: memory(8) });
+      type("takes 0 bytes of data. Leave data out.", set);
+      continue;
+    }
+    const set = nvme.setFeatures(FD, { ...value, data: memory(1).fill(7) });
+    assertEquals(words(set).data_len, bytes);
+    assertEquals(
+      set.operands[0].bytes,
+      concat([[7], zeros(bytes - 1)].map(
+        (part) => Uint8Array.from(part),
+      )),
+    );
+    const long = () =>
+      nvme.setFeatures(FD, { ...value, data: memory(bytes + 1) });
+    range(`length of data must be an integer from 1 to ${bytes}`, long);
+  }
+  const none = () => nvme.setFeatures(FD, { feature: 0x0e, value: 0 });
+  type("NVME SET FEATURES 0xe takes 8 bytes of data. Pass data.", none);
+});
+
+Deno.test("NVMe: ranges that end after the last block are refused", () => {
+  const small = changed(PLAIN, { blocks: 100n });
+  const trim = (lba: number | bigint, blocks: number) =>
+    nvme.datasetManagement(small, { ranges: [{ lba, blocks }] });
+  trim(0, 100);
+  trim(99n, 1);
+  for (
+    const [lba, blocks] of [[0, 101], [99, 2], [100, 1], [-1n, 1]] as const
+  ) {
+    const text = lba < 0
+      ? "lba must fit"
+      : `${blocks} blocks from ${lba} ends after the last block`;
+    range(text, () => trim(lba, blocks));
+  }
+});
+
 Deno.test("NVMe: no fields make a drive transfer more than its memory holds", () => {
   const below = random(3);
   for (let i = 0; i < 3000; i++) {
@@ -1181,6 +1416,80 @@ Deno.test("NVMe: no fields make a drive transfer more than its memory holds", ()
     if (enough) make();
     else range("and there is memory for", make);
   }
+});
+
+Deno.test("NVMe: PRACT saves the protection information of each guard, and no other metadata", () => {
+  const action = { lba: 0, protection: { action: true } };
+  for (
+    const [guardBits, metadataSize, stripped] of [
+      ...[[16, 8, true], [16, 16, false], [16, 64, false]],
+      ...[[32, 16, true], [64, 16, true], [64, 8, false], [64, 64, false]],
+    ] as const
+  ) {
+    const facts = { guardBits, metadataSize } as Partial<NvmeNamespace>;
+    const size = 512 + (stripped ? 0 : Number(metadataSize));
+    const to = changed(INLINE, facts);
+    const { data_len, cdw12 } = words(
+      nvme.write(to, { ...action, data: memory(2 * size) }),
+    );
+    assertEquals([data_len, cdw12], [2 * size, 0x2000_0001]);
+    range(
+      `whole blocks of ${size}`,
+      () => nvme.read(to, { ...action, data: memory(2 * size + 16) }),
+    );
+    const apart = changed(APART, facts);
+    const data = memory(512);
+    if (stripped) nvme.write(apart, { ...action, data });
+    else {range("bytes of metadata", () =>
+        nvme.write(apart, { ...action, data }));}
+  }
+});
+
+Deno.test("NVMe: the reference tag of type 1 is that of the block, by default", () => {
+  const lba = 0xf1f2_f3f4_f5f6_f7f8n;
+  const [low, high] = [0xf5f6_f7f8, 0xf1f2_f3f4];
+  const action = { action: true };
+  const tags = (namespace: NvmeNamespace, protection: nvme.Protection) => {
+    const made = nvme.writeZeroes(namespace, { lba, blocks: 1, protection });
+    const { cdw3 = 0, cdw14 = 0 } = words(made);
+    return [cdw3, cdw14];
+  };
+  const of = (guardBits: number, storageTagBits = 0, protectionType = 1) =>
+    changed(APART, { guardBits, storageTagBits, protectionType });
+  assertEquals(tags(of(16), action), [0, low]);
+  assertEquals(tags(of(16, 8), action), [0, low & 0xff_ffff]);
+  assertEquals(tags(of(64), action), [high & 0xffff, low]);
+  assertEquals(tags(of(64, 16), action), [0, low]);
+  assertEquals(tags(of(32), action), [high, low]);
+  assertEquals(tags(of(32, 40), action), [high & 0xff, low]);
+  for (const type of [0, 2, 3]) {
+    assertEquals(tags(of(16, 0, type), action), [0, 0]);
+  }
+  const referenceTag = 0xe1e2_e3e4_e5e6n;
+  assertEquals(tags(of(64), { referenceTag }), [0xe1e2, 0xe3e4_e5e6]);
+  assertEquals(tags(of(16), { referenceTag: 0 }), [0, 0]);
+  range("fit 47 bits", () => tags(of(64, 1), { referenceTag }));
+});
+
+Deno.test("NVMe: Zone Append on type 1 lets the drive remap the reference tag", () => {
+  const transfer = { lba: far, data: block, metadata: memory(8) };
+  const type1 = words(nvme.zoneAppend(APART, transfer));
+  assertEquals([type1.cdw12, type1.cdw14], [0x0200_0000, 0x0506_0708]);
+  for (const protectionType of [0, 2, 3]) {
+    const other = changed(APART, { protectionType });
+    assertEquals(words(nvme.zoneAppend(other, transfer)).cdw12, undefined);
+  }
+  assertEquals(words(nvme.write(APART, transfer)).cdw12, undefined);
+});
+
+Deno.test("NVMe: Zone Append has a limit of its own", () => {
+  const small = changed(PLAIN, { maxAppendBytes: 1024 });
+  const transfer = { lba: 0, data: memory(1536) };
+  nvme.write(small, transfer);
+  nvme.zoneAppend(PLAIN, transfer);
+  range("at most 1024 in one", () => nvme.zoneAppend(small, transfer));
+  const fields = { opcode: 0x7d, data: transfer.data };
+  range("at most 1024 in one", () => nvme.passthru(small, fields));
 });
 
 Deno.test("NVMe: PRACT saves memory only with protection information", () => {
@@ -1359,6 +1668,12 @@ Deno.test("NVMe: each fact of a namespace is checked when it is made", () => {
   for (const maxTransferBytes of [-1, NaN, 4096n, undefined]) {
     type("maxTransferBytes must be a number", wrong({ maxTransferBytes }));
   }
+  type("maxAppendBytes must be a number", wrong({ maxAppendBytes: NaN }));
+  type("maxSegments must be a number", wrong({ maxSegments: "128" }));
+  for (const guardBits of [0, 8, 48, "16"]) {
+    range("guardBits must be 16, 32 or 64, not", wrong({ guardBits }));
+  }
+  range("storageTagBits must be", wrong({ storageTagBits: 33 }));
   type("facts must be an object, not 6", () => new NvmeNamespace(6 as never));
 });
 

@@ -4,7 +4,6 @@ import {
   assert,
   assertEquals,
   assertGreater,
-  assertInstanceOf,
   assertMatch,
   assertNotEquals,
   assertRejects,
@@ -18,7 +17,7 @@ import { Ring, type RingOptions, UringError } from "../../mod.ts";
 import { Completion, probe, uringCmd } from "../../mod.ts";
 import { O_DIRECT, O_RDONLY, O_RDWR, read as readOp } from "../../cmd/op.ts";
 import { rereadsSqes } from "../../ring/bare/setup.ts";
-import { open } from "../../sys/file.ts";
+import { open, readText } from "../../sys/file.ts";
 import { NVME_URING_CMD_IO } from "../../sys/uapi/nvme_ioctl.ts";
 import { version } from "../../sys/uname.ts";
 import { collect } from "../kit/wait.ts";
@@ -89,7 +88,9 @@ test("NVMe: the facts of a namespace are those of its block device", async () =>
       Number(await Deno.readTextFile(`${queue}/${name}`));
     assertEquals(nsid, NSID[which]);
     assertEquals(blockSize, await sysfs("logical_block_size"));
-    assertEquals(maxTransferBytes, await sysfs("max_hw_sectors_kb") * KiB);
+    const segments = await sysfs("max_segments");
+    const bytes = await sysfs("max_hw_sectors_kb") * KiB;
+    assertEquals(maxTransferBytes, Math.min(bytes, segments * 4 * KiB));
     const size = Number(await Deno.readTextFile(`${queue}/../size`)) * 512;
     assertEquals(Number(blocks) * blockSize, size);
   }
@@ -100,6 +101,13 @@ test("NVMe: the facts of a namespace are those of its block device", async () =>
   assertEquals(metadata.namespace.writable, false);
   await using protection = new Namespace("protection");
   assertEquals(protection.namespace.protectionType, 1);
+  assertEquals(protection.namespace.guardBits, 16);
+  await using guard64 = new Namespace("guard64");
+  const { guardBits, storageTagBits, metadataSize } = guard64.namespace;
+  assertEquals([guardBits, storageTagBits, metadataSize], [64, 0, 16]);
+  await using zoned = new Namespace("zonedProtection");
+  assertEquals(zoned.namespace.maxAppendBytes, 16 * KiB);
+  assertEquals(protection.namespace.maxAppendBytes, Infinity);
   await using inline = new Namespace("inline");
   assertEquals(inline.namespace.metadataInline, true);
   assertEquals(inline.namespace.writable, true);
@@ -823,7 +831,7 @@ test("NVMe: a refusal of the drive is an error with the name of its status", asy
     /^URING_CMD NVME READ on fd \d+: LBA Out of Range \(status code type 0, code 0x80, do not retry\)\. /,
   );
   const unknown = await status(
-    ring.cmd(nvme.passthru(namespace, { opcode: 0x72 })),
+    ring.cmd(nvme.passthru(namespace, { opcode: 0x70 })),
   );
   assertEquals(unknown.statusName, "Invalid Command Opcode");
   const none = await status(
@@ -911,24 +919,163 @@ test("NVMe: a command that the ring, the drive or the descriptor rules out is re
   assertEquals(submitted(), before);
 });
 
-test("NVMe: a transfer as large as the drive takes works in memory of the ring", async () => {
+test("NVMe: a transfer of maxTransferBytes works, or is refused before it is queued", async () => {
   await using drive = new Namespace("large");
   const { ring, namespace } = drive;
   const { maxTransferBytes } = namespace;
-  const data = ring.alloc(maxTransferBytes);
-  data.set(pattern(maxTransferBytes, 17));
-  try {
-    await ring.cmd(nvme.write(namespace, { lba: 0, data }));
-  } catch (error) {
-    // The kernel refuses memory in more pieces than the drive takes.
-    assertInstanceOf(error, UringError);
-    assertEquals(error.code, "EINVAL");
-    assertStringIncludes(error.message, "too many pieces");
-    return;
+  const written = pattern(maxTransferBytes, 17);
+  const all = ring.alloc(maxTransferBytes + 4096);
+  const most = namespace.maxSegments * 4096;
+  for (const start of [0, 4, 512, 1024, 4095, 4096]) {
+    for (const less of [0, 4096, 8192]) {
+      const length = maxTransferBytes - less;
+      const data = all.subarray(start, start + length);
+      data.set(written.subarray(0, length));
+      const make = () => nvme.write(namespace, { lba: 0, data });
+      if (start % 4096 + length > most) {
+        assertThrows(make, RangeError, "Start them at a page");
+        continue;
+      }
+      await ring.cmd(make());
+      data.fill(0);
+      await ring.cmd(nvme.read(namespace, { lba: 0, data }));
+      assert(equals(data, written.subarray(0, length)), `from ${start}`);
+    }
   }
-  const into = ring.alloc(maxTransferBytes);
-  await ring.cmd(nvme.read(namespace, { lba: 0, data: into }));
+  const ordinary = new Uint8Array(maxTransferBytes);
+  await ring.cmd(nvme.read(namespace, { lba: 0, data: ordinary }));
+  assert(equals(ordinary, written));
+  const data = ring.alloc(maxTransferBytes + namespace.blockSize);
+  assertThrows(
+    () => nvme.read(namespace, { lba: 0, data }),
+    RangeError,
+    "Split it up",
+  );
+});
+
+test("NVMe: a drive strips protection information of 16 bytes", async () => {
+  await using drive = new Namespace("guard64");
+  const { ring, namespace } = drive;
+  const protection = { action: true };
+  const data = pattern(1024, 61);
+  const written = nvme.write(namespace, { lba: 6, data, protection });
+  assertEquals(await ring.cmd(written), 1024);
+  const into = new Uint8Array(1024);
+  const checked = { action: true, checkGuard: true, checkReferenceTag: true };
+  const stripped = { lba: 6, data: into, protection: checked };
+  assertEquals(await ring.cmd(nvme.read(namespace, stripped)), 1024);
   assertEquals(into, data);
+  // All of a block: data, guard, application tag, and a tag of 48 bits.
+  const whole = new Uint8Array(528);
+  await ring.cmd(nvme.read(namespace, { lba: 7, data: whole }));
+  assertEquals(whole.subarray(0, 512), data.subarray(512));
+  assertEquals([...whole.subarray(520)], [0, 0, 0, 0, 0, 0, 0, 7]);
+});
+
+test("NVMe: blocks that the drive protects by itself can be read through its block device", async () => {
+  await using drive = new Namespace("protection");
+  const { ring, namespace } = drive;
+  const protection = { action: true };
+  const data = pattern(512, 62);
+  await ring.cmd(nvme.write(namespace, { lba: 40, data, protection }));
+  await ring.cmd(
+    nvme.writeZeroes(namespace, { lba: 41, blocks: 1, protection }),
+  );
+  const checked = { ...protection, checkReferenceTag: true, checkGuard: true };
+  const into = new Uint8Array(1024);
+  await ring.cmd(
+    nvme.read(namespace, { lba: 40, data: into, protection: checked }),
+  );
+  assertEquals(into.subarray(0, 512), data);
+  await ring.cmd(
+    nvme.verify(namespace, {
+      lba: 40,
+      blocks: 2,
+      protection: { ...checked, action: false },
+    }),
+  );
+  using disk = new Fd(open(pathOf("protection", "nvme"), O_RDONLY | O_DIRECT));
+  const block = ring.alloc(1024);
+  await using small = Ring.open();
+  await small.cmd(readOp(disk.fd, block, { offset: 40 * 512 }));
+  assertEquals(block.subarray(0, 512), data);
+});
+
+test("NVMe: Zone Append works on a namespace of type 1, within its limit", async () => {
+  await using drive = new Namespace("zonedProtection");
+  const { ring, namespace } = drive;
+  const lba = 1024;
+  await ring.cmd(nvme.zoneManagementSend(namespace, { lba, action: "reset" }));
+  const protection = { action: true };
+  const data = pattern(8192, 63);
+  for (const at of [1024n, 1026n]) {
+    const append = nvme.zoneAppend(namespace, { lba, data, protection });
+    assertEquals(await ring.cmd(append), at);
+  }
+  const into = new Uint8Array(8192);
+  const checked = { ...protection, checkReferenceTag: true, checkGuard: true };
+  const transfer = { lba: 1026, data: into, protection: checked };
+  await ring.cmd(nvme.read(namespace, transfer));
+  assertEquals(into, data);
+  const large = { lba, data: ring.alloc(32 * KiB), protection };
+  assertThrows(
+    () => nvme.zoneAppend(namespace, large),
+    RangeError,
+    "at most 16384 in one command",
+  );
+  const most = { ...large, data: ring.alloc(16 * KiB) };
+  assertEquals(await ring.cmd(nvme.zoneAppend(namespace, most)), 1028n);
+});
+
+test("NVMe: a Verify beyond the limit of the drive is explained", async () => {
+  await using drive = new Namespace("large");
+  const { ring, namespace } = drive;
+  const error = await status(
+    ring.cmd(nvme.verify(namespace, { lba: 0, blocks: 9 })),
+  );
+  assertStringIncludes(error.message, "Verify and Write Zeroes have limits");
+  await ring.cmd(nvme.verify(namespace, { lba: 0, blocks: 8 }));
+});
+
+test("NVMe: Get Features writes no byte past its memory", async () => {
+  using file = openController();
+  await using ring = Ring.open(LARGE);
+  const memory = ring.alloc(64).fill(0xee);
+  const fields = { opcode: 0x0a, nsid: 0, cdw10: nvme.NVME_FEAT_FID_TIMESTAMP };
+  const data = memory.subarray(0, 4);
+  assertThrows(
+    () => nvme.passthru(file.fd, { ...fields, data }),
+    RangeError,
+    "transfers 8 bytes of data",
+  );
+  const enough = { ...fields, data: memory.subarray(0, 8) };
+  await ring.cmd(nvme.passthru(file.fd, enough));
+  assert(memory.subarray(8).every((byte) => byte === 0xee));
+});
+
+test("NVMe: ranges past the end are refused, which the drive would not do", async () => {
+  await using drive = new Namespace("plain");
+  const { namespace } = drive;
+  const ranges = [{ lba: namespace.blocks - 1n, blocks: 2 }];
+  assertThrows(
+    () => nvme.datasetManagement(namespace, { ranges, deallocate: true }),
+    RangeError,
+    "ends after the last block",
+  );
+});
+
+test("NVMe: pieces of a registered buffer are refused before Linux 6.16", async () => {
+  await using drive = new Namespace("plain");
+  const { ring, namespace } = drive;
+  const [buffer] = ring.registerBuffers([ring.alloc(4096)]);
+  const { bytes } = buffer;
+  const data = [bytes.subarray(0, 512), bytes.subarray(1024, 1536)];
+  const make = () => nvme.read(namespace, { lba: 0, data, buffer });
+  if (since(6, 16)) assertEquals(await ring.cmd(make()), 1024);
+  else assertThrows(make, TypeError, "Pass one piece, or no buffer");
+  // The driver has all its tags: more commands than it has of them end.
+  const one = nvme.read(namespace, { lba: 0, data: data[0], buffer });
+  if (since(6, 1)) { for (let i = 0; i < 100; i++) await ring.cmd(one); }
 });
 
 test("NVMe: the error of a command to the wrong node names the right one", async () => {
@@ -1004,6 +1151,80 @@ test("NVMe: a process without CAP_SYS_ADMIN may identify and read, and no more",
     ];
   assertEquals(stdout.trim().split("\n"), lines, stderr);
 });
+
+// ---- Fabrics -----------------------------------------------------------------
+
+/** The folder in which the kernel's NVMe target is configured. */
+const NVMET = "/sys/kernel/config/nvmet";
+const NQN = "nqn.2014-08.org.example:uring";
+
+/** A controller of this machine's NVMe target, over a fabric in memory. */
+class Fabric implements AsyncDisposable {
+  readonly #link = `${NVMET}/ports/9/subsystems/${NQN}`;
+  readonly #subsystem = `${NVMET}/subsystems/${NQN}`;
+
+  async connect(): Promise<string> {
+    Deno.mkdirSync(this.#subsystem);
+    Deno.writeTextFileSync(`${this.#subsystem}/attr_allow_any_host`, "1");
+    Deno.mkdirSync(`${NVMET}/ports/9`);
+    Deno.writeTextFileSync(`${NVMET}/ports/9/addr_trtype`, "loop");
+    Deno.symlinkSync(this.#subsystem, this.#link);
+    const { success, stderr } = await run("nvme", [
+      ...["connect", "--transport=loop", `--nqn=${NQN}`],
+    ]);
+    assert(success, stderr);
+    const found = [...Deno.readDirSync("/sys/class/nvme")].find(({ name }) =>
+      readText(`/sys/class/nvme/${name}/subsysnqn`) === NQN
+    );
+    return `/dev/${found!.name}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await run("nvme", ["disconnect", `--nqn=${NQN}`]);
+    Deno.removeSync(this.#link);
+    Deno.removeSync(`${NVMET}/ports/9`);
+    Deno.removeSync(this.#subsystem);
+  }
+}
+
+testUnless(
+  missing || (hasFolder(NVMET) ? "" : "NVMe target"),
+  "NVMe: features are read and set over a fabric, which takes no other length",
+  async () => {
+    await using fabric = new Fabric();
+    using file = new Fd(open(await fabric.connect(), O_RDWR));
+    await using ring = Ring.open(LARGE);
+    for (const feature of [0x07, 0x0b, 0x0f]) {
+      const get = nvme.getFeatures(file.fd, { feature });
+      const { value, data } = await ring.cmd(get);
+      assertEquals(data.length, 0);
+      const cli = await run("nvme", [
+        ...["get-feature", pathOfFd(file.fd), `-f${feature}`],
+      ]);
+      assertMatch(
+        cli.stdout,
+        new RegExp(`value: ?0x0*${value.toString(16)}$`, "mi"),
+      );
+    }
+    const events = { feature: nvme.NVME_FEAT_FID_ASYNC_EVENT };
+    const { value } = await ring.cmd(nvme.getFeatures(file.fd, events));
+    await ring.cmd(nvme.setFeatures(file.fd, { ...events, value }));
+    const host = nvme.getFeatures(file.fd, { feature: 0x81, cdw11: 1 });
+    assertEquals((await ring.cmd(host)).data.length, 16);
+  },
+);
+
+function hasFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+function pathOfFd(fd: number): string {
+  return Deno.readLinkSync(`/proc/self/fd/${fd}`);
+}
 
 // ---- Polling -----------------------------------------------------------------
 

@@ -25,6 +25,10 @@ export const NSID = {
   protection: 5,
   /** 8 bytes of metadata, after the data of each block. */
   inline: 6,
+  /** Protection information of 16 bytes, after the data of each block. */
+  guard64: 7,
+  /** Zones of 4 MiB, with protection information of type 1 apart. */
+  zonedProtection: 8,
 } as const;
 
 /** The number of the controller; -1 without such a drive. */

@@ -65,6 +65,8 @@ const namespaceFacts = object({
   metadataSize: oneOf(0, 8, 16),
   metadataInline: oneOf(false, true),
   protectionType: oneOf(0, 1, 2),
+  guardBits: oneOf(16, 32, 64),
+  storageTagBits: oneOf(0, 16),
   blocks: oneOf(2048n),
   maxTransferBytes: oneOf(1 << 20, Infinity),
   writable: oneOf(true, false),
@@ -74,6 +76,7 @@ const namespace = fc.record({
   metadataSize: fc.constantFrom(0, 8, 16),
   metadataInline: fc.boolean(),
   protectionType: fc.constantFrom(0, 1, 2),
+  guardBits: fc.constantFrom(16, 32, 64),
   maxTransferBytes: fc.constantFrom(1 << 20, Infinity),
   writable: fc.boolean(),
 }).map((facts) => {

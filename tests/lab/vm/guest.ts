@@ -50,6 +50,10 @@ const NAMESPACES = [
   // Protection information, and metadata after the data of each block.
   "logical_block_size=512,physical_block_size=512,ms=8,pi=1",
   "logical_block_size=512,physical_block_size=512,ms=8,mset=1",
+  // Protection information of 16 bytes, with a guard of 64 bits.
+  "logical_block_size=512,physical_block_size=512,ms=16,mset=1,pi=1,pif=2",
+  "logical_block_size=4096,physical_block_size=4096,ms=8,pi=1,zoned=true," +
+  "zoned.zone_size=4M,zoned.zone_capacity=4M",
 ];
 
 /** Options of {@linkcode boot}. */
@@ -153,7 +157,10 @@ function spawn(program: string, args: string[]): Deno.ChildProcess {
 
 /** Makes empty disks, and returns QEMU's options for an NVMe controller on them. */
 function disks(folder: string): string[] {
-  const args = ["-device", "nvme,id=nvme,serial=uring"];
+  // Transfers of up to 4 MiB, more than Linux has segments for. Zone Append takes
+  // 16 KiB, and Verify 32 KiB.
+  const limits = "mdts=10,zoned.zasl=2,vsl=3";
+  const args = ["-device", `nvme,id=nvme,serial=uring,${limits}`];
   for (const [i, options] of NAMESPACES.entries()) {
     const path = `${folder}/disk${i}`;
     using file = Deno.openSync(path, {

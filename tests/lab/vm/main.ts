@@ -87,7 +87,16 @@ const USERLAND = {
 const MODULES = [
   // Other modules ask for these by algorithm, and not by name.
   ...["crc32c_generic", "xxhash_generic", "blake2b_generic"],
-  ...["nvme", "null_blk", "scsi_debug", "sd_mod", "loop", "ext4", "btrfs"],
+  ...[
+    "nvme",
+    "nvme_loop",
+    "null_blk",
+    "scsi_debug",
+    "sd_mod",
+    "loop",
+    "ext4",
+    "btrfs",
+  ],
 ];
 
 /**
