@@ -170,7 +170,13 @@ export class Waker {
   ): void {
     const { sq } = this.#handle;
     const at = sq.next();
-    new Command({ name: "wake", ...sqe }).encode(sq.words, at, false, id, what);
+    new Command({ __proto__: null, name: "wake", ...sqe }).encode(
+      sq.words,
+      at,
+      false,
+      id,
+      what,
+    );
   }
 
   /** Submits all that is queued, so that the queue is empty again. */
