@@ -29,6 +29,7 @@ import * as register from "./bare/register.ts";
 import { type RingHandle, setup } from "./bare/setup.ts";
 import { setupFlagNames } from "./bare/setup_advice.ts";
 import { checkInstance, checkList, checkObject, shown } from "./check.ts";
+import { checkPrototype, checkRingFlags } from "./check.ts";
 import { Command } from "./command.ts";
 import type { Queues } from "./flight/queues.ts";
 import { AWAITED, LEFT } from "./flight/settle.ts";
@@ -183,7 +184,8 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Runs commands as a chain: each starts when the one before it has succeeded.
-   * If one fails, those after it fail with ECANCELED. There is a promise for
+   * If one fails, those after it fail with ECANCELED. A read or a write of fewer
+   * bytes than asked for fails its chain, too, although its own promise resolves. There is a promise for
    * each, so that `Promise.all` or `Promise.allSettled` says what matters.
    *
    * The chain is handed over in one piece, and may not be longer than the
@@ -483,6 +485,7 @@ export class Ring implements AsyncDisposable {
 
   #signalOf(options: CommandOptions): AbortSignal | undefined {
     return this.#ask(() => {
+      checkPrototype(options);
       const { signal } = checkObject("options", options);
       if (signal === undefined) return undefined;
       return checkInstance("signal", signal, AbortSignal);
@@ -537,6 +540,7 @@ export class Ring implements AsyncDisposable {
           "32 bytes: Ring.open({ cqe32: true })",
       );
     }
+    checkRingFlags(command);
     this.#tables.check(command);
     const { precheck } = command;
     if (precheck === null) return;
