@@ -68,8 +68,8 @@ export type Life =
   | "closed";
 
 /**
- * What the ring is in the middle of. `"program"`: a call of the program's code,
- * in a delivery or before a command is queued.
+ * The work that the ring is in the middle of. `"program"`: a call of the program's
+ * code, in a delivery or before a command is queued.
  */
 export type Busy = null | "turn" | "sync" | "program";
 
