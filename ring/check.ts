@@ -238,8 +238,10 @@ export const REFUSED_FLAGS = Object.keys(REFUSED)
  * Throws if a command has `IOSQE_` flags with which it would reach other commands
  * of its ring, or never settle.
  */
-export function checkRingFlags(command: { name: string; flags: number }): void {
-  const { name, flags } = command;
+export function checkRingFlags(
+  command: { name: string; sqeFlags: number },
+): void {
+  const { name, sqeFlags: flags } = command;
   if (!(flags & REFUSED_FLAGS)) return;
   for (const [flag, reason] of Object.entries(REFUSED)) {
     if (!(flags & uapi[flag as keyof typeof REFUSED])) continue;

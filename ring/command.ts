@@ -125,7 +125,7 @@ export class Command<T> {
   readonly numeric: boolean;
   /**
    * `true` if every open ring can run the command: the ring skips its checks of
-   * tables, of the sizes of SQE and CQE, of `precheck` and of `flags`.
+   * tables, of the sizes of SQE and CQE, of `precheck` and of `sqeFlags`.
    */
   readonly runsOnAnyRing: boolean;
 
@@ -228,7 +228,7 @@ export class Command<T> {
   }
 
   /** `IOSQE_` bits. */
-  get flags(): number {
+  get sqeFlags(): number {
     return this.#head >>> 8 & 0xff;
   }
 

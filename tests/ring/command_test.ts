@@ -429,7 +429,7 @@ Deno.test("flags that reach other commands are for no ring", () => {
     ] as const
   ) {
     const command = make(flag | IOSQE_ASYNC);
-    assertEquals(command.flags, flag | IOSQE_ASYNC);
+    assertEquals(command.sqeFlags, flag | IOSQE_ASYNC);
     assertFalse(command.runsOnAnyRing);
     const error = assertThrows(() => checkRingFlags(command), TypeError);
     assertStringIncludes(error.message, "FLAGGED has IOSQE_");
