@@ -177,7 +177,10 @@ export class Ring implements AsyncDisposable {
       this.#queues.enqueue(slot);
       return promise as Promise<T>;
     } catch (error) {
-      if (slot !== null) slot.receiver = NOBODY;
+      if (slot !== null) {
+        slot.receiver = NOBODY;
+        this.#queues.taking = true;
+      }
       return Promise.reject(error);
     }
   }
@@ -232,6 +235,7 @@ export class Ring implements AsyncDisposable {
       this.#queues.enqueue(slots[0]);
     } catch (error) {
       for (const slot of slots) slot.receiver = NOBODY;
+      this.#queues.taking ||= slots.length > 0;
       promises = list.map(() => Promise.reject(error));
     }
     return promises as { -readonly [K in keyof T]: Promise<T[K]> };
@@ -289,13 +293,20 @@ export class Ring implements AsyncDisposable {
     const queues = this.#queues;
     queues.putInOrder();
     this.#engine.schedule(1);
-    const stream = new CommandStream<T>(() => {
-      if (slot.receiver === stream) queues.abort(slot, LEFT);
+    const stream: CommandStream<T> = new CommandStream<T>(() => {
+      if (slot?.receiver === stream) queues.abort(slot, LEFT);
     });
-    queues.taking = true;
-    const slot = this.#take(command, stream, signal);
-    queues.enqueue(slot);
-    return stream;
+    let slot: Slot | null = null;
+    try {
+      queues.taking = true;
+      slot = this.#take(command, stream, signal);
+      queues.enqueue(slot);
+      return stream;
+    } catch (error) {
+      if (slot !== null) slot.receiver = NOBODY;
+      queues.taking = true;
+      throw error;
+    }
   }
 
   // ---- Memory and tables -----------------------------------------------------
