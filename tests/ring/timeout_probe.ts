@@ -65,7 +65,9 @@ const made = (decode: () => unknown) =>
   new Command({ name: "NOP", opcode: IORING_OP_NOP, decode });
 const decoded = made(() => ({}));
 let inside = false;
+let calls = 0;
 const endless = made(() => {
+  calls++;
   while (inside); // Until the timeout.
 });
 
@@ -87,6 +89,7 @@ for (let round = 0; round < ROUNDS && problems.size === 0; round++) {
     ...{ mixed: [nop, reads[0], decoded], expect },
   });
   inside = true;
+  calls = 0;
   try {
     runInContext(LOOPS[name], context, { timeout: 1 + round % 5 });
   } catch (error) {
@@ -114,6 +117,7 @@ for (let round = 0; round < ROUNDS && problems.size === 0; round++) {
   if (inFlight + waiting > 0) {
     report(`${inFlight} in flight, ${waiting} waiting`);
   }
+  if (calls > 1) report("a decoder that was cut short was called again");
   memory.fill(0);
   await sleep(1);
   if (memory.some((byte) => byte !== 0)) report("a command ran after its call");
