@@ -184,3 +184,58 @@ Deno.test("a call that was cut short in a decoder is put in order by the event l
   await turn();
   assertEquals(kernel.batch([numbered(1)]), [0]);
 });
+
+/** Lets a method throw once, as a stack overflow does at its start. */
+function throwOnce(object: object, name: string): void {
+  const value = () => {
+    Reflect.deleteProperty(object, name);
+    throw new RangeError("cut short");
+  };
+  Object.defineProperty(object, name, { value, configurable: true });
+}
+
+for (const place of ["cq.step", "slots.give"]) {
+  Deno.test(`a call that is cut short in ${place}() delivers nothing twice`, async () => {
+    await using kernel = new FakeKernel();
+    using strays = reportedErrors();
+    kernel.react = kernel.keep;
+    const { queues } = kernel.engine;
+    const told = ["one", "two"].map((name, i) =>
+      kernel.run(numbered(i, { decode: () => name }))
+    );
+    await kernel.pass();
+    kernel.finish(0);
+    kernel.finish(1);
+    const [owner, method] = place.split(".") as ["cq" | "slots", string];
+    throwOnce(queues[owner], method);
+    assertThrows(() => queues.reapPosted(), RangeError, "cut short");
+    assertEquals(queues.reapPosted(), 2);
+    assertEquals(told.map(({ all }) => all), [["one"], ["two"]]);
+    assertEquals([queues.room.inFlight, strays.errors], [0, []]);
+  });
+}
+
+Deno.test("a slot that a call has taken and not queued is given back by the next turn", async () => {
+  await using kernel = new FakeKernel();
+  const { queues } = kernel.engine;
+  queues.taking = true;
+  const slot = queues.slots.take(numbered(1));
+  await kernel.pass();
+  assertEquals([slot.command, queues.taking], [null, false]);
+});
+
+Deno.test("a cancellation after a synchronous call that was cut short stays in the queue", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = kernel.keep;
+  const told = new Told();
+  const slot = kernel.start(numbered(1), told);
+  await kernel.pass();
+  const { queues } = kernel.engine;
+  throwOnce(queues, "enter");
+  throwOnce(queues, "leaveBatch"); // As node:vm's timeout, which runs no `catch`.
+  assertThrows(() => kernel.batch([numbered(2)]), RangeError, "cut short");
+  queues.abort(slot, "reason");
+  queues.putInOrder();
+  await kernel.pass();
+  assertEquals([told.all, kernel.order.includes(2)], [["reason"], false]);
+});
