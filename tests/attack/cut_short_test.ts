@@ -38,7 +38,7 @@ const KINDS: Readonly<Record<string, string>> = {
 /**
  * The calls that are cut short. Two things are left out, because they fail: a stream
  * that a full ring starts at the end of the stack may stay without a receiver, and an
- * abort there is an uncaught RangeError of Deno's own dispatch of events.
+ * abort there ends the process, because the library's listener throws a RangeError.
  */
 const CALLS = ["cmd", "cmdSync", "cmdAllSync", "link", "stream"];
 const isKnownToFail = (kind: string, call: string) =>
