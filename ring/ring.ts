@@ -188,8 +188,9 @@ export class Ring implements AsyncDisposable {
   /**
    * Runs commands as a chain: each starts when the one before it has succeeded.
    * If one fails, those after it fail with ECANCELED. A read or a write of fewer
-   * bytes than asked for fails its chain, too, although its own promise resolves. There is a promise for
-   * each, so that `Promise.all` or `Promise.allSettled` says what matters.
+   * bytes than asked for fails its chain, too, although its own promise resolves.
+   * There is a promise for each, so that `Promise.all` or `Promise.allSettled` says
+   * what matters.
    *
    * The chain is handed over in one piece, and may not be longer than the
    * ring's `entries`.

@@ -596,10 +596,7 @@ export class Queues {
       slot.receiver = NOBODY;
       return this.#finish(slot, slot.command!);
     }
-    if (slot.sqe >= 0) {
-      this.sq.release(slot.sqe);
-      slot.sqe = -1;
-    }
+    this.#releaseSqe(slot);
     this.#host.schedule();
     this.waiting.add(slot);
     this.room.extra -= slot.command!.completions - 1;
@@ -608,13 +605,17 @@ export class Queues {
 
   /** Gives back what a settled command had. */
   #finish(slot: Slot, { completions }: Command<unknown>): void {
-    if (slot.sqe >= 0) {
-      this.sq.release(slot.sqe);
-      slot.sqe = -1;
-    }
+    this.#releaseSqe(slot);
     this.slots.give(slot);
     this.room.extra -= completions - 1;
     this.room.inFlight--;
+  }
+
+  /** Gives the place of a held SQE back to the queue. */
+  #releaseSqe(slot: Slot): void {
+    if (slot.sqe < 0) return;
+    this.sq.release(slot.sqe);
+    slot.sqe = -1;
   }
 
   /** Cancels a stream whose decoder has thrown, in the next turn. */

@@ -14,6 +14,7 @@ import { IORING_OP_NOP, IORING_OP_POLL_ADD } from "../../sys/uapi/io_uring.ts";
 import { O_APPEND, O_CREAT, O_WRONLY } from "../../sys/uapi/fcntl.ts";
 import { pipe } from "../kit/fds.ts";
 import { pretendRelease } from "../kit/refuse.ts";
+import { settles, sleep } from "../kit/wait.ts";
 
 const ROUNDS = 24;
 /** Calls of one round, of which those at greater depths throw. */
@@ -39,14 +40,6 @@ globalThis.addEventListener("error", (event) => {
   problems.add(`reported: ${event.message}`);
   event.preventDefault();
 });
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Returns `true` if a promise settles within two seconds. */
-async function settles(promise: Promise<unknown>): Promise<boolean> {
-  const done = promise.then(() => true, () => true);
-  return await Promise.race([done, sleep(2000).then(() => false)]);
-}
 
 const folder = Deno.makeTempDirSync();
 Deno.writeFileSync(`${folder}/source`, new Uint8Array(16).fill(PATTERN));

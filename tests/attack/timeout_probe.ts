@@ -10,6 +10,7 @@ import * as op from "../../cmd/op.ts";
 import { Command } from "../../ring/command.ts";
 import { IORING_OP_NOP } from "../../sys/uapi/io_uring.ts";
 import { pipe } from "../kit/fds.ts";
+import { settles, sleep } from "../kit/wait.ts";
 
 const ROUNDS = 60;
 const PATTERN = 0x52;
@@ -37,13 +38,6 @@ globalThis.addEventListener("error", (event) => {
   problems.add(`reported: ${event.message}`);
   event.preventDefault();
 });
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Returns `true` if a promise settles within two seconds. */
-async function settles(promise: Promise<unknown>): Promise<boolean> {
-  const done = promise.then(() => true, () => true);
-  return await Promise.race([done, sleep(2000).then(() => false)]);
-}
 
 const source = Deno.makeTempFileSync();
 Deno.writeFileSync(source, new Uint8Array(16).fill(PATTERN));

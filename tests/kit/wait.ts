@@ -15,6 +15,17 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+/** Waits for a time. */
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Returns `true` if a promise settles within two seconds. */
+export async function settles(promise: Promise<unknown>): Promise<boolean> {
+  const done = promise.then(() => true, () => true);
+  return await Promise.race([done, sleep(2000).then(() => false)]);
+}
+
 /** Waits until a condition holds. Throws after 30 seconds. */
 export async function until(condition: () => boolean): Promise<void> {
   const start = performance.now();
@@ -22,7 +33,7 @@ export async function until(condition: () => boolean): Promise<void> {
     if (performance.now() - start > 30_000) {
       throw new Error("the condition did not hold within 30 s");
     }
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await sleep(1);
   }
 }
 
