@@ -38,7 +38,13 @@ export type Read<L> = {
     : never;
 };
 
-/** A driver's command, for {@linkcode defineCommand}. */
+/**
+ * A driver's command, for {@linkcode defineCommand}.
+ *
+ * Only a `pointer` field is an address that the library keeps right. If the
+ * driver takes another field for an address, such as a `u64`, the kernel reads
+ * or writes whatever is there.
+ */
 export interface CommandDefinition<I extends Layout, S extends Layout, T> {
   /** The command's name in messages. */
   name: string;
@@ -96,6 +102,7 @@ export function defineCommand<
   checkU32("cmdOp", cmdOp);
   checkU32("len", len);
   checkFunction("decode", decode);
+  for (const places of [inlinePlaces, indirectPlaces]) checkPointers(places);
   const inlineSize = sizeOf(inlinePlaces);
   const indirectSize = sizeOf(indirectPlaces);
   checkPayload(inlineSize);
@@ -171,10 +178,26 @@ function placesOf(which: string, layout: Layout = {}): Place[] {
       );
     }
     const { offset, size } = field;
+    const pointer = isPointer(field);
     checkInteger(`offset of ${name}`, offset, 0, Number.MAX_SAFE_INTEGER);
-    checkInteger(`size of ${name}`, size, 0, Number.MAX_SAFE_INTEGER);
-    return { name, field, offset, size, pointer: isPointer(field) };
+    // A subclass of a pointer could say that it has fewer bytes.
+    const [least, most] = pointer ? [8, 8] : [0, Number.MAX_SAFE_INTEGER];
+    checkInteger(`size of ${name}`, size, least, most);
+    return { name, field, offset, size, pointer };
   });
+}
+
+/** Refuses fields that share bytes with a pointer, and could change an address. */
+function checkPointers(places: readonly Place[]): void {
+  for (const { name, offset } of places.filter(({ pointer }) => pointer)) {
+    for (const other of places) {
+      if (other.name === name || other.offset >= offset + 8) continue;
+      if (other.offset + other.size <= offset) continue;
+      throw new RangeError(
+        `${other.name} shares bytes with the pointer ${name}. Keep one of them`,
+      );
+    }
+  }
 }
 
 /** Returns the bytes up to the end of the last field. */

@@ -24,7 +24,7 @@
 import { E } from "../sys/uapi/errno.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/uapi/fcntl.ts";
 import * as uapi from "../sys/uapi/io_uring.ts";
-import { SOCK_CLOEXEC } from "../sys/uapi/socket.ts";
+import * as so from "../sys/uapi/socket.ts";
 import { sizeof } from "../sys/struct.ts";
 import { __kernel_timespec } from "../sys/uapi/time_types.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
@@ -205,12 +205,13 @@ function transfer(
   off: number | bigint,
   buffer?: FixedBuffer,
   opFlags = 0,
+  counted = true,
 ): Command<number> {
   const opcode = OPCODES[name];
   const len = lengthOf(parameter, bytes);
   if (buffer !== undefined) checkInside(bytes, buffer);
   const kernel = parameter === "into" ? "writes" : "reads";
-  const operands = [operand(ADDR, { bytes, kernel }, { counted: true })];
+  const operands = [operand(ADDR, { bytes, kernel }, { counted })];
   return new Command({
     name,
     opcode,
@@ -290,7 +291,7 @@ export function socket(options: SocketOptions): Command<number> {
     name: "SOCKET",
     opcode: uapi.IORING_OP_SOCKET,
     fdWord: checkU32("domain", domain),
-    off: (checkU32("type", type) | SOCK_CLOEXEC) >>> 0,
+    off: (checkU32("type", type) | so.SOCK_CLOEXEC) >>> 0,
     len: checkU32("protocol", protocol),
   });
 }
@@ -307,6 +308,24 @@ export function connect(file: File, address: SocketAddress): Command<number> {
   return addressed("CONNECT", file, address);
 }
 
+const SCOPE = "A link-local IPv6 address needs its scope, as in " +
+  '"fe80::1%eth0" or "fe80::1%2".';
+
+const addressAdvice = {
+  BIND: adviceFrom({
+    EACCES: "A port below net.ipv4.ip_unprivileged_port_start (usually 1024) " +
+      "needs root or CAP_NET_BIND_SERVICE. A path needs write permission for " +
+      "its directory.",
+    EINVAL: `The socket is bound already, or of another family. ${SCOPE} ` +
+      "IORING_OP_BIND came with Linux 6.11.",
+  }, generalAdvice),
+  CONNECT: adviceFrom({
+    EACCES: "A broadcast address needs SO_BROADCAST. A path needs write " +
+      "permission for the socket. Or a firewall forbids the connection.",
+    EINVAL: `The address is not one to connect to. ${SCOPE}`,
+  }, generalAdvice),
+};
+
 function addressed(
   name: "BIND" | "CONNECT",
   file: File,
@@ -315,7 +334,14 @@ function addressed(
   const bytes = encodeSockaddr(checkObject("address", address));
   const opcode = uapi[`IORING_OP_${name}`];
   const operands = [operand(ADDR, { bytes, kernel: "reads" })];
-  return new Command({ name, opcode, file, off: bytes.length, operands });
+  return new Command({
+    name,
+    opcode,
+    file,
+    off: bytes.length,
+    operands,
+    advice: addressAdvice[name],
+  });
 }
 
 /**
@@ -338,8 +364,8 @@ export function listen(
  * the caller closes.
  */
 export function accept(file: File): Command<number> {
-  const opcode = uapi.IORING_OP_ACCEPT;
-  return new Command({ name: "ACCEPT", opcode, file, opFlags: SOCK_CLOEXEC });
+  const [opcode, opFlags] = [uapi.IORING_OP_ACCEPT, so.SOCK_CLOEXEC];
+  return new Command({ name: "ACCEPT", opcode, file, opFlags });
 }
 
 /** Options of {@linkcode send}, {@linkcode recv} and {@linkcode sendZc}. */
@@ -348,9 +374,24 @@ export interface MessageOptions {
   flags?: number;
 }
 
+/** Flags with which the kernel has copied the bytes when a SEND completes. */
+const COPIED = so.MSG_OOB | so.MSG_DONTROUTE | so.MSG_DONTWAIT |
+  so.MSG_EOR | so.MSG_WAITALL | so.MSG_CONFIRM | so.MSG_NOSIGNAL |
+  so.MSG_MORE | so.MSG_BATCH | so.MSG_FASTOPEN;
+
+/**
+ * Flags with which a RECV answers the number of bytes that it wrote. With
+ * MSG_TRUNC it answers more, and TCP writes none (tcp_recvmsg_locked()).
+ */
+const COUNTED = so.MSG_OOB | so.MSG_PEEK | so.MSG_DONTWAIT | so.MSG_WAITALL |
+  so.MSG_NOSIGNAL;
+
 /**
  * Sends on a connected socket. `IORING_OP_SEND`; the result is the number of
  * bytes sent, which may be fewer.
+ *
+ * @throws {TypeError} for MSG_ZEROCOPY, with which the network would still read
+ * memory that the command has given back, and for flags of unknown effect.
  */
 export function send(
   file: File,
@@ -359,12 +400,24 @@ export function send(
 ): Command<number> {
   const { flags = 0 } = checkObject("options", options);
   const opFlags = checkU32("flags", flags);
+  if (flags & so.MSG_ZEROCOPY) {
+    throw new TypeError(
+      "With MSG_ZEROCOPY the network reads the memory after the command has " +
+        "completed. Use sendZc()",
+    );
+  }
+  if (flags & ~COPIED) {
+    const unknown = ((flags & ~COPIED) >>> 0).toString(16);
+    throw new TypeError(`flags has 0x${unknown}, which send() does not take`);
+  }
   return transfer("SEND", "data", file, data, 0, undefined, opFlags);
 }
 
 /**
  * Receives from a socket. `IORING_OP_RECV`; the result is the number of bytes
- * received, 0 after the peer has shut down its side.
+ * received, 0 after the peer has shut down its side. With MSG_TRUNC it is the
+ * length of the whole datagram, or the bytes that TCP discarded: such bytes are
+ * not in the array, which keeps what it had.
  */
 export function recv(
   file: File,
@@ -373,7 +426,8 @@ export function recv(
 ): Command<number> {
   const { flags = 0 } = checkObject("options", options);
   const opFlags = checkU32("flags", flags);
-  return transfer("RECV", "into", file, into, 0, undefined, opFlags);
+  const counted = (flags & ~COUNTED) === 0;
+  return transfer("RECV", "into", file, into, 0, undefined, opFlags, counted);
 }
 
 /** The result of {@linkcode sendZc}. */
@@ -462,6 +516,7 @@ export function timeout(delayMs: number): Command<void> {
     name: "TIMEOUT",
     opcode: uapi.IORING_OP_TIMEOUT,
     len: 1,
+    opFlags: uapi.IORING_TIMEOUT_ETIME_SUCCESS, // It fails no chain.
     operands: [operand(ADDR, { bytes: timespec(delayMs), kernel: "reads" })],
     expected: [E.ETIME], // The kernel's answer when the time is over.
     decode: () => {},

@@ -6,12 +6,17 @@
 
 import { AF_INET, AF_INET6, AF_UNIX } from "../sys/uapi/socket.ts";
 import { sockaddr_in, sockaddr_in6, sockaddr_un } from "../sys/uapi/socket.ts";
+import { interfaceIndex } from "../sys/socket_calls.ts";
 import { sizeof } from "../sys/struct.ts";
 import { checkString, checkU16, shown } from "../ring/check.ts";
 
 /** The address of an internet socket, such as a `Deno.NetAddr`. */
 export interface IpAddress {
-  /** The IPv4 or IPv6 address in numbers. Host names are not resolved. */
+  /**
+   * The IPv4 or IPv6 address in numbers; host names are not resolved. The scope
+   * of an IPv6 address follows a `%`, as the index of a network interface or
+   * its name: `fe80::1%2`, `fe80::1%eth0`. Addresses of the kernel have the index.
+   */
   hostname: string;
   /** The port, 0 to 65535. */
   port: number;
@@ -21,7 +26,7 @@ export interface IpAddress {
 export interface UnixAddress {
   /**
    * The path, at most 107 bytes. A path that starts with `"\0"` is an abstract
-   * name; `null` is a socket without a name.
+   * name, of at most 108 bytes; `null` is a socket without a name.
    */
   path: string | null;
 }
@@ -29,8 +34,8 @@ export interface UnixAddress {
 /** The address of an internet or a Unix socket. */
 export type SocketAddress = IpAddress | UnixAddress;
 
-/** Most bytes of a path: `sun_path` has 108, the last for the ending zero. */
-const PATH_MAX = 107;
+/** Most bytes of a path, to which `sun_path` adds an ending zero. */
+const PATH_MAX = sockaddr_un.sun_path.size - 1;
 
 /** Returns the `struct sockaddr` of an address. */
 export function encodeSockaddr(address: SocketAddress): Uint8Array {
@@ -43,12 +48,15 @@ export function encodeSockaddr(address: SocketAddress): Uint8Array {
       );
     }
     const path = new TextEncoder().encode(name);
-    if (path.length > PATH_MAX) {
-      const limit = `a path of a Unix socket has at most ${PATH_MAX} bytes`;
-      throw new RangeError(`${limit}, not ${path.length}`);
-    }
     // A zero ends a path; an abstract name ends where the address ends.
     const zero = path[0] > 0 ? 1 : 0;
+    const most = zero ? PATH_MAX : PATH_MAX + 1;
+    if (path.length > most) {
+      const kind = zero ? "a path" : "an abstract name";
+      throw new RangeError(
+        `${kind} of a Unix socket has at most ${most} bytes, not ${path.length}`,
+      );
+    }
     const bytes = new Uint8Array(2 + path.length + zero);
     sockaddr_un.sun_family.set(new DataView(bytes.buffer), 0, AF_UNIX);
     bytes.set(path, sockaddr_un.sun_path.offset);
@@ -57,13 +65,17 @@ export function encodeSockaddr(address: SocketAddress): Uint8Array {
   const port = checkU16("port", address.port);
   const hostname = checkString("hostname", address.hostname);
   const v4 = parseIpv4(hostname);
+  const [ip, scope] = v4 ? [hostname] : splitScope(hostname);
   const bytes = new Uint8Array(sizeof(v4 ? sockaddr_in : sockaddr_in6));
   const view = new DataView(bytes.buffer);
   // Both structs begin with the family, then the port in network byte order.
   sockaddr_in.sin_family.set(view, 0, v4 ? AF_INET : AF_INET6);
   view.setUint16(sockaddr_in.sin_port.offset, port);
   if (v4) sockaddr_in.sin_addr.set(view, 0, v4);
-  else sockaddr_in6.sin6_addr.set(view, 0, parseIpv6(hostname));
+  else {
+    sockaddr_in6.sin6_addr.set(view, 0, parseIpv6(ip, hostname));
+    sockaddr_in6.sin6_scope_id.set(view, 0, scopeId(scope, hostname));
+  }
   return bytes;
 }
 
@@ -96,7 +108,9 @@ export function decodeSockaddr(bytes: Uint8Array): SocketAddress {
       );
       // A URL has an IPv6 address in its short form.
       const { hostname } = new URL(`http://[${groups.join(":")}]`);
-      return { hostname: hostname.slice(1, -1), port };
+      const scope = sockaddr_in6.sin6_scope_id.get(view, 0);
+      const suffix = scope === 0 ? "" : `%${scope}`;
+      return { hostname: `${hostname.slice(1, -1)}${suffix}`, port };
     }
     default:
       throw new TypeError(`addresses of family ${family} are not supported`);
@@ -116,9 +130,26 @@ function parseIpv4(text: string): Uint8Array | null {
   return valid ? Uint8Array.from(parts, Number) : null;
 }
 
-function parseIpv6(text: string): Uint8Array {
+/** Returns what is before and after the first `%`. */
+function splitScope(hostname: string): [ip: string, scope?: string] {
+  const at = hostname.indexOf("%");
+  return at < 0 ? [hostname] : [hostname.slice(0, at), hostname.slice(at + 1)];
+}
+
+/** Returns the index of the interface that a scope has, or names. */
+function scopeId(scope: string | undefined, hostname: string): number {
+  if (scope === undefined) return 0;
+  const index = /^\d+$/.test(scope) ? Number(scope) : interfaceIndex(scope);
+  if (index > 0 && index <= 0xffff_ffff) return index;
+  throw new TypeError(
+    `the scope of hostname ${shown(hostname)} is no network interface. ` +
+      "Give its name or its index, as `ip link` lists them",
+  );
+}
+
+function parseIpv6(text: string, hostname: string): Uint8Array {
   const refused = new TypeError(
-    `hostname must be an IP address in numbers, not ${shown(text)}. ` +
+    `hostname must be an IP address in numbers, not ${shown(hostname)}. ` +
       "Resolve names with Deno.resolveDns()",
   );
   let short: string;

@@ -5,9 +5,12 @@
  */
 
 import * as uapi from "../sys/uapi/io_uring.ts";
+import { optionUnit, SOCKADDR_MAX } from "../sys/socket_calls.ts";
+import { high, low } from "../sys/struct.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
 import { checkBytes, checkObject, checkString } from "../ring/check.ts";
-import { checkU16, checkU32, checkU8 } from "../ring/check.ts";
+import { checkRingFlags, checkU16, checkU32 } from "../ring/check.ts";
+import { checkU8 } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import type { Completion } from "../ring/completion.ts";
 import { FixedBuffer } from "../ring/registered.ts";
@@ -28,9 +31,9 @@ export interface UringCmdFields<T = number> {
   cmd_op: number;
   /** Byte 16 of the SQE: memory for the driver. */
   addr?: Address;
-  /** Byte 16, 32 bits, of a socket option; excludes `addr`. */
+  /** Byte 16, 32 bits, only of a socket option; excludes `addr`. */
   level?: number;
-  /** Byte 20, 32 bits, of a socket option; excludes `addr`. */
+  /** Byte 20, 32 bits, only of a socket option; excludes `addr`. */
   optname?: number;
   /** Byte 24, 32 bits. */
   len?: number;
@@ -44,7 +47,10 @@ export interface UringCmdFields<T = number> {
   buf_index?: FixedBuffer | number;
   /** Byte 42, 16 bits: registered credentials to run with. */
   personality?: number;
-  /** Byte 44, 32 bits; the same bytes as `file_index`. */
+  /**
+   * Byte 44, 32 bits; the same bytes as `file_index`. It is checked against the
+   * memory at byte 48; SO_GET_FILTER counts units of 8 bytes.
+   */
   optlen?: number;
   /** Byte 44, 32 bits; the same bytes as `optlen`. */
   file_index?: number;
@@ -52,9 +58,13 @@ export interface UringCmdFields<T = number> {
   addr3?: Address;
   /** Byte 48: memory for the driver; the same bytes as `addr3`. */
   optval?: Address;
-  /** From byte 48 on: up to 16 bytes, 80 with a 128-byte SQE. */
+  /**
+   * From byte 48 on: up to 16 bytes, 80 with a 128-byte SQE. No check knows which
+   * of them the driver takes for an address, as it does bytes 48 to 55 of a
+   * socket option; {@linkcode defineCommand} has pointers for that.
+   */
   payload?: Uint8Array;
-  /** Byte 1: IOSQE_ASYNC, IOSQE_IO_LINK, ... */
+  /** Byte 1: IOSQE_ASYNC, the only flag that reaches no other command. */
   sqe_flags?: number;
   /** Byte 2, 16 bits. So far every kernel refuses any value but 0. */
   ioprio?: number;
@@ -109,11 +119,42 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
   if (payload !== undefined) {
     checkPayload(byteLengthOf(checkBytes("payload", payload)));
   }
-  if (optval !== undefined && !UnsafeAddress.is(optval)) {
+  const isOption = OPTIONS.includes(cmd_op);
+  const option = level ?? optname;
+  const at16 = option !== undefined
+    ? levelAndName(level ?? 0, optname ?? 0)
+    : first;
+  const atLength = optlen === undefined ? "file_index" : "optlen";
+  const length = checkU32(atLength, optlen ?? file_index ?? 0);
+  if (option !== undefined && !isOption) {
+    throw new TypeError(
+      "level and optname are for the cmd_op of a socket option. To another " +
+        "driver they would be an address. Pass addr",
+    );
+  }
+  if (payload !== undefined && (option ?? optlen) !== undefined) {
+    throw new TypeError(
+      "the payload would be the address of the option's value. Pass optval",
+    );
+  }
+  if (last !== undefined && !UnsafeAddress.is(last) && (isOption || optlen)) {
     const { byteLength } = operands[operands.length - 1];
-    if (optlen !== undefined && checkU32("optlen", optlen) > byteLength) {
+    const unit = cmd_op === uapi.SOCKET_URING_OP_GETSOCKOPT
+      ? optionUnit(low(at16), high(at16))
+      : 1;
+    if (length * unit > byteLength) {
+      const units = unit === 1 ? "" : ` units of ${unit} bytes`;
       throw new RangeError(
-        `optlen is ${optlen}, but optval has ${byteLength} bytes`,
+        `${atLength} is ${length}${units}, but ${lastName} has ${byteLength} bytes`,
+      );
+    }
+  }
+  if (cmd_op === uapi.SOCKET_URING_OP_GETSOCKNAME && operands.length === 2) {
+    const [{ byteLength }, room] = operands;
+    if (byteLength < SOCKADDR_MAX || room.byteLength < 4) {
+      throw new RangeError(
+        `addr needs ${SOCKADDR_MAX} bytes and ${lastName} 4, because the kernel ` +
+          "reads the length when the command runs. Or use getsockname()",
       );
     }
   }
@@ -126,24 +167,20 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
         "uring_cmd_flags, or leave that out",
     );
   }
-  return new Command<T>({
+  const command = new Command<T>({
     name: `URING_CMD ${checkString("name", name)}`,
     opcode: uapi.IORING_OP_URING_CMD,
     file: fd,
     flags: checkSqeFlags(sqe_flags),
     ioprio: checkU16("ioprio", ioprio),
     off: cmd_op,
-    addr: level !== undefined || optname !== undefined
-      ? levelAndName(level ?? 0, optname ?? 0)
-      : first,
+    addr: at16,
     len: checkU32("len", len),
     opFlags,
     buffer: isBuffer ? buf_index : undefined,
     bufIndex: isBuffer ? 0 : checkU16("buf_index", buf_index ?? 0),
     personality: checkU16("personality", personality),
-    fileIndex: optlen === undefined
-      ? checkU32("file_index", file_index ?? 0)
-      : checkU32("optlen", optlen),
+    fileIndex: length,
     addr3: third,
     payload,
     operands,
@@ -152,7 +189,15 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
     decode,
     advice: uringCmdAdvice,
   });
+  checkRingFlags(command);
+  return command;
 }
+
+/** The uring commands of a socket that have `level`, `optname` and `optlen`. */
+const OPTIONS: readonly number[] = [
+  uapi.SOCKET_URING_OP_GETSOCKOPT,
+  uapi.SOCKET_URING_OP_SETSOCKOPT,
+];
 
 /** Returns `level` and `optname` as the 64 bits at byte 16 of the SQE. */
 export function levelAndName(level: number, optname: number): bigint {
@@ -180,12 +225,6 @@ export function checkPayload(byteLength: number): void {
 
 function checkSqeFlags(flags: number): number {
   checkU8("sqe_flags", flags);
-  if (flags & uapi.IOSQE_CQE_SKIP_SUCCESS) {
-    throw new TypeError(
-      "IOSQE_CQE_SKIP_SUCCESS suppresses the completion that settles the " +
-        "command. Leave it out",
-    );
-  }
   if (flags & uapi.IOSQE_FIXED_FILE) {
     throw new TypeError(
       "IOSQE_FIXED_FILE is set by the ring. Pass a file of " +

@@ -1,12 +1,9 @@
 /** The command: a submission queue entry as a value. */
 
-import {
-  IORING_OP_URING_CMD,
-  IORING_OP_URING_CMD128,
-  IOSQE_FIXED_FILE,
-} from "../sys/uapi/io_uring.ts";
+import * as uapi from "../sys/uapi/io_uring.ts";
 import { high, low } from "../sys/struct.ts";
-import { checkFd, checkFunction, recognize } from "./check.ts";
+import { checkFd, checkFunction, checkPrototype } from "./check.ts";
+import { recognize, REFUSED_FLAGS } from "./check.ts";
 import type { Completion } from "./completion.ts";
 import { type Advice, generalAdvice } from "./errors.ts";
 import { byteLengthOf } from "./intrinsics.ts";
@@ -19,6 +16,8 @@ export type File = number | FixedFile;
 
 /** The parts of a {@linkcode Command}: its SQE, and facts for the ring. */
 export interface CommandSpec<T> {
+  /** With `null`, no part is inherited from a polluted Object.prototype. */
+  __proto__?: null;
   /** The name in messages, such as `"URING_CMD SIOCINQ"`. */
   name: string;
   /** `IORING_OP_` number. */
@@ -126,7 +125,7 @@ export class Command<T> {
   readonly numeric: boolean;
   /**
    * `true` if every open ring can run the command: the ring skips its checks of
-   * tables, of the sizes of SQE and CQE, and of `precheck`.
+   * tables, of the sizes of SQE and CQE, of `precheck` and of `sqeFlags`.
    */
   readonly runsOnAnyRing: boolean;
 
@@ -156,13 +155,14 @@ export class Command<T> {
    * an address given as a number is not kept: this constructor is for `./raw`.
    */
   constructor(spec: CommandSpec<T>) {
+    checkPrototype(spec);
     const { file, payload, buffer = null } = spec;
     const { decode, precheck, advice } = spec;
     let flags = spec.flags ?? 0;
     if (FixedFile.is(file)) {
       this.fixedFile = file;
       this.fd = file.index;
-      flags |= IOSQE_FIXED_FILE;
+      flags |= uapi.IOSQE_FIXED_FILE;
     } else {
       this.fixedFile = null;
       // `file: undefined` is a mistake of the caller, and does not mean "none".
@@ -213,7 +213,8 @@ export class Command<T> {
       this.completions === 1;
     this.numeric = this.plain && this.decode === null;
     this.runsOnAnyRing = this.fixedFile === null && buffer === null &&
-      !this.sqe128 && !this.cqe32 && !this.multishot && this.precheck === null;
+      !this.sqe128 && !this.cqe32 && !this.multishot &&
+      this.precheck === null && !(flags & REFUSED_FLAGS);
   }
 
   /** Returns `true` for a command: as `instanceof`, but much faster. */
@@ -224,6 +225,11 @@ export class Command<T> {
   /** `IORING_OP_` number. */
   get opcode(): number {
     return this.#head & 0xff;
+  }
+
+  /** `IOSQE_` bits. */
+  get sqeFlags(): number {
+    return this.#head >>> 8 & 0xff;
   }
 
   /**
@@ -239,7 +245,6 @@ export class Command<T> {
     userDataHigh: number,
     flags = 0,
   ): void {
-    words[at] = this.#head | flags << 8; // opcode, flags, ioprio
     words[at + 1] = this.#fd;
     words[at + 2] = this.#offLow; // off; cmd_op
     words[at + 3] = this.#offHigh; // __pad1
@@ -255,10 +260,15 @@ export class Command<T> {
     words[at + 13] = this.#cmd1;
     words[at + 14] = this.#cmd2; // __pad2; cmd[8..15]
     words[at + 15] = this.#cmd3;
-    if (!wide) return;
     const rest = this.#rest;
-    if (rest === null) words.fill(0, at + 16, at + 32);
-    else for (let i = 0; i < 16; i++) words[at + 16 + i] = rest[i];
+    if (wide && rest === null) words.fill(0, at + 16, at + 32);
+    else if (wide) {
+      for (let i = 0; i < 16; i++) {
+        words[at + 16 + i] = rest![i];
+      }
+    }
+    // The last store, because next() gives out an SQE that is a no-op.
+    words[at] = this.#head | flags << 8; // opcode, flags, ioprio
   }
 
   /**
@@ -301,7 +311,7 @@ export class Command<T> {
     this.encode(words, at, wide, userDataLow, userDataHigh, flags);
     // In a mixed ring the opcode gives the size of the SQE.
     if (wide && sq.mixed) {
-      words[at] = words[at] & ~0xff | IORING_OP_URING_CMD128;
+      words[at] = words[at] & ~0xff | uapi.IORING_OP_URING_CMD128;
     }
   }
 
@@ -321,7 +331,7 @@ export class Command<T> {
 
   /** `true` for a uring command: Linux 6.10 to 6.13 may read its SQE again. */
   get isUringCmd(): boolean {
-    return this.opcode === IORING_OP_URING_CMD;
+    return this.opcode === uapi.IORING_OP_URING_CMD;
   }
 }
 

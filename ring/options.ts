@@ -1,7 +1,13 @@
 /** Options of a ring, and their translation for io_uring_setup(). */
 
 import * as uapi from "../sys/uapi/io_uring.ts";
-import { checkFd, checkInteger, checkObject, checkU32 } from "./check.ts";
+import {
+  checkFd,
+  checkInteger,
+  checkObject,
+  checkPrototype,
+  checkU32,
+} from "./check.ts";
 import { rereadsSqes, type SetupOptions } from "./bare/setup.ts";
 
 /**
@@ -81,6 +87,7 @@ export interface RingOptions {
  * well. A submission thread is never interrupted like that.
  */
 export function setupOptions(options: RingOptions): SetupOptions {
+  checkPrototype(options);
   // Each option is read once, so that the value used is the value checked.
   checkObject("options", options);
   const { entries: wanted = 64, sqe128, cqe32, mixed, iopoll } = options;

@@ -189,14 +189,15 @@ export interface RawSqe {
  * in liburing.
  */
 export function prepRw(sq: SubmissionQueue, sqe: RawSqe): boolean {
-  const at = sq.next();
+  // Each field is read first: a getter can throw, or fill SQEs itself.
+  const { opcode, flags = 0, ioprio = 0, fd, off, addr, len, opFlags } = sqe;
+  const { userData, bufIndex, fileIndex, addr3 } = sqe;
+  const { words, mixed } = sq;
+  const at = mixed ? sq.next() : sq.peek();
   if (at < 0) return false;
-  const { words } = sq;
-  const { flags = 0, ioprio = 0, off, addr, addr3 } = sqe;
   sq.zero(at);
-  words[at] = sqe.opcode | flags << 8 | ioprio << 16;
   // Fields that are left out are not stored: stores are what filling a queue costs.
-  if (sqe.fd !== undefined) words[at + 1] = sqe.fd;
+  if (fd !== undefined) words[at + 1] = fd;
   if (off !== undefined) {
     words[at + 2] = low(off);
     words[at + 3] = high(off);
@@ -205,16 +206,19 @@ export function prepRw(sq: SubmissionQueue, sqe: RawSqe): boolean {
     words[at + 4] = low(addr);
     words[at + 5] = high(addr);
   }
-  if (sqe.len !== undefined) words[at + 6] = sqe.len;
-  if (sqe.opFlags !== undefined) words[at + 7] = sqe.opFlags;
-  if (sqe.userData !== undefined) words[at + 8] = sqe.userData;
-  if (sqe.bufIndex !== undefined) words[at + 10] = sqe.bufIndex;
-  if (sqe.fileIndex !== undefined) words[at + 11] = sqe.fileIndex;
+  if (len !== undefined) words[at + 6] = len;
+  if (opFlags !== undefined) words[at + 7] = opFlags;
+  if (userData !== undefined) words[at + 8] = userData;
+  if (bufIndex !== undefined) words[at + 10] = bufIndex;
+  if (fileIndex !== undefined) words[at + 11] = fileIndex;
   if (addr3 !== undefined) {
     words[at + 12] = low(addr3);
     words[at + 13] = high(addr3);
   }
   if (sq.sqeWords === 32) words.fill(0, at + 16, at + 32);
+  // In a mixed ring the SQE is in the queue already, and a no-op until now.
+  words[at] = opcode | flags << 8 | ioprio << 16;
+  if (!mixed) sq.push();
   return true;
 }
 

@@ -29,6 +29,7 @@ import * as register from "./bare/register.ts";
 import { type RingHandle, setup } from "./bare/setup.ts";
 import { setupFlagNames } from "./bare/setup_advice.ts";
 import { checkInstance, checkList, checkObject, shown } from "./check.ts";
+import { checkPrototype, checkRingFlags } from "./check.ts";
 import { Command } from "./command.ts";
 import type { Queues } from "./flight/queues.ts";
 import { AWAITED, LEFT } from "./flight/settle.ts";
@@ -176,14 +177,18 @@ export class Ring implements AsyncDisposable {
       this.#queues.enqueue(slot);
       return promise as Promise<T>;
     } catch (error) {
-      if (slot !== null) slot.receiver = NOBODY;
+      if (slot !== null) {
+        slot.receiver = NOBODY;
+        this.#queues.taking = true;
+      }
       return Promise.reject(error);
     }
   }
 
   /**
    * Runs commands as a chain: each starts when the one before it has succeeded.
-   * If one fails, those after it fail with ECANCELED. There is a promise for
+   * If one fails, those after it fail with ECANCELED. A read or a write of fewer
+   * bytes than asked for fails its chain, too, although its own promise resolves. There is a promise for
    * each, so that `Promise.all` or `Promise.allSettled` says what matters.
    *
    * The chain is handed over in one piece, and may not be longer than the
@@ -230,6 +235,7 @@ export class Ring implements AsyncDisposable {
       this.#queues.enqueue(slots[0]);
     } catch (error) {
       for (const slot of slots) slot.receiver = NOBODY;
+      this.#queues.taking ||= slots.length > 0;
       promises = list.map(() => Promise.reject(error));
     }
     return promises as { -readonly [K in keyof T]: Promise<T[K]> };
@@ -287,13 +293,20 @@ export class Ring implements AsyncDisposable {
     const queues = this.#queues;
     queues.putInOrder();
     this.#engine.schedule(1);
-    const stream = new CommandStream<T>(() => {
-      if (slot.receiver === stream) queues.abort(slot, LEFT);
+    const stream: CommandStream<T> = new CommandStream<T>(() => {
+      if (slot?.receiver === stream) queues.abort(slot, LEFT);
     });
-    queues.taking = true;
-    const slot = this.#take(command, stream, signal);
-    queues.enqueue(slot);
-    return stream;
+    let slot: Slot | null = null;
+    try {
+      queues.taking = true;
+      slot = this.#take(command, stream, signal);
+      queues.enqueue(slot);
+      return stream;
+    } catch (error) {
+      if (slot !== null) slot.receiver = NOBODY;
+      queues.taking = true;
+      throw error;
+    }
   }
 
   // ---- Memory and tables -----------------------------------------------------
@@ -483,6 +496,7 @@ export class Ring implements AsyncDisposable {
 
   #signalOf(options: CommandOptions): AbortSignal | undefined {
     return this.#ask(() => {
+      checkPrototype(options);
       const { signal } = checkObject("options", options);
       if (signal === undefined) return undefined;
       return checkInstance("signal", signal, AbortSignal);
@@ -537,6 +551,7 @@ export class Ring implements AsyncDisposable {
           "32 bytes: Ring.open({ cqe32: true })",
       );
     }
+    checkRingFlags(command);
     this.#tables.check(command);
     const { precheck } = command;
     if (precheck === null) return;

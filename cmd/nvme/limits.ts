@@ -1,6 +1,6 @@
 /**
- * How much an NVMe command transfers, and which commands need the right to
- * write.
+ * The transfer lengths of NVMe commands, and the commands that need a descriptor
+ * that is open for writing.
  */
 
 import * as nvme from "../../sys/uapi/nvme.ts";
@@ -49,7 +49,7 @@ type Length = (words: Words) => number;
 const dwords10: Length = ({ cdw10 }) => (cdw10 + 1) * 4;
 const feature: Length = ({ opcode, cdw10, cdw11 }) =>
   featureBytes(opcode, cdw10 & 0xff, cdw11) ?? PAGE;
-/** Makes a {@linkcode Length} of directives, of which some have no data. */
+/** Makes the {@linkcode Length} of directives. Some have no data. */
 const directives = (...none: number[]): Length => (words) =>
   none.includes(words.cdw11 & 0xffff) ? 0 : dwords10(words);
 

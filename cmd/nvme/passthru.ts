@@ -179,7 +179,7 @@ const view = new DataView(payload.buffer);
 
 /**
  * Makes any NVMe command, after the checks of the contract above. Reads each of
- * the fields once, so that what was checked is what the drive is told.
+ * the fields once, so that the drive gets what was checked.
  */
 function nvmeCommand<T>(
   target: File | NvmeNamespace,

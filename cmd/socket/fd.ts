@@ -180,7 +180,8 @@ function keyOf(sockaddr: Uint8Array): string {
     return "of another family";
   }
   if ("path" in address) return pathKey(address.path);
-  const { hostname, port } = address;
+  const { port } = address;
+  const [hostname] = address.hostname.split("%");
   // ::ffff:a.b.c.d of an IPv6 socket is the IPv4 address a.b.c.d.
   const isMapped = /^::ffff:[^:]+:[^:]+$/.test(hostname);
   const at = sockaddr_in6.sin6_addr.offset + 12;

@@ -29,8 +29,8 @@
 
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { SOL_SOCKET } from "../../sys/uapi/socket.ts";
-import { optionUnit, socketOption } from "../../sys/socket_calls.ts";
-import { SOCKADDR_MAX } from "../../sys/socket_calls.ts";
+import { holdsAddress, optionUnit } from "../../sys/socket_calls.ts";
+import { SOCKADDR_MAX, socketOption } from "../../sys/socket_calls.ts";
 import { byteLengthOf } from "../../ring/intrinsics.ts";
 import { checkBytes, checkFd, checkInteger } from "../../ring/check.ts";
 import { checkObject, checkU32, INT_MAX } from "../../ring/check.ts";
@@ -72,7 +72,7 @@ const { IORING_OP_URING_CMD: opcode } = uapi;
 /**
  * Counts the bytes that a socket has received and the program has not read, as
  * `ioctl(SIOCINQ)` does. For a datagram socket, the result is the size of the
- * next datagram.
+ * next datagram: 0 if there is none, or if it is empty.
  *
  * `SOCKET_URING_OP_SIOCINQ`, Linux 6.6, any user. EOPNOTSUPP: a Unix socket,
  * which supports the ioctl but not the command. EINVAL: a listening socket.
@@ -146,7 +146,7 @@ export function getsockopt(
     fileIndex: optlen,
     operands: [scratchOperand(optval.offset, length)],
     decode: (done) => done.memory().slice(0, Math.min(done.res, optlen) * unit),
-    advice: level === SOL_SOCKET ? optionAdvice : otherLevelAdvice,
+    advice: level === SOL_SOCKET ? queryAdvice : otherLevelAdvice,
   });
 }
 
@@ -190,6 +190,9 @@ export function getsockoptSync(
  * capability. `value` is the option's bytes, or a number for an `int`.
  * ENOPROTOOPT: no such option.
  *
+ * The kernel takes the value as it is. Options that are known to have an address
+ * in it, such as SO_ATTACH_FILTER, are refused.
+ *
  * @example Send small segments at once
  * ```ts
  * import { Ring } from "@uring/cmd";
@@ -210,6 +213,13 @@ export function setsockopt(
   option: { level: number; optname: number; value: Uint8Array | number },
 ): Command<number> {
   const { level, optname, value } = checkObject("option", option);
+  if (holdsAddress(level, optname)) {
+    throw new TypeError(
+      `the value of option ${optname} of level ${level} holds an address, of ` +
+        "memory that the ring does not keep. uringCmd() sets it, if you " +
+        "vouch for the address",
+    );
+  }
   const isInt = typeof value === "number";
   const bytes = isInt ? int(value) : checkBytes("value", value);
   return new Command({
@@ -346,6 +356,7 @@ const queueAdvice = adviceFrom({
   EINVAL: "The socket listens, and so has no bytes of its own.",
 }, uringCmdAdvice);
 
+const TOO_SHORT = "The option has more bytes than `length` makes room for.";
 const BAD_VALUE = "The value is not one the option takes, or too short for it.";
 
 const optionAdvice = adviceFrom({
@@ -355,21 +366,27 @@ const optionAdvice = adviceFrom({
   ENOPROTOOPT: "The socket has no such option at this level.",
   EINVAL: BAD_VALUE,
   EDOM: BAD_VALUE,
-  ERANGE: "The option has more bytes than `length` makes room for.",
+  ERANGE: TOO_SHORT,
+  ENODEV: "The network namespace has no device of this name. `ip link` lists " +
+    "those for SO_BINDTODEVICE.",
   ENOENT: "The kernel has nothing of this name. The names for TCP_CONGESTION " +
     "are in net.ipv4.tcp_available_congestion_control.",
 }, generalAdvice);
 
+const queryAdvice = adviceFrom({
+  EINVAL: `${TOO_SHORT} Or the socket has no such value in its state.`,
+}, optionAdvice);
+
 const plainCallAdvice = adviceFrom({
   ENOTSOCK: "The descriptor is not a socket's.",
   EOPNOTSUPP: "The socket's family has no options at this level.",
-}, optionAdvice);
+}, queryAdvice);
 
 const otherLevelAdvice = adviceFrom({
   EOPNOTSUPP: "The kernel's handler reads options of SOL_SOCKET only " +
     "(io_uring_cmd_getsockopt(), Linux 7.2). Read this one with " +
     "getsockoptSync(), and set it with setsockopt().",
-}, optionAdvice);
+}, queryAdvice);
 
 const nameAdvice = adviceFrom({
   EOPNOTSUPP: "The file is not a socket, or the kernel is older than 6.19, " +

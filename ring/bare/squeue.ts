@@ -223,7 +223,7 @@ export class SubmissionQueue {
     doubles[at + 7] = 0;
   }
 
-  // A chain of A and a wide B in a mixed ring of 8 places, of which 6 is next:
+  // A chain of A and a wide B in a mixed ring of 8 places. Place 6 is next:
   //
   //   6: A   7: B, which would straddle the end        not allowed
   //   6: A   7: filler   0, 1: B                       ends the chain after A
@@ -311,7 +311,7 @@ export class SubmissionQueue {
   }
 
   /**
-   * Makes no-ops of the rest of a chain of which a short submit took only the
+   * Makes no-ops of the rest of a chain if a short submit took only its
    * beginning. The kernel ends a chain where a submission ends, so that the rest
    * would run as a chain of its own. Returns the indices of the first words of
    * these SQEs, whose `user_data` stays.

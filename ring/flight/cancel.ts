@@ -71,6 +71,7 @@ export class Cancellations {
     const high = BigInt(userDataHigh >>> 0);
     const slot = slots.take(
       new Command({
+        __proto__: null,
         name: "ASYNC_CANCEL",
         opcode: IORING_OP_ASYNC_CANCEL,
         flags: this.requiredFlags,

@@ -38,7 +38,7 @@ import { Cancellation, Cancellations } from "./cancel.ts";
 import { enterPool, leavePool } from "./pool.ts";
 import { Room } from "./room.ts";
 import { deliver, refusalOf, settleAborted } from "./settle.ts";
-import { NOBODY, phaseOf, type Slot, Slots } from "./slot.ts";
+import { NOBODY, type Phase, phaseOf, type Slot, Slots } from "./slot.ts";
 import { WaitQueue } from "./waiting.ts";
 
 /** Requests for completions in one turn, before other work of the event loop. */
@@ -68,8 +68,8 @@ export type Life =
   | "closed";
 
 /**
- * What the ring is in the middle of. `"program"`: a call of the program's code,
- * in a delivery or before a command is queued.
+ * The work that the ring is in the middle of. `"program"`: a call of the program's
+ * code, in a delivery or before a command is queued.
  */
 export type Busy = null | "turn" | "sync" | "program";
 
@@ -104,6 +104,7 @@ export class Queues {
     inFlight: (low, high) =>
       this.failure === null && this.slots.find(low, high) !== null,
     retry: (low, high) => {
+      this.putInOrder();
       this.cancel(low, high);
       this.#host.schedule();
     },
@@ -341,6 +342,7 @@ export class Queues {
    * of the program's code it is only noted.
    */
   abort(slot: Slot, reason: unknown): void {
+    this.putInOrder(); // It may take SQEs back, and a cancellation with them.
     const { receiver, generation } = slot;
     if (slot.command === null || slot.aborted || receiver === NOBODY) return;
     if (receiver === null || receiver instanceof Cancellation) return;
@@ -573,8 +575,10 @@ export class Queues {
   #deliver(slot: Slot, res: number, flags: number): boolean {
     if (slot.receiver === NOBODY) return true;
     this.busy = "program";
-    if (!slot.early) return deliver(slot, this.cq, res, flags, -1);
-    return deliver(slot, this.cq, slot.earlyRes, slot.earlyFlags, res);
+    const { cq, batch } = this;
+    const retry = batch !== null && slot.receiver !== batch;
+    if (!slot.early) return deliver(slot, cq, res, flags, -1, retry);
+    return deliver(slot, cq, slot.earlyRes, slot.earlyFlags, res, retry);
   }
 
   /**
@@ -671,10 +675,14 @@ export class Queues {
     this.sweep();
   }
 
-  /** Gives back the slots that a call has taken and not queued. */
+  /** Gives back the slots of calls that have thrown, and cancels their streams. */
   sweep(): void {
-    for (const slot of this.slots.busy()) {
-      if (phaseOf(slot) === "taken") this.slots.give(slot);
+    for (const slot of [...this.slots.busy()]) {
+      const phase = phaseOf(slot);
+      if (phase === "taken") this.slots.give(slot);
+      else if (slot.receiver === NOBODY && !slot.aborted) {
+        this.#abandon(slot, phase);
+      }
     }
     let first: Batch | null = null;
     for (let batch = this.#cutShort; batch !== null;) {
@@ -690,6 +698,16 @@ export class Queues {
     }
     this.#cutShort = first;
     this.taking = false;
+  }
+
+  /** Drops a command that waits and that no one waits for, or cancels a stream. */
+  #abandon(slot: Slot, phase: Phase): void {
+    if (phase === "waiting") {
+      this.#dropWaiting(slot.chain?.first ?? slot, undefined);
+    } else if (slot.command!.multishot) {
+      slot.aborted = true;
+      this.cancel(slot.index, slot.generation);
+    }
   }
 
   /** Gives back a slot whose SQE was dropped, or is not written; else silences it. */

@@ -37,7 +37,8 @@ const CANCELLED = [E.ECANCELED, E.EINTR, 512, 513, 514, 516];
  * `res` and `flags` are those of the completion that has the result, which is
  * not always the one that `cq` is on: `notification` is the `res` of a later one,
  * or -1. Returns `false` if the result could not be made, and the receiver has
- * the error.
+ * the error. With `retry`, a stack overflow is thrown instead: it is the fault of a
+ * synchronous call, and a turn delivers the completion on a stack of its own.
  */
 export function deliver(
   slot: Slot,
@@ -45,6 +46,7 @@ export function deliver(
   res: number,
   flags: number,
   notification: number,
+  retry: boolean,
 ): boolean {
   const command = slot.command!;
   const { decode, multishot, expected } = command;
@@ -59,15 +61,12 @@ export function deliver(
     }
     if (!simple) slot.lease.copyOut(command, res);
     if (succeeded && decode !== null) {
-      const memory = simple ? undefined : slot.lease.memories(command);
-      const extra1 = cq.wide ? cq.extra(0) : 0n;
-      const extra2 = cq.wide ? cq.extra(1) : 0n;
       const completion = new Completion(
         res,
         flags,
-        memory,
-        extra1,
-        extra2,
+        simple ? undefined : slot.lease.memories(command),
+        cq.wide ? cq.extra(0) : 0n,
+        cq.wide ? cq.extra(1) : 0n,
         notification,
       );
       slot.decoding = true;
@@ -75,6 +74,10 @@ export function deliver(
       slot.decoding = false;
     }
   } catch (error) {
+    if (retry && isOverflow(error)) {
+      slot.decoding = false;
+      throw error;
+    }
     slot.receiver!.error(slot, error);
     slot.decoding = false;
     return false;
@@ -89,6 +92,12 @@ export function deliver(
     receiver.error(slot, refusalOf(command, res));
   }
   return true;
+}
+
+/** Returns `true` for the error of a stack that is full. */
+function isOverflow(error: unknown): boolean {
+  return error instanceof RangeError &&
+    error.message === "Maximum call stack size exceeded";
 }
 
 /** Makes the error for a negative result. */

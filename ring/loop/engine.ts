@@ -85,7 +85,7 @@ export class Engine {
     if (!this.queues.iopoll) this.#ensureBell();
   }
 
-  /** Whether commands in flight keep the process alive. */
+  /** Sets if commands in flight keep the process alive. */
   set referenced(on: boolean) {
     this.#referenced = on;
     this.#bell?.hold(on && this.queues.room.inFlight > 0);
@@ -257,7 +257,7 @@ export class Engine {
     if (!this.#referenced) this.#immediate.unref();
   }
 
-  /** Releases what a ring has that cannot go on, if nobody will call `close`. */
+  /** Releases a failed ring that no call of `close` will release. */
   #failed(before: Life): void {
     this.#bell?.hold(false);
     if (this.#closed !== null) this.#finish();

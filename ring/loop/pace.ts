@@ -6,11 +6,11 @@
  */
 
 /**
- * How long microtasks may go on before the event loop gets a turn, which they alone
- * would never let it have: while only this ring has work,
+ * Milliseconds of microtasks before the event loop gets a turn, while only this
+ * ring has work. Without that, microtasks would never let the loop have one.
  */
 const ALONE_MS = 1;
-/** ... and while others have. The loop's turns then take at least `BUSY_MS` longer. */
+/** The same while others have work: the loop's turns take `BUSY_MS` longer. */
 const SHARED_MS = 0.2;
 /** Excess over the shortest turn of the loop that shows work of others. */
 const BUSY_MS = 0.04;
@@ -45,7 +45,7 @@ export class Pace {
   readonly #ended = () => {
     this.#going = false;
   };
-  /** How long they may go on. */
+  /** Milliseconds that they may go on. */
   #slice = ALONE_MS;
   /** Turns that the event loop was given. */
   #given = 0;

@@ -209,7 +209,8 @@ export class Waker {
   #push(id: number, kind: number, sqe: Omit<CommandSpec<number>, "name">) {
     const { sq } = this.#handle;
     const at = sq.next();
-    new Command({ name: "wake", ...sqe }).encode(sq.words, at, false, id, kind);
+    const command = new Command({ __proto__: null, name: "wake", ...sqe });
+    command.encode(sq.words, at, false, id, kind);
   }
 
   /** Submits all that is queued, so that the queue is empty again. */

@@ -155,6 +155,9 @@ export const IORING_URING_CMD_MASK = 3;
 
 export const IORING_FSYNC_DATASYNC = 1 << 0;
 
+/** A timeout that ends counts as a success, and so fails no chain. */
+export const IORING_TIMEOUT_ETIME_SUCCESS = 1 << 5;
+
 export const IORING_POLL_ADD_MULTI = 1 << 0;
 
 export const IORING_ASYNC_CANCEL_ALL = 1 << 0;

@@ -1,6 +1,6 @@
-// <sys/socket.h>, <linux/sockios.h>, <linux/in.h>, <linux/in6.h>, <linux/un.h>, <linux/tcp.h>, <linux/net_tstamp.h>, Linux 7.2.
+// <sys/socket.h>, <linux/sockios.h>, <linux/in.h>, <linux/in6.h>, <linux/un.h>, <linux/tcp.h>, <linux/if.h>, <linux/net_tstamp.h>, Linux 7.2.
 
-import { bytes, struct, u16, u32 } from "../struct.ts";
+import { bytes, s32, struct, u16, u32 } from "../struct.ts";
 
 /** Unix sockets. */
 export const AF_UNIX = 1;
@@ -61,22 +61,31 @@ export const SO_BUSY_POLL = 46;
 export const SO_INCOMING_CPU = 49;
 /** A number unique to the socket: 8 bytes, read only. */
 export const SO_COOKIE = 57;
-/** Allow MSG_ZEROCOPY. */
+/** Allow MSG_ZEROCOPY, which `send` refuses: `sendZc` needs no option. */
 export const SO_ZEROCOPY = 60;
 
+export const MSG_OOB = 0x1;
 /** Leave the data in the queue. */
 export const MSG_PEEK = 0x2;
-/** Return the real length of a datagram. */
+export const MSG_DONTROUTE = 0x4;
+/** Return the real length of a datagram; of TCP, discard the bytes. */
 export const MSG_TRUNC = 0x20;
 /** Fail with EAGAIN rather than wait. */
 export const MSG_DONTWAIT = 0x40;
+export const MSG_EOR = 0x80;
 /** Wait until the buffer is full. */
 export const MSG_WAITALL = 0x100;
+export const MSG_CONFIRM = 0x800;
+export const MSG_NOSIGNAL = 0x4000;
 /** More data follows. */
 export const MSG_MORE = 0x8000;
+export const MSG_BATCH = 0x40000;
+export const MSG_ZEROCOPY = 0x4000000;
+export const MSG_FASTOPEN = 0x20000000;
 
 export const SIOCINQ = 0x541b;
 export const SIOCOUTQ = 0x5411;
+export const SIOCGIFINDEX = 0x8933;
 
 /** Level of IPv4 options. */
 export const IPPROTO_IP = 0;
@@ -105,6 +114,12 @@ export const sockaddr_in6 = struct(28, {
 export const sockaddr_un = struct(110, {
   sun_family: u16(0),
   sun_path: bytes(2, 108),
+});
+
+export const ifreq = struct(40, {
+  ifr_name: bytes(0, 16),
+  ifr_ifru: bytes(16, 24),
+  ifr_ifindex: s32(16),
 });
 
 /** Send small packets at once. */

@@ -286,7 +286,7 @@ golden("poll", op.poll(5, { events: 0x8000_2001 }), {
 golden(
   "timeout",
   op.timeout(258_000.5),
-  { op: 0x0b, fd: -1, len: 1 },
+  { op: 0x0b, fd: -1, len: 1, op_flags: 0x20 }, // TIMEOUT_ETIME_SUCCESS
   ["reads", [
     ...[2, 1, 0, 0, 0, 0, 0, 0], // tv_sec: 258
     ...[0x20, 0xa1, 7, 0, 0, 0, 0, 0], // tv_nsec: 500,000
@@ -1075,6 +1075,95 @@ for (
   });
 }
 
+/** Leaves known bytes in the blocks that arrays up to `byteLength` are copied to. */
+async function soil(ring: Ring, byteLength: number): Promise<void> {
+  using none = await opened(ring, "/dev/null", op.O_WRONLY);
+  for (let length = 64; length <= byteLength; length *= 2) {
+    const secrets = Array.from(
+      { length: 4 },
+      () => op.write(none.fd, new Uint8Array(length).fill(0x53)),
+    );
+    await Promise.all(secrets.map((secret) => ring.cmd(secret)));
+  }
+}
+
+Deno.test("a receive that discards bytes of TCP leaves the array as it was", async () => {
+  await using ring = Ring.open();
+  for (const length of [36, 4096, 40_000]) {
+    using pair = tcpPair();
+    writeSync(pair.right, "x".repeat(length));
+    const peek = op.MSG_PEEK | op.MSG_WAITALL;
+    await ring.cmd(op.recv(pair.left, ring.alloc(length), { flags: peek }));
+    for (const flags of [op.MSG_PEEK | op.MSG_TRUNC, op.MSG_TRUNC]) {
+      await soil(ring, 65536);
+      const into = new Uint8Array(length).fill(0xee);
+      const discarded = await ring.cmd(op.recv(pair.left, into, { flags }));
+      assertGreater(discarded, 0);
+      const written = into.findIndex((byte) => byte !== 0xee);
+      assertEquals(written, -1, `${flags}, ${discarded} bytes`);
+    }
+  }
+});
+
+Deno.test("the length of a cut datagram hands out none of its other bytes", async () => {
+  await using ring = Ring.open();
+  const AF_NETLINK = 16;
+  const udp = async () => {
+    const spec = { domain: op.AF_INET, type: op.SOCK_DGRAM };
+    const fd = new Fd(await ring.cmd(op.socket(spec)));
+    await ring.cmd(op.bind(fd.fd, { hostname: "127.0.0.1", port: 0 }));
+    const own = decodeSockaddr(socketName(fd.fd, "getsockname") as Uint8Array);
+    await ring.cmd(op.connect(fd.fd, own));
+    return fd;
+  };
+  const netlink = async () =>
+    new Fd(await ring.cmd(op.socket({ domain: AF_NETLINK, type: 3 })));
+  // RTM_GETLINK of all interfaces: struct nlmsghdr, then struct ifinfomsg.
+  const request = new Uint8Array(32);
+  request.set([32, 0, 0, 0, 18, 0, 1, 3]);
+  for (const make of [udp, netlink]) {
+    const message = make === udp ? pattern(600) : request;
+    using socket = await make();
+    await ring.cmd(op.send(socket.fd, message));
+    for (const flags of [op.MSG_PEEK | op.MSG_TRUNC, op.MSG_TRUNC]) {
+      await soil(ring, 4096);
+      const into = new Uint8Array(100).fill(0xee).subarray(0, 40);
+      const real = await ring.cmd(op.recv(socket.fd, into, { flags }));
+      assertGreater(real, 40);
+      const whole = new Uint8Array(into.buffer);
+      assertEquals([...whole.subarray(40)], new Array(60).fill(0xee));
+      assert(!into.every((byte) => byte === 0x53));
+    }
+  }
+});
+
+Deno.test("only flags with which a result counts written bytes are believed", () => {
+  const bytes = new Uint8Array(4);
+  const counted = (flags: number) =>
+    op.recv(5, bytes, { flags: flags >>> 0 }).operands[0].counted;
+  const known = op.MSG_PEEK | op.MSG_DONTWAIT | op.MSG_WAITALL;
+  for (const flags of [0, 1, known, 0x4000]) assert(counted(flags));
+  // MSG_TRUNC, MSG_ERRQUEUE, MSG_SOCK_DEVMEM, and what is not known.
+  for (const flags of [0x20, 0x2000, 0x200_0000, 0x8000_0000, 8]) {
+    assert(!counted(flags) && !counted(flags | known), flags.toString(16));
+  }
+});
+
+Deno.test("a send with which the kernel would keep the memory is refused", () => {
+  const send = (flags: number) => op.send(5, Uint8Array.of(1), { flags });
+  for (const others of [0, op.MSG_MORE, op.MSG_DONTWAIT]) {
+    const MSG_ZEROCOPY = 0x400_0000;
+    assertThrows(() => send(MSG_ZEROCOPY | others), TypeError, "sendZc()");
+    // MSG_SPLICE_PAGES, MSG_SENDPAGE_DECRYPTED, MSG_CMSG_COMPAT.
+    for (const flag of [0x800_0000, 0x10_0000, 0x8000_0000]) {
+      const name = `0x${flag.toString(16)}`;
+      assertThrows(() => send((flag | others) >>> 0), TypeError, name);
+    }
+  }
+  const all = 0x2004_c9c5; // Those that only say how to send.
+  assertEquals(words(send(all)).op_flags, all);
+});
+
 Deno.test("a receive with MSG_WAITALL waits for all bytes", async () => {
   await using ring = Ring.open();
   using pair = tcpPair();
@@ -1100,6 +1189,22 @@ Deno.test("a receive gets data that is sent 50 ms later", async () => {
   assertGreaterOrEqual(performance.now() - start, 49);
   assertEquals([...into], [...utf8("later"), 0, 0, 0]);
   assertGreater(ring.stats().wakes, 0);
+});
+
+Deno.test("a link-local address without its scope is EINVAL, which the advice names", async () => {
+  await using ring = Ring.open();
+  const spec = { domain: op.AF_INET6, type: op.SOCK_STREAM };
+  using socket = new Fd(await ring.cmd(op.socket(spec)));
+  const address = { hostname: "fe80::1", port: 1 };
+  const error = await assertRejects(
+    () => ring.cmd(op.connect(socket.fd, address)),
+    UringError,
+    "needs its scope",
+  );
+  assertEquals(error.code, "EINVAL");
+  const { advice } = op.bind(5, address);
+  assertStringIncludes(advice(22)!, "fe80::1%2");
+  assertStringIncludes(advice(13)!, "ip_unprivileged_port_start");
 });
 
 Deno.test("sending to a closed peer is EPIPE, and to a device ENOTSOCK", async () => {
@@ -1323,6 +1428,14 @@ Deno.test("one timeout command runs several times, also at the same time", async
   await Promise.all([ring.cmd(command), ring.cmd(command), ring.cmd(command)]);
   await ring.cmd(command);
   assertGreaterOrEqual(performance.now() - start, 9.8);
+});
+
+Deno.test("a timeout whose time is over lets the rest of its chain run", async () => {
+  await using ring = Ring.open();
+  const start = performance.now();
+  const chain = ring.link([op.timeout(5), op.nop(), op.timeout(5), op.nop()]);
+  assertEquals(await Promise.all(chain), [undefined, 0, undefined, 0]);
+  assertGreaterOrEqual(performance.now() - start, 10);
 });
 
 Deno.test("a link timeout is true when the time ran out", async () => {

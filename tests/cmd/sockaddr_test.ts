@@ -94,7 +94,30 @@ const GOLDEN: [name: string, address: SocketAddress, bytes: number[]][] = [
     { path: "\0a\0b\0" },
     [1, 0, 0, 0x61, 0, 0x62, 0],
   ],
+  [
+    "an abstract name of as many bytes as sun_path has",
+    { path: "\0" + "x".repeat(107) },
+    [1, 0, 0, ...ascii("x".repeat(107))],
+  ],
   ["an unnamed Unix socket", { path: null }, [1, 0]],
+  [
+    "a link-local IPv6 address with its scope",
+    { hostname: "fe80::1%258", port: 80 },
+    [
+      ...[10, 0, 0, 80, 0, 0, 0, 0],
+      ...[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+      ...[2, 1, 0, 0], // sin6_scope_id, in the order of the machine
+    ],
+  ],
+  [
+    "an address with the largest scope",
+    { hostname: "ff02::1%4294967295", port: 0 },
+    [
+      ...[10, 0, 0, 0, 0, 0, 0, 0],
+      ...[0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+      ...[255, 255, 255, 255],
+    ],
+  ],
 ];
 
 Deno.test("an address is encoded to its bytes, and decoded from them", async (t) => {
@@ -195,8 +218,8 @@ Deno.test("a hostname that is no address in numbers is refused", () => {
       "::01.2.3.4",
       "1.2.3.4::",
       "[::1]",
-      "fe80::1%eth0",
-      "fe80::1%251",
+      "127.0.0.1%1",
+      "%1",
       " ::1",
       // Characters that a URL skips, or that end the address in it.
       "::\n1",
@@ -214,6 +237,37 @@ Deno.test("a hostname that is no address in numbers is refused", () => {
       `hostname must be an IP address in numbers, not ${
         JSON.stringify(hostname)
       }`,
+    );
+  }
+});
+
+Deno.test("a scope is the index of an interface, or its name", () => {
+  const scope = (hostname: string) =>
+    new DataView(encodeSockaddr({ hostname, port: 1 }).buffer)
+      .getUint32(24, true);
+  assertEquals(scope("fe80::1%lo"), 1); // The first interface of a namespace.
+  assertEquals(scope("FE80::1%1"), 1);
+  assertEquals(scope("fe80::1"), 0);
+  for (
+    const none of [
+      "",
+      "0",
+      "-1",
+      "4294967296",
+      "1.5",
+      "1%1",
+      "%1",
+      "lo ",
+      "lo\0",
+      "lo".padEnd(16, "o"),
+      "no-such-device",
+      "../../lo",
+    ]
+  ) {
+    assertThrows(
+      () => scope(`fe80::1%${none}`),
+      TypeError,
+      "is no network interface",
     );
   }
 });
@@ -236,15 +290,18 @@ Deno.test("a value that is no port is refused", () => {
 });
 
 Deno.test("a path that the kernel would cut off is refused", () => {
-  for (
-    const path of ["x".repeat(108), "é".repeat(54), "\0" + "x".repeat(107)]
-  ) {
+  for (const path of ["x".repeat(108), "é".repeat(54)]) {
     assertThrows(
       () => encodeSockaddr({ path }),
       RangeError,
       "a path of a Unix socket has at most 107 bytes, not 108",
     );
   }
+  assertThrows(
+    () => encodeSockaddr({ path: "\0" + "é".repeat(54) }),
+    RangeError,
+    "an abstract name of a Unix socket has at most 108 bytes, not 109",
+  );
   for (const path of ["/tmp/a\0b", "a\0"]) {
     assertThrows(
       () => encodeSockaddr({ path }),
@@ -344,7 +401,16 @@ Deno.test({
 Deno.test("the kernel accepts the addresses of Unix sockets, and returns the same", async () => {
   const folder = await Deno.makeTempDir();
   const long = `${folder}/`.padEnd(107, "x");
-  for (const path of [`${folder}/a b`, long, `\0${folder}`, `\0${folder}\0`]) {
+  const name108 = `\0${folder}`.padEnd(108, "x");
+  for (
+    const path of [
+      `${folder}/a b`,
+      long,
+      `\0${folder}`,
+      `\0${folder}\0`,
+      name108,
+    ]
+  ) {
     const address = encodeSockaddr({ path });
     assertEquals(bound(AF_UNIX, address), address);
   }
@@ -356,6 +422,27 @@ Deno.test("the kernel accepts the addresses of Unix sockets, and returns the sam
   const name = bound(AF_UNIX, Uint8Array.of(1, 0, ...ascii(path)));
   assertEquals(decodeSockaddr(name), { path });
   await Deno.remove(folder, { recursive: true });
+});
+
+const linkLocal = Deno.networkInterfaces()
+  .find(({ address }) => address.startsWith("fe80:"));
+
+Deno.test({
+  name: linkLocal
+    ? "the kernel returns the scope of an IPv6 address, by index or by name"
+    : "the kernel returns the scope of an IPv6 address (needs one of fe80::/10)",
+  ignore: linkLocal === undefined,
+  fn() {
+    const { address, name, scopeid } = linkLocal!;
+    for (const scope of [scopeid, name]) {
+      const hostname = `${address}%${scope}`;
+      const kernel = bound(AF_INET6, encodeSockaddr({ hostname, port: 0 }));
+      const decoded = decodeSockaddr(kernel);
+      if (!("port" in decoded)) throw new Error("it has no port");
+      assertEquals(decoded.hostname, `${address}%${scopeid}`);
+      assertEquals(encodeSockaddr(decoded), kernel);
+    }
+  },
 });
 
 Deno.test("a socket that was not bound has an address too", () => {

@@ -951,6 +951,47 @@ Deno.test("getsockoptSync reads a filter in bytes too", () => {
   assertEquals(assertThrows(() => read(511), UringError).code, "EINVAL");
 });
 
+Deno.test("an option whose value holds an address is refused", () => {
+  for (
+    const [level, optname] of [
+      [SOL_SOCKET, 26], // SO_ATTACH_FILTER
+      [SOL_SOCKET, 51], // SO_ATTACH_REUSEPORT_CBPF
+      [0, 64], // IPT_SO_SET_REPLACE
+      [41, 64], // IP6T_SO_SET_REPLACE
+      [283, 4], // XDP_UMEM_REG
+    ]
+  ) {
+    const value = new Uint8Array(64);
+    const make = () => s.setsockopt(5, { level, optname, value });
+    assertThrows(make, TypeError, "holds an address");
+  }
+});
+
+kernelTest(
+  "a get whose length is too short says so",
+  [GETSOCKOPT],
+  async () => {
+    using udp = new Udp();
+    await using ring = Ring.open();
+    for (const optname of [s.SO_COOKIE, 25]) { // 25: SO_BINDTODEVICE
+      const query = { level: SOL_SOCKET, optname, length: 2 };
+      if (optname === 25) {
+        const [value, option] = [new TextEncoder().encode("lo"), { optname }];
+        await ring.cmd(s.setsockopt(udp.fd, {
+          level: SOL_SOCKET,
+          value,
+          ...option,
+        }));
+      }
+      const error = await refusal(ring.cmd(s.getsockopt(udp.fd, query)));
+      assertEquals(error.code, "EINVAL");
+      assertStringIncludes(error.message, "`length` makes room for");
+      const sync = assertThrows(() => s.getsockoptSync(udp.fd, query));
+      assertStringIncludes((sync as Error).message, "`length` makes room for");
+    }
+  },
+);
+
 kernelTest(
   "SETSOCKOPT sets options of every level, which getsockopt(2) then reads",
   [SETSOCKOPT],
@@ -1079,6 +1120,7 @@ kernelTest(
     const microseconds = new BigInt64Array([0n, 1_000_000n]);
     const late = new Uint8Array(microseconds.buffer);
     const SO_RCVTIMEO = 20;
+    const SO_BINDTODEVICE = 25;
     for (
       const [fd, level, optname, value, code, advice] of [
         [tcpFd, SOL_SOCKET, 9999, 1, "ENOPROTOOPT", "no such option"],
@@ -1090,6 +1132,7 @@ kernelTest(
         [tcpFd, SOL_SOCKET, s.SO_RCVBUF, new Uint8Array(), "EINVAL", "short"],
         [tcpFd, IPPROTO_TCP, s.TCP_CONGESTION, name, "ENOENT", "congestion"],
         [tcpFd, SOL_SOCKET, SO_RCVTIMEO, late, "EDOM", "not one the option"],
+        [tcpFd, SOL_SOCKET, SO_BINDTODEVICE, name, "ENODEV", "ip link"],
         [
           unix.left,
           IPPROTO_TCP,

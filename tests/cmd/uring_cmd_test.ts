@@ -46,9 +46,11 @@ import {
   IORING_URING_CMD_FIXED,
   IORING_URING_CMD_MULTISHOT,
   IOSQE_ASYNC,
+  IOSQE_BUFFER_SELECT,
   IOSQE_CQE_SKIP_SUCCESS,
   IOSQE_FIXED_FILE,
   IOSQE_IO_DRAIN,
+  IOSQE_IO_HARDLINK,
   IOSQE_IO_LINK,
   SOCKET_URING_OP_GETSOCKNAME,
   SOCKET_URING_OP_GETSOCKOPT,
@@ -126,12 +128,12 @@ Deno.test("every field of a command is at its place in the SQE", () => {
     personality: 0xa1a2,
     optlen: 0x9192_9394,
     addr3: unsafeAddress(0x1f_8283_8485_8687),
-    sqe_flags: IOSQE_ASYNC | IOSQE_IO_LINK,
+    sqe_flags: IOSQE_ASYNC,
     ioprio: 0x7172,
   });
   assertEquals(words(command), {
     op: 0x2e, // IORING_OP_URING_CMD
-    flags: 0x14, // IOSQE_ASYNC, IOSQE_IO_LINK
+    flags: 0x10, // IOSQE_ASYNC
     ioprio: 0x7172,
     fd: 0x0102_0304,
     cmd_op: 0xf1f2_f3f4,
@@ -298,11 +300,23 @@ Deno.test("numbers that a field cannot hold are refused with the field's name", 
   assertEquals(unsafeAddress(2n ** 64n - 1n).value, 2n ** 64n - 1n);
 });
 
-Deno.test("flags that would leave a promise unsettled are refused", () => {
+Deno.test("flags that reach other commands, or leave one unsettled, are refused", () => {
   const make = (sqe_flags: number) => uringCmd({ fd: 5, cmd_op: 0, sqe_flags });
-  assertThrows(() => make(IOSQE_CQE_SKIP_SUCCESS), TypeError, "completion");
-  assertThrows(() => make(IOSQE_FIXED_FILE), TypeError, "registerFiles()");
-  assertEquals(words(make(IOSQE_ASYNC | IOSQE_IO_DRAIN)).flags, 0x12);
+  for (
+    const [flag, remedy] of [
+      [IOSQE_CQE_SKIP_SUCCESS, "Leave it out"],
+      [IOSQE_FIXED_FILE, "registerFiles()"],
+      [IOSQE_IO_DRAIN, "Await the commands before"],
+      [IOSQE_IO_LINK, "Use ring.link(commands)"],
+      [IOSQE_IO_HARDLINK, "Use ring.link(commands)"],
+      [IOSQE_BUFFER_SELECT, "memory of its own"],
+    ] as const
+  ) {
+    for (const others of [0, IOSQE_ASYNC, 0x80]) {
+      assertThrows(() => make(flag | others), TypeError, remedy);
+    }
+  }
+  assertEquals(words(make(IOSQE_ASYNC)).flags, 0x10);
 });
 
 Deno.test("a registered buffer sets its flag, and contradicts no other", async () => {
@@ -430,36 +444,6 @@ Deno.test("a command that is forced to a worker completes, awaited or synchronou
   const command = uringCmd({ fd: file.fd, cmd_op: 0, sqe_flags });
   for (let i = 0; i < 50; i++) assertEquals(await ring.cmd(command), 0);
   assertEquals(ring.cmdAllSync(Array(50).fill(command)), Array(50).fill(0));
-});
-
-Deno.test("commands may be linked and drained by their flags", async () => {
-  await using ring = Ring.open();
-  using file = devNull();
-  using pair = pipe();
-  const fails = uringCmd({
-    fd: pair.left,
-    cmd_op: 0,
-    sqe_flags: IOSQE_IO_LINK,
-  });
-  const follows = uringCmd({ fd: file.fd, cmd_op: 0 });
-  const [first, second] = await Promise.allSettled([
-    ring.cmd(fails),
-    ring.cmd(follows),
-  ]);
-  const code = ({ reason }: { reason?: UringError }) => reason?.code;
-  assertEquals([code(first as PromiseRejectedResult)], ["EOPNOTSUPP"]);
-  assertEquals([code(second as PromiseRejectedResult)], ["ECANCELED"]);
-  const drain = uringCmd({
-    fd: file.fd,
-    cmd_op: 0,
-    sqe_flags: IOSQE_IO_DRAIN,
-  });
-  const order: string[] = [];
-  await Promise.all([
-    ring.cmd(op.timeout(5)).then(() => order.push("before")),
-    ring.cmd(drain).then(() => order.push("drained")),
-  ]);
-  assertEquals(order, ["before", "drained"]);
 });
 
 Deno.test("16 bytes of payload fit every ring, 17 need a larger SQE", async () => {
@@ -1365,10 +1349,128 @@ Deno.test("a wrong field or type does not compile", () => {
   assertInstanceOf(u32(0), Field);
 });
 
-Deno.test("an option longer than its memory is refused before it is queued", () => {
-  const optval = { bytes: new Uint8Array(8), kernel: "writes" } as const;
-  const fields = { fd: 0, cmd_op: 2, level: 1, optname: 3, optval };
-  assertThrows(() => uringCmd({ ...fields, optlen: 9 }), RangeError, "8 bytes");
-  uringCmd({ ...fields, optlen: 8 });
-  uringCmd({ ...fields, optlen: 9, optval: unsafeAddress(0) });
+Deno.test("a length longer than its memory is refused under all names of both", () => {
+  const memory = { bytes: new Uint8Array(8), kernel: "writes" } as const;
+  const option = { fd: 0, cmd_op: 2, level: 1, optname: 3 };
+  for (const place of ["optval", "addr3"]) {
+    for (const count of ["optlen", "file_index"]) {
+      for (const cmd_op of [2, 3]) {
+        const make = (length: number, value: unknown = memory) =>
+          uringCmd(
+            { ...option, cmd_op, [place]: value, [count]: length } as never,
+          );
+        assertThrows(() => make(9), RangeError, `${count} is 9, but ${place}`);
+        make(8);
+        make(9, unsafeAddress(0));
+      }
+    }
+  }
+  // To another driver, byte 44 is a length only under the name of one.
+  const other = { fd: 0, cmd_op: 7, addr3: memory };
+  uringCmd({ ...other, file_index: 9 });
+  assertThrows(() => uringCmd({ ...other, optlen: 9 }), RangeError, "8 bytes");
+});
+
+Deno.test("the length of a filter counts instructions, however the option is named", () => {
+  const optval = { bytes: new Uint8Array(24), kernel: "writes" } as const;
+  for (
+    const names of [
+      { level: 1, optname: 26 }, // SOL_SOCKET, SO_GET_FILTER
+      { addr: unsafeAddress(26n << 32n | 1n) },
+    ]
+  ) {
+    const make = (cmd_op: number, optlen: number) =>
+      uringCmd({ fd: 0, cmd_op, optval, optlen, ...names });
+    assertThrows(() => make(2, 4), RangeError, "4 units of 8 bytes");
+    assertThrows(() => make(2, 24), RangeError, "24 units of 8 bytes");
+    make(2, 3);
+    make(3, 24); // Of SO_ATTACH_FILTER, which counts bytes.
+  }
+});
+
+testSocket(
+  "GETSOCKOPT",
+  "the kernel writes no more than the memory of an option has",
+  async () => {
+    await using ring = Ring.open();
+    using pair = tcpPair();
+    const SO_MEMINFO = 55; // 36 bytes
+    const around = ring.alloc(64).fill(0xee);
+    const bytes = around.subarray(0, 4);
+    const run = (length: number) =>
+      ring.cmd(uringCmd({
+        fd: pair.left,
+        cmd_op: SOCKET_URING_OP_GETSOCKOPT,
+        level: SOL_SOCKET,
+        optname: SO_MEMINFO,
+        addr3: { bytes, kernel: "writes" },
+        file_index: length,
+      }));
+    assertEquals(await run(4), 4);
+    await assertRejects(async () => await run(36), RangeError);
+    assertEquals(around.findLastIndex((byte) => byte !== 0xee), 3);
+  },
+);
+
+Deno.test("the halves of an address, and the payload as one, are refused", () => {
+  const fd = 0;
+  for (const cmd_op of [0, 5, 0xc080_9440]) { // BTRFS_IOC_ENCODED_READ
+    for (const half of [{ level: 0x1000 }, { optname: 1 }]) {
+      assertThrows(() => uringCmd({ fd, cmd_op, ...half }), TypeError, "addr");
+    }
+  }
+  const payload = new Uint8Array(8);
+  for (const part of [{ level: 1 }, { optname: 1 }, { optlen: 8 }]) {
+    const make = () => uringCmd({ fd, cmd_op: 2, payload, ...part });
+    assertThrows(make, TypeError, "Pass optval");
+  }
+});
+
+Deno.test("an address of a socket needs room for the longest", () => {
+  const memory = (length: number) =>
+    ({ bytes: new Uint8Array(length), kernel: "both" }) as const;
+  const make = (address: number, length: number) =>
+    uringCmd({
+      fd: 0,
+      cmd_op: SOCKET_URING_OP_GETSOCKNAME,
+      addr: memory(address),
+      addr3: memory(length),
+    });
+  make(128, 4);
+  for (const [address, length] of [[127, 4], [128, 3], [16, 4]]) {
+    assertThrows(() => make(address, length), RangeError, "getsockname()");
+  }
+});
+
+Deno.test("a field that shares bytes with a pointer is refused", () => {
+  for (const kind of ["inline", "indirect"]) {
+    for (
+      const layout of [
+        { a: pointer(0), b: pointer(4) },
+        { b: pointer(4), a: pointer(0) },
+        { a: pointer(0), b: pointer(0) },
+        { a: pointer(8), b: u32(12) },
+        { a: pointer(4), b: u8(11) },
+        { a: pointer(4), b: bytes(0, 16) },
+      ]
+    ) {
+      const make = () => defineCommand({ name: "X", cmdOp: 1, [kind]: layout });
+      assertThrows(make, RangeError, "shares bytes with the pointer");
+    }
+    const apart = { a: pointer(4), b: u32(0), c: u32(12), none: bytes(12, 0) };
+    const union = { d: u64(16), e: u32(20) };
+    defineCommand({ name: "X", cmdOp: 1, [kind]: { ...apart, ...union } });
+  }
+});
+
+Deno.test("a subclass of a pointer cannot have fewer bytes than an address", () => {
+  const Pointer = pointer(0).constructor as new (
+    offset: number,
+    size: number,
+  ) => Field<number | bigint>;
+  for (const size of [0, 4, 16]) {
+    const inline = { a: new Pointer(16, size) };
+    const make = () => defineCommand({ name: "X", cmdOp: 1, inline });
+    assertThrows(make, RangeError, "size of a");
+  }
 });

@@ -217,6 +217,7 @@ const MAX_LINES = 350;
 /** Files and folders with longer files, and the reason for each. */
 const LONGER: Readonly<Record<string, string>> = {
   "ring/bare/squeue.ts": "one queue, and the layouts that it has",
+  "ring/command.ts": "the parts of a command, each with its documentation",
   "ring/ring.ts": "the public methods, each with its documentation",
   "ring/flight/queues.ts": "submission and reaping share all of their state",
   "cmd/block.ts": "the facts of a device, and a function for each command",

@@ -4,10 +4,15 @@ import {
   assert,
   assertEquals,
   assertFalse,
+  assertRejects,
   assertStrictEquals,
+  assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { Completion, FixedBuffer, FixedFile } from "../../mod.ts";
+import { Completion, FixedBuffer, FixedFile, uringCmd } from "../../mod.ts";
+import { Ring } from "../../mod.ts";
+import { nop, poll, POLLIN, read, timeout } from "../../cmd/op.ts";
+import { checkRingFlags } from "../../ring/check.ts";
 import { Command, type CommandSpec } from "../../ring/raw.ts";
 import { operand, scratchOperand } from "../../ring/operand.ts";
 import { SubmissionQueue } from "../../ring/bare/squeue.ts";
@@ -17,11 +22,15 @@ import {
   IORING_OP_URING_CMD,
   IORING_OP_URING_CMD128,
   IOSQE_ASYNC,
+  IOSQE_BUFFER_SELECT,
   IOSQE_CQE_SKIP_SUCCESS,
   IOSQE_FIXED_FILE,
+  IOSQE_IO_DRAIN,
+  IOSQE_IO_HARDLINK,
   IOSQE_IO_LINK,
 } from "../../sys/uapi/io_uring.ts";
 import { type Field, isStruct } from "../../sys/struct.ts";
+import { pipe } from "../kit/fds.ts";
 
 /** A command with a value in every field. No two bytes of it are the same. */
 const FULL: CommandSpec<number> = {
@@ -405,4 +414,85 @@ Deno.test("a completion has the values it was made of, and defaults", () => {
     [least.flags, least.extra1, least.extra2, least.notification],
     [0, 0n, 0n, -1],
   );
+});
+
+Deno.test("flags that reach other commands are for no ring", () => {
+  const make = (flags: number) =>
+    new Command({ name: "FLAGGED", opcode: IORING_OP_NOP, flags });
+  for (
+    const [flag, remedy] of [
+      [IOSQE_IO_DRAIN, "Await the commands before this one"],
+      [IOSQE_IO_LINK, "ring.link(commands)"],
+      [IOSQE_IO_HARDLINK, "ring.link(commands)"],
+      [IOSQE_BUFFER_SELECT, "memory of its own"],
+      [IOSQE_CQE_SKIP_SUCCESS, "Leave it out"],
+    ] as const
+  ) {
+    const command = make(flag | IOSQE_ASYNC);
+    assertEquals(command.sqeFlags, flag | IOSQE_ASYNC);
+    assertFalse(command.runsOnAnyRing);
+    const error = assertThrows(() => checkRingFlags(command), TypeError);
+    assertStringIncludes(error.message, "FLAGGED has IOSQE_");
+    assertStringIncludes(error.message, remedy);
+  }
+  for (const flags of [0, IOSQE_ASYNC, IOSQE_FIXED_FILE]) {
+    checkRingFlags(make(flags));
+    assert(make(flags).runsOnAnyRing);
+  }
+});
+
+Deno.test("no part of a command comes from a polluted Object.prototype", () => {
+  const polluted = Object.prototype as Record<string, unknown>;
+  for (const name of ["fdWord", "addr", "inside", "counted", "offset", "any"]) {
+    try {
+      polluted[name] = 5;
+      for (
+        const make of [
+          () => new Command({ name: "N", opcode: IORING_OP_NOP }),
+          () => nop(),
+          () => read(5, new Uint8Array(4)),
+          () => uringCmd({ fd: 5, cmd_op: 0 }),
+        ]
+      ) {
+        assertThrows(make, TypeError);
+      }
+      const error = assertThrows(nop, TypeError, `"${name}"`);
+      assertStringIncludes(error.message, "Delete it");
+    } finally {
+      delete polluted[name];
+    }
+  }
+  nop();
+});
+
+Deno.test("a ring closes, and cancels, while Object.prototype is polluted", async () => {
+  const ring = Ring.open();
+  using pair = pipe();
+  const waits = ring.cmd(poll(pair.left, { events: POLLIN }));
+  const late = ring.cmd(timeout(20));
+  const polluted = Object.prototype as Record<string, unknown>;
+  try {
+    polluted.fdWord = polluted.flags = polluted.len = 5;
+    await late;
+    const closed = ring.close();
+    await assertRejects(() => waits, Error, "closed");
+    await closed;
+  } finally {
+    for (const name of ["fdWord", "flags", "len"]) delete polluted[name];
+  }
+});
+
+Deno.test("a mixed queue has a no-op where a command is not yet written", () => {
+  const sq = queue(8, { mixed: true });
+  const command = new Command({ name: "A", opcode: IORING_OP_URING_CMD });
+  const stores: number[] = [];
+  const words = new Proxy(sq.words, {
+    set(target, key, value) {
+      stores.push(Number(key));
+      return Reflect.set(target, key, value, target);
+    },
+  });
+  command.encode(words, 0, false, 1, 2);
+  assertEquals(stores.indexOf(0), stores.length - 1);
+  assertEquals(stores.length, 16);
 });

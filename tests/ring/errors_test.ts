@@ -88,7 +88,7 @@ Deno.test("errnos of a socket are explained", () => {
   explains(sock.getsockopt(0, query).advice, [
     [E.EOPNOTSUPP, "does not take this option"],
     [E.ENOPROTOOPT, "no such option"],
-    [E.EINVAL, "not one the option takes"],
+    [E.EINVAL, "more bytes than `length`"],
     [E.EDOM, "not one the option takes"],
     [E.ERANGE, "more bytes than `length`"],
     [E.ENOENT, "TCP_CONGESTION"],

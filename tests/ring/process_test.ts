@@ -587,7 +587,7 @@ testUnless(
       Deno.writeTextFileSync(names[0], "1");
       assertMatch(
         await open(),
-        /EPERM.*io_uring_disabled is 1.*join that group/,
+        /EPERM.*io_uring_disabled is 1.*Join that group/,
       );
       Deno.writeTextFileSync(names[1], String(Deno.gid()));
       assertEquals(await open(), "none");

@@ -237,6 +237,82 @@ Deno.test("prepRw writes every field where the kernel has it", () => {
   }
 });
 
+Deno.test("an SQE that cannot be filled is not in the queue", () => {
+  withRing({ entries: 8 }, ({ sq }) => {
+    const before = sq.pushed;
+    for (const field of ["opcode", "fd", "addr", "userData", "addr3"]) {
+      const sqe = Object.defineProperty({ opcode: 1 }, field, {
+        get() {
+          throw new Error("no field");
+        },
+      });
+      assertThrows(() => raw.prepRw(sq, sqe), Error, "no field");
+      assertEquals([sq.pushed, sq.publish()], [before, 0]);
+    }
+  });
+});
+
+Deno.test("an SQE of a getter that fills another one comes after it", () => {
+  withRing({ entries: 8 }, (ring) => {
+    const { sq } = ring;
+    const nop = raw.IORING_OP_NOP;
+    const sqe = {
+      opcode: nop,
+      get userData() {
+        raw.prepRw(sq, { opcode: nop, userData: 1 });
+        return 2;
+      },
+    };
+    assert(raw.prepRw(sq, sqe));
+    assertEquals(run(ring, 2), [[1, 0], [2, 0]]);
+  });
+});
+
+Deno.test("a stack overflow in prepRw leaves no SQE, at any depth", () => {
+  for (const flags of [0, raw.IORING_SETUP_SQE128]) {
+    withRing({ entries: 8, flags }, (ring) => {
+      const { sq } = ring;
+      // Of each SQE an earlier read is left, which must not run again.
+      const canary = raw.alloc(64);
+      const addr = raw.addressOf(canary);
+      withFd(ring, "/dev/zero", O_RDONLY, (fd) => {
+        for (let i = 0; i < sq.entries; i++) {
+          const opcode = raw.IORING_OP_READ;
+          raw.prepRw(sq, { opcode, fd, addr, len: 64, userData: i });
+        }
+        run(ring, sq.entries);
+        canary.fill(0xee);
+        // Its getter needs more stack than all that prepRw calls.
+        const deep = (n: number): number => n === 0 ? 99 : deep(n - 1);
+        const nop = {
+          opcode: raw.IORING_OP_NOP,
+          get userData() {
+            return deep(20);
+          },
+        };
+        const at = (depth: number): boolean =>
+          depth === 0 ? raw.prepRw(sq, nop) : at(depth - 1);
+        const fits = (depth: number) => {
+          const before = sq.pushed;
+          try {
+            assert(at(depth));
+          } catch (error) {
+            if (!(error instanceof RangeError)) throw error;
+            assertEquals([sq.pushed, sq.publish()], [before, 0]);
+            return false;
+          }
+          assertEquals(run(ring, 1), [[99, 0]]);
+          return true;
+        };
+        let depth = 100;
+        while (fits(depth)) depth += 100;
+        for (let less = depth - 300; less < depth; less++) fits(less);
+        assertEquals(canary.findIndex((byte) => byte !== 0xee), -1);
+      });
+    });
+  }
+});
+
 Deno.test("a file is read into memory of alloc() by its address", () => {
   const content = new TextEncoder().encode("read by the bare ring");
   withFile(content, (path) => {
