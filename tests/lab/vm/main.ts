@@ -101,12 +101,11 @@ const MODULES = [
 
 /**
  * Tests that no guest runs by default. Those of files, headers and the fake kernel
- * do not depend on the kernel; those under attack/ and of cut-short calls would take a
- * guest, which is ten times slower, too long. `-- test ...` runs them in a guest.
+ * do not depend on the kernel; those under attack/ would take a guest, which is ten
+ * times slower, too long. `-- test ...` runs them in a guest.
  */
-const NOT_IN_GUESTS = [
-  ...["laws", "fake", "lab", "mutants", "attack", "ring/cut_short_test.ts"],
-].map((name) => `tests/${name}`);
+const NOT_IN_GUESTS = ["laws", "fake", "lab", "mutants", "attack"]
+  .map((name) => `tests/${name}`);
 
 /**
  * The first test file. Its commands run in workers of the kernel, and the last
