@@ -4,6 +4,7 @@ import { assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
 import { IORING_CQE_F_MORE as MORE } from "../../sys/uapi/io_uring.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { turn } from "../kit/wait.ts";
+import type { Slot } from "../../ring/flight/slot.ts";
 import { FakeKernel, numbered, Told } from "./fake.ts";
 
 /** The program's code that a delivery calls. */
@@ -238,4 +239,72 @@ Deno.test("a cancellation after a synchronous call that was cut short stays in t
   queues.putInOrder();
   await kernel.pass();
   assertEquals([told.all, kernel.order.includes(2)], [["reason"], false]);
+});
+
+Deno.test("a decoder's abort of a command that waits settles it in the next turn", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = kernel.keep;
+  const told = new Told();
+  let during: unknown[] = [];
+  kernel.start(numbered(1, {
+    decode: () => {
+      kernel.engine.queues.abort(last, "reason");
+      during = [...told.all];
+    },
+  }));
+  for (let fd = 2; fd < 12; fd++) kernel.run(numbered(fd));
+  const last = kernel.start(numbered(12), told);
+  await kernel.pass();
+  kernel.finish(1);
+  await kernel.pass();
+  assertEquals([during, told.all], [[], ["reason"]]);
+});
+
+Deno.test("an abort that was noted does not meet the next command of its slot", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = kernel.keep;
+  const { queues } = kernel.engine;
+  const next = new Told();
+  const slots: Slot[] = [
+    kernel.start(numbered(0, {
+      decode: () => queues.abort(slots[1], "reason"),
+    })),
+    kernel.start(numbered(1)),
+    kernel.start(numbered(2, {
+      decode: () => {
+        const slot = queues.slots.take(numbered(3));
+        slot.receiver = next;
+        queues.enqueue(slot);
+        same = slot === slots[1];
+      },
+    })),
+  ];
+  let same = false;
+  await kernel.pass();
+  for (const fd of [0, 1, 2]) kernel.finish(fd);
+  await kernel.pass();
+  await kernel.pass();
+  kernel.finish(3, 7);
+  await kernel.pass();
+  assertEquals([same, next.all], [true, [7]]);
+});
+
+Deno.test("a batch that was cut short in a decoder completes for no one", async () => {
+  await using kernel = new FakeKernel();
+  using strays = reportedErrors();
+  kernel.react = kernel.keep;
+  const { queues } = kernel.engine;
+  kernel.wait = () => {
+    throw new Error("cut short");
+  };
+  throwOnce(queues, "leaveBatch");
+  assertThrows(() => kernel.batch([numbered(1)]), RangeError, "cut short");
+  queues.busy = "program"; // As the timeout of node:vm leaves it.
+  await kernel.pass();
+  await turn();
+  kernel.wait = () => kernel.finish(2, 7);
+  assertEquals(kernel.batch([numbered(2)]), [7]);
+  kernel.finish(1);
+  await kernel.pass();
+  assertEquals([queues.room.inFlight, strays.errors], [0, []]);
 });

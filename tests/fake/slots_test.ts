@@ -143,3 +143,12 @@ Deno.test("a signal that outlives its command aborts none that has its slot", as
   writeSync(pair.right, "it lives");
   assertEquals(await read, 8);
 });
+
+Deno.test("a decoder's memory is a copy, through which no other command is reached", () => {
+  const slots = new Slots();
+  const slot = slots.take(of(Uint8Array.of(1, 2, 3), "reads"));
+  const [memory] = slot.lease.memories(slot.command!);
+  assertEquals([...memory], [1, 2, 3]);
+  assertEquals(memory.buffer.byteLength, 3);
+  slots.give(slot);
+});

@@ -470,6 +470,27 @@ Deno.test("held SQEs of 128 bytes are released by their word index", () => {
   assertEquals(kernel.ring[ARRAY], 2);
 });
 
+Deno.test("SQEs are taken back unless the kernel can have read them", () => {
+  for (const start of STARTS) {
+    for (const hold of [false, true]) {
+      const kernel = new Kernel({ hold, start });
+      const { sq, ring } = kernel;
+      const tail = sq.pushed;
+      const at = sq.next();
+      sq.next();
+      assertEquals(sq.publish(), 2);
+      assertEquals(sq.drop(tail, true), false); // Its thread may have read them.
+      assertEquals(sq.drop(tail, false), true);
+      assertEquals([ring[TAIL], sq.space], [tail, 4]);
+      assertEquals(sq.next(), at);
+      for (let i = 0; i < 3; i++) sq.next();
+      assertEquals([sq.next(), sq.publish()], [-1, 4]);
+      kernel.head = tail + 1 | 0;
+      assertEquals(sq.drop(tail, false), false);
+    }
+  }
+});
+
 Deno.test("a queue that holds SQEs is never mixed", () => {
   const kernel = new Kernel({ hold: true, mixed: true });
   assertEquals(kernel.sq.mixed, false);

@@ -1,0 +1,25 @@
+/** The commands that one signal can abort. */
+
+import { assertEquals, assertStrictEquals } from "@std/assert";
+import { Slot } from "../../ring/flight/slot.ts";
+import { Watches } from "../../ring/flight/watch.ts";
+import { turn } from "../kit/wait.ts";
+
+Deno.test("a signal aborts all its commands through one listener, and those of a later use", async () => {
+  const aborted: [number, unknown][] = [];
+  const watches = new Watches((slot, reason) =>
+    aborted.push([slot.index, reason])
+  );
+  const abort = new AbortController();
+  const [a, b, c, d] = [0, 1, 2, 3].map((index) => new Slot(index));
+  watches.add(a, abort.signal);
+  watches.add(b, abort.signal);
+  assertStrictEquals(a.watch, b.watch);
+  a.watch!.remove(a);
+  b.watch!.remove(b); // The last one: the listener goes.
+  watches.add(c, abort.signal);
+  watches.add(d, abort.signal);
+  abort.abort("reason");
+  await turn();
+  assertEquals(aborted, [[2, "reason"], [3, "reason"]]);
+});
