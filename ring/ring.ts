@@ -171,7 +171,6 @@ export class Ring implements AsyncDisposable {
       this.#check(command, false);
       this.#queues.putInOrder();
       this.#engine.schedule(1);
-      this.#queues.taking = true;
       slot = this.#take(command, AWAITED, signal);
       const promise = slot.await();
       this.#queues.enqueue(slot);
@@ -569,6 +568,7 @@ export class Ring implements AsyncDisposable {
     signal: AbortSignal | undefined,
   ): Slot {
     if (signal !== undefined) throwIfAborted.call(signal);
+    this.#queues.taking = true;
     const slot = this.#queues.slots.take(command);
     slot.receiver = receiver;
     if (signal !== undefined) this.#watches.add(slot, signal);

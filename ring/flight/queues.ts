@@ -191,7 +191,11 @@ export class Queues {
     }
     this.waiting.add(slot);
     this.taking = false;
-    this.#makeRoom();
+    try {
+      this.#makeRoom();
+    } catch {
+      // It waits, and the turn that is scheduled makes room for it.
+    }
   }
 
   /**
@@ -214,11 +218,22 @@ export class Queues {
 
   /** Queues the first of those that wait; with `force` beyond the CQ's room. */
   pumpFirst(force: boolean): boolean {
-    const slot = this.waiting.first!;
-    // A call that was cut short may have queued it, and not removed it.
-    const queued = phaseOf(slot) === "queued" || this.#push(slot, force);
-    if (!queued) return false;
-    this.waiting.remove(slot);
+    const { waiting } = this;
+    const slot = waiting.first!;
+    if (slot.receiver === NOBODY) {
+      this.#dropWaiting(slot, null); // An abort that was cut short.
+      return true;
+    }
+    const { next } = slot;
+    // What a batch would take back may not be its own from here on.
+    this.#before.enters = -1;
+    if (!this.#push(slot, force)) return false;
+    // Plain stores, as after every push: a call could be cut short.
+    waiting.first = next;
+    if (next === null) waiting.last = null;
+    else next.previous = null;
+    slot.next = null;
+    waiting.length--;
     return true;
   }
 
@@ -351,28 +366,36 @@ export class Queues {
       this.#host.schedule();
       return;
     }
+    this.#host.schedule();
+    // A call into Deno can run microtasks, and they may settle it.
+    if (slot.generation !== generation) return;
     if (phaseOf(slot) === "waiting") {
       this.#dropWaiting(slot.chain?.first ?? slot, reason);
       return;
     }
+    this.#addCancellation(slot.index, generation);
     slot.abortReason = reason;
     slot.aborted = true;
-    this.cancel(slot.index, generation);
-    this.#host.schedule();
+    this.#pushCancellation();
   }
 
   /** Settles a command that the kernel has not seen, and all of its chain. */
   #dropWaiting(first: Slot, reason: unknown): void {
+    // The first one last: it is dropped where NOBODY receives for it.
+    for (let slot = first.linked; slot !== null; slot = slot.linked) {
+      slot.abortReason = reason;
+      settleAborted(slot);
+    }
+    first.abortReason = reason;
+    settleAborted(first);
+    this.taking = true;
     this.waiting.remove(first);
     for (let slot: Slot | null = first; slot !== null;) {
       const { linked }: Slot = slot;
-      slot.abortReason = reason;
-      slot.aborted = true;
-      settleAborted(slot);
       this.slots.give(slot);
       slot = linked;
     }
-    this.#host.schedule(); // It may have kept the ring from being idle.
+    this.taking = false;
   }
 
   /** Acts on what was noted while the program's code ran. */
@@ -397,11 +420,21 @@ export class Queues {
 
   /** Cancels what has this `user_data`, before anything else is queued. */
   cancel(userDataLow: number, userDataHigh: number): void {
+    this.#addCancellation(userDataLow, userDataHigh);
+    this.#pushCancellation();
+  }
+
+  /** Lets a cancellation wait, before all that waits. */
+  #addCancellation(userDataLow: number, userDataHigh: number): void {
     const { slots } = this;
+    this.taking = true;
     const slot = this.cancellations.take(slots, userDataLow, userDataHigh);
-    if (this.#push(slot)) return;
     this.waiting.addFirst(slot);
-    this.#makeRoom();
+    this.taking = false;
+  }
+
+  #pushCancellation(): void {
+    if (!this.pumpFirst(false)) this.#makeRoom();
   }
 
   // ---- Into the kernel, and out of it ---------------------------------------
@@ -652,28 +685,30 @@ export class Queues {
    * thrown. Otherwise their CQEs are still to come.
    */
   leaveBatch(batch: Batch): void {
+    const { tail, enters, inFlight, extra } = this.#before;
+    if (this.enters === enters && this.sq.drop(tail, this.sqpoll)) {
+      this.room.inFlight = inFlight;
+      this.room.extra = extra;
+      batch.direct = 0;
+      batch.dropped = true;
+    }
     batch.next = this.#cutShort;
     this.#cutShort = batch;
     this.batch = null;
     this.taking = true;
-    const { tail, enters, inFlight, extra } = this.#before;
-    if (this.enters !== enters || !this.sq.drop(tail, this.sqpoll)) return;
-    this.room.inFlight = inFlight;
-    this.room.extra = extra;
-    batch.direct = 0;
-    batch.dropped = true;
   }
 
   /** Recovers if a synchronous call was cut short: only its own code runs in it. */
   putInOrder(): void {
     if (this.busy === "sync") this.recover();
+    else if (this.taking && this.busy === null) this.sweep();
   }
 
   /** Puts in order what a call has left behind that was cut short. */
   recover(): void {
-    this.busy = null;
     if (this.batch !== null) this.leaveBatch(this.batch);
     this.sweep();
+    this.busy = null;
   }
 
   /** Gives back the slots of calls that have thrown, and cancels their streams. */
@@ -685,19 +720,16 @@ export class Queues {
         this.#abandon(slot, phase);
       }
     }
-    let first: Batch | null = null;
-    for (let batch = this.#cutShort; batch !== null;) {
-      const { next }: Batch = batch;
+    let last: Batch | null = null;
+    for (let it = this.#cutShort; it !== null; it = it.next) {
       for (const slot of this.slots.busy()) {
-        if (slot.receiver === batch) this.#orphan(slot, batch.dropped);
+        if (slot.receiver === it) this.#orphan(slot, it.dropped);
       }
-      if (batch.direct > 0) {
-        batch.next = first;
-        first = batch;
-      }
-      batch = next;
+      // One store takes a batch out of the list.
+      if (it.direct > 0) last = it;
+      else if (last === null) this.#cutShort = it.next;
+      else last.next = it.next;
     }
-    this.#cutShort = first;
     this.taking = false;
   }
 

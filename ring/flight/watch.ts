@@ -10,6 +10,8 @@ const { get: reasonOf } = Object.getOwnPropertyDescriptor(
   "reason",
 )!;
 
+const READY = Promise.resolve();
+
 /**
  * One signal and the commands that wait for it. They share a listener, because
  * an EventTarget searches its list for each one that is removed.
@@ -27,10 +29,13 @@ export class Watch implements Watcher {
   ) {
     this.#signal = signal;
     this.#watches = watches;
-    this.#listener = () => {
+    const act = () => {
       const reason = reasonOf!.call(signal);
       for (const slot of [...this.#slots]) abort(slot, reason);
     };
+    // Deep in the stack `abort` could throw, which ends the process, since Deno
+    // reports it. A microtask has all of the stack.
+    this.#listener = () => void READY.then(act);
     addEventListener.call(signal, "abort", this.#listener);
   }
 
@@ -43,8 +48,8 @@ export class Watch implements Watcher {
   remove(slot: Slot): void {
     this.#slots.delete(slot);
     if (this.#slots.size === 0) {
-      removeEventListener.call(this.#signal, "abort", this.#listener);
       this.#watches.forget(this.#signal);
+      removeEventListener.call(this.#signal, "abort", this.#listener);
     }
     slot.watch = null;
   }

@@ -94,19 +94,25 @@ export class Engine {
 
   /** Cancels every command in the next turn, and resolves when none is in flight. */
   close(): Promise<void> {
+    // Calls come first: if one is cut short, close() can be called again. A call
+    // into Deno can run microtasks, and so a turn, or another close().
+    const closed = Promise.withResolvers<void>();
+    if (this.#closed === null) {
+      clearTimeout(this.#closeTimer);
+      if (this.#referenced) {
+        this.#closeTimer = setTimeout(() => this.#warn(), CLOSE_WARNING_MS);
+      }
+      this.schedule();
+    }
     if (this.#closed !== null) return this.#closed.promise;
-    this.#closed = Promise.withResolvers();
+    this.#closed = closed;
     if (this.queues.life === "failed") {
       this.#finish();
-      return this.#closed.promise;
+    } else {
+      this.queues.life = "closing";
+      this.#abortsAll = true;
     }
-    this.queues.life = "closing";
-    this.#abortsAll = true;
-    if (this.#referenced) {
-      this.#closeTimer = setTimeout(() => this.#warn(), CLOSE_WARNING_MS);
-    }
-    this.schedule();
-    return this.#closed.promise;
+    return closed.promise;
   }
 
   /**
