@@ -93,7 +93,9 @@ export function setupOptions(options: RingOptions): SetupOptions {
   const { entries: wanted = 64, sqe128, cqe32, mixed, iopoll } = options;
   const { sqpoll, deferTaskrun, attach, disabled } = options;
   const hold = rereadsSqes();
-  const least = mixed ? 4 : 1; // A large SQE takes up to three places.
+  // A large SQE takes up to three places; where SQEs are held, a cancellation
+  // takes one.
+  const least = mixed || hold ? 4 : 1;
   const entries = Math.max(least, checkInteger("entries", wanted, 1, 32768));
   const { cqEntries = Math.max(1024, 2 * entries) } = options;
   checkInteger("cqEntries", cqEntries, wanted, 65536);

@@ -23,6 +23,7 @@ import { open } from "../../sys/file.ts";
 import { Fd } from "../kit/fds.ts";
 import { random } from "../kit/random.ts";
 import { sqeBytes } from "../kit/commands.ts";
+import { lacksLinux, testUnless } from "../kit/skip.ts";
 
 /** The descriptor of a controller; nothing is open there. */
 const FD = 5;
@@ -273,43 +274,50 @@ Deno.test("NVMe: the SQE of an admin passthru has every field", () => {
   assertEquals(named.name, "URING_CMD NVME FORMAT");
 });
 
-Deno.test("NVMe: the SQE of several pieces in a registered buffer matches its golden bytes", () => {
-  const all = alloc(4096);
-  const data = [all.subarray(0, 512), all.subarray(1024, 2560)];
-  const buffer = new FixedBuffer(0x0506, all);
-  const command = nvme.read(PLAIN, { lba: 3, data, buffer });
-  assertEquals(sqe(command), [
-    ...[0x2e, 0, 0, 0, 6, 0, 0, 0], // opcode, fd
-    ...[0x81, 0x4e, 0x48, 0xc0], // cmd_op: NVME_URING_CMD_IO_VEC
-    ...zeros(16), // __pad1, addr, len
-    ...[1, 0, 0, 0], // uring_cmd_flags: IORING_URING_CMD_FIXED
-    ...zeros(8), // user_data
-    ...[0x06, 0x05, 0, 0], // buf_index, personality
-    ...zeros(4), // file_index
-    ...[0x02, 0, 0, 0, 7, 0, 0, 0], // opcode: Read, nsid
-    ...zeros(24), // cdw2, cdw3, metadata, addr: the array of pieces
-    ...[0, 0, 0, 0], // metadata_len
-    ...[2, 0, 0, 0], // data_len: the number of pieces
-    ...[3, 0, 0, 0, 0, 0, 0, 0], // cdw10, cdw11: the LBA
-    ...[3, 0, 0, 0], // cdw12: four blocks
-    ...zeros(28), // All that is left.
-  ]);
-  assertStrictEquals(command.fixedBuffer, buffer);
-  assertEquals(command.decode!(new Completion(0)), 2048);
-  // The kernel reads the array, and writes what it points at.
-  assertEquals(addresses(command), [
-    [ADDR, 32, "reads"],
-    [0, 512, "writes", "inside 0"],
-    [16, 1536, "writes", "inside 0"],
-  ]);
-  assertEquals([...command.operands[0].bytes!], [
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // iov_base, which the ring writes
-    ...[0x00, 0x02, 0, 0, 0, 0, 0, 0], // iov_len
-    ...[0, 0, 0, 0, 0, 0, 0, 0], // iov_base
-    ...[0x00, 0x06, 0, 0, 0, 0, 0, 0], // iov_len
-  ]);
-  assertStrictEquals(command.operands[2].bytes, data[1]);
-});
+/** Older kernels lose a tag of the drive for each piece of a registered buffer. */
+const SEVERAL = lacksLinux(6, 16);
+
+testUnless(
+  SEVERAL,
+  "NVMe: the SQE of several pieces in a registered buffer matches its golden bytes",
+  () => {
+    const all = alloc(4096);
+    const data = [all.subarray(0, 512), all.subarray(1024, 2560)];
+    const buffer = new FixedBuffer(0x0506, all);
+    const command = nvme.read(PLAIN, { lba: 3, data, buffer });
+    assertEquals(sqe(command), [
+      ...[0x2e, 0, 0, 0, 6, 0, 0, 0], // opcode, fd
+      ...[0x81, 0x4e, 0x48, 0xc0], // cmd_op: NVME_URING_CMD_IO_VEC
+      ...zeros(16), // __pad1, addr, len
+      ...[1, 0, 0, 0], // uring_cmd_flags: IORING_URING_CMD_FIXED
+      ...zeros(8), // user_data
+      ...[0x06, 0x05, 0, 0], // buf_index, personality
+      ...zeros(4), // file_index
+      ...[0x02, 0, 0, 0, 7, 0, 0, 0], // opcode: Read, nsid
+      ...zeros(24), // cdw2, cdw3, metadata, addr: the array of pieces
+      ...[0, 0, 0, 0], // metadata_len
+      ...[2, 0, 0, 0], // data_len: the number of pieces
+      ...[3, 0, 0, 0, 0, 0, 0, 0], // cdw10, cdw11: the LBA
+      ...[3, 0, 0, 0], // cdw12: four blocks
+      ...zeros(28), // All that is left.
+    ]);
+    assertStrictEquals(command.fixedBuffer, buffer);
+    assertEquals(command.decode!(new Completion(0)), 2048);
+    // The kernel reads the array, and writes what it points at.
+    assertEquals(addresses(command), [
+      [ADDR, 32, "reads"],
+      [0, 512, "writes", "inside 0"],
+      [16, 1536, "writes", "inside 0"],
+    ]);
+    assertEquals([...command.operands[0].bytes!], [
+      ...[0, 0, 0, 0, 0, 0, 0, 0], // iov_base, which the ring writes
+      ...[0x00, 0x02, 0, 0, 0, 0, 0, 0], // iov_len
+      ...[0, 0, 0, 0, 0, 0, 0, 0], // iov_base
+      ...[0x00, 0x06, 0, 0, 0, 0, 0, 0], // iov_len
+    ]);
+    assertStrictEquals(command.operands[2].bytes, data[1]);
+  },
+);
 
 /** Returns the words of a command to a namespace. */
 const io = (opcode: number, more: Record<string, number> = {}) => ({
@@ -1592,11 +1600,13 @@ Deno.test("NVMe: bytes outside the registered buffer are refused", () => {
   const inside = all.subarray(512, 1024);
   range(text, make(all.subarray(0, 512)));
   range(text, make(all.subarray(1792, 2304)));
-  range(text, make([inside, all.subarray(2048, 2560)]));
   range(text, make(block));
   const fields = { opcode: 0xc0, nsid: 0, data: block, buffer };
   range(text, () => nvme.passthru(FD, fields));
-  make([inside, all.subarray(1536, 2048)])();
+  if (SEVERAL === "") {
+    range(text, make([inside, all.subarray(2048, 2560)]));
+    make([inside, all.subarray(1536, 2048)])();
+  }
   // Without data, nothing could lie in the buffer.
   const none = nvme.passthru(PLAIN, { opcode: 0xc0, buffer });
   assertEquals(words(none).uring_cmd_flags, undefined);

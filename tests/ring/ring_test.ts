@@ -503,7 +503,7 @@ Deno.test("a chain that waits for room reaches the kernel in one piece", async (
 });
 
 Deno.test("a chain longer than the ring is refused, and none of it runs", async () => {
-  await using ring = Ring.open({ entries: 4 });
+  await using ring = Ring.open({ entries: 4, cqEntries: 4 });
   const promises = ring.link([1, 2, 3, 4, 5].map(() => op.nop()));
   assertEquals(promises.length, 5);
   for (const promise of promises) {
