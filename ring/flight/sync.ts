@@ -18,6 +18,8 @@ export class SyncCalls {
   #batches = 0;
   /** A batch of one command, unless it is in use. */
   #single: Batch | null = null;
+  /** The slot of that command. */
+  readonly #singleSlot: Slot[] = [];
 
   /** `schedule` schedules a turn for what else is in flight. */
   constructor(queues: Queues, schedule: () => void) {
@@ -72,7 +74,8 @@ export class SyncCalls {
       this.#queues.taking = true;
       const slot = this.#queues.slots.take(command);
       batch.leave(0, slot);
-      this.#run(batch, [slot]);
+      this.#singleSlot[0] = slot;
+      this.#run(batch, this.#singleSlot);
     }
     const result = batch.results[0];
     batch.results[0] = undefined;

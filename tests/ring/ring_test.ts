@@ -26,7 +26,7 @@ import { openFdCount } from "../kit/process.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { runScript } from "../kit/run.ts";
 import { refuseEnter, refuseSetupFlags } from "../kit/refuse.ts";
-import { lacksFlag, testUnless } from "../kit/skip.ts";
+import { lacksFlag, lacksLinux, testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
 
 const { EAGAIN, EBADR, EBUSY, EINTR } = E;
@@ -140,7 +140,9 @@ for (
     `,
         ["-A"],
       );
-      assertEquals(stdout, `${most}\n`, stderr);
+      // Before Linux 6.5, a write to a pipe, such as the waker's, runs in a worker.
+      const ofWaker = lacksLinux(6, 5) === "" ? 0 : 1;
+      assertEquals(stdout, `${most + ofWaker}\n`, stderr);
     },
   );
 }
@@ -840,10 +842,13 @@ Deno.test("a late completion does not reach the next command in its slot", async
   await using sender = Ring.open();
   using reported = reportedErrors();
   await ring.cmd(op.nop()); // In slot 0, generation 1.
-  const pending = ring.cmd(op.timeout(20)); // In slot 0, generation 2.
+  const abort = new AbortController();
+  const pending = ring.cmd(op.timeout(600_000), abort); // In slot 0, generation 2.
   await turn();
   await sender.cmd(message(ring, 1n << 32n, 99));
-  assertEquals(await pending, undefined);
+  await until(() => reported.errors.length > 0);
+  abort.abort();
+  await assertRejects(() => pending, DOMException);
   assertEquals(reported.errors.length, 1);
 });
 
