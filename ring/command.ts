@@ -2,71 +2,27 @@
 
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { high, low } from "../sys/struct.ts";
-import { checkFd, checkFunction, checkPrototype } from "./check.ts";
 import { recognize, REFUSED_FLAGS } from "./check.ts";
 import type { Completion } from "./completion.ts";
-import { type Advice, generalAdvice } from "./errors.ts";
-import { byteLengthOf } from "./intrinsics.ts";
+import { Draft, draftOf, type Place } from "./draft.ts";
+import type { Advice } from "./errors.ts";
+import type { Kind } from "./kind.ts";
 import type { Operand } from "./operand.ts";
-import { type FixedBuffer, FixedFile } from "./registered.ts";
+import type { FixedBuffer, FixedFile } from "./registered.ts";
+import type { CommandSpec } from "./spec.ts";
 import type { SubmissionQueue } from "./bare/squeue.ts";
 
-/** The file of a command: a descriptor, or a file of the ring's table. */
-export type File = number | FixedFile;
+export type { CommandSpec, File } from "./spec.ts";
 
-/** The parts of a {@linkcode Command}: its SQE, and facts for the ring. */
-export interface CommandSpec<T> {
-  /** With `null`, no part is inherited from a polluted Object.prototype. */
-  __proto__?: null;
-  /** The name in messages, such as `"URING_CMD SIOCINQ"`. */
-  name: string;
-  /** `IORING_OP_` number. */
-  opcode: number;
-  /** The file. Without it, the operation has none. */
-  file?: File;
-  /** Byte 4 of the SQE, 32 bits, where it is not a file. */
-  fdWord?: number;
-  /** `IOSQE_` bits. */
-  flags?: number;
-  /** Byte 2 of the SQE, 16 bits. */
-  ioprio?: number;
-  /** Byte 8 of the SQE, 64 bits: `off`, or `cmd_op` in the low half. */
-  off?: number | bigint;
-  /** Byte 16 of the SQE, 64 bits. Put an address into `operands` instead. */
-  addr?: number | bigint;
-  /** Byte 24 of the SQE, 32 bits. */
-  len?: number;
-  /** Byte 28 of the SQE, 32 bits: `rw_flags`, `uring_cmd_flags`, ... */
-  opFlags?: number;
-  /** Byte 40 of the SQE, 16 bits. */
-  bufIndex?: number;
-  /** The registered buffer, which sets `buf_index`. The ring checks it. */
-  buffer?: FixedBuffer;
-  /** Byte 42 of the SQE, 16 bits. */
-  personality?: number;
-  /** Byte 44 of the SQE, 32 bits: `file_index`, `optlen`, ... */
-  fileIndex?: number;
-  /** Byte 48 of the SQE, 64 bits. */
-  addr3?: number | bigint;
-  /** Byte 48 of the SQE and on: up to 16 bytes, or 80 with a 128-byte SQE. */
-  payload?: Uint8Array;
-  /** The addresses in the SQE, with the memory they point at. */
-  operands?: readonly Operand[];
-  /** The command needs a CQE of 32 bytes. */
-  cqe32?: boolean;
-  /** The command completes many times, and is for `Ring.stream`. */
-  multishot?: boolean;
-  /** Most completions that one run posts. Default 1. */
-  completions?: number;
-  /** Makes the result from a completion. Default: the result is `res`. */
-  decode?: (completion: Completion) => T;
-  /** Errnos that are results: `decode` gets each as a negative `res`. */
-  expected?: readonly number[];
-  /** Throws if the command cannot succeed. The ring calls it at each run. */
-  precheck?: () => void;
-  /** Explains an errno. Default: the general advice. */
-  advice?: Advice;
-}
+/** What a command may need of a ring, as bits of {@linkcode Command.needs}. */
+export const NEEDS = {
+  /** SQEs of 128 bytes. */
+  sqe128: 1,
+  /** CQEs of 32 bytes. */
+  cqe32: 2,
+  /** A look at its tables, at its flags, or by `precheck`. */
+  checks: 4,
+} as const;
 
 /**
  * An operation for the kernel, as a value. Functions such as `siocinq(fd)` make
@@ -87,8 +43,6 @@ export interface CommandSpec<T> {
  * ```
  */
 export class Command<T> {
-  /** The name in messages, such as `"URING_CMD SIOCINQ"`. */
-  readonly name: string;
   /** The descriptor, or the index in the table of files; -1 for no file. */
   readonly fd: number;
   /** The file of a ring's table, whose index is `fd`; `null` for a descriptor. */
@@ -97,37 +51,33 @@ export class Command<T> {
   readonly fixedBuffer: FixedBuffer | null;
   /** The addresses in the SQE, with the memory they point at. */
   readonly operands: readonly Operand[];
-  /** `true` if the payload has more than 16 bytes, for an SQE of 128 bytes. */
-  readonly sqe128: boolean;
-  /** `true` if the command needs a CQE of 32 bytes. */
-  readonly cqe32: boolean;
-  /** `true` if the command completes many times, until it is cancelled. */
-  readonly multishot: boolean;
-  /** Most completions that one run posts. */
-  readonly completions: number;
-  /** Makes the result from a completion; `null` if the result is `res`. */
-  readonly decode: ((completion: Completion) => T) | null;
-  /** Errnos that are results, not errors. */
-  readonly expected: readonly number[];
+  /** Bytes from the start of the first operand's memory to where it points. */
+  readonly start: number;
   /** Throws if the command cannot succeed. */
   readonly precheck: (() => void) | null;
-  /** Explains an errno. */
-  readonly advice: Advice;
+  /** The result if `res` is 0; -1 if `decode` makes it. */
+  readonly success: number;
+  /** What the command needs of a ring: {@linkcode NEEDS} bits. */
+  readonly needs: number;
   /**
-   * `true` if the command points at no memory and completes once: its CQE alone
-   * settles it, with nothing to copy and no other completion to wait for.
+   * `true` if a run needs memory of the pool. Otherwise all memory is of `alloc`,
+   * and {@linkcode aim} gives it an address.
+   */
+  readonly leases: boolean;
+  /**
+   * `true` if the command needs no memory of the pool and completes once: its CQE
+   * alone settles it, with nothing to copy and no other completion to wait for.
    */
   readonly plain: boolean;
   /**
-   * `true` if a `plain` command has no decoder: its result is `res` itself, and a
-   * synchronous batch runs it without a slot.
+   * `true` if the result of a `plain` command is `res` itself, or `success`: a
+   * batch runs it without a slot.
    */
   readonly numeric: boolean;
-  /**
-   * `true` if every open ring can run the command: the ring skips its checks of
-   * tables, of the sizes of SQE and CQE, of `precheck` and of `sqeFlags`.
-   */
-  readonly runsOnAnyRing: boolean;
+
+  readonly #kind: Kind<T>;
+  readonly #place: Place | null;
+  readonly #others: readonly Place[] | null;
 
   // The SQE, as its 32-bit words. V8 reads and stores a field without a conversion
   // if it never held anything but an integer, not even undefined: hence the zeros.
@@ -140,81 +90,124 @@ export class Command<T> {
   readonly #len: number = 0;
   readonly #opFlags: number = 0;
   readonly #buffer: number = 0;
-  readonly #fileIndex: number = 0;
-  readonly #cmd0: number = 0;
-  readonly #cmd1: number = 0;
-  readonly #cmd2: number = 0;
-  readonly #cmd3: number = 0;
+  /** Words 11 to 15, or 11 to 31; `null` if all are 0. */
+  readonly #more: readonly number[] | null;
   /** `true` if all but `opcode`, `flags`, `ioprio`, `fd` and `cmd_op` is 0. */
   readonly #short: boolean;
-  /** The words of the payload from its 17th byte on; `null` if it is shorter. */
-  readonly #rest: readonly number[] | null = null;
 
   /**
    * Makes a command of its parts. Numbers are not checked, and the memory behind
    * an address given as a number is not kept: this constructor is for `./raw`.
    */
   constructor(spec: CommandSpec<T>) {
-    checkPrototype(spec);
-    const { file, payload, buffer = null } = spec;
-    const { decode, precheck, advice } = spec;
-    let flags = spec.flags ?? 0;
-    if (FixedFile.is(file)) {
-      this.fixedFile = file;
-      this.fd = file.index;
-      flags |= uapi.IOSQE_FIXED_FILE;
-    } else {
-      this.fixedFile = null;
-      // `file: undefined` is a mistake of the caller, and does not mean "none".
-      this.fd = "file" in spec ? checkFd(file as number) : -1;
-    }
-    this.name = spec.name;
-    this.fixedBuffer = buffer;
-    this.operands = spec.operands ?? NO_OPERANDS;
-    this.cqe32 = Boolean(spec.cqe32);
-    this.multishot = Boolean(spec.multishot);
-    this.completions = spec.completions ?? 1;
-    this.decode = checkFunction("decode", decode) ?? null;
-    this.expected = spec.expected ?? NO_ERRNOS;
-    this.precheck = checkFunction("precheck", precheck) ?? null;
-    this.advice = checkFunction("advice", advice) ?? generalAdvice;
+    const draft = spec instanceof Draft ? spec as Draft<T> : draftOf(spec);
+    const { kind, head, offLow, offHigh, addrLow, addrHigh, lenWord } = draft;
+    const { flagsWord, bufferWord, more, fixedFile, fixedBuffer } = draft;
+    const { precheck = null, result, leases, place } = draft;
+    this.fd = draft.fd;
+    this.fixedFile = fixedFile;
+    this.fixedBuffer = fixedBuffer;
+    this.operands = draft.operands;
+    this.start = draft.start;
+    this.precheck = precheck;
+    this.success = result;
+    const wide = more !== null && more.length > 5;
+    const checks = fixedFile !== null || fixedBuffer !== null ||
+      kind.multishot || precheck !== null || (head >> 8 & REFUSED_FLAGS) !== 0;
+    this.needs = (wide ? NEEDS.sqe128 : 0) | (kind.cqe32 ? NEEDS.cqe32 : 0) |
+      (checks ? NEEDS.checks : 0);
+    this.leases = leases;
+    this.plain = !leases && !kind.multishot && kind.completions === 1;
+    this.numeric = this.plain && (kind.decode === null || result >= 0);
+    this.#kind = kind;
+    this.#place = place;
+    this.#others = draft.others;
+    this.#head = head;
+    this.#fd = draft.fdWord;
+    this.#offLow = offLow;
+    this.#offHigh = offHigh;
+    this.#addrLow = addrLow;
+    this.#addrHigh = addrHigh;
+    this.#len = lenWord;
+    this.#opFlags = flagsWord;
+    this.#buffer = bufferWord;
+    this.#more = more;
+    this.#short = more === null && place === null && !leases &&
+      (offHigh | addrLow | addrHigh | lenWord | flagsWord | bufferWord) === 0;
+  }
 
-    const { off = 0, addr = 0, addr3 = 0 } = spec;
-    const bufIndex = buffer?.index ?? spec.bufIndex ?? 0;
-    this.#head = spec.opcode | flags << 8 | (spec.ioprio ?? 0) << 16;
-    this.#fd = (spec.fdWord ?? this.fd) | 0;
-    this.#offLow = low(off) | 0;
-    this.#offHigh = high(off) | 0;
-    this.#addrLow = low(addr) | 0;
-    this.#addrHigh = high(addr) | 0;
-    this.#len = (spec.len ?? 0) | 0;
-    this.#opFlags = (spec.opFlags ?? 0) | 0;
-    this.#buffer = bufIndex | (spec.personality ?? 0) << 16;
-    this.#fileIndex = (spec.fileIndex ?? 0) | 0;
-    this.#cmd0 = low(addr3) | 0;
-    this.#cmd1 = high(addr3) | 0;
-    if (payload !== undefined) {
-      payloadBytes.fill(0);
-      payloadBytes.set(payload);
-      this.#cmd0 = payloadWords[0];
-      this.#cmd1 = payloadWords[1];
-      this.#cmd2 = payloadWords[2];
-      this.#cmd3 = payloadWords[3];
-      if (byteLengthOf(payload) > 16) {
-        this.#rest = restOf(payloadWords);
-      }
-    }
-    this.sqe128 = this.#rest !== null;
-    const others = this.#offHigh | this.#addrLow | this.#addrHigh | this.#len |
-      this.#opFlags | this.#buffer | this.#fileIndex | this.#cmd0 |
-      this.#cmd1 | this.#cmd2 | this.#cmd3;
-    this.#short = !this.sqe128 && others === 0;
-    this.plain = this.operands.length === 0 && !this.multishot &&
-      this.completions === 1;
-    this.numeric = this.plain && this.decode === null;
-    this.runsOnAnyRing = this.fixedFile === null && buffer === null &&
-      !this.sqe128 && !this.cqe32 && !this.multishot &&
-      this.precheck === null && !(flags & REFUSED_FLAGS);
+  /** The name in messages, such as `"URING_CMD SIOCINQ"`. */
+  get name(): string {
+    return this.#kind.name;
+  }
+
+  /** `true` if the payload has more than 16 bytes, for an SQE of 128 bytes. */
+  get sqe128(): boolean {
+    return (this.needs & NEEDS.sqe128) !== 0;
+  }
+
+  /** `true` if the command needs a CQE of 32 bytes. */
+  get cqe32(): boolean {
+    return this.#kind.cqe32;
+  }
+
+  /** `true` if the command completes many times, until it is cancelled. */
+  get multishot(): boolean {
+    return this.#kind.multishot;
+  }
+
+  /** Most completions that one run posts. */
+  get completions(): number {
+    return this.#kind.completions;
+  }
+
+  /** Errnos that are results, not errors. */
+  get expected(): readonly number[] {
+    return this.#kind.expected;
+  }
+
+  /** Explains an errno. */
+  get advice(): Advice {
+    return this.#kind.advice;
+  }
+
+  /** Makes the result from a completion; `null` if the result is `res`. */
+  get decode(): ((completion: Completion) => T) | null {
+    return this.decodes ? (completion) => this.decoded(completion) : null;
+  }
+
+  /** `true` if the command has a decoder. */
+  get decodes(): boolean {
+    return this.#kind.decode !== null;
+  }
+
+  /** Makes the result from a completion: see {@linkcode decode}. */
+  decoded(completion: Completion): T {
+    return this.#kind.decode!(completion, this);
+  }
+
+  /**
+   * Returns the result of a `numeric` command if `res` alone decides it; otherwise a
+   * negative number, for `decode` or an error.
+   */
+  resultOf(res: number): number {
+    return this.success < 0 ? res : res === 0 ? this.success : -1;
+  }
+
+  /**
+   * `true` if every open ring can run the command: the ring skips its checks of
+   * tables, of the sizes of SQE and CQE, of `precheck` and of `sqeFlags`.
+   */
+  get runsOnAnyRing(): boolean {
+    return this.needs === 0;
+  }
+
+  /**
+   * `true` if the driver may keep a request of the device until the ring's thread
+   * handles the completion: see {@linkcode Kind.keepsTag}.
+   */
+  get keepsTag(): boolean {
+    return this.#kind.keepsTag;
   }
 
   /** Returns `true` for a command: as `instanceof`, but much faster. */
@@ -255,17 +248,23 @@ export class Command<T> {
     words[at + 8] = userDataLow;
     words[at + 9] = userDataHigh;
     words[at + 10] = this.#buffer; // buf_index, personality
-    words[at + 11] = this.#fileIndex; // optlen
-    words[at + 12] = this.#cmd0; // addr3; optval; cmd[0..7]
-    words[at + 13] = this.#cmd1;
-    words[at + 14] = this.#cmd2; // __pad2; cmd[8..15]
-    words[at + 15] = this.#cmd3;
-    const rest = this.#rest;
-    if (wide && rest === null) words.fill(0, at + 16, at + 32);
+    const more = this.#more;
+    if (more === null) {
+      words[at + 11] = 0;
+      words[at + 12] = 0;
+      words[at + 13] = 0;
+      words[at + 14] = 0;
+      words[at + 15] = 0;
+    } else {
+      words[at + 11] = more[0]; // file_index; optlen
+      words[at + 12] = more[1]; // addr3; optval; cmd[0..7]
+      words[at + 13] = more[2];
+      words[at + 14] = more[3]; // __pad2; cmd[8..15]
+      words[at + 15] = more[4];
+    }
+    if (wide && !this.sqe128) words.fill(0, at + 16, at + 32);
     else if (wide) {
-      for (let i = 0; i < 16; i++) {
-        words[at + 16 + i] = rest![i];
-      }
+      for (let i = 5; i < 21; i++) words[at + 11 + i] = more![i];
     }
     // The last store, because next() gives out an SQE that is a no-op.
     words[at] = this.#head | flags << 8; // opcode, flags, ioprio
@@ -315,7 +314,10 @@ export class Command<T> {
     }
   }
 
-  /** Writes the address of operand `index` into the SQE at `at`. */
+  /**
+   * Writes the address of operand `index` into the SQE at `at`. `address` is that
+   * of the operand's memory.
+   */
   encodeAddress(
     words: Int32Array,
     at: number,
@@ -324,9 +326,29 @@ export class Command<T> {
   ): void {
     const operand = this.operands[index];
     if (operand.inside >= 0) return;
+    if (index === 0) address += this.start;
     const word = at + (operand.at >> 2);
     words[word] = low(address) | 0;
     words[word + 1] = high(address) | 0;
+  }
+
+  /**
+   * Gives the memory an address, if it has none. The address stays while the ring
+   * counts the command among those that use memory: it does so before this call.
+   */
+  aim(): void {
+    if (this.#place === null) return;
+    this.#place.arena.map();
+    if (this.#others === null) return;
+    for (const { arena } of this.#others) arena.map();
+  }
+
+  /** Writes the addresses of a command that was aimed into the SQE at `at`. */
+  encodeAddresses(words: Int32Array, at: number): void {
+    if (this.#place === null) return;
+    encodePlace(words, at, this.#place, this.start);
+    if (this.#others === null) return;
+    for (const place of this.#others) encodePlace(words, at, place, 0);
   }
 
   /** `true` for a uring command: Linux 6.10 to 6.13 may read its SQE again. */
@@ -337,16 +359,16 @@ export class Command<T> {
 
 recognize(Command);
 
-// Shared, to read a payload as words: a typed array for each command would take a
-// microsecond to make.
-const payloadWords = new Int32Array(20);
-const payloadBytes = new Uint8Array(payloadWords.buffer);
-
-function restOf(words: Int32Array): number[] {
-  const rest: number[] = [];
-  for (let i = 4; i < words.length; i++) rest.push(words[i]);
-  return rest;
+/** Writes the address of a place, whose arena has one. */
+function encodePlace(
+  words: Int32Array,
+  at: number,
+  { arena, offset, word }: Place,
+  start: number,
+): void {
+  const byte = offset + start;
+  // In units of 64 KiB, so that all is done with integers of 32 bits.
+  const page = arena.page + (byte >>> 16);
+  words[at + word] = page << 16 | byte & 0xffff;
+  words[at + word + 1] = page >>> 16;
 }
-
-const NO_OPERANDS: readonly Operand[] = [];
-const NO_ERRNOS: readonly number[] = [];

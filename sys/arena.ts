@@ -34,7 +34,11 @@ const LARGE = 256 << 20;
 export class Arena {
   /** The alias stays until the buffer is collected. */
   held = false;
-  #alias = 0;
+  /**
+   * The address of the alias in units of {@linkcode PAGE}, as an integer of 32 bits;
+   * 0 for no alias. It changes only while no command in flight uses the arena.
+   */
+  page = 0;
   /** Start of the address space reserved around the alias. */
   #reserved = 0;
 
@@ -47,7 +51,13 @@ export class Arena {
 
   /** The address of the first byte for the kernel, at the alias. */
   get address(): number {
-    return this.#alias !== 0 ? this.#alias : this.#map();
+    this.map();
+    return this.page * PAGE;
+  }
+
+  /** Gives the arena an alias, unless it has one. */
+  map(): void {
+    if (this.page === 0) this.#map();
   }
 
   /**
@@ -55,7 +65,7 @@ export class Arena {
    * is aligned like the home and has guard pages on both sides, so that the kernel
    * gets EFAULT where it would write beyond an end.
    */
-  #map(): number {
+  #map(): void {
     if (aliasedBytes >= large) unmapIdle();
     const size = this.byteLength + GUARDED;
     const empty = mman.MAP_PRIVATE | mman.MAP_ANONYMOUS;
@@ -71,14 +81,14 @@ export class Arena {
     aliased.add(this);
     aliasedBytes += this.byteLength;
     this.#reserved = reserved;
-    return this.#alias = alias;
+    this.page = alias / PAGE;
   }
 
   unmap(): void {
     if (!aliased.delete(this)) return;
     aliasedBytes -= this.byteLength;
+    this.page = 0;
     syscall("munmap", this.#reserved, this.byteLength + GUARDED);
-    this.#alias = 0;
   }
 }
 

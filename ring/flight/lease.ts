@@ -117,15 +117,21 @@ export class Lease {
     });
   }
 
-  /** The arenas that the memory lies in. */
-  *arenas({ operands }: Command<unknown>): Iterable<Arena> {
+  /** The arenas of its blocks. */
+  *arenas(): Iterable<Arena> {
     for (let i = 0; i < this.count; i++) {
       const block = this.blocks[i];
       if (block !== null) yield block.arena;
     }
-    for (const { bytes } of operands) {
-      const arena = bytes === null ? undefined : arenaOf(bufferOf(bytes));
-      if (arena !== undefined) yield arena;
-    }
+  }
+}
+
+/** The arenas of the caller's memory that a command points at. */
+export function* arenasOf(
+  { operands }: Command<unknown>,
+): Iterable<Arena> {
+  for (const { bytes } of operands) {
+    const arena = bytes === null ? undefined : arenaOf(bufferOf(bytes));
+    if (arena !== undefined) yield arena;
   }
 }

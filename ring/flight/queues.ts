@@ -27,7 +27,7 @@
 
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { enterUse, leaveUse } from "../../sys/arena.ts";
+import { type Arena, enterUse, leaveUse } from "../../sys/arena.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { RingHandle } from "../bare/setup.ts";
 import type { SubmissionQueue } from "../bare/squeue.ts";
@@ -37,7 +37,9 @@ import { type Batch, DIRECT } from "./batch.ts";
 import { Cancellation, Cancellations } from "./cancel.ts";
 import { enterPool, leavePool } from "./pool.ts";
 import { Room } from "./room.ts";
-import { deliver, refusalOf, settleAborted } from "./settle.ts";
+import { arenasOf } from "./lease.ts";
+import { completionOf, deliver, ownMemory } from "./settle.ts";
+import { refusalOf, settleAborted } from "./settle.ts";
 import { NOBODY, type Phase, phaseOf, type Slot, Slots } from "./slot.ts";
 import { WaitQueue } from "./waiting.ts";
 
@@ -45,7 +47,7 @@ import { WaitQueue } from "./waiting.ts";
 const ROUNDS = 16;
 
 /** Memory that the kernel may still write to after a ring has failed: kept for good. */
-const abandoned: Slots[] = [];
+const abandoned: (Slots | Command<unknown>[])[] = [];
 
 /** The engine, as its queues call it. */
 export interface QueuesHost {
@@ -124,7 +126,7 @@ export class Queues {
 
   readonly #handle: RingHandle;
   readonly #host: QueuesHost;
-  readonly #arenas = () => this.slots.arenas();
+  readonly #arenas = () => this.#arenasInUse();
 
   constructor(handle: RingHandle, host: QueuesHost) {
     this.#handle = handle;
@@ -173,12 +175,23 @@ export class Queues {
   /** The commands in flight. */
   *commands(): Iterable<Command<unknown>> {
     for (const { command } of this.slots.busy()) yield command!;
+    yield* this.#commandsOfBatches();
+  }
+
+  /** The commands in flight that have no slot. */
+  *#commandsOfBatches(): Iterable<Command<unknown>> {
     for (let it = this.batch; it !== null; it = it.next) {
       yield* it.pendingCommands();
     }
     for (let it = this.#cutShort; it !== null; it = it.next) {
       yield* it.pendingCommands();
     }
+  }
+
+  /** The memory that commands in flight use. */
+  *#arenasInUse(): Iterable<Arena> {
+    yield* this.slots.arenas();
+    for (const command of this.#commandsOfBatches()) yield* arenasOf(command);
   }
 
   // ---- The way in ----------------------------------------------------------
@@ -277,6 +290,7 @@ export class Queues {
     const at = this.#peek(command);
     if (at < 0) return false;
     command.fill(sq, at, place | DIRECT, batch.number, 0);
+    command.encodeAddresses(sq.words, at);
     sq.push(sq.mixed && command.sqe128 ? 2 : 1);
     this.room.inFlight++;
     batch.direct++;
@@ -344,8 +358,10 @@ export class Queues {
   #fillAddresses(slot: Slot, at: number): void {
     const { sq } = this;
     const { lease } = slot;
+    const command = slot.command!;
+    if (!command.leases) command.encodeAddresses(sq.words, at);
     for (let i = 0; i < lease.count; i++) {
-      slot.command!.encodeAddress(sq.words, at, i, lease.address(i));
+      command.encodeAddress(sq.words, at, i, lease.address(i));
     }
     if (sq.hold) slot.sqe = at;
   }
@@ -568,7 +584,8 @@ export class Queues {
       if (command!.multishot && this.#goesOn(slot, res)) {
         return this.#restart(slot, res, flags);
       }
-      if (command!.numeric && res >= 0) slot.receiver!.value(slot, res);
+      const result = command!.numeric ? command!.resultOf(res) : -1;
+      if (result >= 0) slot.receiver!.value(slot, result);
       else this.#deliver(slot, res, flags);
       slot.receiver = NOBODY;
       this.#finish(slot, command!);
@@ -592,16 +609,36 @@ export class Queues {
 
   #completeDirect(batch: Batch, place: number, res: number): void {
     const command = batch.pending(place)!;
-    if (res >= 0 || command.expected.includes(-res)) {
-      batch.put(place, res);
-    } else if (batch === this.batch) {
-      this.busy = "program";
-      batch.fail(place, refusalOf(command, res));
-    } else {
+    const result = command.resultOf(res);
+    if (result >= 0) {
+      batch.put(place, result);
+    } else if (batch !== this.batch) {
       batch.put(place, undefined); // Its call was cut short.
+    } else {
+      this.busy = "program";
+      this.#completeOddly(batch, place, res);
     }
     batch.direct--;
     this.room.inFlight--;
+  }
+
+  /** Settles a command whose `res` is an errno, or has to be decoded. */
+  #completeOddly(batch: Batch, place: number, res: number): void {
+    const command = batch.pending(place)!;
+    if (res < 0 && !command.expected.includes(-res)) {
+      batch.fail(place, refusalOf(command, res));
+    } else if (!command.decodes) {
+      batch.put(place, res);
+    } else {
+      const { cq } = this;
+      try {
+        const memory = ownMemory(command);
+        const completion = completionOf(cq, res, cq.flags, memory);
+        batch.put(place, command.decoded(completion));
+      } catch (error) {
+        batch.fail(place, error);
+      }
+    }
   }
 
   /** Delivers a result; `false` if the receiver got the decoder's error. */
@@ -756,6 +793,9 @@ export class Queues {
   /** Fails the ring, which cannot go on, and every command with it. */
   fail(errno: number): void {
     if (this.failure !== null || this.life === "closed") return;
+    // Before commands are told, which forgets them.
+    for (const arena of this.#arenasInUse()) arena.held = true;
+    abandoned.push(this.slots, [...this.#commandsOfBatches()]);
     const { fd } = this.#handle;
     this.failure = new UringError(
       "io_uring_enter",
@@ -769,8 +809,6 @@ export class Queues {
       receiver?.error(slot, this.failure);
     }
     this.batch?.failAll(this.failure);
-    abandoned.push(this.slots);
-    for (const arena of this.slots.arenas()) arena.held = true;
     const before = this.life;
     this.life = "failed";
     this.#host.failed(before);

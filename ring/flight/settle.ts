@@ -6,6 +6,7 @@ import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { Command } from "../command.ts";
 import { Completion } from "../completion.ts";
 import { UringError } from "../errors.ts";
+import type { Lease } from "./lease.ts";
 import { NOBODY, type Receiver, type Slot } from "./slot.ts";
 
 /** Receives for the promise of a slot. */
@@ -49,8 +50,7 @@ export function deliver(
   retry: boolean,
 ): boolean {
   const command = slot.command!;
-  const { decode, multishot, expected } = command;
-  const simple = command.operands.length === 0;
+  const { multishot, expected } = command;
   // A value of a stream may use all 32 bits: only its last one can be an errno.
   const more = multishot && (flags & IORING_CQE_F_MORE) !== 0;
   const succeeded = res >= 0 || more || expected.includes(-res);
@@ -59,18 +59,14 @@ export function deliver(
     if (slot.decoding) {
       throw new Error(`the decoder of ${command.name} was cut short`);
     }
-    if (!simple) slot.lease.copyOut(command, res);
-    if (succeeded && decode !== null) {
-      const completion = new Completion(
-        res,
-        flags,
-        simple ? undefined : slot.lease.memories(command),
-        cq.wide ? cq.extra(0) : 0n,
-        cq.wide ? cq.extra(1) : 0n,
-        notification,
-      );
+    if (command.leases) slot.lease.copyOut(command, res);
+    if (res === 0 && command.success >= 0) {
+      value = command.success;
+    } else if (succeeded && command.decodes) {
+      const memory = memoryOf(command, slot.lease);
+      const completion = completionOf(cq, res, flags, memory, notification);
       slot.decoding = true;
-      value = decode(completion);
+      value = command.decoded(completion);
       slot.decoding = false;
     }
   } catch (error) {
@@ -92,6 +88,33 @@ export function deliver(
     receiver.error(slot, refusalOf(command, res));
   }
   return true;
+}
+
+/** Returns the memory behind each address of a command, for its decoder. */
+function memoryOf(
+  command: Command<unknown>,
+  lease: Lease,
+): Uint8Array[] | undefined {
+  if (command.operands.length === 0) return undefined;
+  return command.leases ? lease.memories(command) : ownMemory(command);
+}
+
+/** Returns the memory of a command that leases none. */
+export function ownMemory({ operands }: Command<unknown>): Uint8Array[] {
+  return operands.map(({ bytes }) => bytes!);
+}
+
+/** Returns the completion that `cq` is on, with a `res` that may be another's. */
+export function completionOf(
+  cq: CompletionQueue,
+  res: number,
+  flags: number,
+  memory?: Uint8Array[],
+  notification = -1,
+): Completion {
+  const extra1 = cq.wide ? cq.extra(0) : 0n;
+  const extra2 = cq.wide ? cq.extra(1) : 0n;
+  return new Completion(res, flags, memory, extra1, extra2, notification);
 }
 
 /** Returns `true` for the error of a stack that is full. */

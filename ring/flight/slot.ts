@@ -18,7 +18,7 @@
 
 import type { Arena } from "../../sys/arena.ts";
 import type { Command } from "../command.ts";
-import { Lease } from "./lease.ts";
+import { arenasOf, Lease } from "./lease.ts";
 
 /**
  * Takes the results of a command. Its implementations are `AWAITED` (a promise),
@@ -135,13 +135,15 @@ export class Slots {
       this.#free = slot.next;
     }
     slot.command = command; // From here on the command's memory counts as in use.
-    if (!command.plain) this.#lease(slot, command);
+    if (command.operands.length > 0) this.#provide(slot, command);
     return slot;
   }
 
-  #lease(slot: Slot, command: Command<unknown>): void {
+  /** Takes the memory of a command that points at some. */
+  #provide(slot: Slot, command: Command<unknown>): void {
     try {
-      slot.lease.take(command);
+      if (command.leases) slot.lease.take(command);
+      else command.aim();
     } catch (error) {
       this.give(slot);
       throw error;
@@ -185,7 +187,8 @@ export class Slots {
   /** The memory that commands in flight use. */
   *arenas(): Iterable<Arena> {
     for (const { command, lease } of this.busy()) {
-      yield* lease.arenas(command!);
+      yield* lease.arenas();
+      yield* arenasOf(command!);
     }
   }
 }

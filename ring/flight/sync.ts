@@ -10,6 +10,16 @@ import { Batch } from "./batch.ts";
 import type { Queues } from "./queues.ts";
 import type { Slot } from "./slot.ts";
 
+/**
+ * Gives memory an address, now that the batch counts among what uses memory. It is
+ * done before any command is queued, so that "no memory" refuses all of them.
+ */
+function aim(batch: Batch): void {
+  for (let place = 0; place < batch.commands.length; place++) {
+    batch.pending(place)?.aim();
+  }
+}
+
 /** The synchronous calls of a ring. */
 export class SyncCalls {
   readonly #queues: Queues;
@@ -94,8 +104,12 @@ export class SyncCalls {
     const { busy } = queues;
     queues.enterBatch(batch);
     try {
-      if (slots === null) this.#queueDirect(batch);
-      else for (const slot of slots) queues.enqueue(slot);
+      if (slots === null) {
+        aim(batch);
+        this.#queueDirect(batch);
+      } else {
+        for (const slot of slots) queues.enqueue(slot);
+      }
       this.#waitFor(batch);
     } catch (error) {
       // The stack may be too full for this, too. What stays marked as a

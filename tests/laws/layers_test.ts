@@ -34,6 +34,9 @@ const ROOMS: Readonly<Record<string, Room>> = {
   vocabulary: {
     files: [
       "ring/command.ts",
+      "ring/spec.ts",
+      "ring/kind.ts",
+      "ring/draft.ts",
       "ring/operand.ts",
       "ring/completion.ts",
       "ring/registered.ts",

@@ -1,0 +1,196 @@
+/** A command in the making. */
+
+import * as uapi from "../sys/uapi/io_uring.ts";
+import { type Arena, arenaOf } from "../sys/arena.ts";
+import { high, low } from "../sys/struct.ts";
+import { checkFd, checkFunction, checkInteger } from "./check.ts";
+import { checkPrototype } from "./check.ts";
+import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
+import { Kind } from "./kind.ts";
+import type { Operand } from "./operand.ts";
+import { type FixedBuffer, FixedFile } from "./registered.ts";
+import type { CommandSpec, File } from "./spec.ts";
+
+/** Where an address of a command points, in memory of `alloc`. */
+export interface Place {
+  readonly arena: Arena;
+  /** Bytes from the start of the arena, as a signed integer of 32 bits. */
+  readonly offset: number;
+  /** Index of the word of the SQE that has the low half of the address. */
+  readonly word: number;
+}
+
+/**
+ * The checked parts of a command, for `new Command` in place of a `CommandSpec`. V8
+ * has one hidden class for all drafts, where each literal has its own, and the
+ * numbers are the words of the SQE as they are. A maker keeps a draft, and changes
+ * a few words for each command.
+ */
+export class Draft<T> implements CommandSpec<T> {
+  readonly kind: Kind<T>;
+  fd = -1;
+  fixedFile: FixedFile | null = null;
+  fixedBuffer: FixedBuffer | null = null;
+  precheck: (() => void) | undefined = undefined;
+  /** The result if `res` is 0; -1 if `decode` makes it. */
+  result = -1;
+
+  // Words of the SQE, as signed integers.
+  head = 0;
+  fdWord = -1;
+  offLow = 0;
+  offHigh = 0;
+  addrLow = 0;
+  addrHigh = 0;
+  lenWord = 0;
+  flagsWord = 0;
+  bufferWord = 0;
+  /**
+   * Words 11 to 15, or 11 to 31; `null` if all are 0. The command keeps the list:
+   * give each command its own.
+   */
+  more: readonly number[] | null = null;
+
+  operands: readonly Operand[] = NO_OPERANDS;
+  /** `true` if a run needs memory of the pool, or an address in other memory. */
+  leases = false;
+  /** The place of the first operand; `null` if it `leases`, or there is none. */
+  place: Place | null = null;
+  /** The places of the other operands. */
+  others: readonly Place[] | null = null;
+  /** Bytes from `place` to where its address points. */
+  start = 0;
+
+  constructor(kind: Kind<T>) {
+    this.kind = kind;
+    this.head = kind.opcode;
+  }
+
+  get name(): string {
+    return this.kind.name;
+  }
+
+  get opcode(): number {
+    return this.kind.opcode;
+  }
+
+  /** Sets the file, which is checked. */
+  setFile(file: File): void {
+    if (typeof file !== "number" && FixedFile.is(file)) {
+      this.fixedFile = file;
+      this.fd = file.index;
+      this.head |= uapi.IOSQE_FIXED_FILE << 8;
+    } else {
+      this.fixedFile = null;
+      this.fd = checkFd(file);
+    }
+    this.fdWord = this.fd;
+  }
+
+  setBuffer(buffer: FixedBuffer): void {
+    this.fixedBuffer = buffer;
+    this.bufferWord |= buffer.index;
+  }
+
+  setOff(off: number | bigint): void {
+    this.offLow = low(off) | 0;
+    this.offHigh = high(off) | 0;
+  }
+
+  setAddr(addr: number | bigint): void {
+    this.addrLow = low(addr) | 0;
+    this.addrHigh = high(addr) | 0;
+  }
+
+  /**
+   * Sets the memory. If all of it is of `alloc`, its addresses are known as long as
+   * a command in flight uses it.
+   */
+  setOperands(operands: readonly Operand[]): void {
+    this.operands = operands;
+    for (let i = 0; i < operands.length; i++) {
+      const place = placeOf(operands[i]);
+      if (place === null) {
+        this.leases = true;
+        this.place = this.others = null;
+        return;
+      }
+      if (i === 0) this.place = place;
+      else this.others = [...this.others ?? [], place];
+    }
+  }
+}
+
+/** Returns the place of an operand, if that is all that its address depends on. */
+function placeOf({ at, bytes, inside }: Operand): Place | null {
+  if (bytes === null || inside >= 0) return null;
+  const arena = arenaOf(bufferOf(bytes));
+  if (arena === undefined) return null;
+  return { arena, offset: byteOffsetOf(bytes) | 0, word: at >> 2 };
+}
+
+/** Checks the parts of a command, as far as they are not just numbers. */
+export function draftOf<T>(spec: CommandSpec<T>): Draft<T> {
+  checkPrototype(spec);
+  const { name, opcode, cqe32, multishot, completions, expected } = spec;
+  const { decode, precheck, advice, success, buffer, operands } = spec;
+  checkFunction("decode", decode);
+  checkFunction("precheck", precheck);
+  checkFunction("advice", advice);
+  const { off = 0, addr = 0 } = spec;
+  const draft = new Draft<T>(
+    new Kind({
+      name,
+      opcode,
+      cqe32: Boolean(cqe32),
+      multishot: Boolean(multishot),
+      completions,
+      decode,
+      expected,
+      advice,
+    }),
+  );
+  // `file: undefined` is a mistake of the caller, and does not mean "none".
+  if ("file" in spec) draft.setFile(spec.file!);
+  draft.precheck = precheck;
+  if (success !== undefined) {
+    draft.result = checkInteger("success", success, 0, Number.MAX_SAFE_INTEGER);
+  }
+  draft.head |= (spec.flags ?? 0) << 8 | (spec.ioprio ?? 0) << 16;
+  if (spec.fdWord !== undefined) draft.fdWord = spec.fdWord | 0;
+  draft.setOff(off);
+  draft.setAddr(addr);
+  draft.lenWord = (spec.len ?? 0) | 0;
+  draft.flagsWord = (spec.opFlags ?? 0) | 0;
+  const bufIndex = buffer === undefined ? spec.bufIndex ?? 0 : 0;
+  draft.bufferWord = bufIndex | (spec.personality ?? 0) << 16;
+  if (buffer !== undefined) draft.setBuffer(buffer);
+  draft.more = moreOf(spec);
+  if (operands !== undefined) draft.setOperands(operands);
+  return draft;
+}
+
+/** Returns words 11 to 15 of an SQE, or 11 to 31; `null` if all are 0. */
+function moreOf<T>(
+  { fileIndex = 0, addr3 = 0, payload }: CommandSpec<T>,
+): number[] | null {
+  let [w0, w1, w2, w3] = [low(addr3) | 0, high(addr3) | 0, 0, 0];
+  if (payload !== undefined) {
+    payloadBytes.fill(0);
+    payloadBytes.set(payload);
+    [w0, w1, w2, w3] = payloadWords;
+  }
+  const more = [fileIndex | 0, w0, w1, w2, w3];
+  if (payload !== undefined && byteLengthOf(payload) > 16) {
+    for (let i = 4; i < payloadWords.length; i++) more.push(payloadWords[i]);
+    return more;
+  }
+  return (fileIndex | w0 | w1 | w2 | w3) === 0 ? null : more;
+}
+
+// Shared, to read a payload as words: a typed array for each command would take a
+// microsecond to make.
+const payloadWords = new Int32Array(20);
+const payloadBytes = new Uint8Array(payloadWords.buffer);
+
+const NO_OPERANDS: readonly Operand[] = [];

@@ -1,0 +1,70 @@
+/** The parts that do not differ between commands of one kind. */
+
+import type { Completion } from "./completion.ts";
+import { type Advice, generalAdvice } from "./errors.ts";
+
+/** A command, as its decoder sees it. */
+export interface Decoded {
+  /** The name in messages. */
+  readonly name: string;
+  /** The descriptor, or the index in the table of files; -1 for no file. */
+  readonly fd: number;
+  /** The result if `res` is 0; -1 if the decoder makes it. */
+  readonly success: number;
+}
+
+/** The parts of a {@linkcode Kind}. `CommandSpec` explains them. */
+export interface KindSpec<T> {
+  /** With `null`, no part is inherited from a polluted Object.prototype. */
+  readonly __proto__?: null;
+  readonly name: string;
+  readonly opcode: number;
+  readonly cqe32?: boolean;
+  readonly multishot?: boolean;
+  readonly completions?: number;
+  /** Makes the result from a completion, with what the command itself says. */
+  readonly decode?: (completion: Completion, command: Decoded) => T;
+  readonly expected?: readonly number[];
+  readonly advice?: Advice;
+  /** See {@linkcode Kind.keepsTag}. */
+  readonly keepsTag?: boolean;
+}
+
+/**
+ * A kind of command, such as `READ`. A module makes its kinds once, so that a
+ * command takes one field for all of this, and V8 finds one hidden class where it
+ * would find one for each literal that a program makes commands of.
+ */
+export class Kind<T> {
+  readonly name: string;
+  readonly opcode: number;
+  readonly cqe32: boolean;
+  readonly multishot: boolean;
+  readonly completions: number;
+  readonly decode: ((completion: Completion, command: Decoded) => T) | null;
+  readonly expected: readonly number[];
+  readonly advice: Advice;
+  /**
+   * `true` if the driver may keep a request of the device until the ring's thread
+   * handles the completion. A device has few of them, so that waiting for all of
+   * a batch could take forever.
+   */
+  readonly keepsTag: boolean;
+
+  constructor(spec: KindSpec<T>) {
+    const { name, opcode, cqe32 = false, multishot = false } = spec;
+    const { completions = 1, decode = null, expected = NO_ERRNOS } = spec;
+    const { advice = generalAdvice, keepsTag = false } = spec;
+    this.name = name;
+    this.opcode = opcode;
+    this.cqe32 = cqe32;
+    this.multishot = multishot;
+    this.completions = completions;
+    this.decode = decode;
+    this.expected = expected;
+    this.advice = advice;
+    this.keepsTag = keepsTag;
+  }
+}
+
+const NO_ERRNOS: readonly number[] = [];
