@@ -32,6 +32,8 @@ import { checkBytes, checkFd, checkInteger } from "../ring/check.ts";
 import { checkObject, checkString, checkU32 } from "../ring/check.ts";
 import { checkU64, INT_MAX } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
+import { Draft } from "../ring/draft.ts";
+import { Kind } from "../ring/kind.ts";
 import { checkInside, type FixedBuffer } from "../ring/registered.ts";
 import { operand } from "../ring/operand.ts";
 import { adviceFrom, generalAdvice } from "../ring/errors.ts";
@@ -49,10 +51,10 @@ export { MSG_DONTWAIT, MSG_MORE, SOCK_NONBLOCK } from "../sys/uapi/socket.ts";
 export { MSG_PEEK, MSG_TRUNC, MSG_WAITALL } from "../sys/uapi/socket.ts";
 export type { IpAddress, SocketAddress, UnixAddress } from "./sockaddr.ts";
 
+const NOP = new Kind<number>({ name: "NOP", opcode: uapi.IORING_OP_NOP });
+
 /** Byte offset of `addr` in the SQE. */
 const ADDR = uapi.io_uring_sqe.addr.offset;
-/** `off` of -1: a read or write at the file's own position. */
-const CURRENT_POSITION = 0xffff_ffff_ffff_ffffn;
 
 /**
  * Does nothing, through the whole ring. `IORING_OP_NOP`; the result is 0.
@@ -69,7 +71,7 @@ const CURRENT_POSITION = 0xffff_ffff_ffff_ffffn;
  * ```
  */
 export function nop(): Command<number> {
-  return new Command({ name: "NOP", opcode: uapi.IORING_OP_NOP });
+  return new Command<number>(new Draft(NOP));
 }
 
 /** Options of {@linkcode openat}. */
@@ -167,9 +169,11 @@ export function read(
   options: TransferOptions = {},
 ): Command<number> {
   // Options first: a getter may run code that changes the array.
-  const { offset = CURRENT_POSITION, buffer } = checkObject("options", options);
-  const name = buffer ? "READ_FIXED" : "READ";
-  return transfer(name, "into", file, into, checkU64("offset", offset), buffer);
+  const { offset, buffer } = checkObject("options", options);
+  const kind = buffer === undefined ? READ : READ_FIXED;
+  const draft = transfer(kind, "into", file, into, buffer);
+  setOffset(draft, offset);
+  return new Command<number>(draft);
 }
 
 /**
@@ -181,47 +185,55 @@ export function write(
   data: Uint8Array,
   options: TransferOptions = {},
 ): Command<number> {
-  const { offset = CURRENT_POSITION, buffer } = checkObject("options", options);
-  const name = buffer ? "WRITE_FIXED" : "WRITE";
-  return transfer(name, "data", file, data, checkU64("offset", offset), buffer);
+  const { offset, buffer } = checkObject("options", options);
+  const kind = buffer === undefined ? WRITE : WRITE_FIXED;
+  const draft = transfer(kind, "data", file, data, buffer);
+  setOffset(draft, offset);
+  return new Command<number>(draft);
 }
 
-/** By name: to put the constant's name together takes 170 ns a command. */
-const OPCODES = {
-  READ: uapi.IORING_OP_READ,
-  READ_FIXED: uapi.IORING_OP_READ_FIXED,
-  WRITE: uapi.IORING_OP_WRITE,
-  WRITE_FIXED: uapi.IORING_OP_WRITE_FIXED,
-  SEND: uapi.IORING_OP_SEND,
-  RECV: uapi.IORING_OP_RECV,
-};
+/** Makes the kind of an operation whose result is a number of bytes. */
+function counting(
+  name: "READ" | "WRITE" | "READ_FIXED" | "WRITE_FIXED" | "SEND" | "RECV",
+) {
+  return new Kind<number>({ name, opcode: uapi[`IORING_OP_${name}`] });
+}
 
-/** Makes a command that transfers the bytes of one of the parameters. */
+const READ = counting("READ");
+const READ_FIXED = counting("READ_FIXED");
+const WRITE = counting("WRITE");
+const WRITE_FIXED = counting("WRITE_FIXED");
+const SEND = counting("SEND");
+const RECV = counting("RECV");
+
+/** Drafts a command that transfers the bytes of one of the parameters. */
 function transfer(
-  name: keyof typeof OPCODES,
+  kind: Kind<number>,
   parameter: "into" | "data",
   file: File,
   bytes: Uint8Array,
-  off: number | bigint,
-  buffer?: FixedBuffer,
-  opFlags = 0,
+  buffer: FixedBuffer | undefined,
   counted = true,
-): Command<number> {
-  const opcode = OPCODES[name];
-  const len = lengthOf(parameter, bytes);
-  if (buffer !== undefined) checkInside(bytes, buffer);
+): Draft<number> {
+  const draft = new Draft(kind);
+  draft.lenWord = lengthOf(parameter, bytes);
+  if (buffer !== undefined) {
+    checkInside(bytes, buffer);
+    draft.setBuffer(buffer);
+  }
+  draft.setFile(file);
   const kernel = parameter === "into" ? "writes" : "reads";
-  const operands = [operand(ADDR, { bytes, kernel }, { counted })];
-  return new Command({
-    name,
-    opcode,
-    file,
-    off,
-    len,
-    opFlags,
-    buffer,
-    operands,
-  });
+  draft.setOperands([operand(ADDR, { bytes, kernel }, { counted })]);
+  return draft;
+}
+
+/** Sets where in its file a draft reads or writes: by default, at the position. */
+function setOffset(
+  draft: Draft<number>,
+  offset: number | bigint | undefined,
+): void {
+  if (offset === undefined) draft.offLow = draft.offHigh = -1;
+  else draft.setOff(checkU64("offset", offset));
 }
 
 /** Returns the length of an array if one operation can transfer it. */
@@ -410,7 +422,9 @@ export function send(
     const unknown = ((flags & ~COPIED) >>> 0).toString(16);
     throw new TypeError(`flags has 0x${unknown}, which send() does not take`);
   }
-  return transfer("SEND", "data", file, data, 0, undefined, opFlags);
+  const draft = transfer(SEND, "data", file, data, undefined);
+  draft.flagsWord = opFlags | 0;
+  return new Command<number>(draft);
 }
 
 /**
@@ -427,7 +441,9 @@ export function recv(
   const { flags = 0 } = checkObject("options", options);
   const opFlags = checkU32("flags", flags);
   const counted = (flags & ~COUNTED) === 0;
-  return transfer("RECV", "into", file, into, 0, undefined, opFlags, counted);
+  const draft = transfer(RECV, "into", file, into, undefined, counted);
+  draft.flagsWord = opFlags | 0;
+  return new Command<number>(draft);
 }
 
 /** The result of {@linkcode sendZc}. */

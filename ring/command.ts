@@ -203,11 +203,11 @@ export class Command<T> {
   }
 
   /**
-   * `true` if the driver may keep a request of the device until the ring's thread
-   * handles the completion: see {@linkcode Kind.keepsTag}.
+   * `true` if no command needs the ring's thread to handle the completion of this
+   * one, so that a deferred ring may wait for all of a batch.
    */
-  get keepsTag(): boolean {
-    return this.#kind.keepsTag;
+  get independent(): boolean {
+    return this.#kind.independent;
   }
 
   /** Returns `true` for a command: as `instanceof`, but much faster. */

@@ -26,8 +26,8 @@ export interface KindSpec<T> {
   readonly decode?: (completion: Completion, command: Decoded) => T;
   readonly expected?: readonly number[];
   readonly advice?: Advice;
-  /** See {@linkcode Kind.keepsTag}. */
-  readonly keepsTag?: boolean;
+  /** See {@linkcode Kind.independent}. */
+  readonly independent?: boolean;
 }
 
 /**
@@ -45,16 +45,16 @@ export class Kind<T> {
   readonly expected: readonly number[];
   readonly advice: Advice;
   /**
-   * `true` if the driver may keep a request of the device until the ring's thread
-   * handles the completion. A device has few of them, so that waiting for all of
-   * a batch could take forever.
+   * `true` if no command needs the ring's thread to handle the completion of this
+   * one: the driver has given back its request of the device by then, and nothing
+   * else waits for it.
    */
-  readonly keepsTag: boolean;
+  readonly independent: boolean;
 
   constructor(spec: KindSpec<T>) {
     const { name, opcode, cqe32 = false, multishot = false } = spec;
     const { completions = 1, decode = null, expected = NO_ERRNOS } = spec;
-    const { advice = generalAdvice, keepsTag = false } = spec;
+    const { advice = generalAdvice, independent = false } = spec;
     this.name = name;
     this.opcode = opcode;
     this.cqe32 = cqe32;
@@ -63,7 +63,7 @@ export class Kind<T> {
     this.decode = decode;
     this.expected = expected;
     this.advice = advice;
-    this.keepsTag = keepsTag;
+    this.independent = independent;
   }
 }
 

@@ -6,7 +6,10 @@
 
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
+import { NVME_URING_CMD_IO } from "../../sys/uapi/nvme_ioctl.ts";
+import { byteLengthOf, isUint8Array } from "../../ring/intrinsics.ts";
 import {
+  checkBytes,
   checkInteger,
   checkList,
   checkObject,
@@ -14,17 +17,25 @@ import {
   checkU32,
   checkU64,
 } from "../../ring/check.ts";
-import type { Command } from "../../ring/command.ts";
+import { Command } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
+import { Draft } from "../../ring/draft.ts";
+import type { Kind } from "../../ring/kind.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
-import { measure, type NvmeData } from "./data.ts";
-import { bytesOf } from "./limits.ts";
+import { measure, type NvmeData, operandOf } from "./data.ts";
+import { type BlockBytes, bytesOf, checkIo } from "./limits.ts";
 import {
   checkNamespace,
   type NvmeNamespace,
   referenceTagBits,
 } from "./namespace.ts";
-import { ioCommand, type NvmeFields } from "./passthru.ts";
+import {
+  checkPages,
+  type Dwords,
+  ioCommand,
+  nvmeKind,
+  wordsOf,
+} from "./passthru.ts";
 
 /** The protection information of blocks, and what the drive does with it. */
 export interface Protection {
@@ -118,8 +129,7 @@ export function read(
   namespace: NvmeNamespace,
   transfer: BlockTransfer,
 ): Command<number> {
-  const opcode = nvme.nvme_cmd_read;
-  return transferBlocks("READ", opcode, namespace, transfer, allBytes);
+  return transferBlocks(READ, namespace, transfer);
 }
 
 /**
@@ -140,8 +150,7 @@ export function write(
   namespace: NvmeNamespace,
   transfer: BlockTransfer,
 ): Command<number> {
-  const opcode = nvme.nvme_cmd_write;
-  return transferBlocks("WRITE", opcode, namespace, transfer, allBytes);
+  return transferBlocks(WRITE, namespace, transfer);
 }
 
 /**
@@ -157,22 +166,39 @@ export function compare(
   namespace: NvmeNamespace,
   transfer: BlockTransfer,
 ): Command<number> {
-  const opcode = nvme.nvme_cmd_compare;
-  return transferBlocks("COMPARE", opcode, namespace, transfer, allBytes);
+  return transferBlocks(COMPARE, namespace, transfer);
 }
 
-function allBytes(_: Completion, byteLength: number): number {
-  return byteLength;
+/** A command that transfers logical blocks. */
+export interface Transfer<T> {
+  readonly name: string;
+  readonly opcode: number;
+  /** Makes the result; `null` if the result is the number of bytes. */
+  readonly decode: ((completion: Completion) => T) | null;
+  /** The kind of such a command without metadata. */
+  readonly kind: Kind<T>;
 }
+
+/** Makes a transfer. Without `decode`, the result is the number of bytes. */
+export function transferOf<T>(
+  name: string,
+  opcode: number,
+  decode: ((completion: Completion) => T) | null = null,
+): Transfer<T> {
+  return { name, opcode, decode, kind: nvmeKind(name, decode) };
+}
+
+export const READ = transferOf<number>("READ", nvme.nvme_cmd_read);
+export const WRITE = transferOf<number>("WRITE", nvme.nvme_cmd_write);
+const COMPARE = transferOf<number>("COMPARE", nvme.nvme_cmd_compare);
 
 /** Makes a Read, Write, Compare or Zone Append. */
 export function transferBlocks<T>(
-  name: string,
-  opcode: number,
+  way: Transfer<T>,
   namespace: NvmeNamespace,
   transfer: BlockTransfer,
-  decode: (completion: Completion, byteLength: number) => T,
 ): Command<T> {
+  const { name, opcode, decode } = way;
   const { data, metadata, buffer } = checkObject("transfer", transfer);
   const control = opcode === nvme.nvme_zns_cmd_append &&
       checkNamespace(namespace).protectionType === 1
@@ -180,30 +206,70 @@ export function transferBlocks<T>(
     : 0;
   const fields = fieldsOf(name, opcode, namespace, transfer, control);
   const perBlock = bytesOf(namespace, fields.cdw12 >>> 16);
+  if (metadata === undefined && buffer === undefined && isUint8Array(data)) {
+    return transferOne(way, namespace, fields, data, perBlock);
+  }
   const memory = measure(data);
   const { byteLength } = memory;
-  const size = perBlock.data;
-  if (byteLength === 0 || byteLength % size !== 0) {
-    throw new RangeError(
-      `data must be whole blocks of ${size} bytes, not ${byteLength} bytes`,
-    );
-  }
-  setBlocks(fields, byteLength / size);
-  fields.metadata = metadata;
-  fields.buffer = buffer;
-  const result = (completion: Completion) => decode(completion, byteLength);
-  return ioCommand(namespace, fields, result, memory, perBlock);
+  setBlocks(fields, blocksIn(byteLength, perBlock));
+  const all = { ...fields, metadata, buffer };
+  return ioCommand(namespace, all, decode ?? byteLength, memory, perBlock);
+}
+
+/** Makes the usual transfer: of one piece of memory, without metadata. */
+function transferOne<T>(
+  { name, opcode, decode, kind }: Transfer<T>,
+  namespace: NvmeNamespace,
+  fields: BlockFields,
+  data: Uint8Array,
+  perBlock: BlockBytes,
+): Command<T> {
+  const byteLength = byteLengthOf(checkBytes("data", data));
+  setBlocks(fields, blocksIn(byteLength, perBlock));
+  checkIo(name, namespace, fields, byteLength, 0, perBlock);
+  const draft = draftTransfer(kind, opcode, namespace, data);
+  const { place } = draft;
+  checkPages(name, namespace, byteLength, place === null ? 0 : place.offset);
+  if (decode === null) draft.result = byteLength;
+  draft.more = wordsOf(opcode, namespace.nsid, fields, byteLength, 0);
+  return new Command<T>(draft);
+}
+
+/** Drafts a transfer of one piece of memory. The words from byte 44 on are not set. */
+export function draftTransfer<T>(
+  kind: Kind<T>,
+  opcode: number,
+  { file }: NvmeNamespace,
+  bytes: Uint8Array,
+): Draft<T> {
+  const draft = new Draft(kind);
+  draft.setFile(file);
+  draft.offLow = NVME_URING_CMD_IO | 0;
+  draft.setOperands([operandOf(opcode, bytes)]);
+  return draft;
+}
+
+/** Returns the number of blocks that data have. */
+function blocksIn(byteLength: number, { data: size }: BlockBytes): number {
+  if (byteLength !== 0 && byteLength % size === 0) return byteLength / size;
+  throw new RangeError(
+    `data must be whole blocks of ${size} bytes, not ${byteLength} bytes`,
+  );
 }
 
 /** The fields of a command on blocks. Dword 12 has their number, and bits. */
-type BlockFields = NvmeFields & { cdw12: number };
+export interface BlockFields extends Dwords {
+  readonly name: string;
+  readonly opcode: number;
+  cdw12: number;
+}
 
 /**
  * Returns the fields of a command on blocks, without the number of blocks.
  * `control` has more bits for the upper half of dword 12. Reads each option once,
  * so that a changing getter cannot make fields disagree.
  */
-function fieldsOf(
+export function fieldsOf(
   name: string,
   opcode: number,
   namespace: NvmeNamespace,
@@ -211,8 +277,8 @@ function fieldsOf(
   control = 0,
 ): BlockFields {
   checkNamespace(namespace);
-  const { lba, forceUnitAccess, limitedRetry, timeoutMs } = options;
-  const { protection = {} } = options;
+  const { lba, forceUnitAccess, limitedRetry, timeoutMs = 0 } = options;
+  const { protection = NO_PROTECTION } = options;
   checkObject("protection", protection);
   const { action, checkGuard, checkApplicationTag } = protection;
   const { checkReferenceTag, referenceTag } = protection;
@@ -225,15 +291,24 @@ function fieldsOf(
   if (limitedRetry) control |= nvme.NVME_IO_LR;
   checkU16("applicationTag", applicationTag);
   checkU16("applicationTagMask", applicationTagMask);
-  const cdw15 = (applicationTag | applicationTagMask << 16) >>> 0;
-  const cdw12 = control << 16 >>> 0;
-  const cdw10 = low(checkU64("lba", lba));
-  const cdw11 = high(lba);
+  checkU64("lba", lba);
   const tag = tagOf(namespace, lba, referenceTag);
-  const cdw14 = low(tag);
-  const cdw3 = high(tag);
-  return { name, opcode, timeoutMs, cdw3, cdw10, cdw11, cdw12, cdw14, cdw15 };
+  return {
+    name,
+    opcode,
+    timeoutMs: checkU32("timeoutMs", timeoutMs),
+    cdw2: 0,
+    cdw3: high(tag),
+    cdw10: low(lba),
+    cdw11: high(lba),
+    cdw12: control << 16 >>> 0,
+    cdw13: 0,
+    cdw14: low(tag),
+    cdw15: (applicationTag | applicationTagMask << 16) >>> 0,
+  };
 }
+
+const NO_PROTECTION: Protection = {};
 
 /** Returns the reference tag of a command: by default that of type 1, or 0. */
 function tagOf(
@@ -300,7 +375,7 @@ function onRange(
   const { blocks } = checkObject("range", range);
   const fields = fieldsOf(name, opcode, namespace, range, control);
   setBlocks(fields, blocks);
-  return ioCommand(namespace, fields, ({ res }) => res);
+  return ioCommand(namespace, fields, 0);
 }
 
 /**
@@ -312,7 +387,7 @@ function onRange(
  */
 export function flush(namespace: NvmeNamespace): Command<number> {
   const fields = { name: "FLUSH", opcode: nvme.nvme_cmd_flush };
-  return ioCommand(namespace, fields, ({ res }) => res);
+  return ioCommand(namespace, fields, 0);
 }
 
 /** Ranges of logical blocks, and what the drive may do with them. */
@@ -390,5 +465,5 @@ export function datasetManagement(
     (integralWrite ? nvme.NVME_DSMGMT_IDW : 0);
   const opcode = nvme.nvme_cmd_dsm;
   const fields = { name: "DATASET MANAGEMENT", opcode, cdw10, cdw11, data };
-  return ioCommand(namespace, fields, ({ res }) => res);
+  return ioCommand(namespace, fields, 0);
 }

@@ -52,15 +52,29 @@ export function measure(data: NvmeData | undefined): Measured {
   return { pieces, byteLength };
 }
 
+/**
+ * Returns the kernel's access to the memory of a command. Matches nvme_is_write();
+ * a fabrics command may be either.
+ */
+export function accessOf(opcode: number): Memory["kernel"] {
+  return opcode === 0x7f ? "both" : opcode & 1 ? "reads" : "writes";
+}
+
+/** Returns the address in a command with one piece of memory. */
+export function operandOf(opcode: number, bytes: Uint8Array): Operand {
+  return operand(ADDR, { bytes, kernel: accessOf(opcode) });
+}
+
 /** Returns the addresses in a command, and the memory that they point at. */
 export function operandsOf(
   { pieces, byteLength }: Measured,
-  kernel: Memory["kernel"],
+  opcode: number,
 ): Operand[] {
+  const kernel = accessOf(opcode);
   if (pieces.length === 0) {
     return byteLength > 0 ? [scratchOperand(ADDR, byteLength)] : [];
   }
-  if (pieces.length === 1) return [operand(ADDR, { bytes: pieces[0], kernel })];
+  if (pieces.length === 1) return [operandOf(opcode, pieces[0])];
   // A vectored command points at an array of addresses and lengths.
   const size = sizeof(iovec);
   const array = new Uint8Array(pieces.length * size);

@@ -21,7 +21,6 @@ import {
   NVME_URING_CMD_IO,
   NVME_URING_CMD_IO_VEC,
 } from "../../sys/uapi/nvme_ioctl.ts";
-import { sizeof } from "../../sys/struct.ts";
 import { version } from "../../sys/uname.ts";
 import { arenaOf } from "../../sys/arena.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "../../ring/intrinsics.ts";
@@ -38,11 +37,19 @@ import {
   FixedFile,
 } from "../../ring/registered.ts";
 import { Command, type File } from "../../ring/command.ts";
+import { Draft } from "../../ring/draft.ts";
+import { Kind } from "../../ring/kind.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { operand } from "../../ring/operand.ts";
 import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
 import { checkWritable, factsOf } from "../writable.ts";
-import { measure, type Measured, type NvmeData, operandsOf } from "./data.ts";
+import {
+  accessOf,
+  measure,
+  type Measured,
+  type NvmeData,
+  operandsOf,
+} from "./data.ts";
 import {
   type BlockBytes,
   checkAdmin,
@@ -158,11 +165,14 @@ export function adminCommand<T>(
   );
 }
 
+/** Makes the result of a command that succeeded, or is the result. */
+type Result<T> = ((completion: Completion) => T) | number;
+
 /** Makes a command to a namespace. */
 export function ioCommand<T>(
   namespace: NvmeNamespace,
   fields: NvmeFields,
-  decode: (completion: Completion) => T,
+  decode: Result<T>,
   memory?: Measured,
   perBlock?: BlockBytes,
 ): Command<T> {
@@ -172,10 +182,40 @@ export function ioCommand<T>(
 
 const METADATA = io_uring_sqe.cmd.offset + nvme_uring_cmd.metadata.offset;
 
-// All commands are made in this one payload, which each Command copies. The
-// fields that no command sets are 0.
-const payload = new Uint8Array(sizeof(nvme_uring_cmd));
-const view = new DataView(payload.buffer);
+/** The dwords of a command that are not about its memory. */
+export interface Dwords {
+  readonly cdw2: number;
+  readonly cdw3: number;
+  readonly cdw10: number;
+  readonly cdw11: number;
+  readonly cdw12: number;
+  readonly cdw13: number;
+  readonly cdw14: number;
+  readonly cdw15: number;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Returns the words of the SQE from byte 44 on: `file_index`, which is 0, and a
+ * `struct nvme_uring_cmd`, whose addresses the ring sets.
+ */
+export function wordsOf(
+  opcode: number,
+  nsid: number,
+  words: Dwords,
+  dataLength: number,
+  metadataLength: number,
+): number[] {
+  const { cdw2, cdw3, cdw10, cdw11, cdw12, cdw13, cdw14, cdw15 } = words;
+  // deno-fmt-ignore
+  return [
+    0, opcode, nsid | 0, cdw2 | 0, cdw3 | 0,
+    0, 0, 0, 0, // metadata, addr
+    metadataLength | 0, dataLength | 0,
+    cdw10 | 0, cdw11 | 0, cdw12 | 0, cdw13 | 0, cdw14 | 0, cdw15 | 0,
+    words.timeoutMs | 0, 0, 0, 0,
+  ];
+}
 
 /**
  * Makes any NVMe command, after the checks of the contract above. Reads each of
@@ -184,7 +224,7 @@ const view = new DataView(payload.buffer);
 function nvmeCommand<T>(
   target: File | NvmeNamespace,
   fields: NvmeFields,
-  decode: (completion: Completion) => T,
+  decode: Result<T>,
   measured?: Measured,
   perBlock?: BlockBytes,
 ): Command<T> {
@@ -195,7 +235,6 @@ function nvmeCommand<T>(
   const { data, metadata, buffer } = fields;
   const opcode = checkU8("opcode", fields.opcode);
   const name = checkString("name", fields.name ?? nameOf(opcode, namespace));
-  const op = `URING_CMD NVME ${name}`;
   const memory = measured ?? measure(data);
   const { pieces, byteLength } = memory;
   const vectored = pieces.length > 1;
@@ -216,71 +255,93 @@ function nvmeCommand<T>(
     );
   }
 
-  const f = nvme_uring_cmd;
-  f.opcode.set(view, 0, opcode);
-  f.nsid.set(view, 0, nsidOf(name, namespace, nsid));
-  f.cdw2.set(view, 0, checkU32("cdw2", cdw2));
-  f.cdw3.set(view, 0, checkU32("cdw3", cdw3));
-  f.metadata_len.set(view, 0, metadataBytes);
-  f.data_len.set(view, 0, vectored ? pieces.length : byteLength);
-  f.cdw10.set(view, 0, checkU32("cdw10", cdw10));
-  f.cdw11.set(view, 0, checkU32("cdw11", cdw11));
-  f.cdw12.set(view, 0, checkU32("cdw12", cdw12));
-  f.cdw13.set(view, 0, checkU32("cdw13", cdw13));
-  f.cdw14.set(view, 0, checkU32("cdw14", cdw14));
-  f.cdw15.set(view, 0, checkU32("cdw15", cdw15));
-  f.timeout_ms.set(view, 0, checkU32("timeoutMs", timeoutMs));
-  const words = { opcode, cdw10, cdw11, cdw12, cdw13, cdw15 };
+  const id = nsidOf(name, namespace, nsid);
+  const words = {
+    opcode,
+    cdw2: checkU32("cdw2", cdw2),
+    cdw3: checkU32("cdw3", cdw3),
+    cdw10: checkU32("cdw10", cdw10),
+    cdw11: checkU32("cdw11", cdw11),
+    cdw12: checkU32("cdw12", cdw12),
+    cdw13: checkU32("cdw13", cdw13),
+    cdw14: checkU32("cdw14", cdw14),
+    cdw15: checkU32("cdw15", cdw15),
+    timeoutMs: checkU32("timeoutMs", timeoutMs),
+  };
   if (namespace === null) checkAdmin(name, words, byteLength);
   else {
     checkIo(name, namespace, words, byteLength, metadataBytes, perBlock);
-    if (pieces.length === 1) checkPages(name, namespace, pieces[0]);
+    if (pieces.length === 1) {
+      checkPages(name, namespace, byteLength, startOf(pieces[0]));
+    }
   }
   if (buffer) { for (const piece of pieces) checkInside(piece, buffer); }
 
-  // Matches nvme_is_write() of the kernel; a fabrics command may be either.
-  const kernel = opcode === 0x7f ? "both" : opcode & 1 ? "reads" : "writes";
-  const operands = operandsOf(memory, kernel);
+  const operands = operandsOf(memory, opcode);
   if (metadata !== undefined && metadataBytes > 0) {
+    const kernel = accessOf(opcode);
     operands.push(operand(METADATA, { bytes: metadata, kernel }));
   }
   const io = vectored ? NVME_URING_CMD_IO_VEC : NVME_URING_CMD_IO;
   const admin = vectored ? NVME_URING_CMD_ADMIN_VEC : NVME_URING_CMD_ADMIN;
-  return new Command({
-    name: op,
+  const known = typeof decode === "number";
+  const draft = new Draft<T>(
+    nvmeKind(name, known ? null : decode, metadataBytes),
+  );
+  if (known) draft.result = decode;
+  draft.setFile(file);
+  draft.offLow = (namespace === null ? admin : io) | 0;
+  if (buffer && byteLength > 0) draft.flagsWord = IORING_URING_CMD_FIXED;
+  if (buffer) draft.setBuffer(buffer);
+  const dataLength = vectored ? pieces.length : byteLength;
+  draft.more = wordsOf(opcode, id, words, dataLength, metadataBytes);
+  draft.setOperands(operands);
+  if (namespace === null && !READING_ADMIN.has(opcode)) {
+    draft.precheck = () => checkWritable(factsOf(file), readOnly(name));
+  }
+  return new Command<T>(draft);
+}
+
+/** Makes a kind of command. Without `decode`, its commands have a result each. */
+export function nvmeKind<T>(
+  name: string,
+  decode: ((completion: Completion) => T) | null,
+  metadataBytes = 0,
+): Kind<T> {
+  return new Kind({
+    __proto__: null,
+    name: `URING_CMD NVME ${name}`,
     opcode: IORING_OP_URING_CMD,
-    file,
-    off: namespace === null ? admin : io,
-    opFlags: buffer && byteLength > 0 ? IORING_URING_CMD_FIXED : 0,
-    buffer,
-    payload,
-    operands,
     cqe32: true,
-    precheck: namespace === null && !READING_ADMIN.has(opcode)
-      ? () => checkWritable(factsOf(file), readOnly(name))
-      : undefined,
     // The driver passes a status of the drive on as a positive result.
-    decode: (completion) => {
-      if (completion.res === 0) return decode(completion);
-      const fd = typeof file === "number" ? file : file.index;
-      throw new NvmeError(op, fd, completion.res, completion.extra1);
+    decode: (completion, { name, fd, success }) => {
+      const { res, extra1 } = completion;
+      if (res !== 0) throw new NvmeError(name, fd, res, extra1);
+      return decode === null ? success as T : decode(completion);
     },
     advice: nvmeAdvice,
+    // nvme_uring_cmd_end_io() gives back the request in the interrupt, since 6.1.
+    // With metadata, the ring's thread does, before 6.8.
+    independent: metadataBytes === 0,
   });
 }
 
+/** Returns how far into a page the kernel finds data: it may be copied to one. */
+function startOf(data: Uint8Array): number {
+  return arenaOf(bufferOf(data)) ? byteOffsetOf(data) : 0;
+}
+
 /**
- * Checks that data in memory of `ring.alloc()` do not touch too many pages. The
- * ring copies other memory to where a page starts.
+ * Checks that data do not touch too many pages, where `offset` says how far into a
+ * page they start.
  */
-function checkPages(
+export function checkPages(
   name: string,
   { maxSegments }: NvmeNamespace,
-  data: Uint8Array,
+  byteLength: number,
+  offset: number,
 ): void {
-  const byteLength = byteLengthOf(data);
-  if (byteLength <= (maxSegments - 1) * PAGE) return;
-  const offset = arenaOf(bufferOf(data)) ? byteOffsetOf(data) % PAGE : 0;
+  offset &= PAGE - 1;
   if (offset + byteLength <= maxSegments * PAGE) return;
   throw new RangeError(
     `NVME ${name} has ${byteLength} bytes of data that start ${offset} bytes ` +

@@ -14,7 +14,7 @@ import {
 } from "../../ring/check.ts";
 import type { Command } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
-import { type BlockTransfer, transferBlocks } from "./blocks.ts";
+import { type BlockTransfer, transferBlocks, transferOf } from "./blocks.ts";
 import type { NvmeNamespace } from "./namespace.ts";
 import { ioCommand } from "./passthru.ts";
 
@@ -172,7 +172,7 @@ export function zoneManagementSend(
     cdw11: high(first),
     cdw13: ACTIONS[action] | (all ? SELECT_ALL : 0),
   };
-  return ioCommand(namespace, fields, ({ res }) => res);
+  return ioCommand(namespace, fields, 0);
 }
 
 /**
@@ -196,7 +196,11 @@ export function zoneAppend(
   namespace: NvmeNamespace,
   transfer: BlockTransfer,
 ): Command<bigint> {
-  const opcode = nvme.nvme_zns_cmd_append;
-  const start = ({ extra1 }: Completion) => extra1;
-  return transferBlocks("ZONE APPEND", opcode, namespace, transfer, start);
+  return transferBlocks(APPEND, namespace, transfer);
 }
+
+const APPEND = transferOf(
+  "ZONE APPEND",
+  nvme.nvme_zns_cmd_append,
+  ({ extra1 }: Completion) => extra1,
+);
