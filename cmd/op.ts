@@ -27,10 +27,9 @@ import * as uapi from "../sys/uapi/io_uring.ts";
 import * as so from "../sys/uapi/socket.ts";
 import { sizeof } from "../sys/struct.ts";
 import { __kernel_timespec } from "../sys/uapi/time_types.ts";
-import { byteLengthOf } from "../ring/intrinsics.ts";
-import { checkBytes, checkFd, checkInteger } from "../ring/check.ts";
+import { checkFd, checkInteger } from "../ring/check.ts";
 import { checkObject, checkString, checkU32 } from "../ring/check.ts";
-import { checkU64, INT_MAX } from "../ring/check.ts";
+import { checkU64 } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { Draft } from "../ring/draft.ts";
 import { Kind } from "../ring/kind.ts";
@@ -38,6 +37,8 @@ import { checkInside, type FixedBuffer } from "../ring/registered.ts";
 import { operand } from "../ring/operand.ts";
 import { adviceFrom, generalAdvice } from "../ring/errors.ts";
 import { encodeSockaddr, type SocketAddress } from "./sockaddr.ts";
+import { draftTransfer, lengthOf, readOf, RECV } from "./transfer.ts";
+import { SEND, writeOf } from "./transfer.ts";
 
 export { O_RDONLY, O_RDWR, O_WRONLY } from "../sys/uapi/fcntl.ts";
 export { O_CREAT, O_EXCL, O_TMPFILE, O_TRUNC } from "../sys/uapi/fcntl.ts";
@@ -50,11 +51,12 @@ export { SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM } from "../sys/uapi/socket.ts";
 export { MSG_DONTWAIT, MSG_MORE, SOCK_NONBLOCK } from "../sys/uapi/socket.ts";
 export { MSG_PEEK, MSG_TRUNC, MSG_WAITALL } from "../sys/uapi/socket.ts";
 export type { IpAddress, SocketAddress, UnixAddress } from "./sockaddr.ts";
-
-const NOP = new Kind<number>({ name: "NOP", opcode: uapi.IORING_OP_NOP });
+export { readsOf, type Transfers, writesOf } from "./transfer.ts";
 
 /** Byte offset of `addr` in the SQE. */
 const ADDR = uapi.io_uring_sqe.addr.offset;
+
+const NOP = new Kind<number>({ name: "NOP", opcode: uapi.IORING_OP_NOP });
 
 /**
  * Does nothing, through the whole ring. `IORING_OP_NOP`; the result is 0.
@@ -170,10 +172,9 @@ export function read(
 ): Command<number> {
   // Options first: a getter may run code that changes the array.
   const { offset, buffer } = checkObject("options", options);
-  const kind = buffer === undefined ? READ : READ_FIXED;
-  const draft = transfer(kind, "into", file, into, buffer);
-  setOffset(draft, offset);
-  return new Command<number>(draft);
+  const draft = draftTransfer(readOf(buffer), file, into, buffer);
+  draft.lenWord = lengthOf("into", into);
+  return new Command<number>(placed(draft, offset));
 }
 
 /**
@@ -186,62 +187,19 @@ export function write(
   options: TransferOptions = {},
 ): Command<number> {
   const { offset, buffer } = checkObject("options", options);
-  const kind = buffer === undefined ? WRITE : WRITE_FIXED;
-  const draft = transfer(kind, "data", file, data, buffer);
-  setOffset(draft, offset);
-  return new Command<number>(draft);
+  const draft = draftTransfer(writeOf(buffer), file, data, buffer);
+  draft.lenWord = lengthOf("data", data);
+  return new Command<number>(placed(draft, offset));
 }
 
-/** Makes the kind of an operation whose result is a number of bytes. */
-function counting(
-  name: "READ" | "WRITE" | "READ_FIXED" | "WRITE_FIXED" | "SEND" | "RECV",
-) {
-  return new Kind<number>({ name, opcode: uapi[`IORING_OP_${name}`] });
-}
-
-const READ = counting("READ");
-const READ_FIXED = counting("READ_FIXED");
-const WRITE = counting("WRITE");
-const WRITE_FIXED = counting("WRITE_FIXED");
-const SEND = counting("SEND");
-const RECV = counting("RECV");
-
-/** Drafts a command that transfers the bytes of one of the parameters. */
-function transfer(
-  kind: Kind<number>,
-  parameter: "into" | "data",
-  file: File,
-  bytes: Uint8Array,
-  buffer: FixedBuffer | undefined,
-  counted = true,
-): Draft<number> {
-  const draft = new Draft(kind);
-  draft.lenWord = lengthOf(parameter, bytes);
-  if (buffer !== undefined) {
-    checkInside(bytes, buffer);
-    draft.setBuffer(buffer);
-  }
-  draft.setFile(file);
-  const kernel = parameter === "into" ? "writes" : "reads";
-  draft.setOperands([operand(ADDR, { bytes, kernel }, { counted })]);
-  return draft;
-}
-
-/** Sets where in its file a draft reads or writes: by default, at the position. */
-function setOffset(
+/** Sets where in its file a draft transfers: by default, at the file's position. */
+function placed(
   draft: Draft<number>,
   offset: number | bigint | undefined,
-): void {
+): Draft<number> {
   if (offset === undefined) draft.offLow = draft.offHigh = -1;
   else draft.setOff(checkU64("offset", offset));
-}
-
-/** Returns the length of an array if one operation can transfer it. */
-function lengthOf(name: string, bytes: Uint8Array): number {
-  const length = byteLengthOf(checkBytes(name, bytes));
-  return length <= INT_MAX
-    ? length
-    : checkInteger(`length of ${name}`, length, 0, INT_MAX);
+  return draft;
 }
 
 /**
@@ -422,7 +380,8 @@ export function send(
     const unknown = ((flags & ~COPIED) >>> 0).toString(16);
     throw new TypeError(`flags has 0x${unknown}, which send() does not take`);
   }
-  const draft = transfer(SEND, "data", file, data, undefined);
+  const draft = draftTransfer(SEND, file, data);
+  draft.lenWord = lengthOf("data", data);
   draft.flagsWord = opFlags | 0;
   return new Command<number>(draft);
 }
@@ -441,7 +400,8 @@ export function recv(
   const { flags = 0 } = checkObject("options", options);
   const opFlags = checkU32("flags", flags);
   const counted = (flags & ~COUNTED) === 0;
-  const draft = transfer(RECV, "into", file, into, undefined, counted);
+  const draft = draftTransfer(RECV, file, into, undefined, counted);
+  draft.lenWord = lengthOf("into", into);
   draft.flagsWord = opFlags | 0;
   return new Command<number>(draft);
 }

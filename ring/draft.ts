@@ -102,6 +102,15 @@ export class Draft<T> implements CommandSpec<T> {
     this.addrHigh = high(addr) | 0;
   }
 
+  /** Throws unless all memory is of `alloc`, as a maker needs it. */
+  checkInPlace(name: string): void {
+    if (!this.leases) return;
+    throw new TypeError(
+      `${name} must be memory of ring.alloc(), of which each command uses a part ` +
+        "in place. Other memory would be copied whole for each",
+    );
+  }
+
   /**
    * Sets the memory. If all of it is of `alloc`, its addresses are known as long as
    * a command in flight uses it.
