@@ -337,18 +337,26 @@ export class Command<T> {
    * counts the command among those that use memory: it does so before this call.
    */
   aim(): void {
-    if (this.#place === null) return;
-    this.#place.arena.map();
-    if (this.#others === null) return;
-    for (const { arena } of this.#others) arena.map();
+    const place = this.#place;
+    if (place === null) return;
+    if (place.arena.page === 0 || this.#others !== null) this.#aimAll(place);
+  }
+
+  #aimAll({ arena }: Place): void {
+    arena.map();
+    for (const { arena } of this.#others ?? []) arena.map();
   }
 
   /** Writes the addresses of a command that was aimed into the SQE at `at`. */
   encodeAddresses(words: Int32Array, at: number): void {
-    if (this.#place === null) return;
-    encodePlace(words, at, this.#place, this.start);
-    if (this.#others === null) return;
-    for (const place of this.#others) encodePlace(words, at, place, 0);
+    const place = this.#place;
+    if (place === null) return;
+    encodePlace(words, at, place, this.start);
+    if (this.#others !== null) this.#encodeOthers(words, at);
+  }
+
+  #encodeOthers(words: Int32Array, at: number): void {
+    for (const place of this.#others!) encodePlace(words, at, place, 0);
   }
 
   /** `true` for a uring command: Linux 6.10 to 6.13 may read its SQE again. */

@@ -15,8 +15,9 @@ import type { Slot } from "./slot.ts";
  * done before any command is queued, so that "no memory" refuses all of them.
  */
 function aim(batch: Batch): void {
-  for (let place = 0; place < batch.commands.length; place++) {
-    batch.pending(place)?.aim();
+  const { commands } = batch;
+  for (let place = 0; place < commands.length; place++) {
+    (commands[place] as Command<unknown>).aim();
   }
 }
 
