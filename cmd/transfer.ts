@@ -141,7 +141,7 @@ class Maker implements Transfers {
     buffer: FixedBuffer | undefined,
   ) {
     this.#draft = draftTransfer(transfer, file, bytes, buffer);
-    this.#draft.checkInPlace(transfer.parameter);
+    this.#draft.keep(transfer.parameter);
     this.#byteLength = this.#draft.operands[0].byteLength;
   }
 

@@ -2,9 +2,10 @@
 
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { high, low } from "../sys/struct.ts";
-import { recognize, REFUSED_FLAGS } from "./check.ts";
+import { recognize } from "./check.ts";
 import type { Completion } from "./completion.ts";
-import { Draft, draftOf, type Place } from "./draft.ts";
+import { Draft, draftOf, NEEDS, type Place, TRAITS } from "./draft.ts";
+import { traitsOf } from "./draft.ts";
 import type { Advice } from "./errors.ts";
 import type { Kind } from "./kind.ts";
 import type { Operand } from "./operand.ts";
@@ -13,16 +14,6 @@ import type { CommandSpec } from "./spec.ts";
 import type { SubmissionQueue } from "./bare/squeue.ts";
 
 export type { CommandSpec, File } from "./spec.ts";
-
-/** What a command may need of a ring, as bits of {@linkcode Command.needs}. */
-export const NEEDS = {
-  /** SQEs of 128 bytes. */
-  sqe128: 1,
-  /** CQEs of 32 bytes. */
-  cqe32: 2,
-  /** A look at its tables, at its flags, or by `precheck`. */
-  checks: 4,
-} as const;
 
 /**
  * An operation for the kernel, as a value. Functions such as `siocinq(fd)` make
@@ -57,23 +48,8 @@ export class Command<T> {
   readonly precheck: (() => void) | null;
   /** The result if `res` is 0; -1 if `decode` makes it. */
   readonly success: number;
-  /** What the command needs of a ring: {@linkcode NEEDS} bits. */
-  readonly needs: number;
-  /**
-   * `true` if a run needs memory of the pool. Otherwise all memory is of `alloc`,
-   * and {@linkcode aim} gives it an address.
-   */
-  readonly leases: boolean;
-  /**
-   * `true` if the command needs no memory of the pool and completes once: its CQE
-   * alone settles it, with nothing to copy and no other completion to wait for.
-   */
-  readonly plain: boolean;
-  /**
-   * `true` if the result of a `plain` command is `res` itself, or `success`: a
-   * batch runs it without a slot.
-   */
-  readonly numeric: boolean;
+  /** The bits that a ring looks at before it runs the command. */
+  readonly traits: number = 0;
 
   readonly #kind: Kind<T>;
   readonly #place: Place | null;
@@ -92,8 +68,6 @@ export class Command<T> {
   readonly #buffer: number = 0;
   /** Words 11 to 15, or 11 to 31; `null` if all are 0. */
   readonly #more: readonly number[] | null;
-  /** `true` if all but `opcode`, `flags`, `ioprio`, `fd` and `cmd_op` is 0. */
-  readonly #short: boolean;
 
   /**
    * Makes a command of its parts. Numbers are not checked, and the memory behind
@@ -101,39 +75,27 @@ export class Command<T> {
    */
   constructor(spec: CommandSpec<T>) {
     const draft = spec instanceof Draft ? spec as Draft<T> : draftOf(spec);
-    const { kind, head, offLow, offHigh, addrLow, addrHigh, lenWord } = draft;
-    const { flagsWord, bufferWord, more, fixedFile, fixedBuffer } = draft;
-    const { precheck = null, result, leases, place } = draft;
     this.fd = draft.fd;
-    this.fixedFile = fixedFile;
-    this.fixedBuffer = fixedBuffer;
+    this.fixedFile = draft.fixedFile;
+    this.fixedBuffer = draft.fixedBuffer;
     this.operands = draft.operands;
     this.start = draft.start;
-    this.precheck = precheck;
-    this.success = result;
-    const wide = more !== null && more.length > 5;
-    const checks = fixedFile !== null || fixedBuffer !== null ||
-      kind.multishot || precheck !== null || (head >> 8 & REFUSED_FLAGS) !== 0;
-    this.needs = (wide ? NEEDS.sqe128 : 0) | (kind.cqe32 ? NEEDS.cqe32 : 0) |
-      (checks ? NEEDS.checks : 0);
-    this.leases = leases;
-    this.plain = !leases && !kind.multishot && kind.completions === 1;
-    this.numeric = this.plain && (kind.decode === null || result >= 0);
-    this.#kind = kind;
-    this.#place = place;
+    this.precheck = draft.precheck ?? null;
+    this.success = draft.result;
+    this.traits = draft.traits >= 0 ? draft.traits : traitsOf(draft);
+    this.#kind = draft.kind;
+    this.#place = draft.place;
     this.#others = draft.others;
-    this.#head = head;
+    this.#head = draft.head;
     this.#fd = draft.fdWord;
-    this.#offLow = offLow;
-    this.#offHigh = offHigh;
-    this.#addrLow = addrLow;
-    this.#addrHigh = addrHigh;
-    this.#len = lenWord;
-    this.#opFlags = flagsWord;
-    this.#buffer = bufferWord;
-    this.#more = more;
-    this.#short = more === null && place === null && !leases &&
-      (offHigh | addrLow | addrHigh | lenWord | flagsWord | bufferWord) === 0;
+    this.#offLow = draft.offLow;
+    this.#offHigh = draft.offHigh;
+    this.#addrLow = draft.addrLow;
+    this.#addrHigh = draft.addrHigh;
+    this.#len = draft.lenWord;
+    this.#opFlags = draft.flagsWord;
+    this.#buffer = draft.bufferWord;
+    this.#more = draft.more;
   }
 
   /** The name in messages, such as `"URING_CMD SIOCINQ"`. */
@@ -143,7 +105,7 @@ export class Command<T> {
 
   /** `true` if the payload has more than 16 bytes, for an SQE of 128 bytes. */
   get sqe128(): boolean {
-    return (this.needs & NEEDS.sqe128) !== 0;
+    return (this.traits & TRAITS.sqe128) !== 0;
   }
 
   /** `true` if the command needs a CQE of 32 bytes. */
@@ -195,11 +157,35 @@ export class Command<T> {
   }
 
   /**
+   * `true` if a run needs memory of the pool. Otherwise all memory is of `alloc`,
+   * and {@linkcode aim} gives it an address.
+   */
+  get leases(): boolean {
+    return (this.traits & TRAITS.leases) !== 0;
+  }
+
+  /**
+   * `true` if the command needs no memory of the pool and completes once: its CQE
+   * alone settles it, with nothing to copy and no other completion to wait for.
+   */
+  get plain(): boolean {
+    return (this.traits & TRAITS.plain) !== 0;
+  }
+
+  /**
+   * `true` if the result of a `plain` command is `res` itself, or `success`: a
+   * batch runs it without a slot.
+   */
+  get numeric(): boolean {
+    return (this.traits & TRAITS.numeric) !== 0;
+  }
+
+  /**
    * `true` if every open ring can run the command: the ring skips its checks of
    * tables, of the sizes of SQE and CQE, of `precheck` and of `sqeFlags`.
    */
   get runsOnAnyRing(): boolean {
-    return this.needs === 0;
+    return (this.traits & NEEDS) === 0;
   }
 
   /**
@@ -297,7 +283,7 @@ export class Command<T> {
   ): void {
     const { words } = sq;
     const wide = sq.sqeWords === 32 || sq.mixed && this.sqe128;
-    if (this.#short && !wide) {
+    if ((this.traits & TRAITS.short) !== 0 && !wide) {
       // Zeroing two words at a time takes fewer stores than encode().
       sq.zero(at);
       words[at] = this.#head | flags << 8;

@@ -4,12 +4,33 @@ import * as uapi from "../sys/uapi/io_uring.ts";
 import { type Arena, arenaOf } from "../sys/arena.ts";
 import { high, low } from "../sys/struct.ts";
 import { checkFd, checkFunction, checkInteger } from "./check.ts";
-import { checkPrototype } from "./check.ts";
+import { checkPrototype, REFUSED_FLAGS } from "./check.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
 import { Kind } from "./kind.ts";
 import type { Operand } from "./operand.ts";
 import { type FixedBuffer, FixedFile } from "./registered.ts";
 import type { CommandSpec, File } from "./spec.ts";
+
+/** The bits of `Command.traits`. */
+export const TRAITS = {
+  /** It needs SQEs of 128 bytes. */
+  sqe128: 1,
+  /** It needs CQEs of 32 bytes. */
+  cqe32: 2,
+  /** The ring has to check its tables, flags or `precheck`, or it is a stream. */
+  checked: 4,
+  /** See `Command.leases`. */
+  leases: 8,
+  /** See `Command.plain`. */
+  plain: 16,
+  /** See `Command.numeric`. */
+  numeric: 32,
+  /** All but `opcode`, `flags`, `ioprio`, `fd` and `cmd_op` is 0. */
+  short: 64,
+} as const;
+
+/** The traits that some ring may not offer. */
+export const NEEDS = TRAITS.sqe128 | TRAITS.cqe32 | TRAITS.checked;
 
 /** Where an address of a command points, in memory of `alloc`. */
 export interface Place {
@@ -32,6 +53,8 @@ export class Draft<T> implements CommandSpec<T> {
   fixedFile: FixedFile | null = null;
   fixedBuffer: FixedBuffer | null = null;
   precheck: (() => void) | undefined = undefined;
+  /** {@linkcode TRAITS}, if a maker knows them; -1 if they are worked out. */
+  traits = -1;
   /** The result if `res` is 0; -1 if `decode` makes it. */
   result = -1;
 
@@ -102,8 +125,12 @@ export class Draft<T> implements CommandSpec<T> {
     this.addrHigh = high(addr) | 0;
   }
 
-  /** Throws unless all memory is of `alloc`, as a maker needs it. */
-  checkInPlace(name: string): void {
+  /**
+   * Throws unless all memory is of `alloc`, as a maker needs it. All that is left to
+   * change then are words and `start`, so that the traits stay.
+   */
+  keep(name: string): void {
+    this.traits = traitsOf(this);
     if (!this.leases) return;
     throw new TypeError(
       `${name} must be memory of ring.alloc(), of which each command uses a part ` +
@@ -128,6 +155,27 @@ export class Draft<T> implements CommandSpec<T> {
       else this.others = [...this.others ?? [], place];
     }
   }
+}
+
+/** Works out the traits of a command. */
+export function traitsOf<T>(draft: Draft<T>): number {
+  const { kind, head, more, fixedFile, fixedBuffer, leases, place } = draft;
+  const { precheck, result } = draft;
+  const checked = fixedFile !== null || fixedBuffer !== null ||
+    precheck !== undefined || kind.multishot ||
+    (head >> 8 & REFUSED_FLAGS) !== 0;
+  const plain = !leases && !kind.multishot && kind.completions === 1;
+  const numeric = plain && (kind.decode === null || result >= 0);
+  const short = more === null && place === null && !leases &&
+    (draft.offHigh | draft.addrLow | draft.addrHigh | draft.lenWord |
+        draft.flagsWord | draft.bufferWord) === 0;
+  return (more !== null && more.length > 5 ? TRAITS.sqe128 : 0) |
+    (kind.cqe32 ? TRAITS.cqe32 : 0) |
+    (checked ? TRAITS.checked : 0) |
+    (leases ? TRAITS.leases : 0) |
+    (plain ? TRAITS.plain : 0) |
+    (numeric ? TRAITS.numeric : 0) |
+    (short ? TRAITS.short : 0);
 }
 
 /** Returns the place of an operand, if that is all that its address depends on. */

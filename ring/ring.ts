@@ -30,7 +30,8 @@ import { type RingHandle, setup } from "./bare/setup.ts";
 import { setupFlagNames } from "./bare/setup_advice.ts";
 import { checkInstance, checkList, checkObject, shown } from "./check.ts";
 import { checkPrototype, checkRingFlags } from "./check.ts";
-import { Command, NEEDS } from "./command.ts";
+import { Command } from "./command.ts";
+import { TRAITS } from "./draft.ts";
 import type { Queues } from "./flight/queues.ts";
 import { AWAITED, LEFT } from "./flight/settle.ts";
 import { link, NOBODY, type Receiver, type Slot } from "./flight/slot.ts";
@@ -96,7 +97,7 @@ export class Ring implements AsyncDisposable {
   readonly #queues: Queues;
   readonly #tables: Tables;
   readonly #watches: Watches;
-  /** What this ring does not offer every command: {@linkcode NEEDS} bits. */
+  /** What this ring does not offer every command: {@linkcode TRAITS} bits. */
   readonly #lacks: number;
   /** The submission thread, if the ring has one. */
   #thread: { shared: boolean } | null = null;
@@ -110,8 +111,8 @@ export class Ring implements AsyncDisposable {
     const { sq, cq } = handle;
     const wide = sq.sqeWords === 32 || sq.mixed;
     const answers = cq.cqeWords === 8 || queues.room.unit === 2;
-    this.#lacks = NEEDS.checks | (wide ? 0 : NEEDS.sqe128) |
-      (answers ? 0 : NEEDS.cqe32);
+    this.#lacks = TRAITS.checked | (wide ? 0 : TRAITS.sqe128) |
+      (answers ? 0 : TRAITS.cqe32);
     this.#watches = new Watches((slot, reason) => queues.abort(slot, reason));
     dropped.register(this, this.#engine);
     bindToThread(this);
@@ -528,7 +529,7 @@ export class Ring implements AsyncDisposable {
       throw new TypeError(`not a command: ${shown(command)}`);
     }
     const open = this.#queues.life === "open";
-    if (open && (command.needs & this.#lacks) === 0 && !stream) return;
+    if (open && (command.traits & this.#lacks) === 0 && !stream) return;
     this.#checkFully(command, stream);
   }
 
