@@ -248,9 +248,10 @@ export class Command<T> {
       words[at + 14] = more[3]; // __pad2; cmd[8..15]
       words[at + 15] = more[4];
     }
-    if (wide && !this.sqe128) words.fill(0, at + 16, at + 32);
-    else if (wide) {
-      for (let i = 5; i < 21; i++) words[at + 11 + i] = more![i];
+    // A call of fill() would take as long as all stores together.
+    if (wide) {
+      const long = more !== null && more.length > 5;
+      for (let i = 5; i < 21; i++) words[at + 11 + i] = long ? more[i] : 0;
     }
     // The last store, because next() gives out an SQE that is a no-op.
     words[at] = this.#head | flags << 8; // opcode, flags, ioprio
@@ -283,9 +284,10 @@ export class Command<T> {
   ): void {
     const { words } = sq;
     const wide = sq.sqeWords === 32 || sq.mixed && this.sqe128;
-    if ((this.traits & TRAITS.short) !== 0 && !wide) {
+    if ((this.traits & TRAITS.short) !== 0) {
       // Zeroing two words at a time takes fewer stores than encode().
       sq.zero(at);
+      if (wide) sq.zero(at + 16);
       words[at] = this.#head | flags << 8;
       words[at + 1] = this.#fd;
       words[at + 2] = this.#offLow;

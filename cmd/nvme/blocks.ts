@@ -7,7 +7,7 @@
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
 import { NVME_URING_CMD_IO } from "../../sys/uapi/nvme_ioctl.ts";
-import { byteLengthOf, isUint8Array } from "../../ring/intrinsics.ts";
+import { isUint8Array } from "../../ring/intrinsics.ts";
 import {
   checkBytes,
   checkInteger,
@@ -224,10 +224,10 @@ function transferOne<T>(
   data: Uint8Array,
   perBlock: BlockBytes,
 ): Command<T> {
-  const byteLength = byteLengthOf(checkBytes("data", data));
+  const draft = draftTransfer(kind, opcode, namespace, "data", data);
+  const { byteLength } = draft.operands[0];
   setBlocks(fields, blocksIn(byteLength, perBlock));
   checkIo(name, namespace, fields, byteLength, 0, perBlock);
-  const draft = draftTransfer(kind, opcode, namespace, data);
   const { place } = draft;
   checkPages(name, namespace, byteLength, place === null ? 0 : place.offset);
   if (decode === null) draft.result = byteLength;
@@ -240,14 +240,20 @@ export function draftTransfer<T>(
   kind: Kind<T>,
   opcode: number,
   { file }: NvmeNamespace,
+  parameter: string,
   bytes: Uint8Array,
 ): Draft<T> {
+  checkBytes(parameter, bytes);
   const draft = new Draft(kind);
   draft.setFile(file);
   draft.offLow = NVME_URING_CMD_IO | 0;
+  draft.more = NO_WORDS;
   draft.setOperands([operandOf(opcode, bytes)]);
   return draft;
 }
+
+/** Words from byte 44 on of a draft whose own are not set. */
+const NO_WORDS: readonly number[] = new Array(21).fill(0);
 
 /** Returns the number of blocks that data have. */
 function blocksIn(byteLength: number, { data: size }: BlockBytes): number {
@@ -261,7 +267,11 @@ function blocksIn(byteLength: number, { data: size }: BlockBytes): number {
 export interface BlockFields extends Dwords {
   readonly name: string;
   readonly opcode: number;
+  cdw3: number;
+  cdw10: number;
+  cdw11: number;
   cdw12: number;
+  cdw14: number;
 }
 
 /**
@@ -292,26 +302,33 @@ export function fieldsOf(
   checkU16("applicationTag", applicationTag);
   checkU16("applicationTagMask", applicationTagMask);
   checkU64("lba", lba);
-  const tag = tagOf(namespace, lba, referenceTag);
-  return {
+  const fields: BlockFields = {
     name,
     opcode,
     timeoutMs: checkU32("timeoutMs", timeoutMs),
     cdw2: 0,
-    cdw3: high(tag),
+    cdw3: 0,
     cdw10: low(lba),
     cdw11: high(lba),
     cdw12: control << 16 >>> 0,
     cdw13: 0,
-    cdw14: low(tag),
+    cdw14: 0,
     cdw15: (applicationTag | applicationTagMask << 16) >>> 0,
   };
+  setTag(fields, tagOf(namespace, lba, referenceTag));
+  return fields;
+}
+
+/** Sets the reference tag, whose upper half few guards have. */
+export function setTag(fields: BlockFields, tag: number | bigint): void {
+  fields.cdw3 = high(tag);
+  fields.cdw14 = low(tag);
 }
 
 const NO_PROTECTION: Protection = {};
 
 /** Returns the reference tag of a command: by default that of type 1, or 0. */
-function tagOf(
+export function tagOf(
   namespace: NvmeNamespace,
   lba: number | bigint,
   referenceTag: number | bigint | undefined,

@@ -188,6 +188,15 @@ export function checkAdmin(
   checkEnough(name, "data", dataBytes, bytesByTable(ADMIN_BYTES, 0xc0, words));
 }
 
+/** Checks that the file of a namespace can send a command. */
+export function checkWritable(
+  name: string,
+  { writable }: NvmeNamespace,
+  opcode: number,
+): void {
+  if (!writable && !READING_IO.has(opcode)) throw new TypeError(readOnly(name));
+}
+
 /** Checks a command to a namespace against the facts of that namespace. */
 export function checkIo(
   name: string,
@@ -198,9 +207,7 @@ export function checkIo(
   perBlock?: BlockBytes,
 ): void {
   const { opcode, cdw12 } = words;
-  if (!namespace.writable && !READING_IO.has(opcode)) {
-    throw new TypeError(readOnly(name));
-  }
+  checkWritable(name, namespace, opcode);
   const { maxTransferBytes, maxAppendBytes } = namespace;
   const most = opcode === nvme.nvme_zns_cmd_append
     ? Math.min(maxTransferBytes, maxAppendBytes)

@@ -117,6 +117,12 @@ export {
   writeZeroes,
 } from "./blocks.ts";
 export {
+  type BlockMakerOptions,
+  type BlockTransfers,
+  readsOf,
+  writesOf,
+} from "./makers.ts";
+export {
   type Zone,
   type ZoneAction,
   zoneAppend,

@@ -1,0 +1,181 @@
+/**
+ * Makers of NVMe reads and writes.
+ *
+ * @module
+ */
+
+import { IORING_URING_CMD_FIXED } from "../../sys/uapi/io_uring.ts";
+import { high, low } from "../../sys/struct.ts";
+import { checkInteger, checkObject, checkU64 } from "../../ring/check.ts";
+import { Command } from "../../ring/command.ts";
+import type { Draft } from "../../ring/draft.ts";
+import { checkInside, type FixedBuffer } from "../../ring/registered.ts";
+import {
+  type BlockFields,
+  type BlockOptions,
+  draftTransfer,
+  fieldsOf,
+  READ,
+  setTag,
+  tagOf,
+  type Transfer,
+  WRITE,
+} from "./blocks.ts";
+import { bytesOf, checkWritable } from "./limits.ts";
+import type { NvmeNamespace } from "./namespace.ts";
+import { checkPages, wordsOf } from "./passthru.ts";
+
+/** Options of all commands of a maker. */
+export interface BlockMakerOptions extends BlockOptions {
+  /** The registered buffer that the memory lies in. */
+  buffer?: FixedBuffer;
+}
+
+/** Makes the reads or the writes of one namespace with parts of one memory. */
+export interface BlockTransfers {
+  /**
+   * Makes a command that transfers `blocks` logical blocks between the namespace,
+   * from block `lba` on, and the memory, from byte `start` on. Default: as many as
+   * the memory has room for from `start` on.
+   *
+   * @throws {RangeError} if the part does not lie inside the memory, or if the
+   * drive does not take as many blocks in one command.
+   */
+  at(lba: number | bigint, start?: number, blocks?: number): Command<number>;
+}
+
+/**
+ * Returns a maker of {@linkcode read} commands that read one namespace into parts
+ * of one memory of `ring.alloc()`. The namespace, the options and the memory are
+ * checked once, and not at each command: a command takes a third of the time that
+ * `read` takes to make it. The result of each is its number of bytes.
+ *
+ * @example Blocks at random places, 16 in a system call
+ * ```ts ignore
+ * import { Ring } from "@uring/cmd";
+ * import { nvmeNamespace, readsOf } from "@uring/cmd/nvme";
+ * import { openat } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * const namespace = nvmeNamespace(await ring.cmd(openat("/dev/ng0n1")));
+ * const { blockSize, blocks } = namespace;
+ * const reads = readsOf(namespace, ring.alloc(16 * blockSize));
+ * const batch = [];
+ * for (let i = 0; i < 16; i++) {
+ *   const lba = Math.floor(Math.random() * Number(blocks));
+ *   batch.push(reads.at(lba, i * blockSize, 1));
+ * }
+ * ring.cmdAllSync(batch);
+ * ```
+ *
+ * @throws {TypeError} if the memory is not of `alloc`, or if the namespace has
+ * metadata in memory of its own.
+ */
+export function readsOf(
+  namespace: NvmeNamespace,
+  into: Uint8Array,
+  options: BlockMakerOptions = {},
+): BlockTransfers {
+  return new Maker(READ, namespace, "into", into, options);
+}
+
+/**
+ * **Its commands destroy data.** Returns a maker of {@linkcode write} commands that
+ * write parts of one memory of `ring.alloc()` to one namespace, as
+ * {@linkcode readsOf} does for reads. The memory is read when a command runs, not
+ * when it is made.
+ */
+export function writesOf(
+  namespace: NvmeNamespace,
+  data: Uint8Array,
+  options: BlockMakerOptions = {},
+): BlockTransfers {
+  return new Maker(WRITE, namespace, "data", data, options);
+}
+
+class Maker implements BlockTransfers {
+  readonly #draft: Draft<number>;
+  readonly #namespace: NvmeNamespace;
+  readonly #name: string;
+  /** The fields of the next command. */
+  readonly #fields: BlockFields;
+  /** Dword 12 without the number of blocks. */
+  readonly #control: number;
+  /** Each command has the reference tag of its first block. */
+  readonly #tagged: boolean;
+  /** Bytes of the memory, and of a block in it. */
+  readonly #byteLength: number;
+  readonly #size: number;
+  /** Most blocks of a command. */
+  readonly #most: number;
+
+  constructor(
+    { name, opcode, kind }: Transfer<number>,
+    namespace: NvmeNamespace,
+    parameter: string,
+    bytes: Uint8Array,
+    options: BlockMakerOptions,
+  ) {
+    const { buffer, protection, ...others } = checkObject("options", options);
+    const tags = { ...protection };
+    const all = { ...others, protection: tags, lba: 0 };
+    const fields = fieldsOf(name, opcode, namespace, all);
+    checkWritable(name, namespace, opcode);
+    const { data: size, metadata } = bytesOf(namespace, fields.cdw12 >>> 16);
+    if (metadata > 0) {
+      throw new TypeError(
+        `NVME ${name} has ${metadata} bytes of metadata for each block of this ` +
+          "namespace, for which a maker has no memory",
+      );
+    }
+    const draft = draftTransfer(kind, opcode, namespace, parameter, bytes);
+    draft.result = 0; // Until a command has its own.
+    if (buffer !== undefined) {
+      checkInside(bytes, buffer);
+      draft.setBuffer(buffer);
+      draft.flagsWord = IORING_URING_CMD_FIXED;
+    }
+    draft.keep(parameter);
+    const { byteLength } = draft.operands[0];
+    const most = Math.min(byteLength, namespace.maxTransferBytes);
+    this.#draft = draft;
+    this.#namespace = namespace;
+    this.#name = name;
+    this.#fields = fields;
+    this.#control = fields.cdw12;
+    this.#tagged = namespace.protectionType === 1 &&
+      tags.referenceTag === undefined;
+    this.#byteLength = byteLength;
+    this.#size = size;
+    this.#most = Math.min(65536, Math.floor(most / size));
+    if (this.#most > 0) return;
+    throw new RangeError(
+      `NVME ${name} needs room for a block of ${size} bytes, and there is room ` +
+        `for ${most} bytes`,
+    );
+  }
+
+  at(
+    lba: number | bigint,
+    start = 0,
+    blocks: number = Math.floor((this.#byteLength - start) / this.#size),
+  ): Command<number> {
+    checkU64("lba", lba);
+    checkInteger("blocks", blocks, 1, this.#most);
+    const byteLength = blocks * this.#size;
+    checkInteger("start", start, 0, this.#byteLength - byteLength);
+    const namespace = this.#namespace;
+    const draft = this.#draft;
+    const fields = this.#fields;
+    const { offset } = draft.place!;
+    checkPages(this.#name, namespace, byteLength, offset + start);
+    fields.cdw10 = low(lba);
+    fields.cdw11 = high(lba);
+    fields.cdw12 = this.#control + blocks - 1;
+    if (this.#tagged) setTag(fields, tagOf(namespace, lba, undefined));
+    draft.result = byteLength;
+    draft.start = start;
+    draft.more = wordsOf(fields.opcode, namespace.nsid, fields, byteLength, 0);
+    return new Command<number>(draft);
+  }
+}
