@@ -12,9 +12,12 @@ import * as fs from "../sys/uapi/fs.ts";
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/scratch.ts";
+import { high, low } from "../sys/struct.ts";
 import { checkFd, checkInteger, checkObject } from "../ring/check.ts";
 import { checkU64, shown } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
+import { Draft } from "../ring/draft.ts";
+import { Kind } from "../ring/kind.ts";
 import { adviceFrom, uringCmdAdvice, UringError } from "../ring/errors.ts";
 import { FixedFile } from "../ring/registered.ts";
 import { openat } from "./op.ts";
@@ -284,20 +287,81 @@ export function discard(
   range: ByteRange,
 ): Command<number> {
   const { offset, length } = checkObject("range", range);
+  checkNumbers(offset, length);
+  const draft = new Draft(DISCARD);
+  setTarget(draft, target, offset, length);
+  return discarding(draft, offset, length);
+}
+
+/** Makes the discards of one device. */
+export interface Discards {
+  /**
+   * **Destroys data.** Makes a command that discards `length` bytes from byte
+   * `offset` on.
+   *
+   * @throws {RangeError} if the range does not fit the device, or its blocks.
+   */
+  at(offset: number | bigint, length: number | bigint): Command<number>;
+}
+
+/**
+ * Returns a maker of {@linkcode discard} commands for one device. The device is
+ * checked once, and not at each command.
+ *
+ * @example
+ * ```ts ignore
+ * import { blockDevice, discardsOf } from "@uring/cmd/block";
+ *
+ * const discards = discardsOf(blockDevice(fd));
+ * const batch = [];
+ * for (let i = 0; i < 16; i++) batch.push(discards.at(i << 20, 4096));
+ * ring.cmdAllSync(batch);
+ * ```
+ *
+ * @throws {TypeError} if the device or its file is read-only.
+ */
+export function discardsOf(device: BlockDevice): Discards {
+  if (BlockDevice.is(device)) return new DiscardMaker(device);
+  throw new TypeError(
+    `device must be a BlockDevice, not ${shown(device)}. blockDevice(fd) ` +
+      "returns one",
+  );
+}
+
+class DiscardMaker implements Discards {
+  readonly #device: BlockDevice;
+  readonly #draft = new Draft(DISCARD);
+
+  constructor(device: BlockDevice) {
+    this.#device = device;
+    setTarget(this.#draft, device, 0, 0);
+    this.#draft.keep("device");
+  }
+
+  at(offset: number | bigint, length: number | bigint): Command<number> {
+    checkNumbers(offset, length);
+    checkRange(this.#device, offset, length);
+    return discarding(this.#draft, offset, length);
+  }
+}
+
+function checkNumbers(offset: number | bigint, length: number | bigint): void {
   checkU64("offset", offset);
   checkU64("length", length);
-  if (BigInt(length) === 0n) {
-    throw new RangeError("length must be at least one logical block, not 0");
-  }
-  return new Command({
-    name: "URING_CMD DISCARD",
-    opcode: uapi.IORING_OP_URING_CMD,
-    ...checked(target, BigInt(offset), BigInt(length)),
-    off: blkdev.BLOCK_URING_CMD_DISCARD,
-    addr: offset,
-    addr3: length,
-    advice,
-  });
+  if (length !== 0 && length !== 0n) return;
+  throw new RangeError("length must be at least one logical block, not 0");
+}
+
+/** Makes a discard of a range that was checked. */
+function discarding(
+  draft: Draft<number>,
+  offset: number | bigint,
+  length: number | bigint,
+): Command<number> {
+  draft.offLow = blkdev.BLOCK_URING_CMD_DISCARD;
+  draft.setAddr(offset);
+  draft.more = [0, low(length) | 0, high(length) | 0, 0, 0];
+  return new Command<number>(draft);
 }
 
 /**
@@ -310,27 +374,26 @@ export function discard(
  * device must be open for writing. The result is 0.
  */
 export function zoneResetAll(target: File | BlockDevice): Command<number> {
-  return new Command({
-    name: "URING_CMD ZONE_RESET_ALL",
-    opcode: uapi.IORING_OP_URING_CMD,
-    ...checked(target, 0n, 0n),
-    off: blkdev.BLOCK_URING_CMD_ZONE_RESET_ALL,
-    advice: zoneAdvice,
-  });
+  const draft = new Draft(ZONE_RESET_ALL);
+  setTarget(draft, target, 0, 0);
+  draft.offLow = blkdev.BLOCK_URING_CMD_ZONE_RESET_ALL;
+  return new Command<number>(draft);
 }
 
 /**
- * Returns the file of a command. The range is checked now against the facts of a
+ * Sets the file of a command. The range is checked now against the facts of a
  * device, and each time the command is queued against those of a descriptor.
  */
-function checked(
+function setTarget(
+  draft: Draft<number>,
   target: File | BlockDevice,
-  offset: bigint,
-  length: bigint,
-): { file: File; precheck?: () => void } {
+  offset: number | bigint,
+  length: number | bigint,
+): void {
   if (BlockDevice.is(target)) {
     checkRange(target, offset, length);
-    return { file: target.file };
+    draft.setFile(target.file);
+    return;
   }
   if (typeof target === "object" && !FixedFile.is(target)) {
     throw new TypeError(
@@ -338,15 +401,39 @@ function checked(
         `BlockDevice, not ${shown(target)}. blockDevice(fd) returns one`,
     );
   }
-  const precheck = () => {
+  draft.setFile(target);
+  draft.precheck = () => {
     const facts = factsOf(target);
     if (facts !== undefined) checkRange(ask(facts), offset, length);
   };
-  return { file: target, precheck };
 }
 
 /** Throws for a range that the kernel would refuse, and says why. */
-function checkRange(device: BlockDevice, offset: bigint, length: bigint): void {
+function checkRange(
+  device: BlockDevice,
+  offset: number | bigint,
+  length: number | bigint,
+): void {
+  const small = typeof offset === "number" && typeof length === "number";
+  if (small && fits(device, offset, length)) return;
+  checkFully(device, BigInt(offset), BigInt(length));
+}
+
+/** Returns `true` for a range that the device takes: without a `bigint` of it. */
+function fits(
+  { writable, readOnly, byteLength, logicalBlockSize: block }: BlockDevice,
+  offset: number,
+  length: number,
+): boolean {
+  const end = offset + length;
+  // The remainder of numbers of more than 32 bits takes a call.
+  return writable && !readOnly && byteLength !== 0n &&
+    Math.floor(offset / block) * block === offset &&
+    Math.floor(length / block) * block === length &&
+    end <= Number.MAX_SAFE_INTEGER && end <= Number(byteLength);
+}
+
+function checkFully(device: BlockDevice, offset: bigint, length: bigint): void {
   const { file, byteLength } = device;
   const name = typeof file === "number" ? `fd ${file}` : "the registered file";
   if (!device.writable) {
@@ -417,3 +504,17 @@ const zoneAdvice = adviceFrom({
   EOPNOTSUPP: "The device has no zones, the file is not a block device, or " +
     "the kernel is older than 6.12, which brought commands to block devices.",
 }, advice);
+
+const DISCARD = new Kind<number>({
+  name: "URING_CMD DISCARD",
+  opcode: uapi.IORING_OP_URING_CMD,
+  advice,
+  // blkdev_cmd_discard() submits bios, and each gives back its own request.
+  independent: true,
+});
+
+const ZONE_RESET_ALL = new Kind<number>({
+  name: "URING_CMD ZONE_RESET_ALL",
+  opcode: uapi.IORING_OP_URING_CMD,
+  advice: zoneAdvice,
+});
