@@ -11,6 +11,8 @@ import { checkBytes, checkFunction, checkInteger } from "../ring/check.ts";
 import { checkObject, checkString, checkU32 } from "../ring/check.ts";
 import { checkU64, shown } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
+import { draftTo } from "../ring/draft.ts";
+import { Kind } from "../ring/kind.ts";
 import type { Completion } from "../ring/completion.ts";
 import { uringCmdAdvice } from "../ring/errors.ts";
 import { viewOf } from "../ring/intrinsics.ts";
@@ -122,6 +124,15 @@ export function defineCommand<
       );
     }
   }
+  const kind = new Kind<T>({
+    name: `URING_CMD ${name}`,
+    opcode: uapi.IORING_OP_URING_CMD,
+    cqe32: Boolean(cqe32),
+    decode: decode &&
+      ((completion) =>
+        decode(completion, readBack(indirectPlaces, completion) as Read<S>)),
+    advice: uringCmdAdvice,
+  });
   return (fd, values = {}) => {
     for (const field of Object.keys(checkObject("values", values))) {
       if (!known.has(field)) {
@@ -141,20 +152,12 @@ export function defineCommand<
     }
     const payload = new Uint8Array(inlineSize);
     encode(inlinePlaces, values, payload, operands, sqe.cmd.offset, -1);
-    return new Command<T>({
-      name: `URING_CMD ${name}`,
-      opcode: uapi.IORING_OP_URING_CMD,
-      file: fd,
-      off: cmdOp,
-      len,
-      payload,
-      operands,
-      cqe32,
-      decode: decode &&
-        ((completion) =>
-          decode(completion, readBack(indirectPlaces, completion) as Read<S>)),
-      advice: uringCmdAdvice,
-    });
+    const draft = draftTo(kind, fd);
+    draft.offLow = cmdOp | 0;
+    draft.lenWord = len | 0;
+    draft.setPayload(payload);
+    draft.setOperands(operands);
+    return new Command<T>(draft);
   };
 }
 

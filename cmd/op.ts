@@ -31,7 +31,7 @@ import { checkFd, checkInteger } from "../ring/check.ts";
 import { checkObject, checkString, checkU32 } from "../ring/check.ts";
 import { checkU64 } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
-import { Draft } from "../ring/draft.ts";
+import { Draft, draftTo } from "../ring/draft.ts";
 import { Kind } from "../ring/kind.ts";
 import { checkInside, type FixedBuffer } from "../ring/registered.ts";
 import { operand } from "../ring/operand.ts";
@@ -133,9 +133,11 @@ export function openat(
  * `ring.registerFiles()` there is `ring.unregisterFiles()`.
  */
 export function close(fd: number): Command<number> {
-  const file = checkFd(fd); // A number: a registered file is unregistered.
-  return new Command({ name: "CLOSE", opcode: uapi.IORING_OP_CLOSE, file });
+  const draft = draftTo(CLOSE, checkFd(fd)); // A number: a registered file is unregistered.
+  return new Command<number>(draft);
 }
+
+const CLOSE = new Kind<number>({ name: "CLOSE", opcode: uapi.IORING_OP_CLOSE });
 
 /** Options of {@linkcode read} and {@linkcode write}. */
 export interface TransferOptions {
@@ -212,10 +214,12 @@ export function fsync(
   options: { dataOnly?: boolean } = {},
 ): Command<number> {
   const { dataOnly = false } = checkObject("options", options);
-  const opcode = uapi.IORING_OP_FSYNC;
-  const opFlags = dataOnly ? uapi.IORING_FSYNC_DATASYNC : 0;
-  return new Command({ name: "FSYNC", opcode, file, opFlags });
+  const draft = draftTo(FSYNC, file);
+  if (dataOnly) draft.flagsWord = uapi.IORING_FSYNC_DATASYNC;
+  return new Command<number>(draft);
 }
+
+const FSYNC = new Kind<number>({ name: "FSYNC", opcode: uapi.IORING_OP_FSYNC });
 
 /** Options of {@linkcode socket}. */
 export interface SocketOptions {
@@ -334,9 +338,15 @@ export function listen(
  * the caller closes.
  */
 export function accept(file: File): Command<number> {
-  const [opcode, opFlags] = [uapi.IORING_OP_ACCEPT, so.SOCK_CLOEXEC];
-  return new Command({ name: "ACCEPT", opcode, file, opFlags });
+  const draft = draftTo(ACCEPT, file);
+  draft.flagsWord = so.SOCK_CLOEXEC;
+  return new Command<number>(draft);
 }
+
+const ACCEPT = new Kind<number>({
+  name: "ACCEPT",
+  opcode: uapi.IORING_OP_ACCEPT,
+});
 
 /** Options of {@linkcode send}, {@linkcode recv} and {@linkcode sendZc}. */
 export interface MessageOptions {
@@ -478,10 +488,16 @@ const sendZcAdvice = adviceFrom({
  * ```
  */
 export function poll(file: File, options: { events: number }): Command<number> {
-  const opcode = uapi.IORING_OP_POLL_ADD;
-  const opFlags = checkU32("events", checkObject("options", options).events);
-  return new Command({ name: "POLL_ADD", opcode, file, opFlags });
+  const { events } = checkObject("options", options);
+  const draft = draftTo(POLL_ADD, file);
+  draft.flagsWord = checkU32("events", events) | 0;
+  return new Command<number>(draft);
 }
+
+const POLL_ADD = new Kind<number>({
+  name: "POLL_ADD",
+  opcode: uapi.IORING_OP_POLL_ADD,
+});
 
 /**
  * Waits `delayMs` milliseconds, from 0 to 1e12. `IORING_OP_TIMEOUT`; there is

@@ -8,7 +8,7 @@ import * as uapi from "../sys/uapi/io_uring.ts";
 import { checkBytes, checkInteger, checkObject } from "../ring/check.ts";
 import { checkU64, INT_MAX } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
-import { Draft } from "../ring/draft.ts";
+import { type Draft, draftTo } from "../ring/draft.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
 import { Kind } from "../ring/kind.ts";
 import { operand } from "../ring/operand.ts";
@@ -53,13 +53,12 @@ export function draftTransfer(
   buffer?: FixedBuffer,
   counted = true,
 ): Draft<number> {
-  const draft = new Draft(kind);
   checkBytes(parameter, bytes);
+  const draft = draftTo(kind, file);
   if (buffer !== undefined) {
     checkInside(bytes, buffer);
     draft.setBuffer(buffer);
   }
-  draft.setFile(file);
   const kernel = parameter === "into" ? "writes" : "reads";
   const { offset: at } = uapi.io_uring_sqe.addr;
   draft.setOperands([operand(at, { bytes, kernel }, { counted })]);

@@ -8,10 +8,13 @@ import * as uapi from "../sys/uapi/io_uring.ts";
 import { optionUnit, SOCKADDR_MAX } from "../sys/socket_calls.ts";
 import { high, low } from "../sys/struct.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
-import { checkBytes, checkObject, checkString } from "../ring/check.ts";
+import { checkBytes, checkFunction, checkObject } from "../ring/check.ts";
+import { checkString } from "../ring/check.ts";
 import { checkRingFlags, checkU16, checkU32 } from "../ring/check.ts";
 import { checkU8 } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
+import { draftTo } from "../ring/draft.ts";
+import { Kind } from "../ring/kind.ts";
 import type { Completion } from "../ring/completion.ts";
 import { FixedBuffer } from "../ring/registered.ts";
 import type { Operand } from "../ring/operand.ts";
@@ -167,28 +170,28 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
         "uring_cmd_flags, or leave that out",
     );
   }
-  const command = new Command<T>({
+  const kind = new Kind<T>({
     name: `URING_CMD ${checkString("name", name)}`,
     opcode: uapi.IORING_OP_URING_CMD,
-    file: fd,
-    flags: checkSqeFlags(sqe_flags),
-    ioprio: checkU16("ioprio", ioprio),
-    off: cmd_op,
-    addr: at16,
-    len: checkU32("len", len),
-    opFlags,
-    buffer: isBuffer ? buf_index : undefined,
-    bufIndex: isBuffer ? 0 : checkU16("buf_index", buf_index ?? 0),
-    personality: checkU16("personality", personality),
-    fileIndex: length,
-    addr3: third,
-    payload,
-    operands,
-    cqe32,
+    cqe32: Boolean(cqe32),
     multishot: (opFlags & uapi.IORING_URING_CMD_MULTISHOT) !== 0,
-    decode,
+    decode: checkFunction("decode", decode),
     advice: uringCmdAdvice,
   });
+  const draft = draftTo(kind, fd);
+  draft.head |= checkSqeFlags(sqe_flags) << 8 |
+    checkU16("ioprio", ioprio) << 16;
+  draft.offLow = cmd_op | 0;
+  draft.setAddr(at16);
+  draft.lenWord = checkU32("len", len) | 0;
+  draft.flagsWord = opFlags | 0;
+  draft.bufferWord = checkU16("personality", personality) << 16;
+  if (isBuffer) draft.setBuffer(buf_index);
+  else draft.bufferWord |= checkU16("buf_index", buf_index ?? 0);
+  if (payload === undefined) draft.setMore(length, third);
+  else draft.setPayload(payload, length);
+  draft.setOperands(operands);
+  const command = new Command<T>(draft);
   checkRingFlags(command);
   return command;
 }

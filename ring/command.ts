@@ -2,7 +2,7 @@
 
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { high, low } from "../sys/struct.ts";
-import { recognize } from "./check.ts";
+import { checkPrototype, recognize } from "./check.ts";
 import type { Completion } from "./completion.ts";
 import { Draft, draftOf, NEEDS, type Place, TRAITS } from "./draft.ts";
 import { traitsOf } from "./draft.ts";
@@ -74,6 +74,7 @@ export class Command<T> {
    * an address given as a number is not kept: this constructor is for `./raw`.
    */
   constructor(spec: CommandSpec<T>) {
+    checkPrototype(spec);
     const draft = spec instanceof Draft ? spec as Draft<T> : draftOf(spec);
     this.fd = draft.fd;
     this.fixedFile = draft.fixedFile;

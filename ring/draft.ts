@@ -4,7 +4,7 @@ import * as uapi from "../sys/uapi/io_uring.ts";
 import { type Arena, arenaOf } from "../sys/arena.ts";
 import { high, low } from "../sys/struct.ts";
 import { checkFd, checkFunction, checkInteger } from "./check.ts";
-import { checkPrototype, REFUSED_FLAGS } from "./check.ts";
+import { REFUSED_FLAGS } from "./check.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
 import { Kind } from "./kind.ts";
 import type { Operand } from "./operand.ts";
@@ -120,6 +120,24 @@ export class Draft<T> implements CommandSpec<T> {
     this.offHigh = high(off) | 0;
   }
 
+  /** Sets words 11 to 13. */
+  setMore(fileIndex: number, addr3: number | bigint): void {
+    const all = [fileIndex | 0, low(addr3) | 0, high(addr3) | 0, 0, 0];
+    this.more = (all[0] | all[1] | all[2]) === 0 ? null : all;
+  }
+
+  /** Sets the words from 12 on to the bytes of a payload, of at most 80 bytes. */
+  setPayload(payload: Uint8Array, fileIndex = 0): void {
+    payloadBytes.fill(0);
+    payloadBytes.set(payload);
+    const w = payloadWords;
+    const all = [fileIndex | 0, w[0], w[1], w[2], w[3]];
+    const wide = byteLengthOf(payload) > 16;
+    for (let i = 4; wide && i < w.length; i++) all.push(w[i]);
+    const short = !wide && (all[0] | w[0] | w[1] | w[2] | w[3]) === 0;
+    this.more = short ? null : all;
+  }
+
   setAddr(addr: number | bigint): void {
     this.addrLow = low(addr) | 0;
     this.addrHigh = high(addr) | 0;
@@ -186,9 +204,15 @@ function placeOf({ at, bytes, inside }: Operand): Place | null {
   return { arena, offset: byteOffsetOf(bytes) | 0, word: at >> 2 };
 }
 
+/** Drafts a command to a file. */
+export function draftTo<T>(kind: Kind<T>, file: File): Draft<T> {
+  const draft = new Draft(kind);
+  draft.setFile(file);
+  return draft;
+}
+
 /** Checks the parts of a command, as far as they are not just numbers. */
 export function draftOf<T>(spec: CommandSpec<T>): Draft<T> {
-  checkPrototype(spec);
   const { name, opcode, cqe32, multishot, completions, expected } = spec;
   const { decode, precheck, advice, success, buffer, operands } = spec;
   checkFunction("decode", decode);
@@ -222,27 +246,11 @@ export function draftOf<T>(spec: CommandSpec<T>): Draft<T> {
   const bufIndex = buffer === undefined ? spec.bufIndex ?? 0 : 0;
   draft.bufferWord = bufIndex | (spec.personality ?? 0) << 16;
   if (buffer !== undefined) draft.setBuffer(buffer);
-  draft.more = moreOf(spec);
+  const { fileIndex = 0, addr3 = 0, payload } = spec;
+  if (payload === undefined) draft.setMore(fileIndex, addr3);
+  else draft.setPayload(payload, fileIndex);
   if (operands !== undefined) draft.setOperands(operands);
   return draft;
-}
-
-/** Returns words 11 to 15 of an SQE, or 11 to 31; `null` if all are 0. */
-function moreOf<T>(
-  { fileIndex = 0, addr3 = 0, payload }: CommandSpec<T>,
-): number[] | null {
-  let [w0, w1, w2, w3] = [low(addr3) | 0, high(addr3) | 0, 0, 0];
-  if (payload !== undefined) {
-    payloadBytes.fill(0);
-    payloadBytes.set(payload);
-    [w0, w1, w2, w3] = payloadWords;
-  }
-  const more = [fileIndex | 0, w0, w1, w2, w3];
-  if (payload !== undefined && byteLengthOf(payload) > 16) {
-    for (let i = 4; i < payloadWords.length; i++) more.push(payloadWords[i]);
-    return more;
-  }
-  return (fileIndex | w0 | w1 | w2 | w3) === 0 ? null : more;
 }
 
 // Shared, to read a payload as words: a typed array for each command would take a

@@ -15,8 +15,6 @@ export interface Decoded {
 
 /** The parts of a {@linkcode Kind}. `CommandSpec` explains them. */
 export interface KindSpec<T> {
-  /** With `null`, no part is inherited from a polluted Object.prototype. */
-  readonly __proto__?: null;
   readonly name: string;
   readonly opcode: number;
   readonly cqe32?: boolean;

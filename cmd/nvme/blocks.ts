@@ -19,7 +19,7 @@ import {
 } from "../../ring/check.ts";
 import { Command } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
-import { Draft } from "../../ring/draft.ts";
+import { type Draft, draftTo } from "../../ring/draft.ts";
 import type { Kind } from "../../ring/kind.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
 import { measure, type NvmeData, operandOf } from "./data.ts";
@@ -244,8 +244,7 @@ export function draftTransfer<T>(
   bytes: Uint8Array,
 ): Draft<T> {
   checkBytes(parameter, bytes);
-  const draft = new Draft(kind);
-  draft.setFile(file);
+  const draft = draftTo(kind, file);
   draft.offLow = NVME_URING_CMD_IO | 0;
   draft.more = NO_WORDS;
   draft.setOperands([operandOf(opcode, bytes)]);

@@ -37,7 +37,7 @@ import {
   FixedFile,
 } from "../../ring/registered.ts";
 import { Command, type File } from "../../ring/command.ts";
-import { Draft } from "../../ring/draft.ts";
+import { draftTo } from "../../ring/draft.ts";
 import { Kind } from "../../ring/kind.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { operand } from "../../ring/operand.ts";
@@ -285,11 +285,9 @@ function nvmeCommand<T>(
   const io = vectored ? NVME_URING_CMD_IO_VEC : NVME_URING_CMD_IO;
   const admin = vectored ? NVME_URING_CMD_ADMIN_VEC : NVME_URING_CMD_ADMIN;
   const known = typeof decode === "number";
-  const draft = new Draft<T>(
-    nvmeKind(name, known ? null : decode, metadataBytes),
-  );
+  const kind = nvmeKind<T>(name, known ? null : decode, metadataBytes);
+  const draft = draftTo(kind, file);
   if (known) draft.result = decode;
-  draft.setFile(file);
   draft.offLow = (namespace === null ? admin : io) | 0;
   if (buffer && byteLength > 0) draft.flagsWord = IORING_URING_CMD_FIXED;
   if (buffer) draft.setBuffer(buffer);
@@ -309,7 +307,6 @@ export function nvmeKind<T>(
   metadataBytes = 0,
 ): Kind<T> {
   return new Kind({
-    __proto__: null,
     name: `URING_CMD NVME ${name}`,
     opcode: IORING_OP_URING_CMD,
     cqe32: true,

@@ -35,6 +35,8 @@ import { byteLengthOf } from "../../ring/intrinsics.ts";
 import { checkBytes, checkFd, checkInteger } from "../../ring/check.ts";
 import { checkObject, checkU32, INT_MAX } from "../../ring/check.ts";
 import { Command, type File } from "../../ring/command.ts";
+import { draftTo } from "../../ring/draft.ts";
+import { Kind } from "../../ring/kind.ts";
 import { operand, scratchOperand } from "../../ring/operand.ts";
 import { adviceFrom, generalAdvice } from "../../ring/errors.ts";
 import { uringCmdAdvice, UringError } from "../../ring/errors.ts";
@@ -92,9 +94,9 @@ const { IORING_OP_URING_CMD: opcode } = uapi;
  * ```
  */
 export function siocinq(file: File): Command<number> {
-  const off = uapi.SOCKET_URING_OP_SIOCINQ;
-  const name = "URING_CMD SIOCINQ";
-  return new Command({ name, opcode, file, off, advice: queueAdvice });
+  const draft = draftTo(SIOCINQ, file);
+  draft.offLow = uapi.SOCKET_URING_OP_SIOCINQ;
+  return new Command<number>(draft);
 }
 
 /**
@@ -106,9 +108,9 @@ export function siocinq(file: File): Command<number> {
  * which supports the ioctl but not the command. EINVAL: a listening socket.
  */
 export function siocoutq(file: File): Command<number> {
-  const off = uapi.SOCKET_URING_OP_SIOCOUTQ;
-  const name = "URING_CMD SIOCOUTQ";
-  return new Command({ name, opcode, file, off, advice: queueAdvice });
+  const draft = draftTo(SIOCOUTQ, file);
+  draft.offLow = uapi.SOCKET_URING_OP_SIOCOUTQ;
+  return new Command<number>(draft);
 }
 
 /** A socket option to read. */
@@ -355,6 +357,17 @@ const queueAdvice = adviceFrom({
     "sockets have it only as an ioctl), or the kernel is older than 6.6.",
   EINVAL: "The socket listens, and so has no bytes of its own.",
 }, uringCmdAdvice);
+
+const SIOCINQ = new Kind<number>({
+  name: "URING_CMD SIOCINQ",
+  opcode,
+  advice: queueAdvice,
+});
+const SIOCOUTQ = new Kind<number>({
+  name: "URING_CMD SIOCOUTQ",
+  opcode,
+  advice: queueAdvice,
+});
 
 const TOO_SHORT = "The option has more bytes than `length` makes room for.";
 const BAD_VALUE = "The value is not one the option takes, or too short for it.";
