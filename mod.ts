@@ -56,10 +56,14 @@ export { type Address, UnsafeAddress, unsafeAddress } from "./cmd/address.ts";
 export { uringCmd, type UringCmdFields } from "./cmd/uring_cmd.ts";
 export {
   type CommandDefinition,
+  type CommandMaker,
   defineCommand,
+  type DefinedCommand,
   type Layout,
   type Read,
+  type ValueOf,
   type Values,
+  type Varying,
 } from "./cmd/define_command.ts";
 export { bytes, pointer, s32, s64, u16, u32, u64, u8 } from "./sys/struct.ts";
 export { Field, type PointerField } from "./sys/struct.ts";

@@ -335,7 +335,8 @@ class DiscardMaker implements Discards {
   constructor(device: BlockDevice) {
     this.#device = device;
     setTarget(this.#draft, device, 0, 0);
-    this.#draft.keep("device");
+    this.#draft.more = [0, 0, 0, 0, 0];
+    this.#draft.keep();
   }
 
   at(offset: number | bigint, length: number | bigint): Command<number> {

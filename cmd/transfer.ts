@@ -140,7 +140,8 @@ class Maker implements Transfers {
     buffer: FixedBuffer | undefined,
   ) {
     this.#draft = draftTransfer(transfer, file, bytes, buffer);
-    this.#draft.keep(transfer.parameter);
+    this.#draft.checkInPlace(transfer.parameter);
+    this.#draft.keep();
     this.#byteLength = this.#draft.operands[0].byteLength;
   }
 

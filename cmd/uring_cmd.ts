@@ -24,7 +24,7 @@ import { type Address, addressField, UnsafeAddress } from "./address.ts";
 const sqe = uapi.io_uring_sqe;
 
 /** Bytes of payload in a 128-byte SQE; one of 64 bytes has room for 16. */
-const PAYLOAD_MAX = 80;
+export const PAYLOAD_MAX = 80;
 
 /** The fields of a raw uring command, by their names in the SQE. */
 export interface UringCmdFields<T = number> {

@@ -130,12 +130,21 @@ export class Draft<T> implements CommandSpec<T> {
   setPayload(payload: Uint8Array, fileIndex = 0): void {
     payloadBytes.fill(0);
     payloadBytes.set(payload);
-    const w = payloadWords;
-    const all = [fileIndex | 0, w[0], w[1], w[2], w[3]];
     const wide = byteLengthOf(payload) > 16;
-    for (let i = 4; wide && i < w.length; i++) all.push(w[i]);
-    const short = !wide && (all[0] | w[0] | w[1] | w[2] | w[3]) === 0;
-    this.more = short ? null : all;
+    this.setPayloadWords(payloadWords, wide, fileIndex);
+  }
+
+  /** Sets the words from 12 on: 20 of them if `wide`, else 4. */
+  setPayloadWords(w: Int32Array, wide: boolean, fileIndex = 0): void {
+    const index = fileIndex | 0;
+    if (wide) {
+      // deno-fmt-ignore
+      this.more = [
+        index, w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9],
+        w[10], w[11], w[12], w[13], w[14], w[15], w[16], w[17], w[18], w[19],
+      ];
+    } else if ((index | w[0] | w[1] | w[2] | w[3]) === 0) this.more = null;
+    else this.more = [index, w[0], w[1], w[2], w[3]];
   }
 
   setAddr(addr: number | bigint): void {
@@ -144,11 +153,15 @@ export class Draft<T> implements CommandSpec<T> {
   }
 
   /**
-   * Throws unless all memory is of `alloc`, as a maker needs it. All that is left to
-   * change then are words and `start`, so that the traits stay.
+   * Prepares the draft for many commands. From here on only words, `start` and a
+   * `result` may change, and `more` only for a list of the same length.
    */
-  keep(name: string): void {
-    this.traits = traitsOf(this);
+  keep(): void {
+    this.traits = traitsOf(this) & ~TRAITS.short;
+  }
+
+  /** Throws unless all memory is of `alloc`, so that commands can use parts of it. */
+  checkInPlace(name: string): void {
     if (!this.leases) return;
     throw new TypeError(
       `${name} must be memory of ring.alloc(), of which each command uses a part ` +
@@ -229,6 +242,7 @@ export function draftOf<T>(spec: CommandSpec<T>): Draft<T> {
       decode,
       expected,
       advice,
+      independent: false,
     }),
   );
   // `file: undefined` is a mistake of the caller, and does not mean "none".

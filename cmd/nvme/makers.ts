@@ -135,7 +135,8 @@ class Maker implements BlockTransfers {
       draft.setBuffer(buffer);
       draft.flagsWord = IORING_URING_CMD_FIXED;
     }
-    draft.keep(parameter);
+    draft.checkInPlace(parameter);
+    draft.keep();
     const { byteLength } = draft.operands[0];
     const most = Math.min(byteLength, namespace.maxTransferBytes);
     this.#draft = draft;
