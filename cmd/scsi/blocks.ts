@@ -244,19 +244,27 @@ function transfer(
     );
   }
   const cdb = new Uint8Array(cdbLength);
-  const view = new DataView(cdb.buffer);
   cdb[0] = opcodes[cdbLength];
   if (forceUnitAccess) cdb[1] = 0x08;
   if (cdbLength === 10) {
-    view.setUint32(2, low(lba));
-    view.setUint16(7, blocks);
+    put(cdb, 2, low(lba));
+    cdb[7] = blocks >>> 8;
+    cdb[8] = blocks;
   } else {
-    view.setUint32(2, high(lba));
-    view.setUint32(6, low(lba));
-    view.setUint32(10, blocks);
+    put(cdb, 2, high(lba));
+    put(cdb, 6, low(lba));
+    put(cdb, 10, blocks);
   }
   const parts = { ...partsOf(options, data), buffer };
   return scsiCommand(file, cdb, parts, ({ transferred }) => transferred);
+}
+
+/** Writes a big-endian number of 32 bits. A DataView would take longer to make. */
+function put(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 24;
+  bytes[at + 1] = value >>> 16;
+  bytes[at + 2] = value >>> 8;
+  bytes[at + 3] = value;
 }
 
 /**

@@ -16,7 +16,7 @@ import {
   IORING_OP_URING_CMD,
   IORING_URING_CMD_FIXED,
 } from "../../sys/uapi/io_uring.ts";
-import { high, low, sizeof } from "../../sys/struct.ts";
+import { high, low } from "../../sys/struct.ts";
 import { byteLengthOf } from "../../ring/intrinsics.ts";
 import {
   checkBytes,
@@ -27,6 +27,8 @@ import {
 } from "../../ring/check.ts";
 import { checkInside, type FixedBuffer } from "../../ring/registered.ts";
 import { Command, type File } from "../../ring/command.ts";
+import { draftTo } from "../../ring/draft.ts";
+import { Kind } from "../../ring/kind.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { type Operand, operand, scratchOperand } from "../../ring/operand.ts";
 import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
@@ -166,19 +168,13 @@ export function scsiCommand<T>(
   const name = `SCSI ${commandName(cdb)}`;
   const changes = data?.reads || !onlyReads(cdb);
   const length = data?.byteLength ?? 0;
-  const command: Command<T> = new Command({
+  const kind = new Kind<T>({
     name,
     opcode: IORING_OP_URING_CMD,
-    file,
-    opFlags: buffer === undefined ? 0 : IORING_URING_CMD_FIXED,
-    buffer,
-    payload: payloadOf(cdb, data, timeoutMs),
-    operands,
     cqe32: true,
-    precheck: () => checkNode(file, name, changes),
-    decode(completion) {
+    decode(completion, { name, fd }) {
       const outcome = outcomeOf(completion);
-      if (!succeeded(outcome)) throw new ScsiError(name, command.fd, outcome);
+      if (!succeeded(outcome)) throw new ScsiError(name, fd, outcome);
       const { status, residual, sense } = outcome;
       if (sense !== null) onSense?.(sense);
       const transferred = Math.max(0, length - residual);
@@ -186,32 +182,41 @@ export function scsiCommand<T>(
     },
     advice,
   });
-  return command;
+  const draft = draftTo(kind, file);
+  if (buffer !== undefined) {
+    draft.flagsWord = IORING_URING_CMD_FIXED;
+    draft.setBuffer(buffer);
+  }
+  draft.more = wordsOf(cdb, data, timeoutMs);
+  draft.setOperands(operands);
+  draft.precheck = () => checkNode(file, name, changes);
+  return new Command<T>(draft);
 }
 
-/** Returns a `struct bsg_uring_cmd`; its addresses are 0, as operands set them. */
-function payloadOf(
+/**
+ * Returns the words of the SQE from byte 44 on: `file_index`, which is 0, and a
+ * `struct bsg_uring_cmd`, whose addresses the ring sets.
+ */
+function wordsOf(
   cdb: Uint8Array,
   data: Operand | undefined,
   timeoutMs: number | undefined,
-): Uint8Array {
-  const payload = new Uint8Array(sizeof(bsg_uring_cmd));
-  const view = new DataView(payload.buffer);
-  const { dout_xfer_len, din_xfer_len } = bsg_uring_cmd;
-  bsg_uring_cmd.request_len.set(view, 0, cdb.length);
-  bsg_uring_cmd.protocol.set(view, 0, BSG_PROTOCOL_SCSI);
-  bsg_uring_cmd.subprotocol.set(view, 0, BSG_SUB_PROTOCOL_SCSI_CMD);
-  bsg_uring_cmd.max_response_len.set(view, 0, SENSE_SIZE);
-  if (data !== undefined) {
-    const length = data.reads ? dout_xfer_len : din_xfer_len;
-    length.set(view, 0, data.byteLength);
-  }
-  if (timeoutMs !== undefined) {
-    // 0 means the default, and from 2^31 on msecs_to_jiffies() means no timeout.
-    checkInteger("timeoutMs", timeoutMs, 1, INT_MAX);
-    bsg_uring_cmd.timeout_ms.set(view, 0, timeoutMs);
-  }
-  return payload;
+): number[] {
+  // 0 means the default, and from 2^31 on msecs_to_jiffies() means no timeout.
+  const timeout = timeoutMs === undefined
+    ? 0
+    : checkInteger("timeoutMs", timeoutMs, 1, INT_MAX);
+  const out = data !== undefined && data.reads ? data.byteLength : 0;
+  const into = data !== undefined && !data.reads ? data.byteLength : 0;
+  // deno-fmt-ignore
+  return [
+    0,
+    0, 0, cdb.length, BSG_PROTOCOL_SCSI, // request, protocol
+    BSG_SUB_PROTOCOL_SCSI_CMD, SENSE_SIZE, 0, 0, // response
+    0, 0, out, 0, // dout_xferp, dout_iovec_count
+    0, 0, into, 0, // din_xferp, din_iovec_count
+    timeout, 0, 0, 0,
+  ];
 }
 
 /**

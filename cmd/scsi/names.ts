@@ -41,7 +41,8 @@ const serviceAction = codeNames(`
 
 /** Returns the name of a command, such as `"READ(10)"`. */
 export function commandName(cdb: Uint8Array): string {
-  const [opcode, second] = cdb;
+  const opcode = cdb[0]; // An iterator would take as long as all the rest.
+  const second = cdb[1];
   return serviceAction(opcode << 8 | second & 0x1f) ?? readingCommand(opcode) ??
     changingCommand(opcode) ?? `command ${hex(opcode)}`;
 }
