@@ -48,6 +48,7 @@ export function operand(
 
 /** Makes an operand of scratch memory, which only `decode` sees. */
 export function scratchOperand(at: number, byteLength: number): Operand {
-  const access = { reads: false, writes: true, counted: false };
-  return { at, bytes: null, byteLength, ...access, inside: -1 };
+  const [reads, writes] = [false, true];
+  const [counted, inside] = [false, -1];
+  return { at, bytes: null, byteLength, reads, writes, counted, inside };
 }

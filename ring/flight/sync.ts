@@ -14,11 +14,22 @@ import type { Slot } from "./slot.ts";
  * Gives memory an address, now that the batch counts among what uses memory. It is
  * done before any command is queued, so that "no memory" refuses all of them.
  */
-function aim(batch: Batch): void {
-  const { commands } = batch;
+function aim({ commands }: Batch): void {
   for (let place = 0; place < commands.length; place++) {
     (commands[place] as Command<unknown>).aim();
   }
+}
+
+/** Returns `true` if all commands of a batch are independent. */
+function areIndependent(
+  { commands }: Batch,
+  slots: readonly Slot[] | null,
+): boolean {
+  for (let place = 0; place < commands.length; place++) {
+    const command = slots === null ? commands[place] : slots[place].command;
+    if (!(command as Command<unknown>).independent) return false;
+  }
+  return true;
 }
 
 /** The synchronous calls of a ring. */
@@ -102,6 +113,7 @@ export class SyncCalls {
     batch.failed = -1;
     batch.number = this.#batches;
     this.#batches = this.#batches + 1 | 0;
+    batch.independent = queues.deferred && areIndependent(batch, slots);
     const { busy } = queues;
     queues.enterBatch(batch);
     try {
@@ -166,7 +178,7 @@ export class SyncCalls {
         const starved = waiting.first !== null && this.#starves(batch);
         if (starved && this.#force(batch)) continue;
         // Places in the SQ are given back by the thread, not by completions.
-        wanted = starved && toSubmit > 0 ? 0 : this.#wanted(batch.left);
+        wanted = starved && toSubmit > 0 ? 0 : this.#wanted(batch);
         flags = uapi.IORING_ENTER_GETEVENTS;
         if (queues.sqpoll && wanted === 0) {
           flags |= uapi.IORING_ENTER_SQ_WAIT;
@@ -211,16 +223,16 @@ export class SyncCalls {
   }
 
   /**
-   * Returns the number of completions to wait for, of `left`: at most those in
-   * flight. A submission thread posts completions before it gives places back, so
-   * all may have completed while there is no room for the next. A ring with
-   * DEFER_TASKRUN is woken for the last of them only, and the SCSI driver gives a
-   * request's tag back only then: waiting for more than there are tags never ends
+   * Returns the number of completions to wait for, of those that a batch lacks: at
+   * most those in flight. A submission thread posts completions before it gives
+   * places back, so all may have completed while there is no room for the next. A
+   * ring with DEFER_TASKRUN is woken for the last of them only. Until then the SCSI
+   * driver keeps the requests of the device: waiting for more than it has never ends
    * (io_req_local_work_add() and scsi_bsg_uring_task_cb(), Linux 7.2).
    */
-  #wanted(left: number): number {
+  #wanted({ left, independent }: Batch): number {
     const { waiting, deferred, cq, room } = this.#queues;
-    const one = waiting.length > 0 || deferred;
+    const one = waiting.length > 0 || deferred && !independent;
     return Math.min(one ? 1 : left, cq.entries, room.inFlight);
   }
 }
