@@ -48,7 +48,13 @@ export function operand(
 
 /** Makes an operand of scratch memory, which only `decode` sees. */
 export function scratchOperand(at: number, byteLength: number): Operand {
-  const [reads, writes] = [false, true];
-  const [counted, inside] = [false, -1];
-  return { at, bytes: null, byteLength, reads, writes, counted, inside };
+  return {
+    at,
+    bytes: null,
+    byteLength,
+    reads: false,
+    writes: true,
+    counted: false,
+    inside: -1,
+  };
 }

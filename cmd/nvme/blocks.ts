@@ -23,19 +23,14 @@ import { type Draft, draftTo } from "../../ring/draft.ts";
 import type { Kind } from "../../ring/kind.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
 import { measure, type NvmeData, operandOf } from "./data.ts";
-import { type BlockBytes, bytesOf, checkIo } from "./limits.ts";
+import { type BlockBytes, bytesOf, checkIo, checkPages } from "./limits.ts";
 import {
   checkNamespace,
   type NvmeNamespace,
   referenceTagBits,
 } from "./namespace.ts";
-import {
-  checkPages,
-  type Dwords,
-  ioCommand,
-  nvmeKind,
-  wordsOf,
-} from "./passthru.ts";
+import { type Dwords, nvmeKind, wordsOf } from "./kind.ts";
+import { ioCommand } from "./passthru.ts";
 
 /** The protection information of blocks, and what the drive does with it. */
 export interface Protection {

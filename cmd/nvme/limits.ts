@@ -189,7 +189,7 @@ export function checkAdmin(
 }
 
 /** Checks that the file of a namespace can send a command. */
-export function checkWritable(
+export function checkChanges(
   name: string,
   { writable }: NvmeNamespace,
   opcode: number,
@@ -207,7 +207,7 @@ export function checkIo(
   perBlock?: BlockBytes,
 ): void {
   const { opcode, cdw12 } = words;
-  checkWritable(name, namespace, opcode);
+  checkChanges(name, namespace, opcode);
   const { maxTransferBytes, maxAppendBytes } = namespace;
   const most = opcode === nvme.nvme_zns_cmd_append
     ? Math.min(maxTransferBytes, maxAppendBytes)
@@ -274,5 +274,24 @@ function checkEnough(
         "program that knows the command, such as nvme-cli."
       : `NVME ${name} transfers ${needed} bytes of ${what}, and there is ` +
         `memory for ${byteLength}. Pass more memory`,
+  );
+}
+
+/**
+ * Checks that data do not touch too many pages, where `offset` says how far into a
+ * page they start.
+ */
+export function checkPages(
+  name: string,
+  { maxSegments }: NvmeNamespace,
+  byteLength: number,
+  offset: number,
+): void {
+  offset &= PAGE - 1;
+  if (offset + byteLength <= maxSegments * PAGE) return;
+  throw new RangeError(
+    `NVME ${name} has ${byteLength} bytes of data that start ${offset} bytes ` +
+      `into a page, and the drive takes at most ${maxSegments} pages. Start ` +
+      "them at a page, or split the command up.",
   );
 }

@@ -21,9 +21,9 @@ import {
   type Transfer,
   WRITE,
 } from "./blocks.ts";
-import { bytesOf, checkWritable } from "./limits.ts";
+import { wordsOf } from "./kind.ts";
+import { bytesOf, checkChanges, checkPages } from "./limits.ts";
 import type { NvmeNamespace } from "./namespace.ts";
-import { checkPages, wordsOf } from "./passthru.ts";
 
 /** Options of all commands of a maker. */
 export interface BlockMakerOptions extends BlockOptions {
@@ -120,7 +120,7 @@ class Maker implements BlockTransfers {
     const tags = { ...protection };
     const all = { ...others, protection: tags, lba: 0 };
     const fields = fieldsOf(name, opcode, namespace, all);
-    checkWritable(name, namespace, opcode);
+    checkChanges(name, namespace, opcode);
     const { data: size, metadata } = bytesOf(namespace, fields.cdw12 >>> 16);
     if (metadata > 0) {
       throw new TypeError(

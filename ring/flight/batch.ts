@@ -26,8 +26,6 @@ export class Batch implements Receiver {
   left = 0;
   /** Commands without a slot that are in the SQ or in the kernel. */
   direct = 0;
-  /** `true` if all commands are {@linkcode Command.independent}. */
-  independent = false;
   /** The high half of the `user_data` of its commands. */
   number = 0;
   /** By place: a command without a slot, until it has completed. */

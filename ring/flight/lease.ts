@@ -47,16 +47,12 @@ export class Lease {
   }
 
   /** Returns the arena of the caller's bytes, which are checked to be still there. */
-  #arenaOf(operand: Operand, { name }: Command<unknown>): Arena | undefined {
-    const bytes = checkBytes(`memory of ${name}`, operand.bytes!);
+  #arenaOf(operand: Operand, command: Command<unknown>): Arena | undefined {
+    const bytes = operand.bytes!;
     const now = byteLengthOf(bytes);
-    if (now !== operand.byteLength) {
-      throw new TypeError(
-        `memory of ${name} was ${operand.byteLength} bytes when the command ` +
-          `was made, and is ${now} now`,
-      );
-    }
-    return arenaOf(bufferOf(bytes));
+    if (now === 0 || now !== operand.byteLength) checkSame(operand, command);
+    // One alone is not in an arena, or the command would lease nothing.
+    return command.operands.length === 1 ? undefined : arenaOf(bufferOf(bytes));
   }
 
   /** Takes a block, with a copy of the caller's bytes. */
@@ -100,7 +96,7 @@ export class Lease {
             "detached or made smaller meanwhile",
         );
       }
-      setBytes(bytes, block.bytes.subarray(0, written));
+      if (written > 0) setBytes(bytes, block.first(written));
     }
   }
 
@@ -124,6 +120,19 @@ export class Lease {
       if (block !== null) yield block.arena;
     }
   }
+}
+
+/** Throws unless the caller's bytes are there, and as many as they were. */
+function checkSame(
+  { bytes, byteLength }: Operand,
+  { name }: Command<unknown>,
+): void {
+  const now = byteLengthOf(checkBytes(`memory of ${name}`, bytes!));
+  if (now === byteLength) return;
+  throw new TypeError(
+    `memory of ${name} was ${byteLength} bytes when the command was made, and ` +
+      `is ${now} now`,
+  );
 }
 
 /** The arenas of the caller's memory that a command points at. */

@@ -21,6 +21,8 @@ export class Block {
   /** The next free block of its size. */
   next: Block | null = null;
   readonly #offset: number = 0;
+  /** The last result of {@linkcode first}. */
+  #first: Uint8Array;
 
   constructor(
     size: Size | null,
@@ -31,8 +33,20 @@ export class Block {
     this.size = size;
     this.#offset = byteOffset;
     this.bytes = new Uint8Array(buffer, byteOffset, byteLength);
+    this.#first = this.bytes;
     this.view = new DataView(buffer, byteOffset, byteLength);
     this.arena = arenaOf(buffer)!;
+  }
+
+  /**
+   * Returns the first bytes. The view is kept: most uses of a block have one length,
+   * and to make a view takes as long as to copy some KiB.
+   */
+  first(byteLength: number): Uint8Array {
+    if (this.#first.length !== byteLength) {
+      this.#first = this.bytes.subarray(0, byteLength);
+    }
+    return this.#first;
   }
 
   /** The address for the kernel, which holds for as long as the block is taken. */

@@ -40,6 +40,8 @@ export class SyncCalls {
   #batches = 0;
   /** A batch of one command, unless it is in use. */
   #single: Batch | null = null;
+  /** All commands of the batch in flight are {@linkcode Command.independent}. */
+  #independent = false;
   /** The slot of that command. */
   readonly #singleSlot: Slot[] = [];
 
@@ -113,7 +115,7 @@ export class SyncCalls {
     batch.failed = -1;
     batch.number = this.#batches;
     this.#batches = this.#batches + 1 | 0;
-    batch.independent = queues.deferred && areIndependent(batch, slots);
+    this.#independent = queues.deferred && areIndependent(batch, slots);
     const { busy } = queues;
     queues.enterBatch(batch);
     try {
@@ -178,7 +180,7 @@ export class SyncCalls {
         const starved = waiting.first !== null && this.#starves(batch);
         if (starved && this.#force(batch)) continue;
         // Places in the SQ are given back by the thread, not by completions.
-        wanted = starved && toSubmit > 0 ? 0 : this.#wanted(batch);
+        wanted = starved && toSubmit > 0 ? 0 : this.#wanted(batch.left);
         flags = uapi.IORING_ENTER_GETEVENTS;
         if (queues.sqpoll && wanted === 0) {
           flags |= uapi.IORING_ENTER_SQ_WAIT;
@@ -230,9 +232,9 @@ export class SyncCalls {
    * driver keeps the requests of the device: waiting for more than it has never ends
    * (io_req_local_work_add() and scsi_bsg_uring_task_cb(), Linux 7.2).
    */
-  #wanted({ left, independent }: Batch): number {
+  #wanted(left: number): number {
     const { waiting, deferred, cq, room } = this.#queues;
-    const one = waiting.length > 0 || deferred && !independent;
+    const one = waiting.length > 0 || deferred && !this.#independent;
     return Math.min(one ? 1 : left, cq.entries, room.inFlight);
   }
 }

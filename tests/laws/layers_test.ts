@@ -53,6 +53,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "cmd/address.ts",
       "cmd/uring_cmd.ts",
       "cmd/define_command.ts",
+      "cmd/layout.ts",
       "cmd/op.ts",
       "cmd/transfer.ts",
       "cmd/sockaddr.ts",
