@@ -148,13 +148,15 @@ class Maker implements Transfers {
   at(
     offset: number | bigint,
     start = 0,
-    length: number = this.#byteLength - start,
+    length?: number,
   ): Command<number> {
     const draft = this.#draft;
     const byteLength = this.#byteLength;
     draft.setOff(checkU64("offset", offset));
     draft.start = checkInteger("start", start, 0, byteLength);
-    const most = Math.min(byteLength - start, INT_MAX);
+    const rest = byteLength - start;
+    const most = Math.min(rest, INT_MAX);
+    if (length === undefined) length = rest;
     draft.lenWord = checkInteger("length", length, 0, most);
     return new Command<number>(draft);
   }

@@ -116,9 +116,18 @@ class Maker implements BlockTransfers {
     bytes: Uint8Array,
     options: BlockMakerOptions,
   ) {
-    const { buffer, protection, ...others } = checkObject("options", options);
-    const tags = { ...protection };
-    const all = { ...others, protection: tags, lba: 0 };
+    const { buffer, protection, forceUnitAccess } = checkObject(
+      "options",
+      options,
+    );
+    const { limitedRetry, timeoutMs } = options;
+    const all = {
+      lba: 0,
+      protection,
+      forceUnitAccess,
+      limitedRetry,
+      timeoutMs,
+    };
     const fields = fieldsOf(name, opcode, namespace, all);
     checkChanges(name, namespace, opcode);
     const { data: size, metadata } = bytesOf(namespace, fields.cdw12 >>> 16);
@@ -145,7 +154,7 @@ class Maker implements BlockTransfers {
     this.#fields = fields;
     this.#control = fields.cdw12;
     this.#tagged = namespace.protectionType === 1 &&
-      tags.referenceTag === undefined;
+      protection?.referenceTag === undefined;
     this.#byteLength = byteLength;
     this.#size = size;
     this.#most = Math.min(65536, Math.floor(most / size));
@@ -159,9 +168,13 @@ class Maker implements BlockTransfers {
   at(
     lba: number | bigint,
     start = 0,
-    blocks: number = Math.floor((this.#byteLength - start) / this.#size),
+    blocks?: number,
   ): Command<number> {
     checkU64("lba", lba);
+    if (blocks === undefined) {
+      checkInteger("start", start, 0, this.#byteLength);
+      blocks = Math.floor((this.#byteLength - start) / this.#size);
+    }
     checkInteger("blocks", blocks, 1, this.#most);
     const byteLength = blocks * this.#size;
     checkInteger("start", start, 0, this.#byteLength - byteLength);

@@ -38,8 +38,11 @@ const MEASURED: readonly number[] = [
 /** Commands that give the kernel the length of an option. */
 const OPTIONS = ["URING_CMD SETSOCKOPT", "URING_CMD GETSOCKOPT"];
 
-/** Checks that a command gives the kernel no more memory than there is. */
-export function checkCommand(command: Command<unknown>): void {
+/**
+ * Checks that a command gives the kernel no more memory than there is. That of a
+ * maker uses a `part` of it.
+ */
+export function checkCommand(command: Command<unknown>, part = false): void {
   assert(Command.is(command));
   for (const { bytes, byteLength, at, inside } of command.operands) {
     if (bytes !== null) assertEquals(trueLength(bytes), byteLength);
@@ -50,8 +53,12 @@ export function checkCommand(command: Command<unknown>): void {
   const sqe = sqeBytes(command, true);
   const view = new DataView(sqe.buffer);
   const { opcode, operands, name } = command;
+  const first = operands[0]?.byteLength;
+  assert(part || command.start === 0);
   if (MEASURED.includes(opcode)) {
-    assertEquals(len.get(view, 0), operands[0].byteLength);
+    const end = command.start + len.get(view, 0);
+    if (part) assert(command.start >= 0 && end <= first);
+    else assertEquals(end, first);
   }
   if (OPTIONS.includes(name)) {
     const counted = name.includes(" GET") &&
@@ -60,7 +67,7 @@ export function checkCommand(command: Command<unknown>): void {
     const length = optlen.get(view, 0) * (counted ? 8 : 1);
     assert(length <= operands[0].byteLength);
   }
-  if (name.startsWith("URING_CMD NVME ")) checkNvme(command, view);
+  if (name.startsWith("URING_CMD NVME ")) checkNvme(command, view, part);
   if (name.startsWith("SCSI ")) {
     const { dout_xfer_len, din_xfer_len, request_len } = bsg_uring_cmd;
     const out = dout_xfer_len.get(view, CMD);
@@ -78,7 +85,11 @@ const CMD = cmd.offset;
 /** Opcodes of namespaces that transfer as many blocks as dword 12 says. */
 const BLOCKS: readonly number[] = [0x01, 0x02, 0x05, 0x7d];
 
-function checkNvme(command: Command<unknown>, view: DataView): void {
+function checkNvme(
+  command: Command<unknown>,
+  view: DataView,
+  part: boolean,
+): void {
   const op = cmd_op.get(view, 0);
   const io = op === NVME_URING_CMD_IO || op === NVME_URING_CMD_IO_VEC;
   const vectored = op === NVME_URING_CMD_IO_VEC ||
@@ -89,9 +100,12 @@ function checkNvme(command: Command<unknown>, view: DataView): void {
   );
   const bytes = pieces.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const length = vectored ? pieces.length : bytes;
-  assertEquals(data_len.get(view, CMD), length);
+  const said = data_len.get(view, CMD);
+  if (part) assert(command.start >= 0 && command.start + said <= length);
+  else assertEquals(said, length);
   if (io && BLOCKS.includes(opcode.get(view, CMD))) {
     const blocks = (cdw12.get(view, CMD) & 0xffff) + 1;
-    assert(blocks * 512 <= bytes, "a drive transfers more than there is");
+    const room = part ? said : bytes;
+    assert(blocks * 512 <= room, "a drive transfers more than there is");
   }
 }

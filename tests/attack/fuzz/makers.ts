@@ -7,6 +7,7 @@ import * as nvme from "../../../cmd/nvme/mod.ts";
 import * as scsi from "../../../cmd/scsi/mod.ts";
 import * as socket from "../../../cmd/socket/mod.ts";
 import * as root from "../../../mod.ts";
+import { alloc } from "../../../ring/raw.ts";
 import * as op from "../../../cmd/op.ts";
 import {
   anything,
@@ -29,6 +30,10 @@ export interface Maker {
   readonly parameters: readonly Recipes[];
 }
 
+const made = (label: string, make: () => unknown): Recipes =>
+  fc.constant(new Recipe(label, make));
+const either = (...all: Recipes[]): Recipes => fc.oneof(...all);
+
 /** A descriptor that is never open: nothing is run with it. */
 const fd = oneOf(0x7fff_fff0);
 const u8 = upTo(0xff);
@@ -36,12 +41,14 @@ const u16 = upTo(0xffff);
 const u32 = upTo(0xffff_ffff);
 const bytes = bytesOf(512);
 const few = fc.oneof(bytes, bytesOf(0), bytesOf(1), bytesOf(17));
+/** Memory that a maker takes. */
+const inPlace = either(
+  ...[512, 4096, 131072].map((byteLength) =>
+    made(`alloc(${byteLength})`, () => alloc(byteLength))
+  ),
+);
 const timeoutMs = upTo(0x7fff_ffff);
 const delayMs = fc.oneof(u32, upTo(1e12));
-
-const made = (label: string, make: () => unknown): Recipes =>
-  fc.constant(new Recipe(label, make));
-const either = (...all: Recipes[]): Recipes => fc.oneof(...all);
 
 const kernel = oneOf("reads", "writes", "both");
 const memory = either(
@@ -143,6 +150,8 @@ const tables: Record<string, Record<string, readonly Recipes[]>> = {
     send: [fd, few, object({ flags: u32 })],
     recv: [fd, few, object({ flags: u32 })],
     sendZc: [fd, few, object({ flags: u32, buffer })],
+    readsOf: [fd, inPlace, object({ buffer })],
+    writesOf: [fd, inPlace, object({ buffer })],
     poll: [fd, object({ events: u32 })],
     timeout: [delayMs],
     linkTimeout: [delayMs],
@@ -190,6 +199,7 @@ const tables: Record<string, Record<string, readonly Recipes[]>> = {
     blockSize: [fd],
     openDisk: [text, object({ shared: flag })],
     discard: [either(fd, device), object({ offset: wide, length: wide })],
+    discardsOf: [device],
     zoneResetAll: [either(fd, device)],
   },
   nvme: {
@@ -244,6 +254,8 @@ const tables: Record<string, Record<string, readonly Recipes[]>> = {
     write: [namespace, transfer],
     compare: [namespace, transfer],
     zoneAppend: [namespace, transfer],
+    readsOf: [namespace, inPlace, object(blockOptions)],
+    writesOf: [namespace, inPlace, object(blockOptions)],
     verify: [namespace, range],
     writeZeroes: [namespace, range],
     flush: [namespace],
@@ -382,6 +394,45 @@ const values = object({
   f: u16,
 });
 
+const small = upTo(8192);
+
+/** Makers, and the commands that they make. */
+const parts: readonly Maker[] = [
+  {
+    name: "op.readsOf(..).at()",
+    make: (offset, start, length) =>
+      op.readsOf(5, alloc(8192)).at(offset, start, length),
+    parameters: [wide, small, small],
+  },
+  {
+    name: "op.writesOf(..).at()",
+    make: (offset, start) => op.writesOf(5, alloc(8192)).at(offset, start),
+    parameters: [wide, small],
+  },
+  {
+    name: "nvme.readsOf(..).at()",
+    make: (namespace, options, lba, start, blocks) =>
+      nvme.readsOf(namespace, alloc(8192), options).at(lba, start, blocks),
+    parameters: [namespace, object(blockOptions), wide, small, upTo(16)],
+  },
+  {
+    name: "nvme.writesOf(..).at()",
+    make: (namespace, lba) => nvme.writesOf(namespace, alloc(8192)).at(lba),
+    parameters: [namespace, wide],
+  },
+  {
+    name: "block.discardsOf(..).at()",
+    make: (device, offset, length) =>
+      block.discardsOf(device).at(offset, length),
+    parameters: [device, wide, wide],
+  },
+  {
+    name: "a defined command's maker()",
+    make: (values, a, c) => define.maker(5, values, ["a", "c"]).with(a, c),
+    parameters: [values, u16, bytesOf(8)],
+  },
+];
+
 /** The classes that are exported. */
 const classes: Record<string, readonly Recipes[]> = {
   "block.BlockDevice": [deviceFacts],
@@ -427,6 +478,7 @@ export const makers: readonly Maker[] = [
     parameters: [fields],
   })),
   { name: "a defined command", make: define, parameters: [fd, values] },
+  ...parts,
 ];
 
 /** Returns the exported functions that are not among the makers. */

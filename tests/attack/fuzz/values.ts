@@ -144,7 +144,8 @@ function refuse(): never {
 function heirOf(prototype: object): object {
   const accessor = { get: refuse };
   const names =
-    "length byteLength byteOffset buffer index owner bytes join opcode";
+    "length byteLength byteOffset buffer index owner bytes join opcode name " +
+    "decode expected advice cqe32 multishot completions";
   const own = names.split(" ").map((name) => [name, accessor] as const);
   return Object.create(prototype, Object.fromEntries(own));
 }
