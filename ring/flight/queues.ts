@@ -126,7 +126,7 @@ export class Queues {
 
   readonly #handle: RingHandle;
   readonly #host: QueuesHost;
-  readonly #arenas = () => this.#arenasInUse();
+  readonly #arenas = () => this.arenas();
 
   constructor(handle: RingHandle, host: QueuesHost) {
     this.#handle = handle;
@@ -189,7 +189,7 @@ export class Queues {
   }
 
   /** The memory that commands in flight use. */
-  *#arenasInUse(): Iterable<Arena> {
+  *arenas(): Iterable<Arena> {
     yield* this.slots.arenas();
     for (const command of this.#commandsOfBatches()) yield* arenasOf(command);
   }
@@ -794,7 +794,7 @@ export class Queues {
   fail(errno: number): void {
     if (this.failure !== null || this.life === "closed") return;
     // Before commands are told, which forgets them.
-    for (const arena of this.#arenasInUse()) arena.held = true;
+    for (const arena of this.arenas()) arena.held = true;
     abandoned.push(this.slots, [...this.#commandsOfBatches()]);
     const { fd } = this.#handle;
     this.failure = new UringError(
