@@ -4,17 +4,22 @@
  * Each command completes once, and no other memory changes.
  */
 
-import { assertEquals, assertGreater, assertRejects } from "@std/assert";
+import {
+  assertEquals,
+  assertGreater,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { Ring, UringError } from "../../mod.ts";
-import { nop } from "../../cmd/op.ts";
+import { nop, write } from "../../cmd/op.ts";
 import { give, take } from "../../ring/flight/pool.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import { open } from "../../sys/file.ts";
 import { IORING_OP_READ, IOSQE_ASYNC } from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
 import { arenaOf } from "../../sys/arena.ts";
-import { Fd } from "../kit/fds.ts";
+import { devNull, Fd } from "../kit/fds.ts";
 import { runDeno, runScript } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
 import { until } from "../kit/wait.ts";
@@ -49,6 +54,60 @@ testUnless(
     await Deno.remove(path);
   },
 );
+
+testUnless(
+  missingGate,
+  "the kernel writes after its ring has failed in a batch",
+  async () => {
+    const path = await Deno.makeTempFile();
+    await Deno.writeFile(path, new Uint8Array(2 * LENGTH).fill(LATE));
+    using gate = new AccessGate(path);
+    using file = new Fd(open(path));
+    for (const slots of [false, true]) {
+      const places = await failedBatch(file.fd, gate, slots);
+      for (let i = 0; i < 5; i++) await pressure();
+      assertEquals(places.map((at) => Page.at(pageOf(at))), [null, null]);
+      const filled = (at: number) =>
+        memoryAt(at, LENGTH).every((byte) => byte === LATE);
+      assertEquals(places.map(filled), [false, false]);
+      await gate.allow(2);
+      await until(() => places.every(filled));
+    }
+    await Deno.remove(path);
+  },
+);
+
+/** Returns the addresses of memory of a batch whose ring fails while it waits. */
+async function failedBatch(
+  fd: number,
+  gate: AccessGate,
+  slots: boolean,
+): Promise<number[]> {
+  const ring = Ring.open();
+  const memory = [ring.alloc(LENGTH), ring.alloc(LENGTH)];
+  const commands = memory.map((bytes) =>
+    filling(IORING_OP_READ, fd, bytes, IOSQE_ASYNC)
+  );
+  // A command whose memory is copied has a slot, and so has its batch.
+  using none = devNull();
+  if (slots) commands.push(write(none.fd, new Uint8Array(1)));
+  const { symbols, errno } = libc();
+  const { enter } = symbols;
+  let calls = 0;
+  const failing = (...args: Parameters<typeof enter>) => {
+    if (calls++ === 0) return enter(...args);
+    errno[0] = E.EBADF;
+    return -1;
+  };
+  {
+    using _enter = stub(symbols, "enter", failing);
+    assertThrows(() => ring.cmdAllSync(commands), UringError, "EBADF");
+  }
+  const places = memory.map(({ buffer }) => arenaOf(buffer)!.address);
+  await gate.hold(2);
+  await ring.close();
+  return places;
+}
 
 /** Returns the addresses of memory that a failed ring has to keep. */
 async function abandoned(fd: number, gate: AccessGate): Promise<number[]> {

@@ -6,6 +6,7 @@ import { Ring } from "../../../mod.ts";
 import type { Command } from "../../../ring/command.ts";
 import * as op from "../../../cmd/op.ts";
 import { O_DIRECT, O_RDONLY, O_RDWR } from "../../../sys/uapi/fcntl.ts";
+import { arenaOf } from "../../../sys/arena.ts";
 import { open, readText } from "../../../sys/file.ts";
 import * as uapi from "../../../sys/uapi/io_uring.ts";
 import { Fd, pipe, tcpPair } from "../../kit/fds.ts";
@@ -155,6 +156,13 @@ export const DRIVE: Way = {
 /** The ways of any machine: {@linkcode DRIVE} is one of guests only. */
 export const WAYS: readonly Way[] = [
   peers("a pipe", pipe, (fd, bytes) => op.read(fd, bytes)),
+  peers("a pipe, for a command of a maker,", pipe, (fd, bytes) => {
+    const { buffer, byteOffset, byteLength } = bytes;
+    // A maker takes memory of alloc() only.
+    if (arenaOf(buffer) === undefined) return op.read(fd, bytes);
+    const reads = op.readsOf(fd, new Uint8Array(buffer));
+    return reads.at(0, byteOffset, byteLength);
+  }),
   peers(
     "a connection",
     tcpPair,
