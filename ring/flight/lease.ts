@@ -31,7 +31,9 @@ export class Lease {
 
   /** Finds or takes the memory of each operand, and copies in what the kernel reads. */
   take(command: Command<unknown>): void {
-    for (const operand of command.operands) {
+    const { operands } = command;
+    for (let i = 0; i < operands.length; i++) {
+      const operand = operands[i];
       const { bytes } = operand;
       const arena = bytes === null
         ? undefined

@@ -17,6 +17,16 @@ import {
   promises,
   raw,
 } from "../kit/hot_loops.ts";
+import {
+  awaitedReads,
+  copiedReads,
+  madeNvmeReads,
+  madeReads,
+  makerNvmeReads,
+  makerReads,
+  makerReplies,
+  newReads,
+} from "../kit/memory_loops.ts";
 
 // How often the event loop gets a turn depends on the clock, and a turn takes memory.
 performance.now = () => 0;
@@ -52,6 +62,14 @@ const measured: Record<string, [Loop, number]> = {
   cmdSync: [cmdSync, FEW],
   promises: [promises, FEW],
   cmd: [cmd, FEW],
+  madeReads: [madeReads, FEW],
+  newReads: [newReads, FEW],
+  makerReads: [makerReads, FEW],
+  makerReplies: [makerReplies, FEW],
+  madeNvmeReads: [madeNvmeReads, FEW],
+  makerNvmeReads: [makerNvmeReads, FEW],
+  copiedReads: [copiedReads, FEW],
+  awaitedReads: [awaitedReads, FEW],
 };
 
 /** Prints how many bytes an operation of each loop allocates, as JSON. */
@@ -98,7 +116,22 @@ function readingItself(): number {
 
 const ROUNDS = { warmUp: 8, measured: 16 };
 const OPERATIONS = 32 * DEPTH;
-const loops = { raw, encode, cmdAllSync, cmdSync, cmd, cmdInLoops };
+const loops = {
+  raw,
+  encode,
+  cmdAllSync,
+  cmdSync,
+  cmd,
+  cmdInLoops,
+  madeReads,
+  newReads,
+  makerReads,
+  makerReplies,
+  madeNvmeReads,
+  makerNvmeReads,
+  copiedReads,
+  awaitedReads,
+};
 
 /** Runs all loops in turn, first to warm V8 up, then between marks. */
 async function runMarked(): Promise<void> {

@@ -188,6 +188,18 @@ async function readLater(ring: Ring, { left, right }: FdPair): Promise<void> {
   await until(() => bytesRead === 1);
 }
 
+Deno.test("a batch of commands with memory takes one enter", async () => {
+  const { nvmeBatch, readBatch, ring, wide } = await import(
+    "../kit/memory_loops.ts"
+  );
+  for (let round = 0; round < 3; round++) {
+    const reads = await entersOf(ring, () => ring.cmdAllSync(readBatch));
+    assertEquals(reads, exactly(1));
+    const nvme = await entersOf(wide, () => wide.cmdAllSync(nvmeBatch));
+    assertEquals(nvme, exactly(1));
+  }
+});
+
 Deno.test("a batch of the bare ring takes one enter", () => {
   const ring = raw.setup({ entries: ENTRIES });
   try {
@@ -247,7 +259,15 @@ type Measured =
   | "cmdAllSync"
   | "cmdSync"
   | "promises"
-  | "cmd";
+  | "cmd"
+  | "madeReads"
+  | "newReads"
+  | "makerReads"
+  | "makerReplies"
+  | "madeNvmeReads"
+  | "makerNvmeReads"
+  | "copiedReads"
+  | "awaitedReads";
 
 /** Bytes of an operation. V8 collects garbage only before each pass. */
 const bytes = once(async (): Promise<Record<Measured, number>> => {
@@ -285,11 +305,50 @@ Deno.test("cmdSync makes no object for a command", async () => {
   assertLess((await bytes()).cmdSync, NO_OBJECT);
 });
 
+/** A word for each command, and its share of the array's header. */
+const ARRAY = 8 + 2;
+/** Where SQEs are held, the list of free ones grows and shrinks. */
+const FREE = raw.rereadsSqes() ? 20 : 0;
+
 Deno.test("cmdAllSync allocates one word for a command: its result", async () => {
-  const array = 8 + 2; // A word each, and its share of the array's header.
-  // Where SQEs are held, the list of free ones grows and shrinks.
-  const free = raw.rereadsSqes() ? 20 : 0;
-  assertLess((await bytes()).cmdAllSync, array + free);
+  assertLess((await bytes()).cmdAllSync, ARRAY + FREE);
+});
+
+// Where SQEs are held, every command has a slot.
+const SLOT = raw.rereadsSqes() ? 2 * ARRAY : 0;
+
+Deno.test("memory of alloc() costs a batch nothing", async () => {
+  const { madeReads, madeNvmeReads } = await bytes();
+  assertLess(madeReads, ARRAY + FREE + SLOT);
+  assertLess(madeNvmeReads, ARRAY + FREE + SLOT);
+});
+
+Deno.test("memory of alloc() costs an awaited command nothing", async () => {
+  const { awaitedReads, promises } = await bytes();
+  assertLess(awaitedReads, promises + NO_OBJECT);
+});
+
+Deno.test("other memory is copied without a view of it", async () => {
+  const slot = 2 * ARRAY;
+  const addresses = 2 * 16; // Two numbers of more than 32 bits.
+  assertLess((await bytes()).copiedReads, ARRAY + slot + addresses);
+});
+
+/** Bytes of a command, and of a list. */
+const COMMAND = (3 + 22) * 8;
+const listOf = (length: number) => (4 + 2 + length) * 8;
+
+Deno.test("a maker allocates its command, with the words from byte 44 on", async () => {
+  const { makerReads, makerReplies, makerNvmeReads } = await bytes();
+  // Of the two arrays one is the loop's own.
+  const batch = 2 * ARRAY + FREE + SLOT;
+  assertLess(makerReads, COMMAND + batch);
+  assertLess(makerReplies, COMMAND + listOf(5) + batch);
+  assertLess(makerNvmeReads, COMMAND + listOf(21) + batch);
+});
+
+Deno.test("a function allocates what it takes to check a command, and no more", async () => {
+  assertLess((await bytes()).newReads, 3.3 * COMMAND);
 });
 
 Deno.test("cmd makes no object for a command but its promise", async () => {
@@ -299,7 +358,22 @@ Deno.test("cmd makes no object for a command but its promise", async () => {
 
 // ---- Deoptimizations --------------------------------------------------------
 
-const LOOPS = ["raw", "encode", "cmdAllSync", "cmdSync", "cmd", "cmdInLoops"];
+const LOOPS = [
+  "raw",
+  "encode",
+  "cmdAllSync",
+  "cmdSync",
+  "cmd",
+  "cmdInLoops",
+  "madeReads",
+  "newReads",
+  "makerReads",
+  "makerReplies",
+  "madeNvmeReads",
+  "makerNvmeReads",
+  "copiedReads",
+  "awaitedReads",
+];
 const ROOT = new URL("../../", import.meta.url).href;
 
 /** Deoptimizations in the library's code, by the mark before them in the log. */
