@@ -69,9 +69,9 @@ export interface DefinedCommand<I extends Layout, S extends Layout, T> {
 
   /**
    * Returns a maker of commands that differ only in the fields of `inline` that
-   * have one of `names`. All else is checked once, and not at each command: a
-   * command takes a tenth of the time. A pointer cannot vary, so make a maker for
-   * each memory.
+   * have one of `names`. All else is checked once, and not at each command: making
+   * one with a pointer takes 40 ns in place of 270. A pointer cannot vary, so make a
+   * maker for each memory.
    *
    * @example Replies of a ublk server; /dev/null stands in for its device
    * ```ts

@@ -1,6 +1,8 @@
 /**
  * The ordinary operations that a program needs along with commands: files,
- * sockets, polls and timeouts. Each is a `Command` for `ring.cmd()`.
+ * sockets, polls and timeouts. Each is a `Command` for `ring.cmd()`. For many
+ * reads or writes of one file, {@linkcode readsOf} and {@linkcode writesOf} make
+ * them at less cost.
  *
  * Linux 5.19 has them all but `sendZc` (6.2), `bind` and `listen` (6.11). They
  * need the privilege of the system calls they are named after.

@@ -45,13 +45,16 @@
  * for those of a 32-bit process, if they start it while an interrupt returns.
  *
  * *Encoding.* A {@linkcode Command} holds its SQE as 32-bit words, so that to
- * queue it takes 16 stores or fewer.
+ * queue it takes 16 stores or fewer. It holds no address: that of memory may change
+ * while no command in flight uses it, and the ring writes it when it queues the
+ * command. Outside of a ring, `encode()` and `submit()` leave it 0, and
+ * `encodeAddress()` writes it.
  *
  * *user_data.* The low half is the index of a slot, which keeps the promise and
  * the memory of a command; the high half is the slot's generation, so that a late
- * CQE never settles another command. A synchronous batch of commands that point at
- * no memory and return a number needs no slots: its user_data is the index in the
- * batch and the number of the batch.
+ * CQE never settles another command. A synchronous batch of commands that return a
+ * number, and point at no memory but that of `alloc`, needs no slots: its user_data
+ * is the index in the batch and the number of the batch.
  *
  * *Submission.* Commands queued in one turn of the event loop share one
  * io_uring_enter(), in a microtask that runs when no more of them come. Commands

@@ -326,6 +326,10 @@ export class Ring implements AsyncDisposable {
    * It works with every ring, and lives as long as a view of it, or a command
    * that uses it. Each call takes at least 64 KiB: allocate once, and give each
    * command a `subarray`.
+   *
+   * A command whose memory is all of `alloc` costs as little as one without memory.
+   * Other memory is copied, which takes about 70 ns for each array, and 15 ns for
+   * each KiB; `cmdAllSync` then needs a slot for each command, which takes 30 ns.
    */
   alloc(byteLength: number): Uint8Array {
     return alloc(byteLength);

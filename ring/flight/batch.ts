@@ -2,7 +2,8 @@
  * A synchronous batch: commands that one call runs and waits for.
  *
  * **Contract.** A command whose result is just a number, and which points at no
- * memory, needs no slot: the batch stands for it. Its `user_data` is its place in
+ * memory but that of `alloc`, needs no slot: the batch stands for it, and keeps the
+ * command and so its memory until its CQE. Its `user_data` is its place in
  * the batch, marked with {@linkcode DIRECT}, and the number of the batch. With a
  * slot each, a command of a batch of 128 costs 193 ns; without one, 161 ns.
  *
