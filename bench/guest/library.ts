@@ -2,21 +2,27 @@
 
 import type { Command } from "../../mod.ts";
 import { Ring } from "../../mod.ts";
-import { blockDevice, discard } from "../../cmd/block.ts";
+import { blockDevice, discard, discardsOf } from "../../cmd/block.ts";
 import { nvmeNamespace, read as readNvme } from "../../cmd/nvme/mod.ts";
-import { read } from "../../cmd/op.ts";
+import { readsOf as nvmeReadsOf } from "../../cmd/nvme/mod.ts";
+import { read, readsOf } from "../../cmd/op.ts";
 import { O_DIRECT, O_RDWR } from "../../sys/uapi/fcntl.ts";
 import { open } from "../../sys/file.ts";
 import { Fd } from "../../tests/kit/fds.ts";
 import { pathOf } from "../../tests/lab/nvme_drive.ts";
 import { cpuTimeNs } from "./cpu_time.ts";
-import { BLOCK, DEPTH, type Workload } from "./plan.ts";
+import { BLOCK, DEPTH, type Way, type Workload } from "./plan.ts";
 
-/** A ring and its operations, each at a random place, as fio's are. */
-interface Source {
+/**
+ * A ring, and functions that make its operations, each at a random place, as fio's
+ * are. Each lane has memory of its own.
+ */
+interface Target {
   readonly ring: Ring;
-  /** Makes an operation for a lane: each lane has memory of its own. */
-  readonly next: (lane: number) => Command<number>;
+  readonly maker: (lane: number) => Command<number>;
+  readonly function: (lane: number) => Command<number>;
+  /** For each lane, commands that are used in turn. */
+  readonly made: readonly Command<number>[][];
 }
 
 /** Opens a device, which stays open until the guest is off. */
@@ -24,74 +30,117 @@ function openDevice(path: string, flags: number): number {
   return new Fd(open(path, flags)).fd;
 }
 
-function memory(ring: Ring): Uint8Array[] {
+/** Returns the memory of all lanes, and of each. */
+function memory(ring: Ring): [Uint8Array, Uint8Array[]] {
   const all = ring.alloc(DEPTH * BLOCK);
-  return Array.from(
-    { length: DEPTH },
-    (_, i) => all.subarray(i * BLOCK, (i + 1) * BLOCK),
-  );
+  const lanes: Uint8Array[] = [];
+  for (let i = 0; i < DEPTH; i++) {
+    lanes.push(all.subarray(i * BLOCK, (i + 1) * BLOCK));
+  }
+  return [all, lanes];
 }
 
 /** Blocks of a disk: tests/lab/vm makes each 64 MiB large. */
 const BLOCKS = 64 * 2 ** 20 / BLOCK;
 const anyBlock = () => Math.floor(Math.random() * BLOCKS);
 
-const OPEN: Readonly<Record<Workload, () => Source>> = {
+/** Commands of a lane that are made before: enough for places of all kinds. */
+const MADE = 64;
+
+type Makers = Omit<Target, "made">;
+
+const OPEN: Readonly<Record<Workload, () => Makers>> = {
   ng: () => {
     const ring = Ring.open({ sqe128: true, cqe32: true });
     const namespace = nvmeNamespace(openDevice(pathOf("large"), O_RDWR));
-    const data = memory(ring);
+    const [all, data] = memory(ring);
+    const reads = nvmeReadsOf(namespace, all);
     return {
       ring,
-      next: (lane) =>
+      maker: (lane) => reads.at(anyBlock(), lane * BLOCK, 1),
+      function: (lane) =>
         readNvme(namespace, { lba: anyBlock(), data: data[lane] }),
     };
   },
   block: () => {
     const ring = Ring.open();
     const fd = openDevice(pathOf("large", "nvme"), O_RDWR | O_DIRECT);
-    const data = memory(ring);
+    const [all, data] = memory(ring);
+    const reads = readsOf(fd, all);
     return {
       ring,
-      next: (lane) => read(fd, data[lane], { offset: anyBlock() * BLOCK }),
+      maker: (lane) => reads.at(anyBlock() * BLOCK, lane * BLOCK, BLOCK),
+      function: (lane) => read(fd, data[lane], { offset: anyBlock() * BLOCK }),
     };
   },
   discard: () => {
     const ring = Ring.open();
     const device = blockDevice(openDevice("/dev/nullb0", O_RDWR));
-    const range = () => ({ offset: anyBlock() * BLOCK, length: BLOCK });
-    return { ring, next: () => discard(device, range()) };
+    const discards = discardsOf(device);
+    return {
+      ring,
+      maker: () => discards.at(anyBlock() * BLOCK, BLOCK),
+      function: () =>
+        discard(device, { offset: anyBlock() * BLOCK, length: BLOCK }),
+    };
   },
 };
 
+function openTarget(workload: Workload): Target {
+  const makers = OPEN[workload]();
+  const made: Command<number>[][] = [];
+  for (let lane = 0; lane < DEPTH; lane++) {
+    made.push([]);
+    for (let i = 0; i < MADE; i++) made[lane].push(makers.function(lane));
+  }
+  return { ...makers, made };
+}
+
 /** Runs `DEPTH` loops at once, each of which awaits one command at a time. */
-async function awaited({ ring, next }: Source, count: number): Promise<void> {
+async function awaited(
+  ring: Ring,
+  next: (lane: number) => Command<number>,
+  count: number,
+): Promise<void> {
   let left = count;
   const loop = async (lane: number) => {
     while (left-- > 0) await ring.cmd(next(lane));
   };
-  await Promise.all(Array.from({ length: DEPTH }, (_, lane) => loop(lane)));
+  const loops: Promise<void>[] = [];
+  for (let lane = 0; lane < DEPTH; lane++) loops.push(loop(lane));
+  await Promise.all(loops);
 }
 
 /** Runs batches of `DEPTH` commands. */
-function blocking({ ring, next }: Source, count: number): void {
+function blocking(
+  ring: Ring,
+  next: (lane: number) => Command<number>,
+  count: number,
+): void {
   for (let done = 0; done < count; done += DEPTH) {
-    ring.cmdAllSync(Array.from({ length: DEPTH }, (_, lane) => next(lane)));
+    const batch = new Array<Command<number>>(DEPTH);
+    for (let lane = 0; lane < DEPTH; lane++) batch[lane] = next(lane);
+    ring.cmdAllSync(batch);
   }
 }
 
-const opened = new Map<Workload, Source>();
+const opened = new Map<Workload, Target>();
 
 /** Measures the CPU time of this process for an operation, in nanoseconds. */
 export async function libraryNs(
   workload: Workload,
-  inBatches: boolean,
+  way: Way,
   operations: number,
 ): Promise<number> {
-  const source = opened.get(workload) ?? OPEN[workload]();
-  opened.set(workload, source);
+  const target = opened.get(workload) ?? openTarget(workload);
+  opened.set(workload, target);
+  const { ring, made } = target;
+  let turn = 0;
+  const next = way.source === "made"
+    ? (lane: number) => made[lane][turn++ % MADE]
+    : target[way.source];
   const before = cpuTimeNs("self");
-  if (inBatches) blocking(source, operations);
-  else await awaited(source, operations);
+  if (way.awaited) await awaited(ring, next, operations);
+  else blocking(ring, next, operations);
   return (cpuTimeNs("self") - before) / operations;
 }

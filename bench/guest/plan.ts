@@ -11,6 +11,29 @@ export const TITLES: Readonly<Record<Workload, string>> = {
   discard: "discard, null_blk",
 };
 
+/**
+ * Where the library's commands come from: `made` before the measurement, as fio's
+ * are, or for each operation, by a `maker` or by a `function`.
+ */
+export type Source = "made" | "maker" | "function";
+
+/** A way to run operations with the library. */
+export interface Way {
+  /** The name in the report. */
+  readonly through: string;
+  /** `DEPTH` loops await a command each; otherwise in batches of `DEPTH`. */
+  readonly awaited: boolean;
+  readonly source: Source;
+}
+
+export const WAYS: readonly Way[] = [
+  { through: "cmd, maker", awaited: true, source: "maker" },
+  { through: "cmd, function", awaited: true, source: "function" },
+  { through: "cmdAllSync, made before", awaited: false, source: "made" },
+  { through: "cmdAllSync, maker", awaited: false, source: "maker" },
+  { through: "cmdAllSync, function", awaited: false, source: "function" },
+];
+
 /** Bytes of one operation. */
 export const BLOCK = 4096;
 
