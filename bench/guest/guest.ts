@@ -38,6 +38,7 @@ export interface Guest {
  */
 const ARGUMENTS = [
   ...["run", "-A", "tests/lab/vm/main.ts", "sid", "--icount", "--with", "fio"],
+  ...["--timeout", "1800"], // A busy host takes ten minutes.
   ...["--", "run", "-A", "--no-check", "--cached-only"],
   "--v8-flags=--no-concurrent-recompilation," +
   "--invocation-count-for-maglev=100,--invocation-count-for-turbofan=200",
