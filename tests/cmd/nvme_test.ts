@@ -19,11 +19,11 @@ import { O_DIRECT, O_RDONLY, O_RDWR, read as readOp } from "../../cmd/op.ts";
 import { rereadsSqes } from "../../ring/bare/setup.ts";
 import { open, readText } from "../../sys/file.ts";
 import { NVME_URING_CMD_IO } from "../../sys/uapi/nvme_ioctl.ts";
-import { version } from "../../sys/uname.ts";
-import { collect } from "../kit/wait.ts";
+import { pattern } from "../kit/bytes.ts";
 import { Fd } from "../kit/fds.ts";
 import { run, runScript } from "../kit/run.ts";
-import { testUnless } from "../kit/skip.ts";
+import { hasLinux, lacksLinux, testUnless } from "../kit/skip.ts";
+import { collect } from "../kit/wait.ts";
 import {
   controllerPath,
   missing,
@@ -35,8 +35,6 @@ import {
 
 const KiB = 1024;
 const LARGE: RingOptions = { sqe128: true, cqe32: true };
-const since = (major: number, minor: number) =>
-  version() >= major * 1000 + minor;
 
 const test = (name: string, fn: () => void | Promise<void>) =>
   testUnless(missing, name, fn);
@@ -44,14 +42,7 @@ const test = (name: string, fn: () => void | Promise<void>) =>
 /** Declares a test for kernels from a version on. */
 const testSince =
   (a: number, b: number) => (name: string, fn: () => Promise<void>) =>
-    testUnless(missing || (since(a, b) ? "" : `Linux ${a}.${b}`), name, fn);
-
-/** Returns bytes that differ from block to block and from seed to seed. */
-function pattern(byteLength: number, seed: number): Uint8Array {
-  const bytes = new Uint8Array(byteLength);
-  for (let i = 0; i < byteLength; i++) bytes[i] = seed + i + (i >> 8) * 7;
-  return bytes;
-}
+    testUnless(missing || lacksLinux(a, b), name, fn);
 
 /** Returns the report of nvme-cli on the same drive. */
 async function nvmeCli(...args: string[]): Promise<Record<string, unknown>> {
@@ -1071,11 +1062,11 @@ test("NVMe: pieces of a registered buffer are refused before Linux 6.16", async 
   const { bytes } = buffer;
   const data = [bytes.subarray(0, 512), bytes.subarray(1024, 1536)];
   const make = () => nvme.read(namespace, { lba: 0, data, buffer });
-  if (since(6, 16)) assertEquals(await ring.cmd(make()), 1024);
+  if (hasLinux(6, 16)) assertEquals(await ring.cmd(make()), 1024);
   else assertThrows(make, TypeError, "Pass one piece, or no buffer");
   // The driver has all its tags: more commands than it has of them end.
   const one = nvme.read(namespace, { lba: 0, data: data[0], buffer });
-  if (since(6, 1)) { for (let i = 0; i < 100; i++) await ring.cmd(one); }
+  if (hasLinux(6, 1)) { for (let i = 0; i < 100; i++) await ring.cmd(one); }
 });
 
 test("NVMe: the error of a command to the wrong node names the right one", async () => {
@@ -1134,7 +1125,7 @@ test("NVMe: a process without CAP_SYS_ADMIN may identify and read, and no more",
     "--bounding-set=-sys_admin",
     "--inh-caps=-sys_admin",
   ]);
-  const lines = since(6, 2)
+  const lines = hasLinux(6, 2)
     ? [
       "identify ok",
       "smart EACCES true",
@@ -1256,7 +1247,7 @@ test("NVMe: an admin command on a polled ring is refused before Linux 7.2, with 
   using file = openController();
   await using ring = Ring.open({ ...LARGE, iopoll: true });
   const command = nvme.identifyController(file.fd);
-  if (since(7, 2)) {
+  if (hasLinux(7, 2)) {
     const { serialNumber } = await ring.cmd(command);
     assertEquals(serialNumber, "uring");
     return;

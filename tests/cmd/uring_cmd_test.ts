@@ -68,9 +68,9 @@ import { socketOption } from "../../sys/socket_calls.ts";
 import { devNull, Fd, pipe, portOf, tcpPair } from "../kit/fds.ts";
 import { sqeBytes } from "../kit/commands.ts";
 import { words } from "../kit/golden.ts";
-import { testUnless } from "../kit/skip.ts";
+import { lacksCommand, testUnless } from "../kit/skip.ts";
 
-const { families, setupFlags } = probe();
+const { setupFlags } = probe();
 
 /** A test that is skipped, visibly, where a command of sockets is missing. */
 function testSocket(
@@ -78,12 +78,7 @@ function testSocket(
   name: string,
   fn: () => Promise<void>,
 ): void {
-  const ignore = families[`socket ${command}`].available !== "yes";
-  Deno.test({
-    name: ignore ? `${name} (no ${command} here)` : name,
-    ignore,
-    fn,
-  });
+  testUnless(lacksCommand(`socket ${command}`), name, fn);
 }
 
 const filled = (length: number, value: number) =>
