@@ -40,7 +40,7 @@ import {
 import { pattern, textOf, utf8 } from "../kit/bytes.ts";
 import { Fd, ioctl, pipe, tcpPair, unixPair, writeSync } from "../kit/fds.ts";
 import { words } from "../kit/golden.ts";
-import { refusal } from "../kit/outcome.ts";
+import { assertRefused, refusal } from "../kit/outcome.ts";
 import { runScript } from "../kit/run.ts";
 import { lacksAddress, testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
@@ -622,10 +622,9 @@ for (
       assertEquals(ioctl(pair.right, SIOCINQ), 12);
       assertGreater(ioctl(pair.left, SIOCOUTQ), 0);
       for (const [command] of counts(pair.right)) {
-        const error = await refusal(ring.cmd(command));
-        assertEquals(error.code, "EOPNOTSUPP");
-        assertStringIncludes(
-          error.message,
+        await assertRefused(
+          ring.cmd(command),
+          "EOPNOTSUPP",
           "Unix sockets have it only as an ioctl",
         );
       }
@@ -673,10 +672,12 @@ kernelTest(
     await using ring = Ring.open();
     await ring.cmd(close(fd));
     for (const command of everyCommand(fd)) {
-      const error = await refusal(ring.cmd(command));
-      assertEquals(error.code, "EBADF");
-      assertStringIncludes(error.message, `on fd ${fd}`);
-      assertStringIncludes(error.message, "is not open");
+      await assertRefused(
+        ring.cmd(command),
+        "EBADF",
+        `on fd ${fd}`,
+        "is not open",
+      );
     }
     const query = { level: SOL_SOCKET, optname: s.SO_TYPE, length: 4 };
     const error = assertThrows(() => s.getsockoptSync(fd, query), UringError);
@@ -691,8 +692,7 @@ kernelTest(
     using udp = new Udp();
     await using ring = Ring.open();
     for (const command of everyCommand(udp.fd)) {
-      const error = await refusal(ring.cmd(command));
-      assertEquals(error.code, "EOPNOTSUPP");
+      const error = await assertRefused(ring.cmd(command), "EOPNOTSUPP");
       assertMatch(error.message, /the kernel is older than 6\.\d+/);
     }
   },
@@ -793,10 +793,12 @@ kernelTest(
       ]
     ) {
       const query = { level, optname, length };
-      const error = await refusal(ring.cmd(s.getsockopt(fd, query)));
-      assertEquals(error.code, "EOPNOTSUPP");
-      assertStringIncludes(error.message, "SOL_SOCKET only");
-      assertStringIncludes(error.message, "getsockoptSync()");
+      await assertRefused(
+        ring.cmd(s.getsockopt(fd, query)),
+        "EOPNOTSUPP",
+        "SOL_SOCKET only",
+        "getsockoptSync()",
+      );
     }
   },
 );
@@ -961,9 +963,11 @@ kernelTest(
           ...option,
         }));
       }
-      const error = await refusal(ring.cmd(s.getsockopt(udp.fd, query)));
-      assertEquals(error.code, "EINVAL");
-      assertStringIncludes(error.message, "`length` makes room for");
+      await assertRefused(
+        ring.cmd(s.getsockopt(udp.fd, query)),
+        "EINVAL",
+        "`length` makes room for",
+      );
       const sync = assertThrows(() => s.getsockoptSync(udp.fd, query));
       assertStringIncludes((sync as Error).message, "`length` makes room for");
     }
@@ -1247,9 +1251,11 @@ kernelTest(
   async () => {
     using udp = new Udp();
     await using ring = Ring.open();
-    const error = await refusal(ring.cmd(s.getpeername(udp.fd)));
-    assertEquals(error.code, "ENOTCONN");
-    assertStringIncludes(error.message, "The socket is not connected");
+    await assertRefused(
+      ring.cmd(s.getpeername(udp.fd)),
+      "ENOTCONN",
+      "The socket is not connected",
+    );
   },
 );
 
@@ -1508,9 +1514,11 @@ kernelTest(
     using udp = new Udp();
     await using ring = Ring.open({ cqe32: true });
     const stream = ring.stream(s.txTimestamps(udp.fd));
-    const error = await refusal(stream.next());
-    assertEquals(error.code, "EOPNOTSUPP");
-    assertStringIncludes(error.message, "the kernel is older than 6.17");
+    await assertRefused(
+      stream.next(),
+      "EOPNOTSUPP",
+      "the kernel is older than 6.17",
+    );
   },
 );
 
@@ -1520,9 +1528,11 @@ kernelTest(
   async () => {
     using ends = pipe();
     await using ring = Ring.open({ cqe32: true });
-    const error = await refusal(ring.stream(s.txTimestamps(ends.left)).next());
-    assertEquals(error.code, "EOPNOTSUPP");
-    assertStringIncludes(error.message, "The file is not a socket");
+    await assertRefused(
+      ring.stream(s.txTimestamps(ends.left)).next(),
+      "EOPNOTSUPP",
+      "The file is not a socket",
+    );
   },
 );
 
