@@ -27,7 +27,7 @@ import { NVME_URING_CMD_IO } from "../../sys/uapi/nvme_ioctl.ts";
 import { pattern } from "../kit/bytes.ts";
 import { Fd } from "../kit/fds.ts";
 import { assertRefused } from "../kit/outcome.ts";
-import { run, runScript } from "../kit/run.ts";
+import { output, run, runScript } from "../kit/run.ts";
 import { hasLinux, lacksLinux, testUnless } from "../kit/skip.ts";
 import { collect } from "../kit/wait.ts";
 import {
@@ -52,12 +52,7 @@ const testSince =
 
 /** Returns the report of nvme-cli on the same drive. */
 async function nvmeCli(...args: string[]): Promise<Record<string, unknown>> {
-  const { success, stdout, stderr } = await run("nvme", [
-    ...args,
-    "--output-format=json",
-  ]);
-  assert(success, stderr);
-  return JSON.parse(stdout);
+  return JSON.parse(await output("nvme", [...args, "--output-format=json"]));
 }
 
 /** Runs a command on the node of the controller. */
@@ -320,7 +315,7 @@ test("NVMe: the counters of the SMART log count reads", async () => {
 
 test("NVMe: the firmware log has the active revision", async () => {
   const { activeSlot, nextSlot, revisions } = await admin(nvme.firmwareLog);
-  const { stdout } = await run("nvme", [
+  const stdout = await output("nvme", [
     ...["fw-log", controllerPath, "--output-format=json"],
   ]);
   const [cli] = Object.values<Record<string, number>>(JSON.parse(stdout));
@@ -1157,10 +1152,7 @@ class Fabric implements AsyncDisposable {
     Deno.mkdirSync(`${NVMET}/ports/9`);
     Deno.writeTextFileSync(`${NVMET}/ports/9/addr_trtype`, "loop");
     Deno.symlinkSync(this.#subsystem, this.#link);
-    const { success, stderr } = await run("nvme", [
-      ...["connect", "--transport=loop", `--nqn=${NQN}`],
-    ]);
-    assert(success, stderr);
+    await output("nvme", ["connect", "--transport=loop", `--nqn=${NQN}`]);
     const found = [...Deno.readDirSync("/sys/class/nvme")].find(({ name }) =>
       readText(`/sys/class/nvme/${name}/subsysnqn`) === NQN
     );

@@ -8,15 +8,21 @@ export interface Run {
   readonly stderr: string;
 }
 
-/** Runs a program, with `input` as its standard input. */
+/** The surroundings of a program. */
+export interface RunOptions {
+  /** The standard input. Default: empty. */
+  readonly input?: string;
+  /** The folder that it runs in. Default: that of this process. */
+  readonly cwd?: string | URL;
+  /** Variables in addition to those of this process. */
+  readonly env?: Record<string, string>;
+}
+
+/** Runs a program. */
 export async function run(
   command: string,
   args: readonly string[],
-  { input = "", cwd, env }: {
-    readonly input?: string;
-    readonly cwd?: string | URL;
-    readonly env?: Record<string, string>;
-  } = {},
+  { input = "", cwd, env }: RunOptions = {},
 ): Promise<Run> {
   const child = new Deno.Command(command, {
     args: [...args],
@@ -37,6 +43,17 @@ export async function run(
     stdout: decoder.decode(output.stdout),
     stderr: decoder.decode(output.stderr),
   };
+}
+
+/** Runs a program, and returns what it prints. Throws if it fails. */
+export async function output(
+  command: string,
+  args: readonly string[],
+  options?: RunOptions,
+): Promise<string> {
+  const { success, stdout, stderr } = await run(command, args, options);
+  if (success) return stdout;
+  throw new Error(`${command} ${args.join(" ")}: ${stderr}${stdout}`);
 }
 
 /** Runs a script, which imports files of this project as `@uring/...`. */
