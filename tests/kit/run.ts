@@ -72,6 +72,28 @@ export async function runScript(
   }
 }
 
+/**
+ * Runs a script as {@linkcode runScript} does, and returns the value that it prints
+ * as JSON. Throws if it fails, or prints an error.
+ */
+export async function scriptValue<T>(
+  source: string,
+  flags?: readonly string[],
+  prefix?: readonly string[],
+): Promise<T> {
+  const { code, stdout, stderr } = await runScript(source, flags, prefix);
+  if (code !== 0 || stderr !== "") throw new Error(`exit ${code}: ${stderr}`);
+  return JSON.parse(stdout);
+}
+
+/**
+ * Returns a prefix for {@linkcode runDeno}: Deno has mounts of its own, which the
+ * shell commands of `setup` make.
+ */
+export function withMounts(setup: string): string[] {
+  return ["unshare", "--mount", "sh", "-ec", `${setup}\nexec "$@"`, "sh"];
+}
+
 /** Runs Deno, through a program such as `prlimit` if `prefix` names one. */
 export function runDeno(
   args: readonly string[],

@@ -1,5 +1,6 @@
 /** Tests that need something which this kernel, machine or user may lack. */
 
+import { existsSync } from "node:fs";
 import { probe } from "../../cmd/probe.ts";
 import { version } from "../../sys/uname.ts";
 import { isRoot } from "./process.ts";
@@ -58,6 +59,11 @@ export function hasLinux(major: number, minor: number): boolean {
 /** Returns `"root"` if this process runs as another user. */
 export function lacksRoot(): string {
   return isRoot ? "" : "root";
+}
+
+/** Returns what a program in mounts of its own needs, if that is missing. */
+export function lacksMounts(): string {
+  return isRoot && existsSync("/usr/bin/unshare") ? "" : "root with unshare(1)";
 }
 
 /** Returns an address, such as `"::1"`, if this machine does not have it. */
