@@ -87,7 +87,6 @@ export function deliver(
     settleAborted(slot);
   } else if (succeeded) {
     receiver.value(slot, value);
-    if (multishot && !more) receiver.end(slot);
   } else {
     receiver.error(slot, refusalOf(command, res));
   }
