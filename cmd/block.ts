@@ -18,6 +18,7 @@ import { Command, type File } from "../ring/command.ts";
 import { adviceFrom, uringCmdAdvice, UringError } from "../ring/errors.ts";
 import { FixedFile } from "../ring/registered.ts";
 import { openat } from "./op.ts";
+import { openAdvice } from "./op_advice.ts";
 import { type DescriptorFacts, factsOf } from "./writable.ts";
 
 /**
@@ -139,7 +140,7 @@ export function openDisk(
     opFlags: O_RDWR | O_CLOEXEC | exclusive,
     operands,
     precheck: () => checkDisk(path),
-    advice: openAdvice,
+    advice: openDiskAdvice,
   });
 }
 
@@ -383,21 +384,24 @@ function checkRange(device: BlockDevice, offset: bigint, length: bigint): void {
 
 const GONE = "The device is gone, or has no driver. Open it again when it is " +
   "back.";
-const gone = adviceFrom({
+const GONE_TEXTS = {
   ENODEV: GONE,
   ENXIO: GONE,
   EIO: "The device failed or is gone. `dmesg` shows what the driver reported.",
   ENOMEDIUM: "The device has no medium. Insert one.",
-}, uringCmdAdvice);
+};
+const gone = adviceFrom(GONE_TEXTS, uringCmdAdvice);
 
-const openAdvice = adviceFrom({
+const openDiskAdvice = adviceFrom({
+  ...GONE_TEXTS,
+  ENOENT: "There is no such node. `lsblk` lists the disks of this machine.",
   EBUSY: "The disk or a partition of it is mounted or in use: by swap, RAID, " +
     "the device mapper or an exclusive opener. `lsblk` shows by which. " +
     "`shared: true` opens it, and what is on it can be destroyed.",
   EACCES: "The process may not write to the device, or it is read-only. Most " +
     "systems want root.",
   EROFS: "The device is read-only: `blockdev --setrw` lifts that.",
-}, gone);
+}, openAdvice);
 
 const advice = adviceFrom({
   EOPNOTSUPP: "The device cannot discard (its discard_max_bytes is 0), the " +

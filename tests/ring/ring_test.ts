@@ -480,6 +480,19 @@ Deno.test("a failure in a chain cancels what follows it", async () => {
     "ECANCELED",
     "ECANCELED",
   ]);
+  const because = "A command before it in its chain failed";
+  await assertRejects(() => chain[3], UringError, because);
+});
+
+Deno.test("the program's own explanation of a cancelled command stays", async () => {
+  await using ring = Ring.open();
+  const advice = () => "the program's own";
+  const [first, second] = ring.link([
+    op.openat("/nope/file"),
+    new Command({ name: "NOP", opcode: 0, advice }),
+  ]);
+  await assertRejects(() => first, UringError);
+  await assertRejects(() => second, UringError, "the program's own");
 });
 
 Deno.test("a link timeout bounds the command before it", async () => {
