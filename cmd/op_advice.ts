@@ -2,6 +2,7 @@
 
 import { adviceFrom, type AdviceTable, generalAdvice } from "../ring/errors.ts";
 
+const RESTRICTED = "Or the ring was restricted.";
 const FULL = "The file system is full. `df` shows its space, and `df -i` how " +
   "many files it can still take.";
 const QUOTA = "The user's quota is used up. Delete files, or have it raised.";
@@ -11,7 +12,7 @@ export const openAdvice = adviceFrom({
   ENOENT: "There is no such file, or a directory on the way is missing. " +
     "O_CREAT makes the file.",
   EACCES: "The user may not open the file like this, or may not search a " +
-    "directory on the way. `namei -l` lists the permissions.",
+    `directory on the way: see \`namei -l\`. ${RESTRICTED}`,
   EPERM: "The file is immutable or append-only (`lsattr`), or a security " +
     "module or the file system forbids it.",
   EEXIST: "The file is there already. Leave out O_EXCL to open it.",
@@ -115,7 +116,7 @@ export const socketAdvice = adviceFrom({
     "default 0 takes the usual one.",
   ESOCKTNOSUPPORT: "The domain has no such type of socket.",
   EPERM: "A socket of type SOCK_RAW needs root or CAP_NET_RAW.",
-  EACCES: "The process may not make such a socket.",
+  EACCES: `The process may not make such a socket. ${RESTRICTED}`,
   EINVAL: "type has unknown flags, or domain or protocol is out of range.",
 }, generalAdvice);
 
@@ -127,7 +128,7 @@ export const bindAdvice = adviceFrom({
   ...SOCKET,
   EACCES: "A port below net.ipv4.ip_unprivileged_port_start (usually 1024) " +
     "needs root or CAP_NET_BIND_SERVICE. A path needs write permission for " +
-    "its directory.",
+    `its directory. ${RESTRICTED}`,
   EADDRINUSE: "Another socket has the address (`ss -ltnp` shows whose), or " +
     "the path exists. Port 0 takes a free port; remove a path that is left " +
     "over.",
@@ -142,7 +143,8 @@ export const bindAdvice = adviceFrom({
 export const connectAdvice = adviceFrom({
   ...SOCKET,
   EACCES: "A broadcast address needs SO_BROADCAST. A path needs write " +
-    "permission for the socket. Or a firewall forbids the connection.",
+    "permission for the socket. Or a firewall forbids the connection. " +
+    RESTRICTED,
   EINVAL: "The address is of another family than the socket, or not one to " +
     `connect to. ${SCOPE}`,
   ECONNREFUSED: "Nothing listens at the address. Start the server, or check " +
