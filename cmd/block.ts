@@ -1,5 +1,21 @@
 /**
- * Commands of block devices: discard, and the facts that a range has to fit.
+ * Commands of block devices: discard a range (TRIM), and reset all zones of a zoned
+ * device. `openDisk` opens a device that nothing else uses, and `blockDevice` asks it
+ * for the facts that a range has to fit.
+ *
+ * @example Discard the first MiB of a disk, which destroys the data in it
+ * ```ts ignore
+ * import { Ring } from "@uring/cmd";
+ * import { blockDevice, discard, openDisk } from "@uring/cmd/block";
+ * import { close } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open();
+ * const fd = await ring.cmd(openDisk("/dev/loop0")); // EBUSY if it is in use.
+ * const device = blockDevice(fd);
+ * console.log(device.byteLength, "bytes in blocks of", device.logicalBlockSize);
+ * await ring.cmd(discard(device, { offset: 0, length: 1 << 20 }));
+ * await ring.cmd(close(fd));
+ * ```
  *
  * @module
  */
@@ -309,6 +325,16 @@ export function discard(
  * `BLOCK_URING_CMD_ZONE_RESET_ALL`, in no released kernel yet. Expected in Linux
  * 7.3; earlier kernels answer EINVAL, and kernels before 6.12 EOPNOTSUPP. The
  * device must be open for writing. The result is 0.
+ *
+ * @example
+ * ```ts ignore
+ * import { Ring } from "@uring/cmd";
+ * import { openDisk, zoneResetAll } from "@uring/cmd/block";
+ *
+ * await using ring = Ring.open();
+ * const fd = await ring.cmd(openDisk("/dev/sdz"));
+ * await ring.cmd(zoneResetAll(fd));
+ * ```
  */
 export function zoneResetAll(target: File | BlockDevice): Command<number> {
   return new Command({
