@@ -58,7 +58,8 @@ export interface CommandDefinition<I extends Layout, S extends Layout, T> {
   inline?: I;
   /**
    * The struct at the address in `addr`, which the kernel reads and writes; at
-   * most 1 MiB. Fields may overlap here, too. Each run of a command starts with the values it was made with.
+   * most 1 MiB. Fields may overlap here, too. Each run of a command starts with the
+   * values it was made with.
    */
   indirect?: S;
   /** `len` of the SQE. Default: 0. */

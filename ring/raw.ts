@@ -39,10 +39,11 @@
  *
  * *Setup.* `Ring.open()` asks for CQSIZE, to choose the size of the CQ, and for
  * SUBMIT_ALL, NO_SQARRAY, SINGLE_ISSUER and COOP_TASKRUN. As long as the kernel
- * answers EINVAL, it drops one of these four, newest first. A ring with SQEs of 128 bytes also asks for DEFER_TASKRUN and, on x86-64,
- * limits the thread to one kernel worker. Kernels with the x32 ABI
- * (CONFIG_X86_X32_ABI), such as Debian's, may otherwise take a command's addresses
- * for those of a 32-bit process, if they start it while an interrupt returns.
+ * answers EINVAL, it drops one of these four, newest first. A ring with SQEs of 128
+ * bytes also asks for DEFER_TASKRUN and, on x86-64, limits the thread to one kernel
+ * worker. Kernels with the x32 ABI (CONFIG_X86_X32_ABI), such as Debian's, may
+ * otherwise take a command's addresses for those of a 32-bit process, if they start
+ * it while an interrupt returns.
  *
  * *Encoding.* A {@linkcode Command} holds its SQE as 32-bit words, so that to
  * queue it takes 16 stores or fewer.

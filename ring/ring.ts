@@ -74,6 +74,11 @@ export interface RingStats {
  * the event loop is woken. While commands are in flight the process stays alive.
  *
  * A ring belongs to the thread that opened it: a worker opens its own.
+ * A command has the credentials (user and capabilities) of the thread that submits
+ * it; with `sqpoll`, of the thread that opened the ring.
+ *
+ * A ring wakes the event loop with four descriptors. Without free ones, it polls for
+ * completions every 1 to 20 ms.
  *
  * Code that the ring itself calls, such as a decoder, can only queue: there,
  * `cmd`, `link`, `stream`, an abort and `close` take effect in the next turn, and
