@@ -18,7 +18,9 @@ import {
 } from "../../cmd/nvme/mod.ts";
 import { decodeProtection } from "../../cmd/nvme/open.ts";
 import { alloc } from "../../ring/alloc.ts";
+import { utf8 } from "../kit/bytes.ts";
 import { devNull, pipe } from "../kit/fds.ts";
+import * as golden from "../kit/golden.ts";
 import { random } from "../kit/random.ts";
 import { sqeBytes } from "../kit/commands.ts";
 import { lacksLinux, testUnless } from "../kit/skip.ts";
@@ -65,22 +67,16 @@ function sqe(command: Command<unknown>): number[] {
   return [...sqeBytes(command, true)];
 }
 
-/** The names of the words of an SQE of 128 bytes; one without a name must be 0. */
-const WORDS: readonly string[] = [
-  ...["op", "fd", "cmd_op", "", "", "", "", "uring_cmd_flags"],
-  ...["", "", "buf_index", "", "opcode", "nsid", "cdw2", "cdw3"],
-  ...["", "", "", "", "metadata_len", "data_len", "cdw10", "cdw11"],
-  ...["cdw12", "cdw13", "cdw14", "cdw15", "timeout_ms", "", "", ""],
+/** The names of the words of a struct nvme_uring_cmd; "" for those of addresses. */
+const PAYLOAD: readonly string[] = [
+  ...["opcode", "nsid", "cdw2", "cdw3", "", "", "", ""],
+  ...["metadata_len", "data_len", "cdw10", "cdw11"],
+  ...["cdw12", "cdw13", "cdw14", "cdw15", "timeout_ms"],
 ];
 
-/** Returns the words of an SQE that are not 0, by name. */
-function words(command: Command<unknown>): Record<string, number> {
-  const found: Record<string, number> = {};
-  new Int32Array(sqeBytes(command, true).buffer).forEach((word, i) => {
-    if (word !== 0) found[WORDS[i] || `word ${i}`] = word >>> 0;
-  });
-  return found;
-}
+/** Returns the fields of an SQE that are not 0, by name. */
+const words = (command: Command<unknown>) =>
+  golden.words(command, true, PAYLOAD);
 
 const ADDR = 48 + 24;
 const METADATA = 48 + 16;
@@ -103,7 +99,7 @@ function structure(
   const bytes = memory(byteLength + 64).fill(0xff, 0, 64).subarray(64);
   for (const [at, part] of Object.entries(parts)) {
     const text = typeof part === "string";
-    bytes.set(text ? new TextEncoder().encode(part) : part, Number(at));
+    bytes.set(text ? utf8(part) : part, Number(at));
   }
   return bytes;
 }

@@ -17,7 +17,6 @@ import {
   Completion,
   FixedBuffer,
   FixedFile,
-  probe,
   Ring,
   UringError,
 } from "../../mod.ts";
@@ -30,20 +29,12 @@ import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { IPPROTO_TCP, TCP_CORK } from "../../sys/uapi/socket.ts";
 import { socketName } from "../../sys/socket_calls.ts";
+import { pattern, textOf, utf8 } from "../kit/bytes.ts";
 import { Fd, pipe, tcpPair, unixPair, writeSync } from "../kit/fds.ts";
 import { words } from "../kit/golden.ts";
-import { lacksOpcode, testUnless } from "../kit/skip.ts";
+import { assertRefused, outcome } from "../kit/outcome.ts";
+import { lacksAddress, lacksOpcode, testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
-
-const { opcodes } = probe();
-
-/**
- * Returns the operations that this kernel lacks, for the name of a skipped
- * test.
- */
-function lacking(...wanted: string[]): string {
-  return wanted.filter((name) => !opcodes.includes(name)).join(" and ");
-}
 
 /** A folder for the files of one test. */
 class Folder implements Disposable {
@@ -61,15 +52,6 @@ class Folder implements Disposable {
   }
 }
 
-function utf8(text: string): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(text);
-}
-
-/** Returns bytes that are not 0 and differ from their neighbours. */
-function pattern(byteLength: number, seed = 1): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from({ length: byteLength }, (_, i) => i * 7 + seed | 1);
-}
-
 /** Opens a path; the descriptor closes itself. */
 async function opened(
   ring: Ring,
@@ -77,12 +59,6 @@ async function opened(
   flags: number = op.O_RDWR,
 ): Promise<Fd> {
   return new Fd(await ring.cmd(op.openat(path, { flags })));
-}
-
-/** The errno by name that a command fails with. */
-async function failure(promise: Promise<unknown>): Promise<string> {
-  const error = await assertRejects(() => promise, UringError);
-  return error.code;
 }
 
 // Commands of fcntl(2).
@@ -500,7 +476,7 @@ Deno.test("openat opens a file to read, and closes it on exec", async () => {
   const into = new Uint8Array(8);
   assertEquals(await ring.cmd(op.read(file.fd, into)), 3);
   assertEquals(closesOnExec(file.fd), true);
-  assertEquals(await failure(ring.cmd(op.write(file.fd, into))), "EBADF");
+  assertEquals(await outcome(ring.cmd(op.write(file.fd, into))), "EBADF");
 });
 
 Deno.test("openat creates a file with its mode, less the umask", async () => {
@@ -525,8 +501,8 @@ Deno.test("openat follows its flags", async () => {
   const path = folder.file("file", "abc");
   const open = (flags: number) => ring.cmd(op.openat(path, { flags }));
   const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_TRUNC, O_WRONLY } = op;
-  assertEquals(await failure(open(O_CREAT | O_EXCL)), "EEXIST");
-  assertEquals(await failure(open(O_DIRECTORY)), "ENOTDIR");
+  assertEquals(await outcome(open(O_CREAT | O_EXCL)), "EEXIST");
+  assertEquals(await outcome(open(O_DIRECTORY)), "ENOTDIR");
   {
     using append = new Fd(await open(O_WRONLY | O_APPEND));
     await ring.cmd(op.write(append.fd, utf8("d")));
@@ -541,7 +517,7 @@ Deno.test("openat follows its flags", async () => {
   const link = `${folder.path}/link`;
   Deno.symlinkSync(path, link);
   const nofollow = { flags: op.O_NOFOLLOW };
-  assertEquals(await failure(ring.cmd(op.openat(link, nofollow))), "ELOOP");
+  assertEquals(await outcome(ring.cmd(op.openat(link, nofollow))), "ELOOP");
 });
 
 Deno.test("openat starts a relative path at dirFd, or at the current directory", async () => {
@@ -568,12 +544,9 @@ Deno.test("openat says which path it could not open, and why", async () => {
       [`/${"long".repeat(100)}`, "ENAMETOOLONG"],
     ]
   ) {
-    const error = await assertRejects(
-      () => ring.cmd(op.openat(path)),
-      UringError,
-    );
-    assertEquals([error.code, error.fd], [code, -1]);
-    assertStringIncludes(error.message, JSON.stringify(path));
+    const opening = ring.cmd(op.openat(path));
+    const error = await assertRefused(opening, code, JSON.stringify(path));
+    assertEquals(error.fd, -1);
   }
 });
 
@@ -581,12 +554,12 @@ Deno.test("close closes a descriptor, and a second close is EBADF", async () => 
   await using ring = Ring.open();
   const fd = await ring.cmd(op.openat("/dev/null"));
   assertEquals(await ring.cmd(op.close(fd)), 0);
-  assertEquals(await failure(ring.cmd(op.close(fd))), "EBADF");
+  assertEquals(await outcome(ring.cmd(op.close(fd))), "EBADF");
 });
 
 Deno.test("close refuses the descriptor of the ring that runs it", async () => {
   await using ring = Ring.open();
-  assertEquals(await failure(ring.cmd(op.close(ring.fd))), "EBADF");
+  assertEquals(await outcome(ring.cmd(op.close(ring.fd))), "EBADF");
   assertEquals(await ring.cmd(op.nop()), 0);
 });
 
@@ -641,7 +614,7 @@ for (const [kind, make] of MEMORY) {
     assertEquals(await ring.cmd(op.read(file.fd, into, end)), 0);
     const beyond = { offset: 2n ** 63n };
     const failing = ring.cmd(op.read(file.fd, into, beyond));
-    assertEquals(await failure(failing), "EINVAL");
+    assertEquals(await outcome(failing), "EINVAL");
     assert(equals(new Uint8Array(into.buffer).slice(), around));
   });
 }
@@ -662,7 +635,7 @@ Deno.test("reads and writes without an offset move the file's position", async (
   const seen: string[] = [];
   for (let length = 3; length > 0;) {
     length = await ring.cmd(op.read(again.fd, into));
-    seen.push(new TextDecoder().decode(into.subarray(0, length)));
+    seen.push(textOf(into.subarray(0, length)));
   }
   assertEquals(seen, ["Abc", "def", "g", ""]);
 });
@@ -814,7 +787,7 @@ Deno.test("reads and writes that fail say why", async () => {
       [op.read(0x7fff_ffff, bytes), "EBADF"],
     ] as const
   ) {
-    assertEquals(await failure(ring.cmd(command)), code);
+    assertEquals(await outcome(ring.cmd(command)), code);
   }
   assertEquals([...bytes], [0xee, 0xee, 0xee, 0xee]);
 });
@@ -827,7 +800,7 @@ Deno.test("fsync flushes files, and refuses a pipe", async () => {
     assertEquals(await ring.cmd(op.fsync(file.fd, options)), 0);
     using pair = pipe();
     assertEquals(
-      await failure(ring.cmd(op.fsync(pair.left, options))),
+      await outcome(ring.cmd(op.fsync(pair.left, options))),
       "EINVAL",
     );
   }
@@ -862,13 +835,13 @@ Deno.test("socket makes the kind of socket in its options", async () => {
 Deno.test("a kind of socket that cannot be made is refused with the reason", async () => {
   await using ring = Ring.open();
   const make = (domain: number, type: number, protocol = 0) =>
-    failure(ring.cmd(op.socket({ domain, type, protocol })));
+    outcome(ring.cmd(op.socket({ domain, type, protocol })));
   assertEquals(await make(9999, op.SOCK_STREAM), "EAFNOSUPPORT");
   assertEquals(await make(op.AF_INET, 0xffff_ffff), "EINVAL");
   assertEquals(await make(op.AF_INET, op.SOCK_STREAM, 17), "EPROTONOSUPPORT");
 });
 
-const canBind = lacking("BIND", "LISTEN") === "";
+const canBind = lacksOpcode("BIND", "LISTEN") === "";
 
 /** Binds and listens: by operations where they are, else by system calls. */
 async function serve(
@@ -891,16 +864,6 @@ async function serve(
   }
   const name = socketName(fd, "getsockname") as Uint8Array;
   return { socket, address: decodeSockaddr(name) };
-}
-
-/** The reason to skip tests of IPv6; empty if it works. */
-function lackingIpv6(): string {
-  try {
-    Deno.listen({ hostname: "::1", port: 0 }).close();
-    return "";
-  } catch {
-    return "IPv6";
-  }
 }
 
 /** Connects, sends both ways, and ends a connection. */
@@ -947,7 +910,7 @@ Deno.test("two TCP sockets connect and talk over IPv4", () =>
   converse(op.AF_INET, { hostname: "127.0.0.1", port: 0 }));
 
 testUnless(
-  lackingIpv6(),
+  lacksAddress("::1"),
   "two TCP sockets connect and talk over IPv6",
   () => converse(op.AF_INET6, { hostname: "::1", port: 0 }),
 );
@@ -961,7 +924,7 @@ Deno.test("two Unix sockets connect and talk over an abstract name", () =>
   converse(op.AF_UNIX, { path: `\0${crypto.randomUUID()}` }));
 
 testUnless(
-  lacking("BIND"),
+  lacksOpcode("BIND"),
   "bind refuses an address that is in use or not local",
   async () => {
     await using ring = Ring.open();
@@ -972,18 +935,18 @@ testUnless(
     using other = new Fd(await ring.cmd(op.socket(spec)));
     const bind = (address: SocketAddress) =>
       ring.cmd(op.bind(other.fd, address));
-    assertEquals(await failure(bind(server.address)), "EADDRINUSE");
+    assertEquals(await outcome(bind(server.address)), "EADDRINUSE");
     const documentation = { hostname: "192.0.2.1", port: 0 };
-    assertEquals(await failure(bind(documentation)), "EADDRNOTAVAIL");
-    assertEquals(await failure(bind({ path: "\0a" })), "EINVAL");
+    assertEquals(await outcome(bind(documentation)), "EADDRNOTAVAIL");
+    assertEquals(await outcome(bind({ path: "\0a" })), "EINVAL");
     using _file = await opened(ring, "/dev/null");
     const notSocket = op.bind(_file.fd, address);
-    assertEquals(await failure(ring.cmd(notSocket)), "ENOTSOCK");
+    assertEquals(await outcome(ring.cmd(notSocket)), "ENOTSOCK");
   },
 );
 
 testUnless(
-  lacking("LISTEN"),
+  lacksOpcode("LISTEN"),
   "listen makes a stream socket listen, and refuses a datagram socket",
   async () => {
     await using ring = Ring.open();
@@ -991,14 +954,14 @@ testUnless(
       new Fd(await ring.cmd(op.socket({ domain: op.AF_INET, type })));
     using stream = await make(op.SOCK_STREAM);
     const accept = op.accept(stream.fd);
-    assertEquals(await failure(ring.cmd(accept)), "EINVAL");
+    assertEquals(await outcome(ring.cmd(accept)), "EINVAL");
     assertEquals(await ring.cmd(op.listen(stream.fd, { backlog: 1 })), 0);
     const signal = AbortSignal.timeout(1);
     const error = await assertRejects(() => ring.cmd(accept, { signal }));
     assert(error === signal.reason); // It listens, and there is no connection.
     using datagram = await make(op.SOCK_DGRAM);
     const refused = ring.cmd(op.listen(datagram.fd));
-    assertEquals(await failure(refused), "EOPNOTSUPP");
+    assertEquals(await outcome(refused), "EOPNOTSUPP");
   },
 );
 
@@ -1010,7 +973,7 @@ Deno.test("connect to a port without a listener is ECONNREFUSED", async () => {
   const spec = { domain: op.AF_INET, type: op.SOCK_STREAM };
   using client = new Fd(await ring.cmd(op.socket(spec)));
   const connect = op.connect(client.fd, server.address);
-  assertEquals(await failure(ring.cmd(connect)), "ECONNREFUSED");
+  assertEquals(await outcome(ring.cmd(connect)), "ECONNREFUSED");
 });
 
 Deno.test("accept takes connections from a registered listener, in order", async () => {
@@ -1049,7 +1012,7 @@ Deno.test("a receive with MSG_DONTWAIT and no data is EAGAIN", async () => {
   const into = new Uint8Array(4);
   const flags = op.MSG_DONTWAIT;
   const recv = op.recv(pair.left, into, { flags });
-  assertEquals(await failure(ring.cmd(recv)), "EAGAIN");
+  assertEquals(await outcome(ring.cmd(recv)), "EAGAIN");
   writeSync(pair.right, "abc");
   assertEquals(await ring.cmd(recv), 3);
 });
@@ -1223,8 +1186,7 @@ Deno.test("a refused file operation says why, and what to do", async () => {
       [op.fsync(pair.left), "EINVAL", "nothing to flush"],
     ] as const
   ) {
-    const error = await assertRejects(() => ring.cmd(command), UringError, why);
-    assertEquals(error.code, code);
+    await assertRefused(ring.cmd(command), code, why);
   }
 });
 
@@ -1294,9 +1256,8 @@ Deno.test("a refused socket operation names the address, why, and what to do", a
         : [],
     ] as const
   ) {
-    const error = await assertRejects(() => ring.cmd(command), UringError, why);
-    assertEquals(error.code, code);
-    assertStringIncludes(error.message, name);
+    const { message } = await assertRefused(ring.cmd(command), code, why);
+    assertStringIncludes(message, name);
   }
 });
 
@@ -1317,12 +1278,8 @@ Deno.test("a link-local address without its scope is EINVAL, which the advice na
   const spec = { domain: op.AF_INET6, type: op.SOCK_STREAM };
   using socket = new Fd(await ring.cmd(op.socket(spec)));
   const address = { hostname: "fe80::1", port: 1 };
-  const error = await assertRejects(
-    () => ring.cmd(op.connect(socket.fd, address)),
-    UringError,
-    "needs its scope",
-  );
-  assertEquals(error.code, "EINVAL");
+  const connecting = ring.cmd(op.connect(socket.fd, address));
+  await assertRefused(connecting, "EINVAL", "needs its scope");
   const { advice } = op.bind(5, address);
   assertStringIncludes(advice(22)!, "fe80::1%2");
   assertStringIncludes(advice(13)!, "ip_unprivileged_port_start");
@@ -1334,10 +1291,10 @@ Deno.test("sending to a closed peer is EPIPE, and to a device ENOTSOCK", async (
   using end = new Fd(left);
   new Fd(right).close();
   const sending = ring.cmd(op.send(end.fd, utf8("abc")));
-  assertEquals(await failure(sending), "EPIPE");
+  assertEquals(await outcome(sending), "EPIPE");
   using file = await opened(ring, "/dev/null");
   const other = ring.cmd(op.send(file.fd, utf8("abc")));
-  assertEquals(await failure(other), "ENOTSOCK");
+  assertEquals(await outcome(other), "ENOTSOCK");
 });
 
 // ---- Sending without a copy
@@ -1449,18 +1406,15 @@ testUnless(
     await using ring = Ring.open();
     using pair = unixPair();
     const data = new Uint8Array(4);
-    const error = await assertRejects(
-      () => ring.cmd(op.sendZc(pair.left, data)),
-      UringError,
-      "Unix sockets never can. Use send()",
-    );
-    assertEquals(error.code, "EOPNOTSUPP");
+    const message = "Unix sockets never can. Use send()";
+    const unix = ring.cmd(op.sendZc(pair.left, data));
+    await assertRefused(unix, "EOPNOTSUPP", message);
     const spec = { domain: op.AF_INET, type: op.SOCK_DGRAM };
     using unconnected = new Fd(await ring.cmd(op.socket(spec)));
     const nowhere = ring.cmd(op.sendZc(unconnected.fd, data));
-    assertEquals(await failure(nowhere), "EDESTADDRREQ");
+    assertEquals(await outcome(nowhere), "EDESTADDRREQ");
     using file = await opened(ring, "/dev/null");
-    assertEquals(await failure(ring.cmd(op.sendZc(file.fd, data))), "ENOTSOCK");
+    assertEquals(await outcome(ring.cmd(op.sendZc(file.fd, data))), "ENOTSOCK");
     const { inFlight, waiting } = ring.stats();
     assertEquals([inFlight, waiting, await ring.cmd(op.nop())], [0, 0, 0]);
   },
@@ -1595,7 +1549,7 @@ Deno.test("a link timeout with no command before it is refused with advice", asy
   await using ring = Ring.open();
   const alone = ring.cmd(op.linkTimeout(1));
   const [first, second] = ring.link([op.linkTimeout(1), op.nop()]);
-  assertEquals(await failure(second), "ECANCELED");
+  assertEquals(await outcome(second), "ECANCELED");
   for (const promise of [alone, first]) {
     const error = await assertRejects(() => promise, UringError, "ring.link()");
     assertEquals(error.code, "EINVAL");

@@ -3,10 +3,10 @@
 import * as op from "../../cmd/op.ts";
 import type { Ring } from "../../ring/ring.ts";
 
-/** Forces a garbage collection; the tests run with --expose-gc. */
+/** Forces a garbage collection, for which V8 needs --expose-gc. */
 export function collect(): void {
   const { gc } = globalThis as unknown as { gc?: () => void };
-  if (!gc) throw new Error("run the tests with --v8-flags=--expose-gc");
+  if (!gc) throw new Error("run this with --v8-flags=--expose-gc");
   gc();
 }
 

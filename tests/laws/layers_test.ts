@@ -1,7 +1,7 @@
 /** The laws of the house: what a file may import, contain and measure. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { run } from "../kit/run.ts";
+import { output } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
 import { circlesOf, importsOf } from "./imports.ts";
 
@@ -290,20 +290,11 @@ Deno.test("importing an entry point needs no permission", async (t) => {
   for (const path of entryPoints) {
     await t.step(path, async () => {
       const script = `import "${new URL(path, ROOT)}";`;
-      await output(Deno.execPath(), ["run", "--no-prompt", "-"], script);
+      const args = ["run", "--no-prompt", "-"];
+      await output(Deno.execPath(), args, { input: script, cwd: ROOT });
     });
   }
 });
-
-/** Returns what a program prints. It runs at the root, and has to succeed. */
-async function output(command: string, args: string[], input = "") {
-  const { success, stdout, stderr } = await run(command, args, {
-    input,
-    cwd: ROOT,
-  });
-  assert(success, stderr);
-  return stdout;
-}
 
 const isClone = await Deno.stat(new URL(".git", ROOT)).then(
   () => true,
@@ -315,7 +306,8 @@ testUnless(
   "the top of the repository holds nothing unexpected",
   async () => {
     const listed = ["ls-files", "--cached", "--others", "--exclude-standard"];
-    const paths = (await output("git", listed)).trim().split("\n");
+    const text = await output("git", listed, { cwd: ROOT });
+    const paths = text.trim().split("\n");
     const expected =
       "README.md LICENSE deno.json deno.lock mod.ts sys ring cmd tests bench"
         .split(" ");

@@ -28,7 +28,8 @@
  */
 
 import { parseArgs } from "node:util";
-import { Apt, type DebianArch, exists, output } from "./apt.ts";
+import { output } from "../../kit/run.ts";
+import { Apt, type DebianArch, exists } from "./apt.ts";
 import { Archive } from "./cpio.ts";
 import { type Arch, boot, judge, type Verdict } from "./guest.ts";
 import { filesUnder, findModules } from "./modules.ts";
