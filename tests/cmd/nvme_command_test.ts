@@ -18,10 +18,8 @@ import {
 } from "../../cmd/nvme/mod.ts";
 import { decodeProtection } from "../../cmd/nvme/open.ts";
 import { alloc } from "../../ring/alloc.ts";
-import { O_RDONLY, O_RDWR } from "../../sys/uapi/fcntl.ts";
-import { open } from "../../sys/file.ts";
 import { utf8 } from "../kit/bytes.ts";
-import { Fd } from "../kit/fds.ts";
+import { devNull, pipe } from "../kit/fds.ts";
 import * as golden from "../kit/golden.ts";
 import { random } from "../kit/random.ts";
 import { sqeBytes } from "../kit/commands.ts";
@@ -1575,16 +1573,31 @@ Deno.test("NVMe: a command that may change a drive needs a descriptor for writin
   nvme.flush(readOnly);
   nvme.zoneManagementReceive(readOnly, { lba });
 
-  // The descriptor of a controller is checked when the command is queued.
-  using reading = new Fd(open("/dev/null", O_RDONLY));
-  using writing = new Fd(open("/dev/null", O_RDWR));
+  // The descriptor of a controller is checked when the command is queued. A pipe
+  // is no character device, which would have to be NVMe's.
+  using pair = pipe();
+  const [reading, writing] = [{ fd: pair.left }, { fd: pair.right }];
   const set = { feature: 6, value: 0 };
   type(text("SET FEATURES 0x6"), nvme.setFeatures(reading.fd, set).precheck!);
   nvme.setFeatures(writing.fd, set).precheck!();
   nvme.setFeatures(new FixedFile(0), set).precheck!();
-  assertEquals(nvme.getFeatures(reading.fd, { feature: 6 }).precheck, null);
-  assertEquals(nvme.smartLog(reading.fd).precheck, null);
-  assertEquals(nvme.identifyController(reading.fd).precheck, null);
+  nvme.getFeatures(reading.fd, { feature: 6 }).precheck!();
+  nvme.smartLog(reading.fd).precheck!();
+  nvme.identifyController(reading.fd).precheck!();
+});
+
+Deno.test("NVMe: an admin command is not sent to another character device", () => {
+  using node = devNull();
+  const text = `fd ${node.fd} is /dev/null, not the node of an NVMe controller`;
+  for (
+    const make of [
+      nvme.smartLog,
+      nvme.firmwareLog,
+      nvme.identifyController,
+      (fd: number) => nvme.setFeatures(fd, { feature: 6, value: 0 }),
+      (fd: number) => nvme.passthru(fd, { opcode: 0xc0, nsid: 0 }),
+    ]
+  ) type(text, make(node.fd).precheck!);
 });
 
 Deno.test("NVMe: bytes outside the registered buffer are refused", () => {
