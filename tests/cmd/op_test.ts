@@ -24,6 +24,7 @@ import * as op from "../../cmd/op.ts";
 import { decodeSockaddr, encodeSockaddr } from "../../cmd/sockaddr.ts";
 import type { SocketAddress } from "../../cmd/sockaddr.ts";
 import { F_GETFL } from "../../sys/uapi/fcntl.ts";
+import { addressOf } from "../../ring/raw.ts";
 import { fileFacts } from "../../sys/file.ts";
 import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
@@ -922,6 +923,35 @@ Deno.test("two Unix sockets connect and talk over a path", async () => {
 
 Deno.test("two Unix sockets connect and talk over an abstract name", () =>
   converse(op.AF_UNIX, { path: `\0${crypto.randomUUID()}` }));
+
+const SG = "/dev/sg0";
+const hasSg = [...Deno.readDirSync("/dev")].some(({ name }) => name === "sg0");
+
+testUnless(
+  hasSg ? "" : SG,
+  "a driver that counts more than it has written hands out no bytes of other commands",
+  async () => {
+    await using ring = Ring.open();
+    using file = await opened(ring, SG, op.O_RDWR);
+    // struct sg_io_hdr of a TEST UNIT READY. The driver writes one back, and answers
+    // the length that was asked for (sg_new_read(), Linux 6.12).
+    const headerBytes = 88;
+    const memory = ring.alloc(headerBytes + 6);
+    const view = new DataView(memory.buffer);
+    view.setInt32(0, 0x53, true); // interface_id
+    view.setInt32(4, -1, true); // dxfer_direction: SG_DXFER_NONE
+    view.setUint8(8, 6); // cmd_len
+    view.setUint32(40, 20_000, true); // timeout
+    const cdb = addressOf(memory.subarray(headerBytes));
+    view.setBigUint64(24, BigInt(cdb), true); // cmdp
+    await ring.cmd(op.write(file.fd, memory.subarray(0, headerBytes)));
+    await soil(ring, 4096);
+    const into = new Uint8Array(4000).fill(0xee);
+    assertEquals(await ring.cmd(op.read(file.fd, into)), into.length);
+    const rest = into.subarray(headerBytes);
+    assertEquals(rest.findIndex((byte) => byte !== 0xee), -1);
+  },
+);
 
 testUnless(
   lacksOpcode("BIND"),

@@ -94,6 +94,7 @@ const MODULES = [
     "null_blk",
     "scsi_debug",
     "sd_mod",
+    "sg",
     "loop",
     "ext4",
     "btrfs",
