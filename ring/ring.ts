@@ -23,10 +23,11 @@
  * @module
  */
 
+import { E } from "../sys/uapi/errno.ts";
 import { IORING_SETUP_SQPOLL } from "../sys/uapi/io_uring.ts";
 import { alloc } from "./alloc.ts";
 import * as register from "./bare/register.ts";
-import { type RingHandle, setup } from "./bare/setup.ts";
+import { type RingHandle, setupFor } from "./bare/setup.ts";
 import { setupFlagNames } from "./bare/setup_advice.ts";
 import { checkInstance, checkList, checkObject, shown } from "./check.ts";
 import { checkPrototype, checkRingFlags } from "./check.ts";
@@ -101,6 +102,8 @@ export class Ring implements AsyncDisposable {
   readonly #queues: Queues;
   readonly #tables: Tables;
   readonly #watches: Watches;
+  /** The restrictions that a call has begun to set. */
+  #restrictions: string | null = null;
   /** The submission thread, if the ring has one. */
   #thread: { shared: boolean } | null = null;
 
@@ -111,7 +114,6 @@ export class Ring implements AsyncDisposable {
     this.#queues = queues;
     this.#tables = new Tables(handle.fd);
     this.#watches = new Watches((slot, reason) => queues.abort(slot, reason));
-    dropped.register(this, this.#engine);
     bindToThread(this);
   }
 
@@ -127,7 +129,8 @@ export class Ring implements AsyncDisposable {
   static open(options: RingOptions = {}): Ring {
     const { spin = true } = checkObject("options", options);
     const asked = setupOptions(options);
-    const ring = new Ring(setup(asked), Boolean(spin));
+    const ring = setupFor(asked, (handle) => new Ring(handle, Boolean(spin)));
+    dropped.register(ring, ring.#engine);
     if (asked.flags! & IORING_SETUP_SQPOLL) ring.#share(asked.wqFd);
     return ring;
   }
@@ -461,12 +464,34 @@ export class Ring implements AsyncDisposable {
     }
     // What wakes the event loop has to be registered while that is allowed.
     this.#engine.prepareToWait();
-    const rc = register.registerRestrictions(this.fd, list);
-    checkRegistered("REGISTER_RESTRICTIONS", this.fd, rc);
-    const enabled = register.enableRings(this.fd);
-    checkRegistered("REGISTER_ENABLE_RINGS", this.fd, enabled);
+    this.#restrictOnce(list);
     this.#queues.cancellations.requiredFlags = requiredFlags;
     this.#queues.life = "open";
+  }
+
+  /** Restricts and enables the ring. A call that was cut short can be made again. */
+  #restrictOnce(
+    list: Parameters<typeof register.registerRestrictions>[1],
+  ): void {
+    const asked = JSON.stringify(list);
+    const again = this.#restrictions !== null;
+    if (again && this.#restrictions !== asked) {
+      throw new TypeError(
+        "restrict() was cut short with other restrictions, which may be in force: " +
+          "close the ring",
+      );
+    }
+    this.#restrictions = asked;
+    const rc = register.registerRestrictions(this.fd, list);
+    if (again && DONE_BEFORE.includes(-rc)) {
+      // The call that was cut short had come that far.
+    } else {
+      if (rc < 0) this.#restrictions = null;
+      checkRegistered("REGISTER_RESTRICTIONS", this.fd, rc);
+    }
+    const enabled = register.enableRings(this.fd);
+    if (again && DONE_BEFORE.includes(-enabled)) return;
+    checkRegistered("REGISTER_ENABLE_RINGS", this.fd, enabled);
   }
 
   // ---- Life ------------------------------------------------------------------
@@ -591,7 +616,9 @@ export class Ring implements AsyncDisposable {
     if (command.sqe128 && sq.sqeWords === 16 && !sq.mixed) {
       throw new RangeError(
         `${name} has more than 16 bytes of payload, which needs a ring with ` +
-          "SQEs of 128 bytes: Ring.open({ sqe128: true })",
+          `SQEs of 128 bytes: Ring.open({ sqe128: true${
+            command.cqe32 ? ", cqe32: true" : ""
+          } })`,
       );
     }
     if (command.cqe32 && cq.cqeWords === 4 && this.#queues.room.unit === 1) {
@@ -640,6 +667,12 @@ export class Ring implements AsyncDisposable {
     return taken;
   }
 }
+
+/**
+ * What io_uring_register() answers about a ring that is restricted (EBUSY), or
+ * enabled as well (EBADFD, EACCES).
+ */
+const DONE_BEFORE: readonly number[] = [E.EBUSY, E.EBADFD, E.EACCES];
 
 /** Submission threads, by the descriptors of the rings of this isolate. */
 const threads = new Map<number, { shared: boolean }>();
