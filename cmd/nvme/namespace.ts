@@ -4,6 +4,7 @@ import { checkFd, checkInteger, checkObject } from "../../ring/check.ts";
 import { checkU32, checkU64, shown } from "../../ring/check.ts";
 import type { File } from "../../ring/command.ts";
 import { FixedFile } from "../../ring/registered.ts";
+import { isWritable } from "../writable.ts";
 
 /** Facts that {@linkcode NvmeNamespace} can be made without. */
 type LaterFact =
@@ -109,10 +110,12 @@ export class NvmeNamespace {
 
   /**
    * Returns the same namespace with another file, such as one of a ring's table.
-   * `writable` stays as it is.
+   * `writable` stays as it is, unless that file is open for reading only.
    */
   withFile(file: File): NvmeNamespace {
-    return new NvmeNamespace({ ...this, file });
+    const namespace = new NvmeNamespace({ ...this, file });
+    if (!namespace.writable || isWritable(namespace.file)) return namespace;
+    return new NvmeNamespace({ ...namespace, writable: false });
   }
 
   /** Returns `true` for a namespace, not for an object that looks like one. */

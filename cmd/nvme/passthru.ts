@@ -112,8 +112,8 @@ export interface NvmeFields {
  * The result is dwords 0 and 1 of the completion. A status other than 0 is an
  * {@linkcode NvmeError}.
  *
- * A command that is not known to only read needs a descriptor that is open for
- * writing. Memory that is too small for a command of the specifications is
+ * A command that is not known to only read needs a file that is open for writing,
+ * be it a descriptor or a registered file. Memory that is too small for a command of the specifications is
  * refused. Some commands do not say how much they transfer, and need memory for
  * the most that it can be: 4096 bytes for Dataset Management and for a vendor's
  * feature. Commands that leave the drive with memory of the host, such as Doorbell

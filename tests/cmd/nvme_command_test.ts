@@ -4,12 +4,19 @@ import {
   assert,
   assertEquals,
   assertLessOrEqual,
+  assertRejects,
   assertStrictEquals,
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
 import { concat, equals } from "@std/bytes";
-import { type Command, Completion, FixedBuffer, FixedFile } from "../../mod.ts";
+import {
+  type Command,
+  Completion,
+  FixedBuffer,
+  FixedFile,
+  Ring,
+} from "../../mod.ts";
 import * as nvme from "../../cmd/nvme/mod.ts";
 import {
   NvmeError,
@@ -1586,6 +1593,43 @@ Deno.test("NVMe: a command that may change a drive needs a descriptor for writin
   assertEquals(nvme.smartLog(reading.fd).precheck, null);
   assertEquals(nvme.identifyController(reading.fd).precheck, null);
 });
+
+Deno.test("NVMe: a registered file is open for what its descriptor was open for", async () => {
+  await using ring = Ring.open({ sqe128: true, cqe32: true });
+  const [reading, writing] = [O_RDONLY, O_RDWR].map((flags) =>
+    new Fd(open("/dev/null", flags))
+  );
+  const [one, other] = ring.registerFiles([reading.fd, writing.fd]);
+  reading.close();
+  // The number of the first is another file's, which is open for writing.
+  using later = new Fd(open("/dev/null", O_RDWR));
+  assertEquals(later.fd, reading.fd);
+  writing.close();
+  const { submitted } = ring.stats();
+  const make = (to: FixedFile) => [
+    nvme.passthru(to, { opcode: 0x80, nsid: 1 }), // Format NVM
+    nvme.passthru(to, { opcode: 0x84, nsid: 0, cdw10: 2 }), // Sanitize
+    nvme.passthru(to, { opcode: 0xc0, nsid: 0 }),
+    nvme.setFeatures(to, { feature: 6, value: 0 }),
+  ];
+  for (const command of make(one)) {
+    const text = "may change what the drive holds, and its file is open for";
+    await assertRejects(() => ring.cmd<unknown>(command), TypeError, text);
+    assertThrows(() => ring.cmdSync<unknown>(command), TypeError, text);
+  }
+  assertEquals(ring.stats().submitted, submitted);
+  for (const command of make(other)) ring.cmdSync<unknown>(command);
+  await ring.cmd(nvme.getFeatures(one, { feature: 6 }));
+
+  const namespaces = [one, other].map((file) => PLAIN.withFile(file));
+  assertEquals(namespaces.map(({ writable }) => writable), [false, true]);
+  const closed = changed(PLAIN, { writable: false });
+  assertEquals(closed.withFile(other).writable, false);
+  type("open for reading only", () => nvme.write(namespaces[0], transferOne));
+  nvme.write(namespaces[1], transferOne);
+});
+
+const transferOne = { lba: 0, data: memory(512) };
 
 Deno.test("NVMe: bytes outside the registered buffer are refused", () => {
   const all = alloc(4096);

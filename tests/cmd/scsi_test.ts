@@ -676,11 +676,22 @@ Deno.test("a file that is not a SCSI node is refused, with an example of one", a
       [none.fd, " but /dev/null. Open one such as /dev/bsg/0:0:0:0"],
     ] as const
   ) {
-    const message = `fd ${fd} is not the bsg node of a SCSI device${what}`;
-    for (const command of [scsi.inquiry(fd), scsi.synchronizeCache(fd)]) {
-      await assertRejects(() => ring.cmd(command), TypeError, message);
-      assertThrows(() => ring.cmdSync(command), TypeError, message);
+    const [registered] = ring.registerFiles([fd]);
+    for (
+      const [target, name] of [
+        [fd, `fd ${fd}`],
+        [registered, "the registered file"],
+      ] as const
+    ) {
+      const message = `${name} is not the bsg node of a SCSI device${what}`;
+      for (
+        const command of [scsi.inquiry(target), scsi.synchronizeCache(target)]
+      ) {
+        await assertRejects(() => ring.cmd(command), TypeError, message);
+        assertThrows(() => ring.cmdSync(command), TypeError, message);
+      }
     }
+    ring.unregisterFiles();
   }
   assertEquals(ring.stats().submitted, 0);
 });
@@ -1396,25 +1407,33 @@ testScsi(
     const { ring } = lab;
     using file = new Fd(open(`/dev/bsg/${node}`, op.O_RDONLY));
     const { fd } = file;
+    const [registered] = ring.registerFiles([fd]);
     const bytes = new Uint8Array(BLOCK);
     const { submitted } = ring.stats();
     const verify = Object.assign(new Uint8Array(10), [0x2f, 2]); // BYTCHK
     for (
-      const command of [
-        scsi.write(fd, bytes, where(0)),
-        scsi.unmap(fd, [{ lba: 0, blocks: 1 }]),
-        scsi.synchronizeCache(fd),
-        scsi.scsi(fd, { cdb: Uint8Array.of(0x04, 0, 0, 0, 0, 0) }),
-        scsi.scsi(fd, { cdb: Uint8Array.of(0x1b, 1, 0, 0, 0, 0) }),
-        scsi.scsi(fd, { cdb: Uint8Array.of(0xc1, 0, 0, 0, 0, 0) }),
-        scsi.scsi(fd, { cdb: verify, dataOut: bytes }),
-      ] as Command<unknown>[]
+      const [to, name] of [
+        [fd, `fd ${fd}`],
+        [registered, "the registered file"],
+      ] as const
     ) {
-      const message =
-        `fd ${fd} is open for reading only, and ${command.name} ` +
-        "may change the device. Open the node with O_RDWR";
-      await assertRejects(() => ring.cmd(command), TypeError, message);
-      assertThrows(() => ring.cmdSync(command), TypeError, message);
+      for (
+        const command of [
+          scsi.write(to, bytes, where(0)),
+          scsi.unmap(to, [{ lba: 0, blocks: 1 }]),
+          scsi.synchronizeCache(to),
+          scsi.scsi(to, { cdb: Uint8Array.of(0x04, 0, 0, 0, 0, 0) }),
+          scsi.scsi(to, { cdb: Uint8Array.of(0x1b, 1, 0, 0, 0, 0) }),
+          scsi.scsi(to, { cdb: Uint8Array.of(0xc1, 0, 0, 0, 0, 0) }),
+          scsi.scsi(to, { cdb: verify, dataOut: bytes }),
+        ] as Command<unknown>[]
+      ) {
+        const message =
+          `${name} is open for reading only, and ${command.name} ` +
+          "may change the device. Open the node with O_RDWR";
+        await assertRejects(() => ring.cmd(command), TypeError, message);
+        assertThrows(() => ring.cmdSync(command), TypeError, message);
+      }
     }
     assertEquals(ring.stats().submitted, submitted);
     await ring.cmd(scsi.testUnitReady(fd));
@@ -1477,7 +1496,7 @@ testScsi(
     const [reading, writing] = [0, 2].map((flags) =>
       open("/dev/bsg/${node}", flags)
     );
-    const [fixed] = ring.registerFiles([reading]);
+    const [fixed] = ring.registerFiles([writing]);
     const data = new Uint8Array(${BLOCK});
     const compareAndWrite = new Uint8Array(16).fill(0x89, 0, 1);
     const where = { lba: 4000, blockSize: ${BLOCK} };
@@ -1491,7 +1510,7 @@ testScsi(
       await ask(scsi.write(writing, data, where)),
       await ask(scsi.scsi(writing, { cdb: Uint8Array.of(0xc1, 0, 0, 0, 0, 0) })),
       await ask(scsi.scsi(writing, { cdb: compareAndWrite, dataOut: data })),
-      await ask(scsi.write(fixed, data, where)),
+      await ask(scsi.scsi(fixed, { cdb: compareAndWrite, dataOut: data })),
     ]));
     await ring.close();
   `;
