@@ -44,11 +44,11 @@ import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
 import { checkWritable, factsOf } from "../writable.ts";
 import { measure, type Measured, type NvmeData, operandsOf } from "./data.ts";
 import {
+  adminOnlyReads,
   type BlockBytes,
   checkAdmin,
   checkIo,
   PAGE,
-  READING_ADMIN,
   readOnly,
 } from "./limits.ts";
 import { checkNamespace, NvmeNamespace } from "./namespace.ts";
@@ -256,7 +256,7 @@ function nvmeCommand<T>(
     payload,
     operands,
     cqe32: true,
-    precheck: namespace === null && !READING_ADMIN.has(opcode)
+    precheck: namespace === null && !adminOnlyReads(words)
       ? () => checkWritable(factsOf(file), readOnly(name))
       : undefined,
     // The driver passes a status of the drive on as a positive result.

@@ -1594,6 +1594,59 @@ Deno.test("NVMe: a command that may change a drive needs a descriptor for writin
   assertEquals(nvme.identifyController(reading.fd).precheck, null);
 });
 
+Deno.test("NVMe: a command whose words may act needs a file for writing", () => {
+  const readOnly = changed(PLAIN, { writable: false });
+  const data = memory(8192);
+  const admin = (fields: Omit<NvmeFields, "nsid">) =>
+    nvme.passthru(FD, { ...fields, nsid: 0, data }).precheck === null;
+  const io = (fields: NvmeFields): boolean => {
+    nvme.passthru(PLAIN, { ...fields, data });
+    try {
+      nvme.passthru(readOnly, { ...fields, data });
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const log = (lid: number, lsp: number) =>
+    admin({ opcode: 0x02, cdw10: lsp << 8 | lid });
+  for (const lid of [0x01, 0x02, 0x07, 0x0d, 0x19, 0x70, 0xc0]) {
+    assertEquals([log(lid, 0), log(lid, 0x80)], [true, true]); // 0x80 is RAE.
+  }
+  // Create Telemetry, Establish and Release Context, Start Measurement, a vendor's.
+  for (
+    const [lid, lsp] of [[7, 1], [0xd, 1], [0xd, 2], [0x19, 1], [0xc0, 64]]
+  ) {
+    assertEquals(log(lid, lsp), false);
+  }
+  for (const lid of [0x0c, 0x14, 0x15, 0x23, 0x70]) {
+    assertEquals(log(lid, 1), true);
+  }
+  for (let kind = 0; kind < 0x300; kind++) {
+    const reads = [0x0001, 0x0101, 0x0102].includes(kind);
+    const found = admin({ opcode: 0x1a, cdw11: 0x5_0000 | kind });
+    assertEquals(found, reads, `directive ${kind}`);
+  }
+  const mi = (cdw11: number, cdw13 = 0, type = 1) =>
+    admin({ opcode: 0x1e, cdw10: type << 11 | 4, cdw11, cdw13 });
+  for (let opcode = 0; opcode < 256; opcode++) {
+    const reads = [0, 1, 2, 4, 5, 8, 10].includes(opcode);
+    assertEquals(mi(opcode), reads, `NVMe-MI ${opcode}`);
+  }
+  assertEquals(mi(1, 0x8000_0000), false); // Clear Status
+  assertEquals(mi(0, 0, 2), false); // An admin command in NVMe-MI.
+  for (const opcode of [0x06, 0x0a, 0x86]) {
+    assertEquals(admin({ opcode }), true);
+  }
+  for (const opcode of [0x09, 0x0d, 0x10, 0x80, 0x82, 0x84, 0xc0]) {
+    assertEquals(admin({ opcode }), false);
+  }
+  for (let low = 0; low < 256; low++) {
+    assertEquals(io({ opcode: 0x12, cdw10: low }), low === 1);
+    assertEquals(io({ opcode: 0x7a, cdw13: low }), low <= 1);
+  }
+});
+
 Deno.test("NVMe: a registered file is open for what its descriptor was open for", async () => {
   await using ring = Ring.open({ sqe128: true, cqe32: true });
   const [reading, writing] = [O_RDONLY, O_RDWR].map((flags) =>

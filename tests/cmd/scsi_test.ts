@@ -21,6 +21,7 @@ import {
 } from "../../mod.ts";
 import * as scsi from "../../cmd/scsi/mod.ts";
 import { ScsiError } from "../../cmd/scsi/mod.ts";
+import { onlyReads } from "../../cmd/scsi/names.ts";
 import { blockDevice, discard, openDisk } from "../../cmd/block.ts";
 import * as op from "../../cmd/op.ts";
 import { alloc } from "../../ring/alloc.ts";
@@ -422,6 +423,49 @@ Deno.test("a SCSI command without a known name is called by its number", () => {
   assertEquals(name(0x9e, 0x12), "SCSI GET LBA STATUS(16)");
   assertEquals(name(0x9e, 0x1f), "SCSI SERVICE ACTION IN(16)");
   assertEquals(name(0x93, 0x08), "SCSI WRITE SAME(16)");
+  assertEquals(name(0x9e, 0x18), "SCSI REMOVE ELEMENT AND TRUNCATE");
+  assertEquals(name(0x95, 0x1f), "SCSI ZBC IN");
+  const long = (action: number) => name(0x7f, 0, 0, 0, 0, 0, 0, 24, 0, action);
+  assertEquals(long(0x09), "SCSI READ(32)");
+  assertEquals(long(0x0b), "SCSI WRITE(32)");
+  assertEquals(long(0x0e), "SCSI VARIABLE LENGTH COMMAND");
+  const cdb = Uint8Array.of(0x7f, 0, 0, 0, 0, 0);
+  assertEquals(scsi.scsi(5, { cdb }).name, "SCSI VARIABLE LENGTH COMMAND");
+});
+
+const BUFFER_MODES = [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0f];
+
+/** The second bytes with which commands only read, by their opcode. */
+const READING = new Map<number, readonly number[] | "all">([
+  ...[0x00, 0x03, 0x08, 0x12, 0x1a, 0x1c, 0x25, 0x28, 0x2f, 0x34, 0x37, 0x5a]
+    .map((opcode) => [opcode, "all"] as const),
+  ...[0x88, 0x8f, 0x90, 0xa0, 0xa8, 0xaf, 0xb7]
+    .map((opcode) => [opcode, "all"] as const),
+  [0x3c, BUFFER_MODES], // READ BUFFER(10), without error history
+  [0x4d, [0]], // LOG SENSE that saves nothing
+  [0x5e, [0, 1, 2, 3]], // PERSISTENT RESERVE IN
+  [0x8c, [0, 1, 2, 3, 5]], // READ ATTRIBUTE
+  [0x95, [0x00, 0x06, 0x07, 0x09]], // ZBC IN, without ZONE ACTIVATE
+  [0x9b, BUFFER_MODES], // READ BUFFER(16)
+  [0x9e, [0x10, 0x11, 0x12, 0x13, 0x16, 0x17]], // SERVICE ACTION IN(16)
+  [0xa2, [0]], // SECURITY PROTOCOL IN: the list of protocols
+  [0xa3, [0x05, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f]], // MAINTENANCE IN
+]);
+
+Deno.test("a SCSI command only reads if its opcode and its service action do", () => {
+  const bytes = Array.from({ length: 256 }, (_, i) => i);
+  const reads = (...cdb: number[]) =>
+    onlyReads(Object.assign(new Uint8Array(32), cdb));
+  for (const opcode of bytes) {
+    const found = bytes.filter((second) => reads(opcode, second));
+    const expected = READING.get(opcode) ?? [];
+    assertEquals(found, expected === "all" ? bytes : expected, `${opcode}`);
+  }
+  const long = (...action: number[]) =>
+    reads(0x7f, 0, 0, 0, 0, 0, 0, 24, ...action);
+  assertEquals(bytes.filter((low) => long(0, low)), [0x09, 0x0a, 0x12]);
+  assertEquals(bytes.filter((high) => long(high, 0x09)), [0]);
+  assertEquals(onlyReads(Uint8Array.of(0x7f, 0, 0, 0, 0, 0)), false);
 });
 
 Deno.test("the kernel's refusals of a SCSI command are explained", () => {
@@ -1411,6 +1455,8 @@ testScsi(
     const bytes = new Uint8Array(BLOCK);
     const { submitted } = ring.stats();
     const verify = Object.assign(new Uint8Array(10), [0x2f, 2]); // BYTCHK
+    const action = (...start: number[]) =>
+      Object.assign(new Uint8Array(16), start);
     for (
       const [to, name] of [
         [fd, `fd ${fd}`],
@@ -1426,6 +1472,9 @@ testScsi(
           scsi.scsi(to, { cdb: Uint8Array.of(0x1b, 1, 0, 0, 0, 0) }),
           scsi.scsi(to, { cdb: Uint8Array.of(0xc1, 0, 0, 0, 0, 0) }),
           scsi.scsi(to, { cdb: verify, dataOut: bytes }),
+          scsi.scsi(to, { cdb: action(0x9e, 0x18) }), // REMOVE ELEMENT AND ...
+          scsi.scsi(to, { cdb: action(0x9e, 0x15) }), // BACKGROUND CONTROL
+          scsi.scsi(to, { cdb: action(0x95, 0x08) }), // ZONE ACTIVATE
         ] as Command<unknown>[]
       ) {
         const message =
