@@ -12,8 +12,8 @@ import * as fs from "../sys/uapi/fs.ts";
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/scratch.ts";
-import { checkFd, checkInteger, checkObject } from "../ring/check.ts";
-import { checkU64, shown } from "../ring/check.ts";
+import { checkBoolean, checkFd, checkInteger } from "../ring/check.ts";
+import { checkObject, checkU64, shown } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { adviceFrom, uringCmdAdvice, UringError } from "../ring/errors.ts";
 import { FixedFile } from "../ring/registered.ts";
@@ -165,11 +165,6 @@ function checkDisk(path: string): void {
 
 function kindOf({ type }: FileFacts): string {
   return KINDS[type] ?? "something without a type";
-}
-
-function checkBoolean(name: string, value: boolean): boolean {
-  if (typeof value === "boolean") return value;
-  throw new TypeError(`${name} must be a boolean, not ${shown(value)}`);
 }
 
 function checkSize(name: string, value: number): number {

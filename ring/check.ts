@@ -99,6 +99,12 @@ export function checkFunction<T>(name: string, value: T): T {
   throw new TypeError(`${name} must be a function, not ${shown(value)}`);
 }
 
+/** Checks that a value is a boolean: a text such as `"false"` would count as true. */
+export function checkBoolean(name: string, value: boolean): boolean {
+  if (typeof value === "boolean") return value;
+  throw new TypeError(`${name} must be a boolean, not ${shown(value)}`);
+}
+
 /** Checks that a value is a string. */
 export function checkString(name: string, value: string): string {
   if (typeof value === "string") return value;

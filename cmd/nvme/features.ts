@@ -8,6 +8,7 @@ import * as nvme from "../../sys/uapi/nvme.ts";
 import { low } from "../../sys/struct.ts";
 import { byteLengthOf, setBytes } from "../../ring/intrinsics.ts";
 import {
+  checkBoolean,
   checkBytes,
   checkInteger,
   checkName,
@@ -114,7 +115,7 @@ export function setFeatures(
   const { feature, value, nsid = 0, save = false, cdw12 = 0, data } = options;
   const name = `SET FEATURES 0x${checkU8("feature", feature).toString(16)}`;
   const opcode = nvme.nvme_admin_set_features;
-  const cdw10 = (feature | (save ? 1 << 31 : 0)) >>> 0;
+  const cdw10 = (feature | (checkBoolean("save", save) ? 1 << 31 : 0)) >>> 0;
   const cdw11 = checkU32("value", value);
   const known = featureBytes(opcode, feature, cdw11);
   if (known !== undefined && (known === 0) !== (data === undefined)) {

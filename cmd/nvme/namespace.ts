@@ -1,7 +1,7 @@
 /** A namespace of an NVMe drive, as the commands to it need it. */
 
-import { checkFd, checkInteger, checkObject } from "../../ring/check.ts";
-import { checkU32, checkU64, shown } from "../../ring/check.ts";
+import { checkBoolean, checkFd, checkInteger } from "../../ring/check.ts";
+import { checkObject, checkU32, checkU64, shown } from "../../ring/check.ts";
 import type { File } from "../../ring/command.ts";
 import { FixedFile } from "../../ring/registered.ts";
 import { isWritable } from "../writable.ts";
@@ -90,7 +90,7 @@ export class NvmeNamespace {
     this.nsid = checkU32("nsid", nsid);
     this.blockSize = checkInteger("blockSize", blockSize, 1, 0xffff_ffff);
     this.metadataSize = checkInteger("metadataSize", metadataSize, 0, 0xffff);
-    this.metadataInline = Boolean(metadataInline);
+    this.metadataInline = checkBoolean("metadataInline", metadataInline);
     this.protectionType = checkInteger("protectionType", protectionType, 0, 7);
     const most = REFERENCE_BITS.get(guardBits);
     if (most === undefined) {
@@ -104,7 +104,7 @@ export class NvmeNamespace {
     this.maxTransferBytes = checkLimit("maxTransferBytes", maxTransferBytes);
     this.maxSegments = checkLimit("maxSegments", maxSegments);
     this.maxAppendBytes = checkLimit("maxAppendBytes", maxAppendBytes);
-    this.writable = Boolean(writable);
+    this.writable = checkBoolean("writable", writable);
     Object.freeze(this);
   }
 

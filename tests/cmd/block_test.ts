@@ -28,6 +28,7 @@ import { E } from "../../sys/uapi/errno.ts";
 import { open, openDescriptors } from "../../sys/file.ts";
 import { libc, syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
+import { assertBoolean } from "../kit/booleans.ts";
 import { devNull, Fd, pipe, unixPair } from "../kit/fds.ts";
 import { sqeBytes } from "../kit/commands.ts";
 import { assertRefused } from "../kit/outcome.ts";
@@ -150,11 +151,7 @@ Deno.test("openDisk makes an exclusive open, unless shared", () => {
     assertEquals(command.name, plain.name);
     assertEquals(command.operands, plain.operands);
   }
-  for (const shared of [0, 1, "true", null]) {
-    const options = { shared } as unknown as { shared: boolean };
-    const message = "shared must be a boolean";
-    assertThrows(() => openDisk("/dev/loop0", options), TypeError, message);
-  }
+  assertBoolean("shared", (shared) => openDisk("/dev/loop0", { shared }));
   assertThrows(() => openDisk("a\0b"), TypeError, "zero byte");
   const { advice } = openDisk("/dev/loop0");
   for (const errno of [ENODEV, ENXIO, EIO]) {
@@ -249,9 +246,9 @@ Deno.test("a device is made of its facts, which are checked and frozen", () => {
     }
   }
   for (const name of ["writable", "readOnly"]) {
-    for (const value of [0, 1, "true", null, undefined]) {
-      assertThrows(make(name, value), TypeError, `${name} must be a boolean`);
-    }
+    assertBoolean(name, (value) => make(name, value)());
+    const message = `${name} must be a boolean, not undefined`;
+    assertThrows(make(name, undefined), TypeError, message);
   }
   assertThrows(make("byteLength", -1n), RangeError, "byteLength");
   assertThrows(make("byteLength", undefined), TypeError, "byteLength");

@@ -27,6 +27,7 @@ import { decodeProtection } from "../../cmd/nvme/open.ts";
 import { alloc } from "../../ring/alloc.ts";
 import { O_RDONLY, O_RDWR } from "../../sys/uapi/fcntl.ts";
 import { open } from "../../sys/file.ts";
+import { assertBoolean } from "../kit/booleans.ts";
 import { utf8 } from "../kit/bytes.ts";
 import { Fd } from "../kit/fds.ts";
 import * as golden from "../kit/golden.ts";
@@ -1778,6 +1779,55 @@ Deno.test("NVMe: each fact of a namespace is checked when it is made", () => {
   }
   range("storageTagBits must be", wrong({ storageTagBits: 33 }));
   type("facts must be an object, not 6", () => new NvmeNamespace(6 as never));
+});
+
+Deno.test("NVMe: an option that is no boolean is refused by its name", () => {
+  const lba = 0;
+  const ranges = [{ lba, blocks: 8 }];
+  const range = { lba, blocks: 8 };
+  for (const name of ["writable", "metadataInline"]) {
+    const make = (value?: boolean) =>
+      new NvmeNamespace({ ...PLAIN, [name]: value });
+    assertBoolean(name, make);
+    type(`${name} must be a boolean, not undefined`, make);
+  }
+  for (const name of ["deallocate", "integralRead", "integralWrite"]) {
+    const make = (value: boolean) =>
+      nvme.datasetManagement(PLAIN, { ranges, [name]: value });
+    assertBoolean(name, make);
+  }
+  assertBoolean(
+    "deallocate",
+    (deallocate) => nvme.writeZeroes(PLAIN, { ...range, deallocate }),
+  );
+  for (const name of ["forceUnitAccess", "limitedRetry"]) {
+    assertBoolean(
+      name,
+      (value) => nvme.read(PLAIN, { lba, data: block, [name]: value }),
+    );
+    assertBoolean(
+      name,
+      (value) => nvme.verify(PLAIN, { ...range, [name]: value }),
+    );
+  }
+  for (
+    const name of [
+      "action",
+      "checkGuard",
+      "checkApplicationTag",
+      "checkReferenceTag",
+    ]
+  ) {
+    assertBoolean(
+      name,
+      (value) =>
+        nvme.verify(PLAIN, { ...range, protection: { [name]: value } }),
+    );
+  }
+  assertBoolean(
+    "save",
+    (save) => nvme.setFeatures(FD, { feature: 6, value: 0, save }),
+  );
 });
 
 Deno.test("NVMe: a namespace keeps the facts that were checked", () => {

@@ -29,6 +29,7 @@ import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { IPPROTO_TCP, TCP_CORK } from "../../sys/uapi/socket.ts";
 import { socketName } from "../../sys/socket_calls.ts";
+import { assertBoolean } from "../kit/booleans.ts";
 import { pattern, textOf, utf8 } from "../kit/bytes.ts";
 import { Fd, pipe, tcpPair, unixPair, writeSync } from "../kit/fds.ts";
 import { words } from "../kit/golden.ts";
@@ -169,6 +170,10 @@ golden(
 );
 
 golden("fsync", op.fsync(5), { op: 0x03, fd: 5 });
+
+Deno.test("dataOnly of fsync is a boolean", () => {
+  assertBoolean("dataOnly", (dataOnly) => op.fsync(5, { dataOnly }));
+});
 
 golden("fsync of the data only", op.fsync(5, { dataOnly: true }), {
   op: 0x03,

@@ -27,6 +27,7 @@ import * as op from "../../cmd/op.ts";
 import { alloc } from "../../ring/alloc.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import { open } from "../../sys/file.ts";
+import { assertBoolean } from "../kit/booleans.ts";
 import { textOf, utf8 } from "../kit/bytes.ts";
 import { devNull, Fd, pipe, unixPair } from "../kit/fds.ts";
 import { assertRefused } from "../kit/outcome.ts";
@@ -281,6 +282,17 @@ Deno.test("invalid arguments of a SCSI command are refused by name", () => {
   for (const fd of ["5", null, undefined, {}]) {
     const file = fd as number;
     assertThrows(() => scsi.inquiry(file), TypeError, "fd must be a number");
+  }
+});
+
+Deno.test("forceUnitAccess of a SCSI transfer is a boolean", () => {
+  const bytes = new Uint8Array(BLOCK);
+  for (const make of [scsi.read, scsi.write]) {
+    assertBoolean(
+      "forceUnitAccess",
+      (forceUnitAccess) =>
+        make(5, bytes, { lba: 0, blockSize: BLOCK, forceUnitAccess }),
+    );
   }
 });
 
