@@ -9,6 +9,7 @@ import { sockaddr_in, sockaddr_in6, sockaddr_un } from "../sys/uapi/socket.ts";
 import { interfaceIndex } from "../sys/socket_calls.ts";
 import { sizeof } from "../sys/struct.ts";
 import { checkString, checkU16, shown } from "../ring/check.ts";
+import { copyOf, partOf } from "../ring/intrinsics.ts";
 
 /** The address of an internet socket, such as a `Deno.NetAddr`. */
 export interface IpAddress {
@@ -85,13 +86,13 @@ export function decodeSockaddr(bytes: Uint8Array): SocketAddress {
   const family = bytes.length >= 2 ? sockaddr_un.sun_family.get(view, 0) : -1;
   switch (family) {
     case AF_UNIX: {
-      const path = bytes.subarray(sockaddr_un.sun_path.offset);
+      const path = partOf(bytes, sockaddr_un.sun_path.offset);
       if (path.length === 0) return { path: null };
       const end = path[0] === 0 ? -1 : path.indexOf(0);
-      const name = end < 0 ? path : path.subarray(0, end);
+      const name = end < 0 ? path : partOf(path, 0, end);
       // A path may start with the bytes of a byte order mark.
       const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-      return { path: decoder.decode(name.slice()) };
+      return { path: decoder.decode(copyOf(name)) };
     }
     case AF_INET: {
       checkLength(bytes, sizeof(sockaddr_in));

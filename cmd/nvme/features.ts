@@ -6,7 +6,7 @@
 
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { low } from "../../sys/struct.ts";
-import { byteLengthOf, setBytes } from "../../ring/intrinsics.ts";
+import { byteLengthOf, copyOf, setBytes } from "../../ring/intrinsics.ts";
 import {
   checkBoolean,
   checkBytes,
@@ -72,7 +72,7 @@ export function getFeatures(
   const fields = { name, opcode, nsid, cdw10, cdw11 };
   const decode = (completion: Completion) => ({
     value: low(completion.extra1),
-    data: byteLength > 0 ? completion.memory().slice() : new Uint8Array(),
+    data: byteLength > 0 ? copyOf(completion.memory()) : new Uint8Array(),
   });
   checkU32("cdw11", cdw11);
   const byteLength = featureBytes(opcode, feature, cdw11) ?? PAGE;

@@ -17,7 +17,7 @@ import {
   IORING_URING_CMD_FIXED,
 } from "../../sys/uapi/io_uring.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
-import { byteLengthOf } from "../../ring/intrinsics.ts";
+import { byteLengthOf, copyOf } from "../../ring/intrinsics.ts";
 import {
   checkBytes,
   checkFunction,
@@ -226,7 +226,7 @@ function outcomeOf(completion: Completion): ScsiOutcome {
     hostStatus: packed >>> 16 & 0xff,
     residual: high(completion.extra1),
     // A copy, because the next command reuses the memory.
-    sense: decodeSense(completion.memory(SENSE).slice(0, senseLength)),
+    sense: decodeSense(copyOf(completion.memory(SENSE), 0, senseLength)),
   };
 }
 
