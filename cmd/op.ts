@@ -29,7 +29,7 @@ import { sizeof } from "../sys/struct.ts";
 import { __kernel_timespec } from "../sys/uapi/time_types.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
 import { checkBytes, checkFd, checkInteger } from "../ring/check.ts";
-import { checkBoolean, checkObject, checkString } from "../ring/check.ts";
+import { checkBoolean, checkObject, checkText } from "../ring/check.ts";
 import { checkU32 } from "../ring/check.ts";
 import { checkU64, INT_MAX } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
@@ -109,7 +109,7 @@ export function openat(
   path: string,
   options: OpenOptions = {},
 ): Command<number> {
-  if (checkString("path", path).includes("\0")) {
+  if (checkText("path", path).includes("\0")) {
     throw new TypeError("path has a zero byte in it. A path ends at a zero");
   }
   const bytes = new TextEncoder().encode(`${path}\0`);

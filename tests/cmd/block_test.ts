@@ -153,6 +153,7 @@ Deno.test("openDisk makes an exclusive open, unless shared", () => {
   }
   assertBoolean("shared", (shared) => openDisk("/dev/loop0", { shared }));
   assertThrows(() => openDisk("a\0b"), TypeError, "zero byte");
+  assertThrows(() => openDisk("/dev/\ud800"), TypeError, "well-formed");
   const { advice } = openDisk("/dev/loop0");
   for (const errno of [ENODEV, ENXIO, EIO]) {
     assertStringIncludes(advice(errno)!, "gone");

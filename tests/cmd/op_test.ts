@@ -171,6 +171,28 @@ golden(
 
 golden("fsync", op.fsync(5), { op: 0x03, fd: 5 });
 
+Deno.test("a path with half of a surrogate pair is refused, and makes no file", async () => {
+  await using ring = Ring.open();
+  using folder = new Folder();
+  const flags = op.O_CREAT | op.O_RDWR;
+  for (const name of ["x\ud800", "\udc00x", "\udc00\ud800"]) {
+    const path = `${folder.path}/${name}`;
+    const message = "path must be well-formed Unicode, and ";
+    const error = assertThrows(
+      () => op.openat(path, { flags }),
+      TypeError,
+      message,
+    );
+    assertStringIncludes(error.message, JSON.stringify(path).slice(0, 40));
+  }
+  assertEquals([...Deno.readDirSync(folder.path)], []);
+  const whole = "x\u{1f600}\ufffd";
+  const open = op.openat(`${folder.path}/${whole}`, { flags });
+  using _file = new Fd(await ring.cmd(open));
+  const names = [...Deno.readDirSync(folder.path)].map(({ name }) => name);
+  assertEquals(names, [whole]);
+});
+
 Deno.test("dataOnly of fsync is a boolean", () => {
   assertBoolean("dataOnly", (dataOnly) => op.fsync(5, { dataOnly }));
 });
