@@ -1,5 +1,21 @@
 /**
- * Commands of block devices: discard, and the facts that a range has to fit.
+ * Commands of block devices: discard a range (TRIM), and reset all zones of a zoned
+ * device. `openDisk` opens a device that nothing else uses, and `blockDevice` asks it
+ * for the facts that a range has to fit.
+ *
+ * @example Discard the first MiB of a disk, which destroys the data in it
+ * ```ts ignore
+ * import { Ring } from "@uring/cmd";
+ * import { blockDevice, discard, openDisk } from "@uring/cmd/block";
+ * import { close } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open();
+ * const fd = await ring.cmd(openDisk("/dev/loop0")); // EBUSY if it is in use.
+ * const device = blockDevice(fd);
+ * console.log(device.byteLength, "bytes in blocks of", device.logicalBlockSize);
+ * await ring.cmd(discard(device, { offset: 0, length: 1 << 20 }));
+ * await ring.cmd(close(fd));
+ * ```
  *
  * @module
  */
@@ -18,6 +34,7 @@ import { Command, type File } from "../ring/command.ts";
 import { adviceFrom, uringCmdAdvice, UringError } from "../ring/errors.ts";
 import { FixedFile } from "../ring/registered.ts";
 import { openat } from "./op.ts";
+import { openAdvice } from "./op_advice.ts";
 import { checkWritable, factsOf, isWritable } from "./writable.ts";
 
 /**
@@ -142,7 +159,7 @@ export function openDisk(
     opFlags: O_RDWR | O_CLOEXEC | exclusive,
     operands,
     precheck: () => checkDisk(path),
-    advice: openAdvice,
+    advice: openDiskAdvice,
   });
 }
 
@@ -310,6 +327,16 @@ export function discard(
  * `BLOCK_URING_CMD_ZONE_RESET_ALL`, in no released kernel yet. Expected in Linux
  * 7.3; earlier kernels answer EINVAL, and kernels before 6.12 EOPNOTSUPP. The
  * device must be open for writing. The result is 0.
+ *
+ * @example
+ * ```ts ignore
+ * import { Ring } from "@uring/cmd";
+ * import { openDisk, zoneResetAll } from "@uring/cmd/block";
+ *
+ * await using ring = Ring.open();
+ * const fd = await ring.cmd(openDisk("/dev/sdz"));
+ * await ring.cmd(zoneResetAll(fd));
+ * ```
  */
 export function zoneResetAll(target: File | BlockDevice): Command<number> {
   return new Command({
@@ -389,21 +416,24 @@ function checkRange(device: BlockDevice, offset: bigint, length: bigint): void {
 
 const GONE = "The device is gone, or has no driver. Open it again when it is " +
   "back.";
-const gone = adviceFrom({
+const GONE_TEXTS = {
   ENODEV: GONE,
   ENXIO: GONE,
   EIO: "The device failed or is gone. `dmesg` shows what the driver reported.",
   ENOMEDIUM: "The device has no medium. Insert one.",
-}, uringCmdAdvice);
+};
+const gone = adviceFrom(GONE_TEXTS, uringCmdAdvice);
 
-const openAdvice = adviceFrom({
+const openDiskAdvice = adviceFrom({
+  ...GONE_TEXTS,
+  ENOENT: "There is no such node. `lsblk` lists the disks of this machine.",
   EBUSY: "The disk or a partition of it is mounted or in use: by swap, RAID, " +
     "the device mapper or an exclusive opener. `lsblk` shows by which. " +
     "`shared: true` opens it, and what is on it can be destroyed.",
   EACCES: "The process may not write to the device, or it is read-only. Most " +
     "systems want root.",
   EROFS: "The device is read-only: `blockdev --setrw` lifts that.",
-}, gone);
+}, openAdvice);
 
 const advice = adviceFrom({
   EOPNOTSUPP: "The device cannot discard (its discard_max_bytes is 0), the " +

@@ -55,11 +55,16 @@ export interface CommandDefinition<I extends Layout, S extends Layout, T> {
   name: string;
   /** The driver's number for the command: 32 bits. */
   cmdOp: number;
-  /** The struct inside the SQE: at most 16 bytes, 80 in a 128-byte SQE. */
+  /**
+   * The struct inside the SQE: at most 16 bytes, 80 in a 128-byte SQE. Fields that
+   * overlap make a union: give each command a value for one of them. A field may not
+   * overlap a `pointer`.
+   */
   inline?: I;
   /**
    * The struct at the address in `addr`, which the kernel reads and writes; at
-   * most 1 MiB. Each run of a command starts with the values it was made with.
+   * most 1 MiB. Fields may overlap here, too. Each run of a command starts with the
+   * values it was made with.
    */
   indirect?: S;
   /** `len` of the SQE. Default: 0. */

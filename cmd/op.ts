@@ -36,7 +36,9 @@ import { Command, type File } from "../ring/command.ts";
 import { checkInside, type FixedBuffer } from "../ring/registered.ts";
 import { operand } from "../ring/operand.ts";
 import { adviceFrom, generalAdvice } from "../ring/errors.ts";
-import { encodeSockaddr, type SocketAddress } from "./sockaddr.ts";
+import * as advice from "./op_advice.ts";
+import { decodeSockaddr, encodeSockaddr } from "./sockaddr.ts";
+import type { SocketAddress } from "./sockaddr.ts";
 
 export { O_RDONLY, O_RDWR, O_WRONLY } from "../sys/uapi/fcntl.ts";
 export { O_CREAT, O_EXCL, O_TMPFILE, O_TRUNC } from "../sys/uapi/fcntl.ts";
@@ -122,6 +124,7 @@ export function openat(
     len: checkInteger("mode", mode, 0, 0o7777),
     opFlags: checkU32("flags", flags) | O_CLOEXEC,
     operands: [operand(ADDR, { bytes, kernel: "reads" })],
+    advice: advice.openAdvice,
   });
 }
 
@@ -131,7 +134,12 @@ export function openat(
  */
 export function close(fd: number): Command<number> {
   const file = checkFd(fd); // A number: a registered file is unregistered.
-  return new Command({ name: "CLOSE", opcode: uapi.IORING_OP_CLOSE, file });
+  return new Command({
+    name: "CLOSE",
+    opcode: uapi.IORING_OP_CLOSE,
+    file,
+    advice: advice.closeAdvice,
+  });
 }
 
 /** Options of {@linkcode read} and {@linkcode write}. */
@@ -197,6 +205,9 @@ const OPCODES = {
   RECV: uapi.IORING_OP_RECV,
 };
 
+/** The operations of a socket among them. */
+const MESSAGES = new Set(["SEND", "RECV"]);
+
 /** Makes a command that transfers the bytes of one of the parameters. */
 function transfer(
   name: keyof typeof OPCODES,
@@ -222,6 +233,7 @@ function transfer(
     opFlags,
     buffer,
     operands,
+    advice: MESSAGES.has(name) ? advice.messageAdvice : advice.transferAdvice,
   });
 }
 
@@ -247,7 +259,13 @@ export function fsync(
   const opFlags = checkBoolean("dataOnly", dataOnly)
     ? uapi.IORING_FSYNC_DATASYNC
     : 0;
-  return new Command({ name: "FSYNC", opcode, file, opFlags });
+  return new Command({
+    name: "FSYNC",
+    opcode,
+    file,
+    opFlags,
+    advice: advice.fsyncAdvice,
+  });
 }
 
 /** Options of {@linkcode socket}. */
@@ -257,7 +275,8 @@ export interface SocketOptions {
   /** `SOCK_STREAM`, `SOCK_DGRAM`, ... SOCK_CLOEXEC is always set. */
   type: number;
   /**
-   * The protocol, such as `IPPROTO_TCP`. Default 0: the usual one for `type`.
+   * The protocol, such as `IPPROTO_TCP` of `@uring/cmd/socket`. Default 0: the
+   * usual one for `type`.
    */
   protocol?: number;
 }
@@ -296,6 +315,7 @@ export function socket(options: SocketOptions): Command<number> {
     fdWord: checkU32("domain", domain),
     off: (checkU32("type", type) | so.SOCK_CLOEXEC) >>> 0,
     len: checkU32("protocol", protocol),
+    advice: advice.socketAdvice,
   });
 }
 
@@ -311,24 +331,6 @@ export function connect(file: File, address: SocketAddress): Command<number> {
   return addressed("CONNECT", file, address);
 }
 
-const SCOPE = "A link-local IPv6 address needs its scope, as in " +
-  '"fe80::1%eth0" or "fe80::1%2".';
-
-const addressAdvice = {
-  BIND: adviceFrom({
-    EACCES: "A port below net.ipv4.ip_unprivileged_port_start (usually 1024) " +
-      "needs root or CAP_NET_BIND_SERVICE. A path needs write permission for " +
-      "its directory.",
-    EINVAL: `The socket is bound already, or of another family. ${SCOPE} ` +
-      "IORING_OP_BIND came with Linux 6.11.",
-  }, generalAdvice),
-  CONNECT: adviceFrom({
-    EACCES: "A broadcast address needs SO_BROADCAST. A path needs write " +
-      "permission for the socket. Or a firewall forbids the connection.",
-    EINVAL: `The address is not one to connect to. ${SCOPE}`,
-  }, generalAdvice),
-};
-
 function addressed(
   name: "BIND" | "CONNECT",
   file: File,
@@ -338,13 +340,21 @@ function addressed(
   const opcode = uapi[`IORING_OP_${name}`];
   const operands = [operand(ADDR, { bytes, kernel: "reads" })];
   return new Command({
-    name,
+    // From the bytes: a getter of `address` may return something else now.
+    name: `${name} ${addressText(decodeSockaddr(bytes))}`,
     opcode,
     file,
     off: bytes.length,
     operands,
-    advice: addressAdvice[name],
+    advice: name === "BIND" ? advice.bindAdvice : advice.connectAdvice,
   });
+}
+
+/** Returns an address as messages show it: with port, or as a path in quotes. */
+function addressText(address: SocketAddress): string {
+  if ("path" in address) return JSON.stringify(address.path ?? "");
+  const { hostname, port } = address;
+  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
 /**
@@ -359,7 +369,13 @@ export function listen(
   const { backlog = 511 } = checkObject("options", options);
   const opcode = uapi.IORING_OP_LISTEN;
   const len = checkU32("backlog", backlog);
-  return new Command({ name: "LISTEN", opcode, file, len });
+  return new Command({
+    name: "LISTEN",
+    opcode,
+    file,
+    len,
+    advice: advice.listenAdvice,
+  });
 }
 
 /**
@@ -368,7 +384,13 @@ export function listen(
  */
 export function accept(file: File): Command<number> {
   const [opcode, opFlags] = [uapi.IORING_OP_ACCEPT, so.SOCK_CLOEXEC];
-  return new Command({ name: "ACCEPT", opcode, file, opFlags });
+  return new Command({
+    name: "ACCEPT",
+    opcode,
+    file,
+    opFlags,
+    advice: advice.acceptAdvice,
+  });
 }
 
 /** Options of {@linkcode send}, {@linkcode recv} and {@linkcode sendZc}. */
@@ -476,14 +498,9 @@ export function sendZc(
       // -1 without a notification; IORING_NOTIF_USAGE_ZC_COPIED is its sign.
       zeroCopy: notification >= 0,
     }),
-    advice: sendZcAdvice,
+    advice: advice.sendZcAdvice,
   });
 }
-
-const sendZcAdvice = adviceFrom({
-  EOPNOTSUPP:
-    "The socket cannot send without a copy; Unix sockets never can. Use send().",
-}, generalAdvice);
 
 /**
  * Waits until a file is ready for one of `events`, which are `POLL` bits.

@@ -43,9 +43,9 @@ export interface UringCmdFields<T = number> {
   /** Byte 24, 32 bits. */
   len?: number;
   /**
-   * Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2). Set
-   * the latter only for a driver that supports it: with any other, the command
-   * never completes and `close` never resolves (seen on Linux 6.18).
+   * Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2). A command
+   * with the latter is for `ring.stream()`. It needs provided buffers, for which
+   * this library has no API: kernels up to 7.2 answer EINVAL.
    */
   uring_cmd_flags?: number;
   /** Byte 40, 16 bits: a registered buffer, or its index. */
@@ -64,12 +64,12 @@ export interface UringCmdFields<T = number> {
   /** Byte 48: memory for the driver; the same bytes as `addr3`. */
   optval?: Address;
   /**
-   * From byte 48 on: up to 16 bytes, 80 with a 128-byte SQE. No check knows which
-   * of them the driver takes for an address, as it does bytes 48 to 55 of a
-   * socket option; {@linkcode defineCommand} has pointers for that.
+   * From byte 48 on: up to 16 bytes, 80 with a 128-byte SQE. The library cannot know
+   * which of these bytes the driver takes for an address. (A socket's driver does so
+   * with bytes 48 to 55.) Use {@linkcode defineCommand}, which has pointers.
    */
   payload?: Uint8Array;
-  /** Byte 1: IOSQE_ASYNC, the only flag that reaches no other command. */
+  /** Byte 1: only IOSQE_ASYNC is allowed; every other flag affects other commands. */
   sqe_flags?: number;
   /** Byte 2, 16 bits. So far every kernel refuses any value but 0. */
   ioprio?: number;
@@ -88,6 +88,10 @@ export interface UringCmdFields<T = number> {
  * EOPNOTSUPP: the file has no handler for commands, or its handler does not
  * know this one. EINVAL, ENOTTY: the answer of other handlers to a command that
  * they do not know.
+ *
+ * The command completes once. Some drivers post many completions without a flag in
+ * the SQE: make such a command with `new Command({ multishot: true, ... })` of
+ * `@uring/cmd/raw`, and run it with `ring.stream()`.
  *
  * @example Any command, on a file whose driver takes all
  * ```ts

@@ -68,7 +68,8 @@ export interface RingOptions {
   /**
    * A ring whose kernel threads to share. With `sqpoll`, neither ring can link
    * commands then: the thread takes eight SQEs of a ring at a time, and the kernel
-   * cuts a chain where it stops (`__io_sq_thread()`, Linux 6.18).
+   * cuts a chain where it stops (`__io_sq_thread()`, Linux 6.18). `link` refuses such
+   * a ring, except where another worker attached to it, of which it does not know.
    */
   attach?: { readonly fd: number };
   /** Take no commands until `ring.restrict()` is called. Default: `false`. */

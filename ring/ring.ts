@@ -74,10 +74,15 @@ export interface RingStats {
  * the event loop is woken. While commands are in flight the process stays alive.
  *
  * A ring belongs to the thread that opened it: a worker opens its own.
+ * A command has the credentials (user and capabilities) of the thread that submits
+ * it; with `sqpoll`, of the thread that opened the ring.
  *
- * While completions are delivered, the ring only queues. In a decoder, and in any
- * other code that the ring calls, `cmd`, `link`, `stream`, an abort and `close`
- * take effect in the next turn; `cmdSync` and `cmdAllSync` throw a `TypeError`.
+ * A ring wakes the event loop with four descriptors. Without free ones, it polls for
+ * completions every 1 to 20 ms.
+ *
+ * Code that the ring itself calls, such as a decoder, can only queue: there,
+ * `cmd`, `link`, `stream`, an abort and `close` take effect in the next turn, and
+ * `cmdSync` and `cmdAllSync` throw a `TypeError`.
  *
  * @example Bytes that wait in a socket
  * ```ts
@@ -111,11 +116,11 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Opens a ring, with the best flags for the event loop that this kernel
-   * takes. Linux 5.19; no privilege, unless a sysctl or a sandbox forbids it.
+   * Opens a ring, with those of the best flags for an event loop that this kernel
+   * knows. Linux 5.19; no privilege, unless a sysctl or a sandbox forbids it.
    *
-   * Without options: `IORING_SETUP_SINGLE_ISSUER`, `COOP_TASKRUN`,
-   * `SUBMIT_ALL` and `NO_SQARRAY`, each left out if the kernel is older.
+   * Without options: `IORING_SETUP_CQSIZE`, and those of `SINGLE_ISSUER`,
+   * `COOP_TASKRUN`, `SUBMIT_ALL` and `NO_SQARRAY` that the kernel has.
    *
    * @throws {UringError} if the kernel refuses, with the reason and the remedy.
    */
@@ -152,7 +157,13 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Runs a command. The promise settles once, when the kernel has let go of the
-   * command: with its result, or with a {@linkcode UringError}.
+   * command. It resolves to the command's result.
+   *
+   * This function never throws: the promise rejects. If the kernel refuses the
+   * command, the reason is a {@linkcode UringError}; if a drive does, an `NvmeError`
+   * or a `ScsiError`; for a wrong argument or a closed ring, a `TypeError` or a
+   * `RangeError`; after an abort, the reason of the signal; if the decoder threw,
+   * what it threw.
    *
    * Aborting the signal asks the kernel to cancel. The promise still settles
    * with the command's own outcome: its result if it was faster, or the signal's
@@ -188,11 +199,17 @@ export class Ring implements AsyncDisposable {
    * Runs commands as a chain: each starts when the one before it has succeeded.
    * If one fails, those after it fail with ECANCELED. A read or a write of fewer
    * bytes than asked for fails its chain, too, although its own promise resolves.
-   * There is a promise for each, so that `Promise.all` or `Promise.allSettled` says
-   * what matters.
+   * There is a promise for each. They reject as that of {@linkcode Ring.cmd} does.
+   *
+   * Handle every promise of the chain, with `Promise.all` or `Promise.allSettled`.
+   * If you await only the last one and another rejects, that rejection is unhandled,
+   * and Deno ends the process.
    *
    * The chain is handed over in one piece, and may not be longer than the
    * ring's `entries`.
+   *
+   * @throws {TypeError} if `commands` is not an array: there is no promise then
+   * that could reject.
    */
   link<T extends readonly unknown[]>(
     commands: readonly [...{ [K in keyof T]: Command<T[K]> }],
@@ -243,7 +260,8 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Runs a command and blocks the thread until it has completed. For commands
-   * that complete at once, this is the fastest way.
+   * that complete at once, this is the fastest way. It throws what the promise of
+   * {@linkcode Ring.cmd} would reject with.
    *
    * @throws {TypeError} in a decoder, and in any other code that this ring calls.
    */
@@ -255,11 +273,14 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Runs commands with one call of io_uring_enter(), and blocks the thread
-   * until all have completed. Then it throws the first error, whose property
-   * `results` has the outcome of each command, as `Promise.allSettled` gives them:
-   * with it, descriptors that other commands have opened can be closed. Another call waits
-   * for what has not completed when the first returns; on a ring with
-   * `deferTaskrun`, one each time that something has completed.
+   * until all have completed. If some have not completed when that call returns, a
+   * second call waits for them. With `deferTaskrun` it takes one more call for each
+   * wake-up.
+   *
+   * If commands fail, it throws the first error, after all have completed. The
+   * property `results` of a {@linkcode UringError} has the outcome of each command, as
+   * `Promise.allSettled` gives them. Close the descriptors that other commands have
+   * opened.
    *
    * @throws {TypeError} in a decoder, and in any other code that this ring calls.
    */
@@ -282,7 +303,14 @@ export class Ring implements AsyncDisposable {
    * Runs a multishot command. The command starts at once; each completion is a
    * value of the iterator. Leaving the loop cancels the command.
    *
+   * After an abort of the signal, the loop throws the reason of the signal, by
+   * default a `DOMException` named `AbortError`. To end the loop without an error,
+   * leave it with `break`.
+   *
    * Values are kept until they are asked for, however many there are.
+   *
+   * @throws {TypeError | RangeError} for a wrong argument, a command that completes
+   * once, or a closed ring. It throws the reason of a signal that was aborted before.
    */
   stream<T>(
     command: Command<T>,
@@ -348,6 +376,27 @@ export class Ring implements AsyncDisposable {
    * the pinning at each command. A ring has one table at a time, of at most 4096
    * buffers; their pages count against RLIMIT_MEMLOCK unless the process has
    * CAP_IPC_LOCK.
+   *
+   * @example Reads into a registered buffer
+   * ```ts
+   * import { Ring } from "@uring/cmd";
+   * import { close, openat, read } from "@uring/cmd/op";
+   *
+   * await using ring = Ring.open();
+   * const [buffer] = ring.registerBuffers([ring.alloc(65536)]);
+   * const fd = await ring.cmd(openat(Deno.execPath()));
+   * // Two commands, each with its own part of the buffer.
+   * const [first, second] = [0, 4096].map((at) =>
+   *   buffer.bytes.subarray(at, at + 4096)
+   * );
+   * await Promise.all([
+   *   ring.cmd(read(fd, first, { offset: 0, buffer })),
+   *   ring.cmd(read(fd, second, { offset: 4096, buffer })),
+   * ]);
+   * console.log(first[0].toString(16)); // 7f: an ELF file
+   * await ring.cmd(close(fd));
+   * ring.unregisterBuffers();
+   * ```
    */
   registerBuffers(buffers: readonly Uint8Array[]): FixedBuffer[] {
     const list = this.#ask(() => checkBuffers(buffers));

@@ -134,6 +134,8 @@ export function read(
  *
  * @example
  * ```ts ignore
+ * import { write } from "@uring/cmd/nvme";
+ *
  * await ring.cmd(write(namespace, { lba: 64, data, forceUnitAccess: true }));
  * ```
  */
@@ -367,6 +369,8 @@ const MAX_RANGES = 256;
  *
  * @example
  * ```ts ignore
+ * import { datasetManagement } from "@uring/cmd/nvme";
+ *
  * const ranges = [{ lba: 0, blocks: 8 }, { lba: 64, blocks: 8 }];
  * await ring.cmd(datasetManagement(namespace, { ranges, deallocate: true }));
  * ```

@@ -43,6 +43,8 @@ export interface Feature {
  *
  * @example
  * ```ts ignore
+ * import { getFeatures, NVME_FEAT_FID_VOLATILE_WC } from "@uring/cmd/nvme";
+ *
  * const feature = NVME_FEAT_FID_VOLATILE_WC;
  * const { value } = await ring.cmd(getFeatures(fd, { feature }));
  * console.log("write cache", value & 1 ? "on" : "off");

@@ -126,9 +126,9 @@ export interface SmartLog {
 }
 
 /**
- * Reads the health of a drive. Get Log Page through `NVME_URING_CMD_ADMIN`,
- * Linux 5.19, on a ring with `sqe128` and `cqe32`, on a controller's node.
- * CAP_SYS_ADMIN.
+ * Reads the health of a drive, its SMART log. Get Log Page through
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`, on a
+ * controller's node. CAP_SYS_ADMIN.
  *
  * The log is that of the whole controller; some drives have one of each
  * namespace too.
@@ -242,6 +242,8 @@ export interface ErrorLogEntry {
  *
  * @example
  * ```ts ignore
+ * import { errorLog, identifyController } from "@uring/cmd/nvme";
+ *
  * const { errorLogEntries: maxEntries } = await ring.cmd(identifyController(fd));
  * const [newest] = await ring.cmd(errorLog(fd, { maxEntries }));
  * console.log(newest?.statusName ?? "no error");

@@ -26,6 +26,8 @@ const REFERENCE_BITS = new Map([[16, 32], [32, 80], [64, 48]]);
  *
  * @example
  * ```ts ignore
+ * import { flush, NvmeNamespace, nvmeNamespace } from "@uring/cmd/nvme";
+ *
  * const namespace = nvmeNamespace(fd);
  * const [file] = ring.registerFiles([fd]);
  * await ring.cmd(flush(namespace.withFile(file)));

@@ -41,7 +41,6 @@ import { Command, type File } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { operand } from "../../ring/operand.ts";
 import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
-import { checkWritable, factsOf } from "../writable.ts";
 import { measure, type Measured, type NvmeData, operandsOf } from "./data.ts";
 import {
   adminOnlyReads,
@@ -49,9 +48,9 @@ import {
   checkAdmin,
   checkIo,
   PAGE,
-  readOnly,
 } from "./limits.ts";
 import { checkNamespace, NvmeNamespace } from "./namespace.ts";
+import { checkNode } from "./node.ts";
 import { NvmeError } from "./status.ts";
 
 /** The fields of an NVMe command, by their names in the specification. */
@@ -256,8 +255,8 @@ function nvmeCommand<T>(
     payload,
     operands,
     cqe32: true,
-    precheck: namespace === null && !adminOnlyReads(words)
-      ? () => checkWritable(factsOf(file), readOnly(name))
+    precheck: namespace === null
+      ? () => checkNode(file, name, !adminOnlyReads(words))
       : undefined,
     // The driver passes a status of the drive on as a positive result.
     decode: (completion) => {

@@ -41,7 +41,7 @@ import {
   tool,
 } from "../lab/loop_device.ts";
 
-const { EACCES, EIO, ENODEV, ENXIO } = E;
+const { EACCES, EIO, ENODEV, ENOENT, ENXIO } = E;
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -161,6 +161,7 @@ Deno.test("openDisk makes an exclusive open, unless shared", () => {
     assertEquals(other(errno), advice(errno));
   }
   assertStringIncludes(advice(EACCES)!, "root");
+  assertStringIncludes(advice(ENOENT)!, "`lsblk`");
 });
 
 Deno.test("openDisk opens nothing that is not a block device", async () => {

@@ -25,12 +25,12 @@ import {
 } from "../../cmd/nvme/mod.ts";
 import { decodeProtection } from "../../cmd/nvme/open.ts";
 import { alloc } from "../../ring/alloc.ts";
-import { O_RDONLY, O_RDWR } from "../../sys/uapi/fcntl.ts";
-import { open } from "../../sys/file.ts";
+import type { File } from "../../ring/command.ts";
 import { assertBoolean } from "../kit/booleans.ts";
 import { utf8 } from "../kit/bytes.ts";
-import { Fd } from "../kit/fds.ts";
+import { devNull, pipe } from "../kit/fds.ts";
 import * as golden from "../kit/golden.ts";
+import { assertRefused } from "../kit/outcome.ts";
 import { random } from "../kit/random.ts";
 import { sqeBytes } from "../kit/commands.ts";
 import { lacksLinux, testUnless } from "../kit/skip.ts";
@@ -1583,31 +1583,58 @@ Deno.test("NVMe: a command that may change a drive needs a descriptor for writin
   nvme.flush(readOnly);
   nvme.zoneManagementReceive(readOnly, { lba });
 
-  // The descriptor of a controller is checked when the command is queued.
-  using reading = new Fd(open("/dev/null", O_RDONLY));
-  using writing = new Fd(open("/dev/null", O_RDWR));
+  // The descriptor of a controller is checked when the command is queued. A pipe
+  // is no character device, which would have to be NVMe's.
+  using pair = pipe();
+  const [reading, writing] = [{ fd: pair.left }, { fd: pair.right }];
   const set = { feature: 6, value: 0 };
   type(text("SET FEATURES 0x6"), nvme.setFeatures(reading.fd, set).precheck!);
   nvme.setFeatures(writing.fd, set).precheck!();
   nvme.setFeatures(new FixedFile(0), set).precheck!();
-  assertEquals(nvme.getFeatures(reading.fd, { feature: 6 }).precheck, null);
-  assertEquals(nvme.smartLog(reading.fd).precheck, null);
-  assertEquals(nvme.identifyController(reading.fd).precheck, null);
+  nvme.getFeatures(reading.fd, { feature: 6 }).precheck!();
+  nvme.smartLog(reading.fd).precheck!();
+  nvme.identifyController(reading.fd).precheck!();
+});
+
+Deno.test("NVMe: an admin command is not sent to another character device", async () => {
+  await using ring = Ring.open();
+  using node = devNull();
+  const [registered] = ring.registerFiles([node.fd]);
+  const text = "is /dev/null, not the node of an NVMe controller";
+  for (
+    const make of [
+      nvme.smartLog,
+      nvme.firmwareLog,
+      nvme.identifyController,
+      (to: File) => nvme.setFeatures(to, { feature: 6, value: 0 }),
+      (to: File) => nvme.passthru(to, { opcode: 0xc0, nsid: 0 }),
+    ]
+  ) {
+    type(`fd ${node.fd} ${text}`, make(node.fd).precheck!);
+    type(`the registered file ${text}`, make(registered).precheck!);
+  }
 });
 
 Deno.test("NVMe: a command whose words may act needs a file for writing", () => {
   const readOnly = changed(PLAIN, { writable: false });
   const data = memory(8192);
-  const admin = (fields: Omit<NvmeFields, "nsid">) =>
-    nvme.passthru(FD, { ...fields, nsid: 0, data }).precheck === null;
-  const io = (fields: NvmeFields): boolean => {
-    nvme.passthru(PLAIN, { ...fields, data });
+  using pair = pipe(); // Its left end is open for reading only.
+  const passes = (check: () => unknown): boolean => {
     try {
-      nvme.passthru(readOnly, { ...fields, data });
+      check();
       return true;
     } catch {
       return false;
     }
+  };
+  const admin = (fields: Omit<NvmeFields, "nsid">) => {
+    const all = { ...fields, nsid: 0, data };
+    nvme.passthru(pair.right, all).precheck!();
+    return passes(nvme.passthru(pair.left, all).precheck!);
+  };
+  const io = (fields: NvmeFields) => {
+    nvme.passthru(PLAIN, { ...fields, data });
+    return passes(() => nvme.passthru(readOnly, { ...fields, data }));
   };
   const log = (lid: number, lsp: number) =>
     admin({ opcode: 0x02, cdw10: lsp << 8 | lid });
@@ -1650,37 +1677,38 @@ Deno.test("NVMe: a command whose words may act needs a file for writing", () => 
 
 Deno.test("NVMe: a registered file is open for what its descriptor was open for", async () => {
   await using ring = Ring.open({ sqe128: true, cqe32: true });
-  const [reading, writing] = [O_RDONLY, O_RDWR].map((flags) =>
-    new Fd(open("/dev/null", flags))
-  );
-  const [one, other] = ring.registerFiles([reading.fd, writing.fd]);
-  reading.close();
-  // The number of the first is another file's, which is open for writing.
-  using later = new Fd(open("/dev/null", O_RDWR));
-  assertEquals(later.fd, reading.fd);
-  writing.close();
+  const pair = pipe();
+  const [reading, writing] = ring.registerFiles([pair.left, pair.right]);
+  pair[Symbol.dispose]();
+  // The number of the first is another file's now, which is open for writing.
+  using later = devNull();
+  assertEquals(later.fd, pair.left);
   const { submitted } = ring.stats();
-  const make = (to: FixedFile) => [
+  const make = (to: FixedFile): Command<unknown>[] => [
     nvme.passthru(to, { opcode: 0x80, nsid: 1 }), // Format NVM
     nvme.passthru(to, { opcode: 0x84, nsid: 0, cdw10: 2 }), // Sanitize
     nvme.passthru(to, { opcode: 0xc0, nsid: 0 }),
     nvme.setFeatures(to, { feature: 6, value: 0 }),
   ];
-  for (const command of make(one)) {
+  for (const command of make(reading)) {
     const text = "may change what the drive holds, and its file is open for";
-    await assertRejects(() => ring.cmd<unknown>(command), TypeError, text);
-    assertThrows(() => ring.cmdSync<unknown>(command), TypeError, text);
+    await assertRejects(() => ring.cmd(command), TypeError, text);
+    assertThrows(() => ring.cmdSync(command), TypeError, text);
   }
   assertEquals(ring.stats().submitted, submitted);
-  for (const command of make(other)) ring.cmdSync<unknown>(command);
-  await ring.cmd(nvme.getFeatures(one, { feature: 6 }));
+  // A pipe takes no command at all, so these came as far as the kernel.
+  for (const command of make(writing)) {
+    await assertRefused(ring.cmd(command), "EOPNOTSUPP");
+  }
+  const get = nvme.getFeatures(reading, { feature: 6 });
+  await assertRefused(ring.cmd(get), "EOPNOTSUPP");
 
-  const namespaces = [one, other].map((file) => PLAIN.withFile(file));
-  assertEquals(namespaces.map(({ writable }) => writable), [false, true]);
+  const files = [reading, writing].map((file) => PLAIN.withFile(file));
+  assertEquals(files.map(({ writable }) => writable), [false, true]);
   const closed = changed(PLAIN, { writable: false });
-  assertEquals(closed.withFile(other).writable, false);
-  type("open for reading only", () => nvme.write(namespaces[0], transferOne));
-  nvme.write(namespaces[1], transferOne);
+  assertEquals(closed.withFile(writing).writable, false);
+  type("open for reading only", () => nvme.write(files[0], transferOne));
+  nvme.write(files[1], transferOne);
 });
 
 const transferOne = { lba: 0, data: memory(512) };

@@ -24,6 +24,7 @@ import * as op from "../../cmd/op.ts";
 import { decodeSockaddr, encodeSockaddr } from "../../cmd/sockaddr.ts";
 import type { SocketAddress } from "../../cmd/sockaddr.ts";
 import { F_GETFL } from "../../sys/uapi/fcntl.ts";
+import { addressOf } from "../../ring/raw.ts";
 import { fileFacts } from "../../sys/file.ts";
 import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
@@ -950,6 +951,35 @@ Deno.test("two Unix sockets connect and talk over a path", async () => {
 Deno.test("two Unix sockets connect and talk over an abstract name", () =>
   converse(op.AF_UNIX, { path: `\0${crypto.randomUUID()}` }));
 
+const SG = "/dev/sg0";
+const hasSg = [...Deno.readDirSync("/dev")].some(({ name }) => name === "sg0");
+
+testUnless(
+  hasSg ? "" : SG,
+  "a driver that counts more than it has written hands out no bytes of other commands",
+  async () => {
+    await using ring = Ring.open();
+    using file = await opened(ring, SG, op.O_RDWR);
+    // struct sg_io_hdr of a TEST UNIT READY. The driver writes one back, and answers
+    // the length that was asked for (sg_new_read(), Linux 6.12).
+    const headerBytes = 88;
+    const memory = ring.alloc(headerBytes + 6);
+    const view = new DataView(memory.buffer);
+    view.setInt32(0, 0x53, true); // interface_id
+    view.setInt32(4, -1, true); // dxfer_direction: SG_DXFER_NONE
+    view.setUint8(8, 6); // cmd_len
+    view.setUint32(40, 20_000, true); // timeout
+    const cdb = addressOf(memory.subarray(headerBytes));
+    view.setBigUint64(24, BigInt(cdb), true); // cmdp
+    await ring.cmd(op.write(file.fd, memory.subarray(0, headerBytes)));
+    await soil(ring, 4096);
+    const into = new Uint8Array(4000).fill(0xee);
+    assertEquals(await ring.cmd(op.read(file.fd, into)), into.length);
+    const rest = into.subarray(headerBytes);
+    assertEquals(rest.findIndex((byte) => byte !== 0xee), -1);
+  },
+);
+
 testUnless(
   lacksOpcode("BIND"),
   "bind refuses an address that is in use or not local",
@@ -1185,6 +1215,119 @@ Deno.test("a receive gets data that is sent 50 ms later", async () => {
   assertGreaterOrEqual(performance.now() - start, 49);
   assertEquals([...into], [...utf8("later"), 0, 0, 0]);
   assertGreater(ring.stats().wakes, 0);
+});
+
+Deno.test("a refused file operation says why, and what to do", async () => {
+  await using ring = Ring.open();
+  using folder = new Folder();
+  const path = folder.file("file", "text");
+  using pair = unixPair();
+  const open = (flags = 0, to = path) => op.openat(to, { flags });
+  using file = new Fd(await ring.cmd(open()));
+  using directory = new Fd(await ring.cmd(open(0, folder.path)));
+  using full = new Fd(await ring.cmd(open(op.O_WRONLY, "/dev/full")));
+  const byte = new Uint8Array(1);
+  for (
+    const [command, code, why] of [
+      [open(0, "/nope/file"), "ENOENT", "O_CREAT makes the file"],
+      [open(op.O_RDWR, folder.path), "EISDIR", "with O_RDONLY only"],
+      [open(op.O_CREAT | op.O_EXCL), "EEXIST", "Leave out O_EXCL"],
+      [open(0, `${path}/more`), "ENOTDIR", "has to be"],
+      [open(op.O_WRONLY, Deno.execPath()), "ETXTBSY", "that runs"],
+      [op.openat("x", { dirFd: 999_999 }), "EBADF", "dirFd"],
+      [op.close(999_999), "EBADF", "not open"],
+      [op.read(directory.fd, byte), "EISDIR", "Deno.readDir()"],
+      [op.write(file.fd, byte), "EBADF", "opened for writing"],
+      [op.write(full.fd, byte), "ENOSPC", "is full"],
+      [op.read(pair.left, byte, { offset: 1 }), "ESPIPE", "Leave out offset"],
+      [op.fsync(pair.left), "EINVAL", "nothing to flush"],
+    ] as const
+  ) {
+    await assertRefused(ring.cmd(command), code, why);
+  }
+});
+
+Deno.test("a refused socket operation names the address, why, and what to do", async () => {
+  await using ring = Ring.open();
+  using folder = new Folder();
+  const make = async (domain: number, type: number) =>
+    new Fd(await ring.cmd(op.socket({ domain, type })));
+  using tcp = await make(op.AF_INET, op.SOCK_STREAM);
+  using udp = await make(op.AF_INET, op.SOCK_DGRAM);
+  using unix = await make(op.AF_UNIX, op.SOCK_STREAM);
+  using connection = tcpPair();
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close(); // Nothing listens at the port.
+  const here = { hostname: "127.0.0.1", port };
+  const far = { hostname: "::1", port: 7 };
+  const path = `${folder.path}/none`;
+  const byte = new Uint8Array(1);
+  const domain = op.AF_INET;
+  for (
+    const [command, name, code, why] of [
+      [
+        op.connect(tcp.fd, here),
+        `CONNECT 127.0.0.1:${port}`,
+        "ECONNREFUSED",
+        "Start the server",
+      ],
+      [op.connect(tcp.fd, far), "CONNECT [::1]:7", "EAFNOSUPPORT", "family"],
+      [op.connect(unix.fd, { path }), `"${path}"`, "ENOENT", "no socket at"],
+      [
+        op.connect(unix.fd, { path: "\0none" }),
+        'CONNECT "\\u0000none"',
+        "ECONNREFUSED",
+        "Nothing listens",
+      ],
+      [op.connect(connection.left, here), "CONNECT", "EISCONN", "already"],
+      [op.accept(tcp.fd), "ACCEPT", "EINVAL", "Call listen() first"],
+      [op.accept(udp.fd), "ACCEPT", "EOPNOTSUPP", "no connections"],
+      [op.recv(tcp.fd, byte), "RECV", "ENOTCONN", "Call connect() first"],
+      [op.send(tcp.fd, byte), "SEND", "EPIPE", "never connected"],
+      [op.send(udp.fd, byte), "SEND", "EDESTADDRREQ", "Call connect() first"],
+      [
+        op.recv(udp.fd, byte, { flags: op.MSG_DONTWAIT }),
+        "RECV",
+        "EAGAIN",
+        "Wait with poll()",
+      ],
+      [op.socket({ domain: 9999, type: 1 }), "SOCKET", "EAFNOSUPPORT", "built"],
+      [op.socket({ domain, type: 4 }), "SOCKET", "ESOCKTNOSUPPORT", "no such"],
+      ...canBind
+        ? [
+          [
+            op.bind(tcp.fd, { hostname: "192.0.2.1", port: 0 }),
+            "BIND 192.0.2.1:0",
+            "EADDRNOTAVAIL",
+            "`ip addr`",
+          ],
+          [
+            op.bind(unix.fd, { path: `${path}/x` }),
+            "BIND",
+            "ENOENT",
+            "does not",
+          ],
+          [op.listen(udp.fd), "LISTEN", "EOPNOTSUPP", "SOCK_STREAM can"],
+        ] as const
+        : [],
+    ] as const
+  ) {
+    const { message } = await assertRefused(ring.cmd(command), code, why);
+    assertStringIncludes(message, name);
+  }
+});
+
+Deno.test("the address in a message is the one that the kernel got", () => {
+  let asked = 0;
+  const address = {
+    hostname: "127.0.0.1",
+    get port() {
+      return ++asked;
+    },
+  };
+  assertEquals(op.connect(5, address).name, "CONNECT 127.0.0.1:1");
+  assertEquals(op.bind(5, { path: null }).name, 'BIND ""');
 });
 
 Deno.test("a link-local address without its scope is EINVAL, which the advice names", async () => {
@@ -1438,6 +1581,7 @@ Deno.test("a link timeout is true when the time ran out", async () => {
   assertGreaterOrEqual(performance.now() - start, 19.9);
   assert(received.status === "rejected");
   assertEquals((received.reason as UringError).code, "ECANCELED");
+  assertStringIncludes(`${received.reason}`, "linkTimeout() ran out");
   assertEquals(ranOut, { status: "fulfilled", value: true });
   // The cancelled receive has taken nothing.
   writeSync(pair.right, "abc");

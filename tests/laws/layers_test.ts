@@ -51,6 +51,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "cmd/uring_cmd.ts",
       "cmd/define_command.ts",
       "cmd/op.ts",
+      "cmd/op_advice.ts",
       "cmd/sockaddr.ts",
       "cmd/writable.ts",
       "cmd/code_names.ts",
