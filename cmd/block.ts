@@ -28,14 +28,14 @@ import * as fs from "../sys/uapi/fs.ts";
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/scratch.ts";
-import { checkFd, checkInteger, checkObject } from "../ring/check.ts";
-import { checkU64, shown } from "../ring/check.ts";
+import { checkBoolean, checkFd, checkInteger } from "../ring/check.ts";
+import { checkObject, checkU64, shown } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { adviceFrom, uringCmdAdvice, UringError } from "../ring/errors.ts";
 import { FixedFile } from "../ring/registered.ts";
 import { openat } from "./op.ts";
 import { openAdvice } from "./op_advice.ts";
-import { type DescriptorFacts, factsOf } from "./writable.ts";
+import { checkWritable, factsOf, isWritable } from "./writable.ts";
 
 /**
  * A block device, and the facts that a command for it has to fit. The facts do
@@ -95,7 +95,8 @@ export class BlockDevice {
 
   /**
    * Returns the same device for commands on a registered file. Pass the file
-   * that `Ring.registerFiles` made of the descriptor.
+   * that `Ring.registerFiles` made of the descriptor. `writable` stays as it is,
+   * unless that file is open for reading only.
    *
    * @example
    * ```ts ignore
@@ -107,7 +108,9 @@ export class BlockDevice {
    * ```
    */
   withFile(file: FixedFile): BlockDevice {
-    return new BlockDevice({ ...this, file });
+    const device = new BlockDevice({ ...this, file });
+    if (!device.writable || isWritable(device.file)) return device;
+    return new BlockDevice({ ...device, writable: false });
   }
 
   /** Returns `true` for a device, and `false` for an object that looks like one. */
@@ -181,11 +184,6 @@ function kindOf({ type }: FileFacts): string {
   return KINDS[type] ?? "something without a type";
 }
 
-function checkBoolean(name: string, value: boolean): boolean {
-  if (typeof value === "boolean") return value;
-  throw new TypeError(`${name} must be a boolean, not ${shown(value)}`);
-}
-
 function checkSize(name: string, value: number): number {
   return checkInteger(name, value, 1, 0xffff_ffff);
 }
@@ -210,17 +208,12 @@ function checkSize(name: string, value: number): number {
  */
 export function blockDevice(fd: number): BlockDevice {
   const facts = fileFacts(checkFd(fd));
-  if (typeof facts !== "number") return ask({ fd, ...facts });
+  if (typeof facts !== "number") return ask(fd, facts);
   throw new UringError("fstat", fd, -facts, uringCmdAdvice(-facts));
 }
 
-function ask(facts: DescriptorFacts): BlockDevice {
-  const { fd, access } = facts;
-  if (facts.type !== fs.S_IFBLK) {
-    throw new TypeError(
-      `fd ${fd} is ${kindOf(facts)}, not a block device such as /dev/sda`,
-    );
-  }
+function ask(fd: number, facts: FileFacts): BlockDevice {
+  checkKind(`fd ${fd}`, facts);
   const { view, at } = scratch();
   const answer = (name: keyof typeof fs & `BLK${string}`): DataView => {
     const rc = syscall("ioctl", fd, fs[name], at);
@@ -230,12 +223,20 @@ function ask(facts: DescriptorFacts): BlockDevice {
   // blkdev_common_ioctl(), Linux 6.18: an `int` each, and a `u64` for the size.
   return new BlockDevice({
     file: fd,
-    writable: access !== O_RDONLY,
+    writable: facts.access !== O_RDONLY,
     logicalBlockSize: answer("BLKSSZGET").getUint32(0, true),
     physicalBlockSize: answer("BLKPBSZGET").getUint32(0, true),
     byteLength: answer("BLKGETSIZE64").getBigUint64(0, true),
     readOnly: answer("BLKROGET").getUint32(0, true) !== 0,
   });
+}
+
+/** Throws for a file that is not a block device. */
+function checkKind(name: string, facts: FileFacts): void {
+  if (facts.type === fs.S_IFBLK) return;
+  throw new TypeError(
+    `${name} is ${kindOf(facts)}, not a block device such as /dev/sda`,
+  );
 }
 
 const KINDS: Readonly<Record<number, string>> = {
@@ -275,7 +276,8 @@ export interface ByteRange {
  * Before it is queued, a command is refused if its range does not fit the device,
  * if the file is not a block device, or if the device or the descriptor is
  * read-only. For a descriptor, the checks take six system calls each time the
- * command is queued. For a {@linkcode BlockDevice} they take none.
+ * command is queued. For a {@linkcode BlockDevice} they take none. For a
+ * registered file, the kernel checks the range and the device.
  *
  * EOPNOTSUPP: the device cannot discard, or the kernel has no block commands.
  * EBUSY: the page cache could not drop a page of the range, because a mounted
@@ -367,20 +369,24 @@ function checked(
   }
   const precheck = () => {
     const facts = factsOf(target);
-    if (facts !== undefined) checkRange(ask(facts), offset, length);
+    if (facts === undefined) return;
+    const { fd, name } = facts;
+    if (fd !== null) return checkRange(ask(fd, facts), offset, length);
+    checkKind(name, facts);
+    checkWritable(facts, readingOnly(name));
   };
   return { file: target, precheck };
+}
+
+function readingOnly(name: string): string {
+  return `${name} is open for reading only: open the device with O_RDWR`;
 }
 
 /** Throws for a range that the kernel would refuse, and says why. */
 function checkRange(device: BlockDevice, offset: bigint, length: bigint): void {
   const { file, byteLength } = device;
   const name = typeof file === "number" ? `fd ${file}` : "the registered file";
-  if (!device.writable) {
-    throw new TypeError(
-      `${name} is open for reading only: open the device with O_RDWR`,
-    );
-  }
+  if (!device.writable) throw new TypeError(readingOnly(name));
   if (device.readOnly) {
     throw new TypeError(
       `${name} is a read-only device: \`blockdev --setrw\` lifts that`,

@@ -8,7 +8,12 @@
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { Field, isPointer, type PointerField } from "../sys/struct.ts";
 import { checkBytes, checkFunction, checkInteger } from "../ring/check.ts";
-import { checkObject, checkString, checkU32 } from "../ring/check.ts";
+import {
+  checkBoolean,
+  checkObject,
+  checkString,
+  checkU32,
+} from "../ring/check.ts";
 import { checkU64, shown } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import type { Completion } from "../ring/completion.ts";
@@ -100,12 +105,14 @@ export function defineCommand<
   definition: CommandDefinition<I, S, T>,
 ): (fd: File, values?: Values<I & S>) => Command<T> {
   checkObject("definition", definition);
-  const { name, cmdOp, len = 0, cqe32, decode, inline, indirect } = definition;
+  const { name, cmdOp, len = 0, cqe32 = false, decode } = definition;
+  const { inline, indirect } = definition;
   const inlinePlaces = placesOf("inline", inline);
   const indirectPlaces = placesOf("indirect", indirect);
   checkString("name", name);
   checkU32("cmdOp", cmdOp);
   checkU32("len", len);
+  checkBoolean("cqe32", cqe32);
   checkFunction("decode", decode);
   for (const places of [inlinePlaces, indirectPlaces]) checkPointers(places);
   const inlineSize = sizeOf(inlinePlaces);

@@ -29,7 +29,8 @@ import { sizeof } from "../sys/struct.ts";
 import { __kernel_timespec } from "../sys/uapi/time_types.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
 import { checkBytes, checkFd, checkInteger } from "../ring/check.ts";
-import { checkObject, checkString, checkU32 } from "../ring/check.ts";
+import { checkBoolean, checkObject, checkText } from "../ring/check.ts";
+import { checkU32 } from "../ring/check.ts";
 import { checkU64, INT_MAX } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { checkInside, type FixedBuffer } from "../ring/registered.ts";
@@ -110,7 +111,7 @@ export function openat(
   path: string,
   options: OpenOptions = {},
 ): Command<number> {
-  if (checkString("path", path).includes("\0")) {
+  if (checkText("path", path).includes("\0")) {
     throw new TypeError("path has a zero byte in it. A path ends at a zero");
   }
   const bytes = new TextEncoder().encode(`${path}\0`);
@@ -255,7 +256,9 @@ export function fsync(
 ): Command<number> {
   const { dataOnly = false } = checkObject("options", options);
   const opcode = uapi.IORING_OP_FSYNC;
-  const opFlags = dataOnly ? uapi.IORING_FSYNC_DATASYNC : 0;
+  const opFlags = checkBoolean("dataOnly", dataOnly)
+    ? uapi.IORING_FSYNC_DATASYNC
+    : 0;
   return new Command({
     name: "FSYNC",
     opcode,

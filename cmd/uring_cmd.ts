@@ -8,7 +8,12 @@ import * as uapi from "../sys/uapi/io_uring.ts";
 import { optionUnit, SOCKADDR_MAX } from "../sys/socket_calls.ts";
 import { high, low } from "../sys/struct.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
-import { checkBytes, checkObject, checkString } from "../ring/check.ts";
+import {
+  checkBoolean,
+  checkBytes,
+  checkObject,
+  checkString,
+} from "../ring/check.ts";
 import { checkRingFlags, checkU16, checkU32 } from "../ring/check.ts";
 import { checkU8 } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
@@ -108,7 +113,7 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
   const hex = checkU32("cmd_op", cmd_op).toString(16);
   const { name = `0x${hex}`, sqe_flags = 0, ioprio = 0, len = 0 } = fields;
   const { uring_cmd_flags, buf_index, personality = 0, payload } = fields;
-  const { optlen, file_index, addr3, optval, cqe32, decode } = fields;
+  const { optlen, file_index, addr3, optval, cqe32 = false, decode } = fields;
   excludes("addr", addr, "level or optname", level ?? optname);
   excludes("optlen", optlen, "file_index", file_index);
   excludes("addr3", addr3, "optval", optval);
@@ -188,7 +193,7 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
     addr3: third,
     payload,
     operands,
-    cqe32,
+    cqe32: checkBoolean("cqe32", cqe32),
     multishot: (opFlags & uapi.IORING_URING_CMD_MULTISHOT) !== 0,
     decode,
     advice: uringCmdAdvice,

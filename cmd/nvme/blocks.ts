@@ -7,6 +7,7 @@
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
 import {
+  checkBoolean,
   checkInteger,
   checkList,
   checkObject,
@@ -219,12 +220,14 @@ function fieldsOf(
   const { action, checkGuard, checkApplicationTag } = protection;
   const { checkReferenceTag, referenceTag } = protection;
   const { applicationTag = 0, applicationTagMask = 0 } = protection;
-  if (action) control |= nvme.NVME_IO_PRINFO_PRACT;
-  if (checkGuard) control |= nvme.NVME_IO_PRINFO_PRCHK_GUARD;
-  if (checkApplicationTag) control |= nvme.NVME_IO_PRINFO_PRCHK_APP;
-  if (checkReferenceTag) control |= nvme.NVME_IO_PRINFO_PRCHK_REF;
-  if (forceUnitAccess) control |= nvme.NVME_IO_FUA;
-  if (limitedRetry) control |= nvme.NVME_IO_LR;
+  control |= bitsOf(
+    ["action", action, nvme.NVME_IO_PRINFO_PRACT],
+    ["checkGuard", checkGuard, nvme.NVME_IO_PRINFO_PRCHK_GUARD],
+    ["checkApplicationTag", checkApplicationTag, nvme.NVME_IO_PRINFO_PRCHK_APP],
+    ["checkReferenceTag", checkReferenceTag, nvme.NVME_IO_PRINFO_PRCHK_REF],
+    ["forceUnitAccess", forceUnitAccess, nvme.NVME_IO_FUA],
+    ["limitedRetry", limitedRetry, nvme.NVME_IO_LR],
+  );
   checkU16("applicationTag", applicationTag);
   checkU16("applicationTagMask", applicationTagMask);
   const cdw15 = (applicationTag | applicationTagMask << 16) >>> 0;
@@ -235,6 +238,17 @@ function fieldsOf(
   const cdw14 = low(tag);
   const cdw3 = high(tag);
   return { name, opcode, timeoutMs, cdw3, cdw10, cdw11, cdw12, cdw14, cdw15 };
+}
+
+/** Returns the bits of the options that are true. */
+function bitsOf(
+  ...options: [name: string, value: boolean | undefined, bits: number][]
+): number {
+  let all = 0;
+  for (const [name, value = false, bits] of options) {
+    if (checkBoolean(name, value)) all |= bits;
+  }
+  return all;
 }
 
 /** Returns the reference tag of a command: by default that of type 1, or 0. */
@@ -287,7 +301,7 @@ export function writeZeroes(
   range: BlockRange & { deallocate?: boolean },
 ): Command<number> {
   const { deallocate } = checkObject("range", range);
-  const control = deallocate ? nvme.NVME_IO_DEAC : 0;
+  const control = bitsOf(["deallocate", deallocate, nvme.NVME_IO_DEAC]);
   const opcode = nvme.nvme_cmd_write_zeroes;
   return onRange("WRITE ZEROES", opcode, namespace, range, control);
 }
@@ -389,9 +403,11 @@ export function datasetManagement(
     }
   });
   const cdw10 = list.length - 1;
-  const cdw11 = (deallocate ? nvme.NVME_DSMGMT_AD : 0) |
-    (integralRead ? nvme.NVME_DSMGMT_IDR : 0) |
-    (integralWrite ? nvme.NVME_DSMGMT_IDW : 0);
+  const cdw11 = bitsOf(
+    ["deallocate", deallocate, nvme.NVME_DSMGMT_AD],
+    ["integralRead", integralRead, nvme.NVME_DSMGMT_IDR],
+    ["integralWrite", integralWrite, nvme.NVME_DSMGMT_IDW],
+  );
   const opcode = nvme.nvme_cmd_dsm;
   const fields = { name: "DATASET MANAGEMENT", opcode, cdw10, cdw11, data };
   return ioCommand(namespace, fields, ({ res }) => res);

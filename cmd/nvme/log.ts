@@ -7,6 +7,7 @@
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { checkInteger, checkObject } from "../../ring/check.ts";
+import { partOf } from "../../ring/intrinsics.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { text, u128 } from "./values.ts";
@@ -320,7 +321,7 @@ export function firmwareLog(file: File): Command<FirmwareLog> {
     const afi = f.afi.get(view, 0);
     const frs = f.frs.get(view, 0);
     const revisions = [0, 1, 2, 3, 4, 5, 6]
-      .map((i) => text(frs.subarray(i * 8, i * 8 + 8)));
+      .map((i) => text(partOf(frs, i * 8, i * 8 + 8)));
     return { activeSlot: afi & 7, nextSlot: afi >> 4 & 7, revisions };
   });
 }

@@ -3,7 +3,7 @@
 import { deviceFolder, deviceName } from "../../sys/file.ts";
 import { S_IFCHR } from "../../sys/uapi/fs.ts";
 import type { File } from "../../ring/command.ts";
-import { checkWritable, type DescriptorFacts, factsOf } from "../writable.ts";
+import { checkWritable, type CommandFile, factsOf } from "../writable.ts";
 import { readOnly } from "./limits.ts";
 
 /** The major numbers of NVMe nodes that were seen, which never change. */
@@ -11,7 +11,7 @@ const majors = new Set<number>();
 
 /**
  * Throws for a character device that is not NVMe's, and for a command that
- * `changes` the drive through a descriptor for reading. The driver of /dev/null
+ * `changes` the drive through a file that is open for reading only. The driver of /dev/null
  * would answer 0 to the command, which looks like a drive full of zeros. Other
  * files refuse it.
  */
@@ -23,12 +23,12 @@ export function checkNode(file: File, name: string, changes: boolean): void {
 }
 
 /** Looks up a character device in /sys, and throws unless it is NVMe's. */
-function findNode(facts: DescriptorFacts): void {
+function findNode(facts: CommandFile): void {
   const name = deviceName(deviceFolder(facts)!);
   if (name === undefined) return; // There is no /sys.
   if (!/^(nvme|ng)\d/.test(name)) {
     throw new TypeError(
-      `fd ${facts.fd} is /dev/${name}, not the node of an NVMe controller. ` +
+      `${facts.name} is /dev/${name}, not the node of an NVMe controller. ` +
         "Open one such as /dev/nvme0",
     );
   }

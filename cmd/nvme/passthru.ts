@@ -43,11 +43,11 @@ import { operand } from "../../ring/operand.ts";
 import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
 import { measure, type Measured, type NvmeData, operandsOf } from "./data.ts";
 import {
+  adminOnlyReads,
   type BlockBytes,
   checkAdmin,
   checkIo,
   PAGE,
-  READING_ADMIN,
 } from "./limits.ts";
 import { checkNamespace, NvmeNamespace } from "./namespace.ts";
 import { checkNode } from "./node.ts";
@@ -111,8 +111,8 @@ export interface NvmeFields {
  * The result is dwords 0 and 1 of the completion. A status other than 0 is an
  * {@linkcode NvmeError}.
  *
- * A command that is not known to only read needs a descriptor that is open for
- * writing. Memory that is too small for a command of the specifications is
+ * A command that is not known to only read needs a file that is open for writing,
+ * be it a descriptor or a registered file. Memory that is too small for a command of the specifications is
  * refused. Some commands do not say how much they transfer, and need memory for
  * the most that it can be: 4096 bytes for Dataset Management and for a vendor's
  * feature. Commands that leave the drive with memory of the host, such as Doorbell
@@ -256,7 +256,7 @@ function nvmeCommand<T>(
     operands,
     cqe32: true,
     precheck: namespace === null
-      ? () => checkNode(file, name, !READING_ADMIN.has(opcode))
+      ? () => checkNode(file, name, !adminOnlyReads(words))
       : undefined,
     // The driver passes a status of the drive on as a positive result.
     decode: (completion) => {

@@ -6,6 +6,7 @@
 
 import { high, low } from "../../sys/struct.ts";
 import {
+  checkBoolean,
   checkInteger,
   checkList,
   checkObject,
@@ -220,7 +221,7 @@ function transfer(
   options: TransferOptions,
 ): Command<number> {
   checkObject("options", options);
-  const { lba, blockSize, forceUnitAccess, buffer } = options;
+  const { lba, blockSize, forceUnitAccess = false, buffer } = options;
   const { cdbLength: wanted } = options;
   const data = dataOperand(name, bytes);
   checkU64("lba", lba);
@@ -246,7 +247,7 @@ function transfer(
   const cdb = new Uint8Array(cdbLength);
   const view = new DataView(cdb.buffer);
   cdb[0] = opcodes[cdbLength];
-  if (forceUnitAccess) cdb[1] = 0x08;
+  if (checkBoolean("forceUnitAccess", forceUnitAccess)) cdb[1] = 0x08;
   if (cdbLength === 10) {
     view.setUint32(2, low(lba));
     view.setUint16(7, blocks);

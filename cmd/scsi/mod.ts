@@ -41,13 +41,14 @@
  * @module
  */
 
+import { copyAt } from "../../sys/bytes.ts";
 import {
   checkBytes,
   checkInteger,
   checkObject,
   checkU8,
 } from "../../ring/check.ts";
-import { viewOf } from "../../ring/intrinsics.ts";
+import { copyOf } from "../../ring/intrinsics.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
 import { dataOperand, partsOf, scsiCommand, scsiQuery } from "./command.ts";
@@ -115,7 +116,7 @@ export interface ScsiRequest extends ScsiOptions {
 export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
   checkObject("request", request);
   const { cdb: given, dataIn, dataOut, buffer, timeoutMs, onSense } = request;
-  const cdb = viewOf(checkBytes("cdb", given)).slice();
+  const cdb = copyOf(checkBytes("cdb", given));
   checkInteger("length of cdb", cdb.length, 6, 32);
   if (dataIn !== undefined && dataOut !== undefined) {
     throw new TypeError(
@@ -248,8 +249,7 @@ export function vpdPage(
       if (transferred >= length(view)) return "";
       return `the page has ${length(view)} bytes, and ${transferred} came`;
     },
-    decode: (view) =>
-      new Uint8Array(view.buffer, view.byteOffset, length(view)).slice(),
+    decode: (view) => copyAt(view.buffer, view.byteOffset, length(view)),
   };
   return scsiQuery(file, query, options);
 }

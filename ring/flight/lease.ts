@@ -8,6 +8,8 @@ import {
   bufferOf,
   byteLengthOf,
   byteOffsetOf,
+  copyOf,
+  partOf,
   setBytes,
 } from "../intrinsics.ts";
 import type { Operand } from "../operand.ts";
@@ -101,7 +103,7 @@ export class Lease {
             "detached or made smaller meanwhile",
         );
       }
-      setBytes(bytes, block.bytes.subarray(0, written));
+      setBytes(bytes, partOf(block.bytes, 0, written));
     }
   }
 
@@ -114,7 +116,7 @@ export class Lease {
     return operands.map(({ bytes, byteLength, writes }, i) => {
       const block = this.blocks[i];
       if (block === null || bytes !== null && writes) return bytes!;
-      return block.bytes.slice(0, byteLength);
+      return copyOf(block.bytes, 0, byteLength);
     });
   }
 

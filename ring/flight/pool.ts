@@ -11,6 +11,7 @@
  */
 
 import { type Arena, arena, arenaOf, PAGE } from "../../sys/arena.ts";
+import { bytesAt, viewAt } from "../../sys/bytes.ts";
 
 /** A piece of an arena. */
 export class Block {
@@ -30,8 +31,8 @@ export class Block {
   ) {
     this.size = size;
     this.#offset = byteOffset;
-    this.bytes = new Uint8Array(buffer, byteOffset, byteLength);
-    this.view = new DataView(buffer, byteOffset, byteLength);
+    this.bytes = bytesAt(buffer, byteOffset, byteLength);
+    this.view = viewAt(buffer, byteOffset, byteLength);
     this.arena = arenaOf(buffer)!;
   }
 

@@ -972,7 +972,7 @@ testWrite(
 );
 
 testWrite(
-  "the kernel's refusals of a registered file are explained",
+  "a registered file for reading is refused, and the kernel's refusals are explained",
   async (disk) => {
     const { ring } = disk;
     const before = text(EXTENT, 33);
@@ -981,8 +981,9 @@ testWrite(
     const [file, other] = ring.registerFiles([fd, readOnly]);
     const plain = text(64 * KiB, 34);
     const good: EncodedWriteOptions = { offset: 0, ...packed(plain) };
-    const writing = "A command that writes needs it opened for writing";
-    await refused(disk, encodedWrite(other, good), "EBADF", writing);
+    const reading = "the registered file is open for reading only: open the";
+    const write = encodedWrite(other, good);
+    await assertRejects(() => disk.cmd(write), TypeError, reading);
     for (
       const wrong of [
         { ...good, offset: 1 },

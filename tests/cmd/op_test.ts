@@ -30,6 +30,7 @@ import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { IPPROTO_TCP, TCP_CORK } from "../../sys/uapi/socket.ts";
 import { socketName } from "../../sys/socket_calls.ts";
+import { assertBoolean } from "../kit/booleans.ts";
 import { pattern, textOf, utf8 } from "../kit/bytes.ts";
 import { Fd, pipe, tcpPair, unixPair, writeSync } from "../kit/fds.ts";
 import { words } from "../kit/golden.ts";
@@ -170,6 +171,32 @@ golden(
 );
 
 golden("fsync", op.fsync(5), { op: 0x03, fd: 5 });
+
+Deno.test("a path with half of a surrogate pair is refused, and makes no file", async () => {
+  await using ring = Ring.open();
+  using folder = new Folder();
+  const flags = op.O_CREAT | op.O_RDWR;
+  for (const name of ["x\ud800", "\udc00x", "\udc00\ud800"]) {
+    const path = `${folder.path}/${name}`;
+    const message = "path must be well-formed Unicode, and ";
+    const error = assertThrows(
+      () => op.openat(path, { flags }),
+      TypeError,
+      message,
+    );
+    assertStringIncludes(error.message, JSON.stringify(path).slice(0, 40));
+  }
+  assertEquals([...Deno.readDirSync(folder.path)], []);
+  const whole = "x\u{1f600}\ufffd";
+  const open = op.openat(`${folder.path}/${whole}`, { flags });
+  using _file = new Fd(await ring.cmd(open));
+  const names = [...Deno.readDirSync(folder.path)].map(({ name }) => name);
+  assertEquals(names, [whole]);
+});
+
+Deno.test("dataOnly of fsync is a boolean", () => {
+  assertBoolean("dataOnly", (dataOnly) => op.fsync(5, { dataOnly }));
+});
 
 golden("fsync of the data only", op.fsync(5, { dataOnly: true }), {
   op: 0x03,

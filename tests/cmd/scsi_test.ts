@@ -21,11 +21,13 @@ import {
 } from "../../mod.ts";
 import * as scsi from "../../cmd/scsi/mod.ts";
 import { ScsiError } from "../../cmd/scsi/mod.ts";
+import { onlyReads } from "../../cmd/scsi/names.ts";
 import { blockDevice, discard, openDisk } from "../../cmd/block.ts";
 import * as op from "../../cmd/op.ts";
 import { alloc } from "../../ring/alloc.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import { open } from "../../sys/file.ts";
+import { assertBoolean } from "../kit/booleans.ts";
 import { textOf, utf8 } from "../kit/bytes.ts";
 import { devNull, Fd, pipe, unixPair } from "../kit/fds.ts";
 import { assertRefused } from "../kit/outcome.ts";
@@ -283,6 +285,17 @@ Deno.test("invalid arguments of a SCSI command are refused by name", () => {
   }
 });
 
+Deno.test("forceUnitAccess of a SCSI transfer is a boolean", () => {
+  const bytes = new Uint8Array(BLOCK);
+  for (const make of [scsi.read, scsi.write]) {
+    assertBoolean(
+      "forceUnitAccess",
+      (forceUnitAccess) =>
+        make(5, bytes, { lba: 0, blockSize: BLOCK, forceUnitAccess }),
+    );
+  }
+});
+
 Deno.test("a SCSI transfer has whole blocks of the given size", () => {
   for (const command of [scsi.read, scsi.write]) {
     const make = (length: number, options: unknown) => () =>
@@ -422,6 +435,49 @@ Deno.test("a SCSI command without a known name is called by its number", () => {
   assertEquals(name(0x9e, 0x12), "SCSI GET LBA STATUS(16)");
   assertEquals(name(0x9e, 0x1f), "SCSI SERVICE ACTION IN(16)");
   assertEquals(name(0x93, 0x08), "SCSI WRITE SAME(16)");
+  assertEquals(name(0x9e, 0x18), "SCSI REMOVE ELEMENT AND TRUNCATE");
+  assertEquals(name(0x95, 0x1f), "SCSI ZBC IN");
+  const long = (action: number) => name(0x7f, 0, 0, 0, 0, 0, 0, 24, 0, action);
+  assertEquals(long(0x09), "SCSI READ(32)");
+  assertEquals(long(0x0b), "SCSI WRITE(32)");
+  assertEquals(long(0x0e), "SCSI VARIABLE LENGTH COMMAND");
+  const cdb = Uint8Array.of(0x7f, 0, 0, 0, 0, 0);
+  assertEquals(scsi.scsi(5, { cdb }).name, "SCSI VARIABLE LENGTH COMMAND");
+});
+
+const BUFFER_MODES = [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0f];
+
+/** The second bytes with which commands only read, by their opcode. */
+const READING = new Map<number, readonly number[] | "all">([
+  ...[0x00, 0x03, 0x08, 0x12, 0x1a, 0x1c, 0x25, 0x28, 0x2f, 0x34, 0x37, 0x5a]
+    .map((opcode) => [opcode, "all"] as const),
+  ...[0x88, 0x8f, 0x90, 0xa0, 0xa8, 0xaf, 0xb7]
+    .map((opcode) => [opcode, "all"] as const),
+  [0x3c, BUFFER_MODES], // READ BUFFER(10), without error history
+  [0x4d, [0]], // LOG SENSE that saves nothing
+  [0x5e, [0, 1, 2, 3]], // PERSISTENT RESERVE IN
+  [0x8c, [0, 1, 2, 3, 5]], // READ ATTRIBUTE
+  [0x95, [0x00, 0x06, 0x07, 0x09]], // ZBC IN, without ZONE ACTIVATE
+  [0x9b, BUFFER_MODES], // READ BUFFER(16)
+  [0x9e, [0x10, 0x11, 0x12, 0x13, 0x16, 0x17]], // SERVICE ACTION IN(16)
+  [0xa2, [0]], // SECURITY PROTOCOL IN: the list of protocols
+  [0xa3, [0x05, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f]], // MAINTENANCE IN
+]);
+
+Deno.test("a SCSI command only reads if its opcode and its service action do", () => {
+  const bytes = Array.from({ length: 256 }, (_, i) => i);
+  const reads = (...cdb: number[]) =>
+    onlyReads(Object.assign(new Uint8Array(32), cdb));
+  for (const opcode of bytes) {
+    const found = bytes.filter((second) => reads(opcode, second));
+    const expected = READING.get(opcode) ?? [];
+    assertEquals(found, expected === "all" ? bytes : expected, `${opcode}`);
+  }
+  const long = (...action: number[]) =>
+    reads(0x7f, 0, 0, 0, 0, 0, 0, 24, ...action);
+  assertEquals(bytes.filter((low) => long(0, low)), [0x09, 0x0a, 0x12]);
+  assertEquals(bytes.filter((high) => long(high, 0x09)), [0]);
+  assertEquals(onlyReads(Uint8Array.of(0x7f, 0, 0, 0, 0, 0)), false);
 });
 
 Deno.test("the kernel's refusals of a SCSI command are explained", () => {
@@ -676,11 +732,22 @@ Deno.test("a file that is not a SCSI node is refused, with an example of one", a
       [none.fd, " but /dev/null. Open one such as /dev/bsg/0:0:0:0"],
     ] as const
   ) {
-    const message = `fd ${fd} is not the bsg node of a SCSI device${what}`;
-    for (const command of [scsi.inquiry(fd), scsi.synchronizeCache(fd)]) {
-      await assertRejects(() => ring.cmd(command), TypeError, message);
-      assertThrows(() => ring.cmdSync(command), TypeError, message);
+    const [registered] = ring.registerFiles([fd]);
+    for (
+      const [target, name] of [
+        [fd, `fd ${fd}`],
+        [registered, "the registered file"],
+      ] as const
+    ) {
+      const message = `${name} is not the bsg node of a SCSI device${what}`;
+      for (
+        const command of [scsi.inquiry(target), scsi.synchronizeCache(target)]
+      ) {
+        await assertRejects(() => ring.cmd(command), TypeError, message);
+        assertThrows(() => ring.cmdSync(command), TypeError, message);
+      }
     }
+    ring.unregisterFiles();
   }
   assertEquals(ring.stats().submitted, 0);
 });
@@ -1396,25 +1463,38 @@ testScsi(
     const { ring } = lab;
     using file = new Fd(open(`/dev/bsg/${node}`, op.O_RDONLY));
     const { fd } = file;
+    const [registered] = ring.registerFiles([fd]);
     const bytes = new Uint8Array(BLOCK);
     const { submitted } = ring.stats();
     const verify = Object.assign(new Uint8Array(10), [0x2f, 2]); // BYTCHK
+    const action = (...start: number[]) =>
+      Object.assign(new Uint8Array(16), start);
     for (
-      const command of [
-        scsi.write(fd, bytes, where(0)),
-        scsi.unmap(fd, [{ lba: 0, blocks: 1 }]),
-        scsi.synchronizeCache(fd),
-        scsi.scsi(fd, { cdb: Uint8Array.of(0x04, 0, 0, 0, 0, 0) }),
-        scsi.scsi(fd, { cdb: Uint8Array.of(0x1b, 1, 0, 0, 0, 0) }),
-        scsi.scsi(fd, { cdb: Uint8Array.of(0xc1, 0, 0, 0, 0, 0) }),
-        scsi.scsi(fd, { cdb: verify, dataOut: bytes }),
-      ] as Command<unknown>[]
+      const [to, name] of [
+        [fd, `fd ${fd}`],
+        [registered, "the registered file"],
+      ] as const
     ) {
-      const message =
-        `fd ${fd} is open for reading only, and ${command.name} ` +
-        "may change the device. Open the node with O_RDWR";
-      await assertRejects(() => ring.cmd(command), TypeError, message);
-      assertThrows(() => ring.cmdSync(command), TypeError, message);
+      for (
+        const command of [
+          scsi.write(to, bytes, where(0)),
+          scsi.unmap(to, [{ lba: 0, blocks: 1 }]),
+          scsi.synchronizeCache(to),
+          scsi.scsi(to, { cdb: Uint8Array.of(0x04, 0, 0, 0, 0, 0) }),
+          scsi.scsi(to, { cdb: Uint8Array.of(0x1b, 1, 0, 0, 0, 0) }),
+          scsi.scsi(to, { cdb: Uint8Array.of(0xc1, 0, 0, 0, 0, 0) }),
+          scsi.scsi(to, { cdb: verify, dataOut: bytes }),
+          scsi.scsi(to, { cdb: action(0x9e, 0x18) }), // REMOVE ELEMENT AND ...
+          scsi.scsi(to, { cdb: action(0x9e, 0x15) }), // BACKGROUND CONTROL
+          scsi.scsi(to, { cdb: action(0x95, 0x08) }), // ZONE ACTIVATE
+        ] as Command<unknown>[]
+      ) {
+        const message =
+          `${name} is open for reading only, and ${command.name} ` +
+          "may change the device. Open the node with O_RDWR";
+        await assertRejects(() => ring.cmd(command), TypeError, message);
+        assertThrows(() => ring.cmdSync(command), TypeError, message);
+      }
     }
     assertEquals(ring.stats().submitted, submitted);
     await ring.cmd(scsi.testUnitReady(fd));
@@ -1477,7 +1557,7 @@ testScsi(
     const [reading, writing] = [0, 2].map((flags) =>
       open("/dev/bsg/${node}", flags)
     );
-    const [fixed] = ring.registerFiles([reading]);
+    const [fixed] = ring.registerFiles([writing]);
     const data = new Uint8Array(${BLOCK});
     const compareAndWrite = new Uint8Array(16).fill(0x89, 0, 1);
     const where = { lba: 4000, blockSize: ${BLOCK} };
@@ -1491,7 +1571,7 @@ testScsi(
       await ask(scsi.write(writing, data, where)),
       await ask(scsi.scsi(writing, { cdb: Uint8Array.of(0xc1, 0, 0, 0, 0, 0) })),
       await ask(scsi.scsi(writing, { cdb: compareAndWrite, dataOut: data })),
-      await ask(scsi.write(fixed, data, where)),
+      await ask(scsi.scsi(fixed, { cdb: compareAndWrite, dataOut: data })),
     ]));
     await ring.close();
   `;

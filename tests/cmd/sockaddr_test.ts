@@ -311,6 +311,20 @@ Deno.test("a path that the kernel would cut off is refused", () => {
   }
 });
 
+Deno.test("an address with half of a surrogate pair is refused", () => {
+  const half = "must be well-formed Unicode, and";
+  for (const path of ["/tmp/a\ud800", "\0\udc00", "\ud800\ud800"]) {
+    const message = `path ${half} ${JSON.stringify(path)}`;
+    assertThrows(() => encodeSockaddr({ path }), TypeError, message);
+  }
+  const hostname = "fe80::1%lo\ud800";
+  const message = `hostname ${half} ${JSON.stringify(hostname)}`;
+  const make = () => encodeSockaddr({ hostname, port: 1 });
+  assertThrows(make, TypeError, message);
+  const path = "/tmp/\u{1f600}";
+  assertEquals(decodeSockaddr(encodeSockaddr({ path })), { path });
+});
+
 Deno.test("a value without an address is refused", () => {
   for (const value of [undefined, null, "127.0.0.1", 7, {}, { port: 1 }]) {
     assertThrows(() => encodeSockaddr(wrong(value)), TypeError);

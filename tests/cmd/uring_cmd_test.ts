@@ -65,6 +65,7 @@ import {
   SOL_SOCKET,
 } from "../../sys/uapi/socket.ts";
 import { socketOption } from "../../sys/socket_calls.ts";
+import { assertBoolean } from "../kit/booleans.ts";
 import { devNull, Fd, type FdPair, pipe, portOf, tcpPair } from "../kit/fds.ts";
 import { sqeBytes } from "../kit/commands.ts";
 import { words } from "../kit/golden.ts";
@@ -510,6 +511,14 @@ Deno.test("nothing of an earlier payload is left in a large SQE", () => {
   } finally {
     handle.close();
   }
+});
+
+Deno.test("cqe32 of a command and of a definition is a boolean", () => {
+  assertBoolean("cqe32", (cqe32) => uringCmd({ fd: 0, cmd_op: 0, cqe32 }));
+  assertBoolean(
+    "cqe32",
+    (cqe32) => defineCommand({ name: "X", cmdOp: 0, cqe32 }),
+  );
 });
 
 Deno.test("a command with an answer of 32 bytes needs a ring for that", async () => {

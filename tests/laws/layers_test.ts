@@ -23,7 +23,7 @@ const RING = [...WORDS, "bare", "flight", "loop", "raw", "face"];
 const ROOMS: Readonly<Record<string, Room>> = {
   // The kernel.
   uapi: { files: ["sys/uapi/"], imports: ["struct"] },
-  struct: { files: ["sys/struct.ts"], imports: [] },
+  struct: { files: ["sys/struct.ts", "sys/bytes.ts"], imports: [] },
   sys: { files: ["sys/"], imports: SYS },
   // The ring: its words, its three wings, and its face.
   checks: {
