@@ -44,24 +44,31 @@ export function viewOf(bytes: Uint8Array): Uint8Array {
   return bytesAt(bufferOf(bytes), byteOffsetOf(bytes), byteLengthOf(bytes));
 }
 
-/** Makes a plain Uint8Array of the bytes from `start` to `end`, or to the last. */
+/**
+ * Makes a plain Uint8Array of the bytes from `start` to `end`, as far as the array
+ * has them. No number that the kernel answers makes it reach beyond them.
+ */
 export function partOf(
   bytes: Uint8Array,
   start: number,
   end = Infinity,
 ): Uint8Array {
-  const length = Math.min(end, byteLengthOf(bytes)) - start;
+  const length = between(bytes, start, end);
   return bytesAt(bufferOf(bytes), byteOffsetOf(bytes) + start, length);
 }
 
-/** Copies the bytes from `start` to `end`, or to the last. */
+/** Copies the bytes from `start` to `end`, as far as the array has them. */
 export function copyOf(
   bytes: Uint8Array,
   start = 0,
   end = Infinity,
 ): Uint8Array<ArrayBuffer> {
-  const length = Math.min(end, byteLengthOf(bytes)) - start;
+  const length = between(bytes, start, end);
   return copyAt(bufferOf(bytes), byteOffsetOf(bytes) + start, length);
+}
+
+function between(bytes: Uint8Array, start: number, end: number): number {
+  return Math.max(0, Math.min(end, byteLengthOf(bytes)) - start);
 }
 
 /** Returns `true` for a Uint8Array of this or another realm. */
