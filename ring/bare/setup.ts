@@ -5,7 +5,7 @@ import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { io_uring_enter, syscall } from "../../sys/libc.ts";
 import { map, Mapping, unmap } from "../../sys/mapping.ts";
-import { scratch } from "../../sys/scratch.ts";
+import { scratch, scratchCopy } from "../../sys/scratch.ts";
 import { type Field, sizeof } from "../../sys/struct.ts";
 import { release, version } from "../../sys/uname.ts";
 import { CompletionQueue } from "./cqueue.ts";
@@ -275,7 +275,7 @@ type Params = ReturnType<typeof readParams>;
 /** Reads the parameters before another system call uses the scratch memory. */
 function readParams() {
   const { io_uring_params: p, io_sqring_offsets, io_cqring_offsets } = uapi;
-  const view = new DataView(scratch().bytes.slice(0, sizeof(p)).buffer);
+  const view = new DataView(scratchCopy(0, sizeof(p)).buffer);
   const flags = p.flags.get(view, 0);
   const sqEntries = p.sq_entries.get(view, 0);
   const cqEntries = p.cq_entries.get(view, 0);
