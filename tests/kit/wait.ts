@@ -20,10 +20,16 @@ export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Returns `true` if a promise settles within two seconds. */
+/** Returns `true` if a promise settles within ten seconds. */
 export async function settles(promise: Promise<unknown>): Promise<boolean> {
   const done = promise.then(() => true, () => true);
-  return await Promise.race([done, sleep(2000).then(() => false)]);
+  const late = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => late.resolve(false), 10_000);
+  try {
+    return await Promise.race([done, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Waits until a condition holds. Throws after 30 seconds. */
