@@ -1122,7 +1122,8 @@ test("NVMe: a process without CAP_SYS_ADMIN may identify and read, and no more",
       "identify ok",
       "smart EACCES true",
       "read ok",
-      "write EACCES true",
+      "write NVME WRITE may change what the drive holds, and its file is open for " +
+      "reading only. Open the node with O_RDWR. false",
       "vendor EACCES true",
     ]
     : [
@@ -1258,6 +1259,7 @@ test("NVMe: every example of the module's documentation runs on a drive", async 
     const script = example
       .replaceAll('"@uring/cmd"', '"@uring/mod.ts"')
       .replaceAll('"@uring/cmd/op"', '"@uring/cmd/op.ts"')
+      .replaceAll('"@uring/cmd/block"', '"@uring/cmd/block.ts"')
       .replaceAll('"@uring/cmd/nvme"', '"@uring/cmd/nvme/mod.ts"')
       .replaceAll("/dev/nvme0n1", pathOf("plain", "nvme"))
       .replaceAll("/dev/ng0n1", pathOf("plain"))

@@ -705,8 +705,8 @@ Deno.test("a ring of small entries refuses a SCSI command", async () => {
   using none = devNull();
   for (
     const [options, missing] of [
-      [{}, "SQEs of 128 bytes: Ring.open({ sqe128: true })"],
-      [{ cqe32: true }, "SQEs of 128 bytes: Ring.open({ sqe128: true })"],
+      [{}, "SQEs of 128 bytes: Ring.open({ sqe128: true, cqe32: true })"],
+      [{ cqe32: true }, "128 bytes: Ring.open({ sqe128: true, cqe32: true })"],
       [{ sqe128: true }, "32 bytes: Ring.open({ cqe32: true })"],
     ] as const
   ) {
