@@ -195,9 +195,9 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
         i = Math.min(i + 1, rings.length);
       }, 1 + round % 3);
       const ring = rings[i];
-      await turn(); // The turn finds out that nothing runs any more.
       try {
         ring?.restrict(restrictions);
+        await ring?.cmd(op.nop());
         ring?.cmdSync(op.nop());
       } catch (error) {
         report(`restrict() cannot be made again: ${error}`);
