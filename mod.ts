@@ -1,9 +1,13 @@
 /**
- * io_uring passthrough commands for Deno: "ioctls over io_uring" for sockets,
- * block devices, NVMe, SCSI, btrfs and drivers of your own, each answered by a
- * promise. Many commands share one system call, and no thread waits for them.
- * It is TypeScript over the `syscall` and `mmap` of libc, without native code
- * to compile.
+ * io_uring passthrough commands for Deno: commands that only one kind of file
+ * understands, each answered by a promise. C programs send such commands with the
+ * system call ioctl(). This library sends them through io_uring: many share one
+ * system call, and no thread waits for them. It is TypeScript over the `syscall`
+ * and `mmap` of libc, without native code to compile.
+ *
+ * The files are sockets, block devices, drives that speak NVMe (solid state drives)
+ * or SCSI (most other disks and tapes), files on btrfs, and those of drivers of your
+ * own.
  *
  * Requirements: Linux 5.19 or later on x86-64 or aarch64, Deno 2.7.12 or later,
  * and `--allow-ffi` without a path. That flag lets the program do whatever its
@@ -16,8 +20,10 @@
  * - `@uring/cmd`: `Ring`, `uringCmd` and `defineCommand` for any driver, `probe`
  * - `@uring/cmd/socket`: bytes in the queues, options, addresses, timestamps
  * - `@uring/cmd/block`: discard a range of a block device
- * - `@uring/cmd/nvme`: NVMe reads, writes, zones, logs, features, any passthrough
- * - `@uring/cmd/scsi`: SCSI commands through /dev/bsg
+ * - `@uring/cmd/nvme`: health (SMART) and other logs, features, reads, writes, zones,
+ *   and any other command to an NVMe drive
+ * - `@uring/cmd/scsi`: identity and product data (VPD), reads, writes, and any other
+ *   SCSI command
  * - `@uring/cmd/btrfs`: encoded reads and writes of a btrfs file
  * - `@uring/cmd/op`: the ordinary operations, such as open, read, connect and poll
  * - `@uring/cmd/raw`: the bare ring, as liburing has it

@@ -1,5 +1,21 @@
 /**
- * Commands of block devices: discard, and the facts that a range has to fit.
+ * Commands of block devices: discard a range (TRIM), and reset all zones of a zoned
+ * device. `openDisk` opens a device that nothing else uses, and `blockDevice` asks it
+ * for the facts that a range has to fit.
+ *
+ * @example Discard the first MiB of a disk, which destroys the data in it
+ * ```ts ignore
+ * import { Ring } from "@uring/cmd";
+ * import { blockDevice, discard, openDisk } from "@uring/cmd/block";
+ * import { close } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open();
+ * const fd = await ring.cmd(openDisk("/dev/loop0")); // EBUSY if it is in use.
+ * const device = blockDevice(fd);
+ * console.log(device.byteLength, "bytes in blocks of", device.logicalBlockSize);
+ * await ring.cmd(discard(device, { offset: 0, length: 1 << 20 }));
+ * await ring.cmd(close(fd));
+ * ```
  *
  * @module
  */
@@ -13,15 +29,16 @@ import * as uapi from "../sys/uapi/io_uring.ts";
 import { syscall } from "../sys/libc.ts";
 import { scratch } from "../sys/scratch.ts";
 import { high, low } from "../sys/struct.ts";
-import { checkFd, checkInteger, checkObject } from "../ring/check.ts";
-import { checkU64, shown } from "../ring/check.ts";
+import { checkBoolean, checkFd, checkInteger } from "../ring/check.ts";
+import { checkObject, checkU64, shown } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { Draft } from "../ring/draft.ts";
 import { Kind } from "../ring/kind.ts";
 import { adviceFrom, uringCmdAdvice, UringError } from "../ring/errors.ts";
 import { FixedFile } from "../ring/registered.ts";
 import { openat } from "./op.ts";
-import { type DescriptorFacts, factsOf } from "./writable.ts";
+import { openAdvice } from "./op_advice.ts";
+import { checkWritable, factsOf, isWritable } from "./writable.ts";
 
 /**
  * A block device, and the facts that a command for it has to fit. The facts do
@@ -81,7 +98,8 @@ export class BlockDevice {
 
   /**
    * Returns the same device for commands on a registered file. Pass the file
-   * that `Ring.registerFiles` made of the descriptor.
+   * that `Ring.registerFiles` made of the descriptor. `writable` stays as it is,
+   * unless that file is open for reading only.
    *
    * @example
    * ```ts ignore
@@ -93,7 +111,9 @@ export class BlockDevice {
    * ```
    */
   withFile(file: FixedFile): BlockDevice {
-    return new BlockDevice({ ...this, file });
+    const device = new BlockDevice({ ...this, file });
+    if (!device.writable || isWritable(device.file)) return device;
+    return new BlockDevice({ ...device, writable: false });
   }
 
   /** Returns `true` for a device, and `false` for an object that looks like one. */
@@ -142,7 +162,7 @@ export function openDisk(
     opFlags: O_RDWR | O_CLOEXEC | exclusive,
     operands,
     precheck: () => checkDisk(path),
-    advice: openAdvice,
+    advice: openDiskAdvice,
   });
 }
 
@@ -165,11 +185,6 @@ function checkDisk(path: string): void {
 
 function kindOf({ type }: FileFacts): string {
   return KINDS[type] ?? "something without a type";
-}
-
-function checkBoolean(name: string, value: boolean): boolean {
-  if (typeof value === "boolean") return value;
-  throw new TypeError(`${name} must be a boolean, not ${shown(value)}`);
 }
 
 function checkSize(name: string, value: number): number {
@@ -196,17 +211,12 @@ function checkSize(name: string, value: number): number {
  */
 export function blockDevice(fd: number): BlockDevice {
   const facts = fileFacts(checkFd(fd));
-  if (typeof facts !== "number") return ask({ fd, ...facts });
+  if (typeof facts !== "number") return ask(fd, facts);
   throw new UringError("fstat", fd, -facts, uringCmdAdvice(-facts));
 }
 
-function ask(facts: DescriptorFacts): BlockDevice {
-  const { fd, access } = facts;
-  if (facts.type !== fs.S_IFBLK) {
-    throw new TypeError(
-      `fd ${fd} is ${kindOf(facts)}, not a block device such as /dev/sda`,
-    );
-  }
+function ask(fd: number, facts: FileFacts): BlockDevice {
+  checkKind(`fd ${fd}`, facts);
   const { view, at } = scratch();
   const answer = (name: keyof typeof fs & `BLK${string}`): DataView => {
     const rc = syscall("ioctl", fd, fs[name], at);
@@ -216,12 +226,20 @@ function ask(facts: DescriptorFacts): BlockDevice {
   // blkdev_common_ioctl(), Linux 6.18: an `int` each, and a `u64` for the size.
   return new BlockDevice({
     file: fd,
-    writable: access !== O_RDONLY,
+    writable: facts.access !== O_RDONLY,
     logicalBlockSize: answer("BLKSSZGET").getUint32(0, true),
     physicalBlockSize: answer("BLKPBSZGET").getUint32(0, true),
     byteLength: answer("BLKGETSIZE64").getBigUint64(0, true),
     readOnly: answer("BLKROGET").getUint32(0, true) !== 0,
   });
+}
+
+/** Throws for a file that is not a block device. */
+function checkKind(name: string, facts: FileFacts): void {
+  if (facts.type === fs.S_IFBLK) return;
+  throw new TypeError(
+    `${name} is ${kindOf(facts)}, not a block device such as /dev/sda`,
+  );
 }
 
 const KINDS: Readonly<Record<number, string>> = {
@@ -261,7 +279,8 @@ export interface ByteRange {
  * Before it is queued, a command is refused if its range does not fit the device,
  * if the file is not a block device, or if the device or the descriptor is
  * read-only. For a descriptor, the checks take six system calls each time the
- * command is queued. For a {@linkcode BlockDevice} they take none.
+ * command is queued. For a {@linkcode BlockDevice} they take none. For a
+ * registered file, the kernel checks the range and the device.
  *
  * EOPNOTSUPP: the device cannot discard, or the kernel has no block commands.
  * EBUSY: the page cache could not drop a page of the range, because a mounted
@@ -373,6 +392,16 @@ function discarding(
  * `BLOCK_URING_CMD_ZONE_RESET_ALL`, in no released kernel yet. Expected in Linux
  * 7.3; earlier kernels answer EINVAL, and kernels before 6.12 EOPNOTSUPP. The
  * device must be open for writing. The result is 0.
+ *
+ * @example
+ * ```ts ignore
+ * import { Ring } from "@uring/cmd";
+ * import { openDisk, zoneResetAll } from "@uring/cmd/block";
+ *
+ * await using ring = Ring.open();
+ * const fd = await ring.cmd(openDisk("/dev/sdz"));
+ * await ring.cmd(zoneResetAll(fd));
+ * ```
  */
 export function zoneResetAll(target: File | BlockDevice): Command<number> {
   const draft = new Draft(ZONE_RESET_ALL);
@@ -405,8 +434,16 @@ function setTarget(
   draft.setFile(target);
   draft.precheck = () => {
     const facts = factsOf(target);
-    if (facts !== undefined) checkRange(ask(facts), offset, length);
+    if (facts === undefined) return;
+    const { fd, name } = facts;
+    if (fd !== null) return checkRange(ask(fd, facts), offset, length);
+    checkKind(name, facts);
+    checkWritable(facts, readingOnly(name));
   };
+}
+
+function readingOnly(name: string): string {
+  return `${name} is open for reading only: open the device with O_RDWR`;
 }
 
 /** Throws for a range that the kernel would refuse, and says why. */
@@ -437,11 +474,7 @@ function fits(
 function checkFully(device: BlockDevice, offset: bigint, length: bigint): void {
   const { file, byteLength } = device;
   const name = typeof file === "number" ? `fd ${file}` : "the registered file";
-  if (!device.writable) {
-    throw new TypeError(
-      `${name} is open for reading only: open the device with O_RDWR`,
-    );
-  }
+  if (!device.writable) throw new TypeError(readingOnly(name));
   if (device.readOnly) {
     throw new TypeError(
       `${name} is a read-only device: \`blockdev --setrw\` lifts that`,
@@ -471,21 +504,24 @@ function checkFully(device: BlockDevice, offset: bigint, length: bigint): void {
 
 const GONE = "The device is gone, or has no driver. Open it again when it is " +
   "back.";
-const gone = adviceFrom({
+const GONE_TEXTS = {
   ENODEV: GONE,
   ENXIO: GONE,
   EIO: "The device failed or is gone. `dmesg` shows what the driver reported.",
   ENOMEDIUM: "The device has no medium. Insert one.",
-}, uringCmdAdvice);
+};
+const gone = adviceFrom(GONE_TEXTS, uringCmdAdvice);
 
-const openAdvice = adviceFrom({
+const openDiskAdvice = adviceFrom({
+  ...GONE_TEXTS,
+  ENOENT: "There is no such node. `lsblk` lists the disks of this machine.",
   EBUSY: "The disk or a partition of it is mounted or in use: by swap, RAID, " +
     "the device mapper or an exclusive opener. `lsblk` shows by which. " +
     "`shared: true` opens it, and what is on it can be destroyed.",
   EACCES: "The process may not write to the device, or it is read-only. Most " +
     "systems want root.",
   EROFS: "The device is read-only: `blockdev --setrw` lifts that.",
-}, gone);
+}, openAdvice);
 
 const advice = adviceFrom({
   EOPNOTSUPP: "The device cannot discard (its discard_max_bytes is 0), the " +

@@ -7,8 +7,9 @@
 
 import * as uapi from "../sys/uapi/io_uring.ts";
 import type { PointerField } from "../sys/struct.ts";
-import { checkFunction, checkInteger, checkList } from "../ring/check.ts";
-import { checkObject, checkString, checkU32, shown } from "../ring/check.ts";
+import { checkBoolean, checkFunction, checkInteger } from "../ring/check.ts";
+import { checkList, checkObject, checkString } from "../ring/check.ts";
+import { checkU32, shown } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import type { Completion } from "../ring/completion.ts";
 import { type Draft, draftTo } from "../ring/draft.ts";
@@ -36,11 +37,16 @@ export interface CommandDefinition<I extends Layout, S extends Layout, T> {
   name: string;
   /** The driver's number for the command: 32 bits. */
   cmdOp: number;
-  /** The struct inside the SQE: at most 16 bytes, 80 in a 128-byte SQE. */
+  /**
+   * The struct inside the SQE: at most 16 bytes, 80 in a 128-byte SQE. Fields that
+   * overlap make a union: give each command a value for one of them. A field may not
+   * overlap a `pointer`.
+   */
   inline?: I;
   /**
    * The struct at the address in `addr`, which the kernel reads and writes; at
-   * most 1 MiB. Each run of a command starts with the values it was made with.
+   * most 1 MiB. Fields may overlap here, too. Each run of a command starts with the
+   * values it was made with.
    */
   indirect?: S;
   /** `len` of the SQE. Default: 0. */
@@ -131,12 +137,14 @@ export function defineCommand<
   definition: CommandDefinition<I, S, T>,
 ): DefinedCommand<I, S, T> {
   checkObject("definition", definition);
-  const { name, cmdOp, len = 0, cqe32, decode, inline, indirect } = definition;
+  const { name, cmdOp, len = 0, cqe32 = false, decode } = definition;
+  const { inline, indirect } = definition;
   const inlinePlaces = placesOf("inline", inline);
   const indirectPlaces = placesOf("indirect", indirect);
   checkString("name", name);
   checkU32("cmdOp", cmdOp);
   checkU32("len", len);
+  checkBoolean("cqe32", cqe32);
   checkFunction("decode", decode);
   for (const places of [inlinePlaces, indirectPlaces]) checkPointers(places);
   const inlineSize = sizeOf(inlinePlaces);

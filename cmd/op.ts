@@ -29,8 +29,8 @@ import * as uapi from "../sys/uapi/io_uring.ts";
 import * as so from "../sys/uapi/socket.ts";
 import { sizeof } from "../sys/struct.ts";
 import { __kernel_timespec } from "../sys/uapi/time_types.ts";
-import { checkFd, checkInteger } from "../ring/check.ts";
-import { checkObject, checkString, checkU32 } from "../ring/check.ts";
+import { checkBoolean, checkFd, checkInteger } from "../ring/check.ts";
+import { checkObject, checkText, checkU32 } from "../ring/check.ts";
 import { checkU64 } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { Draft, draftTo } from "../ring/draft.ts";
@@ -38,7 +38,9 @@ import { Kind } from "../ring/kind.ts";
 import { checkInside, type FixedBuffer } from "../ring/registered.ts";
 import { operand } from "../ring/operand.ts";
 import { adviceFrom, generalAdvice } from "../ring/errors.ts";
-import { encodeSockaddr, type SocketAddress } from "./sockaddr.ts";
+import * as advice from "./op_advice.ts";
+import { decodeSockaddr, encodeSockaddr } from "./sockaddr.ts";
+import type { SocketAddress } from "./sockaddr.ts";
 import { draftTransfer, lengthOf, readOf, RECV } from "./transfer.ts";
 import { SEND, writeOf } from "./transfer.ts";
 
@@ -114,7 +116,7 @@ export function openat(
   path: string,
   options: OpenOptions = {},
 ): Command<number> {
-  if (checkString("path", path).includes("\0")) {
+  if (checkText("path", path).includes("\0")) {
     throw new TypeError("path has a zero byte in it. A path ends at a zero");
   }
   const bytes = new TextEncoder().encode(`${path}\0`);
@@ -127,6 +129,7 @@ export function openat(
     len: checkInteger("mode", mode, 0, 0o7777),
     opFlags: checkU32("flags", flags) | O_CLOEXEC,
     operands: [operand(ADDR, { bytes, kernel: "reads" })],
+    advice: advice.openAdvice,
   });
 }
 
@@ -135,11 +138,16 @@ export function openat(
  * `ring.registerFiles()` there is `ring.unregisterFiles()`.
  */
 export function close(fd: number): Command<number> {
-  const draft = draftTo(CLOSE, checkFd(fd)); // A number: a registered file is unregistered.
+  // A number: a registered file is unregistered.
+  const draft = draftTo(CLOSE, checkFd(fd));
   return new Command<number>(draft);
 }
 
-const CLOSE = new Kind<number>({ name: "CLOSE", opcode: uapi.IORING_OP_CLOSE });
+const CLOSE = new Kind<number>({
+  name: "CLOSE",
+  opcode: uapi.IORING_OP_CLOSE,
+  advice: advice.closeAdvice,
+});
 
 /** Options of {@linkcode read} and {@linkcode write}. */
 export interface TransferOptions {
@@ -217,11 +225,17 @@ export function fsync(
 ): Command<number> {
   const { dataOnly = false } = checkObject("options", options);
   const draft = draftTo(FSYNC, file);
-  if (dataOnly) draft.flagsWord = uapi.IORING_FSYNC_DATASYNC;
+  if (checkBoolean("dataOnly", dataOnly)) {
+    draft.flagsWord = uapi.IORING_FSYNC_DATASYNC;
+  }
   return new Command<number>(draft);
 }
 
-const FSYNC = new Kind<number>({ name: "FSYNC", opcode: uapi.IORING_OP_FSYNC });
+const FSYNC = new Kind<number>({
+  name: "FSYNC",
+  opcode: uapi.IORING_OP_FSYNC,
+  advice: advice.fsyncAdvice,
+});
 
 /** Options of {@linkcode socket}. */
 export interface SocketOptions {
@@ -230,7 +244,8 @@ export interface SocketOptions {
   /** `SOCK_STREAM`, `SOCK_DGRAM`, ... SOCK_CLOEXEC is always set. */
   type: number;
   /**
-   * The protocol, such as `IPPROTO_TCP`. Default 0: the usual one for `type`.
+   * The protocol, such as `IPPROTO_TCP` of `@uring/cmd/socket`. Default 0: the
+   * usual one for `type`.
    */
   protocol?: number;
 }
@@ -269,6 +284,7 @@ export function socket(options: SocketOptions): Command<number> {
     fdWord: checkU32("domain", domain),
     off: (checkU32("type", type) | so.SOCK_CLOEXEC) >>> 0,
     len: checkU32("protocol", protocol),
+    advice: advice.socketAdvice,
   });
 }
 
@@ -284,24 +300,6 @@ export function connect(file: File, address: SocketAddress): Command<number> {
   return addressed("CONNECT", file, address);
 }
 
-const SCOPE = "A link-local IPv6 address needs its scope, as in " +
-  '"fe80::1%eth0" or "fe80::1%2".';
-
-const addressAdvice = {
-  BIND: adviceFrom({
-    EACCES: "A port below net.ipv4.ip_unprivileged_port_start (usually 1024) " +
-      "needs root or CAP_NET_BIND_SERVICE. A path needs write permission for " +
-      "its directory.",
-    EINVAL: `The socket is bound already, or of another family. ${SCOPE} ` +
-      "IORING_OP_BIND came with Linux 6.11.",
-  }, generalAdvice),
-  CONNECT: adviceFrom({
-    EACCES: "A broadcast address needs SO_BROADCAST. A path needs write " +
-      "permission for the socket. Or a firewall forbids the connection.",
-    EINVAL: `The address is not one to connect to. ${SCOPE}`,
-  }, generalAdvice),
-};
-
 function addressed(
   name: "BIND" | "CONNECT",
   file: File,
@@ -311,13 +309,21 @@ function addressed(
   const opcode = uapi[`IORING_OP_${name}`];
   const operands = [operand(ADDR, { bytes, kernel: "reads" })];
   return new Command({
-    name,
+    // From the bytes: a getter of `address` may return something else now.
+    name: `${name} ${addressText(decodeSockaddr(bytes))}`,
     opcode,
     file,
     off: bytes.length,
     operands,
-    advice: addressAdvice[name],
+    advice: name === "BIND" ? advice.bindAdvice : advice.connectAdvice,
   });
+}
+
+/** Returns an address as messages show it: with port, or as a path in quotes. */
+function addressText(address: SocketAddress): string {
+  if ("path" in address) return JSON.stringify(address.path ?? "");
+  const { hostname, port } = address;
+  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
 /**
@@ -332,7 +338,13 @@ export function listen(
   const { backlog = 511 } = checkObject("options", options);
   const opcode = uapi.IORING_OP_LISTEN;
   const len = checkU32("backlog", backlog);
-  return new Command({ name: "LISTEN", opcode, file, len });
+  return new Command({
+    name: "LISTEN",
+    opcode,
+    file,
+    len,
+    advice: advice.listenAdvice,
+  });
 }
 
 /**
@@ -348,6 +360,7 @@ export function accept(file: File): Command<number> {
 const ACCEPT = new Kind<number>({
   name: "ACCEPT",
   opcode: uapi.IORING_OP_ACCEPT,
+  advice: advice.acceptAdvice,
 });
 
 /** Options of {@linkcode send}, {@linkcode recv} and {@linkcode sendZc}. */
@@ -461,14 +474,9 @@ export function sendZc(
       // -1 without a notification; IORING_NOTIF_USAGE_ZC_COPIED is its sign.
       zeroCopy: notification >= 0,
     }),
-    advice: sendZcAdvice,
+    advice: advice.sendZcAdvice,
   });
 }
-
-const sendZcAdvice = adviceFrom({
-  EOPNOTSUPP:
-    "The socket cannot send without a copy; Unix sockets never can. Use send().",
-}, generalAdvice);
 
 /**
  * Waits until a file is ready for one of `events`, which are `POLL` bits.

@@ -8,7 +8,8 @@ import { AF_INET, AF_INET6, AF_UNIX } from "../sys/uapi/socket.ts";
 import { sockaddr_in, sockaddr_in6, sockaddr_un } from "../sys/uapi/socket.ts";
 import { interfaceIndex } from "../sys/socket_calls.ts";
 import { sizeof } from "../sys/struct.ts";
-import { checkString, checkU16, shown } from "../ring/check.ts";
+import { checkText, checkU16, shown } from "../ring/check.ts";
+import { copyOf, partOf } from "../ring/intrinsics.ts";
 
 /** The address of an internet socket, such as a `Deno.NetAddr`. */
 export interface IpAddress {
@@ -40,7 +41,7 @@ const PATH_MAX = sockaddr_un.sun_path.size - 1;
 /** Returns the `struct sockaddr` of an address. */
 export function encodeSockaddr(address: SocketAddress): Uint8Array {
   if ("path" in address) {
-    const name = checkString("path", address.path ?? "");
+    const name = checkText("path", address.path ?? "");
     if (name.includes("\0") && !name.startsWith("\0")) {
       throw new TypeError(
         "path has a zero byte in it. Only an abstract name, which starts " +
@@ -63,7 +64,7 @@ export function encodeSockaddr(address: SocketAddress): Uint8Array {
     return bytes;
   }
   const port = checkU16("port", address.port);
-  const hostname = checkString("hostname", address.hostname);
+  const hostname = checkText("hostname", address.hostname);
   const v4 = parseIpv4(hostname);
   const [ip, scope] = v4 ? [hostname] : splitScope(hostname);
   const bytes = new Uint8Array(sizeof(v4 ? sockaddr_in : sockaddr_in6));
@@ -85,13 +86,13 @@ export function decodeSockaddr(bytes: Uint8Array): SocketAddress {
   const family = bytes.length >= 2 ? sockaddr_un.sun_family.get(view, 0) : -1;
   switch (family) {
     case AF_UNIX: {
-      const path = bytes.subarray(sockaddr_un.sun_path.offset);
+      const path = partOf(bytes, sockaddr_un.sun_path.offset);
       if (path.length === 0) return { path: null };
       const end = path[0] === 0 ? -1 : path.indexOf(0);
-      const name = end < 0 ? path : path.subarray(0, end);
+      const name = end < 0 ? path : partOf(path, 0, end);
       // A path may start with the bytes of a byte order mark.
       const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-      return { path: decoder.decode(name.slice()) };
+      return { path: decoder.decode(copyOf(name)) };
     }
     case AF_INET: {
       checkLength(bytes, sizeof(sockaddr_in));

@@ -13,6 +13,7 @@ import { byteLengthOf } from "../ring/intrinsics.ts";
 import { Kind } from "../ring/kind.ts";
 import { operand } from "../ring/operand.ts";
 import { checkInside, type FixedBuffer } from "../ring/registered.ts";
+import { messageAdvice, transferAdvice } from "./op_advice.ts";
 
 /** An operation: its kind, and the name of the parameter with the bytes. */
 export interface Transfer {
@@ -23,17 +24,18 @@ export interface Transfer {
 function transfer(
   name: "READ" | "READ_FIXED" | "WRITE" | "WRITE_FIXED" | "SEND" | "RECV",
   parameter: "into" | "data",
+  advice = transferAdvice,
 ): Transfer {
   const opcode = uapi[`IORING_OP_${name}`];
-  return { kind: new Kind({ name, opcode }), parameter };
+  return { kind: new Kind({ name, opcode, advice }), parameter };
 }
 
 const READ = transfer("READ", "into");
 const READ_FIXED = transfer("READ_FIXED", "into");
 const WRITE = transfer("WRITE", "data");
 const WRITE_FIXED = transfer("WRITE_FIXED", "data");
-export const SEND = transfer("SEND", "data");
-export const RECV = transfer("RECV", "into");
+export const SEND = transfer("SEND", "data", messageAdvice);
+export const RECV = transfer("RECV", "into", messageAdvice);
 
 /** Returns a read, which needs another opcode for a registered buffer. */
 export function readOf(buffer: FixedBuffer | undefined): Transfer {

@@ -8,8 +8,8 @@ import * as uapi from "../sys/uapi/io_uring.ts";
 import { optionUnit, SOCKADDR_MAX } from "../sys/socket_calls.ts";
 import { high, low } from "../sys/struct.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
-import { checkBytes, checkFunction, checkObject } from "../ring/check.ts";
-import { checkString } from "../ring/check.ts";
+import { checkBoolean, checkBytes, checkFunction } from "../ring/check.ts";
+import { checkObject, checkString } from "../ring/check.ts";
 import { checkRingFlags, checkU16, checkU32 } from "../ring/check.ts";
 import { checkU8 } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
@@ -41,9 +41,9 @@ export interface UringCmdFields<T = number> {
   /** Byte 24, 32 bits. */
   len?: number;
   /**
-   * Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2). Set
-   * the latter only for a driver that supports it: with any other, the command
-   * never completes and `close` never resolves (seen on Linux 6.18).
+   * Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2). A command
+   * with the latter is for `ring.stream()`. It needs provided buffers, for which
+   * this library has no API: kernels up to 7.2 answer EINVAL.
    */
   uring_cmd_flags?: number;
   /** Byte 40, 16 bits: a registered buffer, or its index. */
@@ -62,12 +62,12 @@ export interface UringCmdFields<T = number> {
   /** Byte 48: memory for the driver; the same bytes as `addr3`. */
   optval?: Address;
   /**
-   * From byte 48 on: up to 16 bytes, 80 with a 128-byte SQE. No check knows which
-   * of them the driver takes for an address, as it does bytes 48 to 55 of a
-   * socket option; {@linkcode defineCommand} has pointers for that.
+   * From byte 48 on: up to 16 bytes, 80 with a 128-byte SQE. The library cannot know
+   * which of these bytes the driver takes for an address. (A socket's driver does so
+   * with bytes 48 to 55.) Use {@linkcode defineCommand}, which has pointers.
    */
   payload?: Uint8Array;
-  /** Byte 1: IOSQE_ASYNC, the only flag that reaches no other command. */
+  /** Byte 1: only IOSQE_ASYNC is allowed; every other flag affects other commands. */
   sqe_flags?: number;
   /** Byte 2, 16 bits. So far every kernel refuses any value but 0. */
   ioprio?: number;
@@ -86,6 +86,10 @@ export interface UringCmdFields<T = number> {
  * EOPNOTSUPP: the file has no handler for commands, or its handler does not
  * know this one. EINVAL, ENOTTY: the answer of other handlers to a command that
  * they do not know.
+ *
+ * The command completes once. Some drivers post many completions without a flag in
+ * the SQE: make such a command with `new Command({ multishot: true, ... })` of
+ * `@uring/cmd/raw`, and run it with `ring.stream()`.
  *
  * @example Any command, on a file whose driver takes all
  * ```ts
@@ -107,7 +111,7 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
   const hex = checkU32("cmd_op", cmd_op).toString(16);
   const { name = `0x${hex}`, sqe_flags = 0, ioprio = 0, len = 0 } = fields;
   const { uring_cmd_flags, buf_index, personality = 0, payload } = fields;
-  const { optlen, file_index, addr3, optval, cqe32, decode } = fields;
+  const { optlen, file_index, addr3, optval, cqe32 = false, decode } = fields;
   excludes("addr", addr, "level or optname", level ?? optname);
   excludes("optlen", optlen, "file_index", file_index);
   excludes("addr3", addr3, "optval", optval);
@@ -173,7 +177,7 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
   const kind = new Kind<T>({
     name: `URING_CMD ${checkString("name", name)}`,
     opcode: uapi.IORING_OP_URING_CMD,
-    cqe32: Boolean(cqe32),
+    cqe32: checkBoolean("cqe32", cqe32),
     multishot: (opFlags & uapi.IORING_URING_CMD_MULTISHOT) !== 0,
     decode: checkFunction("decode", decode),
     advice: uringCmdAdvice,

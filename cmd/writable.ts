@@ -3,22 +3,30 @@
 import { type FileFacts, fileFacts } from "../sys/file.ts";
 import { O_RDONLY } from "../sys/uapi/fcntl.ts";
 import type { File } from "../ring/command.ts";
+import { recordedFacts } from "../ring/registered.ts";
 
-/** Facts about a file that has a descriptor. */
-export interface DescriptorFacts extends FileFacts {
-  /** The descriptor. */
-  readonly fd: number;
+/** Facts about the file of a command. */
+export interface CommandFile extends FileFacts {
+  /** The descriptor; `null` for a registered file, which has none. */
+  readonly fd: number | null;
+  /** The file in messages, such as `"fd 5"`. */
+  readonly name: string;
 }
 
 /**
- * Returns facts about the file of a command. A registered file has no descriptor
- * to ask, and a descriptor that is not open is EBADF from the kernel: both are
- * `undefined`.
+ * Returns facts about the file of a command: of a descriptor as it is now, of a
+ * registered file as it was registered, which its type and its access cannot
+ * differ from. A descriptor that is not open is `undefined`: the kernel answers
+ * EBADF.
  */
-export function factsOf(file: File): DescriptorFacts | undefined {
-  if (typeof file !== "number") return undefined;
+export function factsOf(file: File): CommandFile | undefined {
+  if (typeof file !== "number") {
+    const facts = recordedFacts(file);
+    return facts && { fd: null, name: "the registered file", ...facts };
+  }
   const facts = fileFacts(file);
-  return typeof facts === "number" ? undefined : { fd: file, ...facts };
+  if (typeof facts === "number") return undefined;
+  return { fd: file, name: `fd ${file}`, ...facts };
 }
 
 /** Throws `message` if the file is open for reading only. */
@@ -27,4 +35,9 @@ export function checkWritable(
   message: string,
 ): void {
   if (facts?.access === O_RDONLY) throw new TypeError(message);
+}
+
+/** Returns `false` for a file that is open for reading only. */
+export function isWritable(file: File): boolean {
+  return factsOf(file)?.access !== O_RDONLY;
 }

@@ -1,6 +1,7 @@
 /** Memory that commands use in place. */
 
 import { arena, PAGE } from "../sys/arena.ts";
+import { bytesAt } from "../sys/bytes.ts";
 import { checkInteger } from "./check.ts";
 
 /**
@@ -11,5 +12,5 @@ import { checkInteger } from "./check.ts";
  */
 export function alloc(byteLength: number): Uint8Array {
   checkInteger("byteLength", byteLength, 1, 2 ** 32 - PAGE);
-  return new Uint8Array(arena(byteLength), 0, byteLength);
+  return bytesAt(arena(byteLength), 0, byteLength);
 }

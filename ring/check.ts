@@ -99,10 +99,28 @@ export function checkFunction<T>(name: string, value: T): T {
   throw new TypeError(`${name} must be a function, not ${shown(value)}`);
 }
 
+/** Checks that a value is a boolean: a text such as `"false"` would count as true. */
+export function checkBoolean(name: string, value: boolean): boolean {
+  if (typeof value === "boolean") return value;
+  throw new TypeError(`${name} must be a boolean, not ${shown(value)}`);
+}
+
 /** Checks that a value is a string. */
 export function checkString(name: string, value: string): string {
   if (typeof value === "string") return value;
   throw new TypeError(`${name} must be a string, not ${shown(value)}`);
+}
+
+/**
+ * Checks a string that becomes a path or a name for the kernel. Half of a surrogate
+ * pair has no bytes: U+FFFD would stand for it, in the name of another file.
+ */
+export function checkText(name: string, value: string): string {
+  if (checkString(name, value).isWellFormed()) return value;
+  throw new TypeError(
+    `${name} must be well-formed Unicode, and ${shown(value)} has half of a ` +
+      "surrogate pair",
+  );
 }
 
 /** Longest list whose memory is allocated at once: a longer one is rarely real. */

@@ -76,10 +76,19 @@ export const generalAdvice: Advice = adviceFrom({
     "security module denies it, or the ring was restricted.",
   EPERM: "The process may not do this. Most device commands want root or a " +
     "capability.",
-  ECANCELED: "It was cancelled, a command it was linked to failed, or the " +
-    "kernel could start no thread to run it: RLIMIT_NPROC (`ulimit -u`) or " +
-    "the cgroup's pids.max is reached.",
+  ECANCELED: "The kernel cancelled it, because it could start no thread to " +
+    "run it: RLIMIT_NPROC (`ulimit -u`) or the cgroup's pids.max is reached.",
   EINTR: "The command was interrupted: cancelled, or its device was reset.",
+  EAGAIN: "The kernel could not run it now. Retry later.",
+  EBUSY: "The file or its device is in use. Retry when it is free.",
+  EIO: "The device failed. `dmesg` shows what its driver reported.",
+  ENXIO: "The device is gone, or has no driver. Open it again when it is back.",
+  ENODEV:
+    "The device is gone, or has no driver. Open it again when it is back.",
+  ENOSPC: "The device or the file system has no room. Free some.",
+  ETIMEDOUT: "The device or the peer did not answer in time. Retry.",
+  ENOTSOCK: "The descriptor is not a socket's. Pass that of a socket.",
+  EOPNOTSUPP: "The file, its file system or its driver does not support this.",
   ENOMEM: "The kernel is out of memory, or RLIMIT_MEMLOCK is too small for " +
     "registered buffers. Raise it with `ulimit -l`.",
   EMFILE: "The process has as many files open as RLIMIT_NOFILE allows. " +
@@ -89,6 +98,10 @@ export const generalAdvice: Advice = adviceFrom({
   EINVAL: "The kernel does not take these arguments, or is too old for this " +
     "operation. `deno run --allow-ffi jsr:@uring/cmd` lists what it takes.",
 });
+
+/** Explains ECANCELED of a command of a chain. */
+export const chainAdvice = "A command before it in its chain failed, or " +
+  "transferred fewer bytes than asked for, or its linkTimeout() ran out.";
 
 /** Explains an errno of IORING_OP_URING_CMD on any file. */
 export const uringCmdAdvice: Advice = adviceFrom({

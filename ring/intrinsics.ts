@@ -1,6 +1,7 @@
 /** Reads of typed arrays that no subclass and no own property can falsify. */
 
 import "../sys/deno.ts"; // Other hosts lack what is read below.
+import { bytesAt, copyAt } from "../sys/bytes.ts";
 
 // A subclass or an own property can shadow each of these names and answer
 // differently each time. The built-in getters read the array itself, and only
@@ -40,8 +41,34 @@ export function setBytes(into: Uint8Array, from: Uint8Array): void {
 
 /** Makes a plain Uint8Array of all bytes of an array. */
 export function viewOf(bytes: Uint8Array): Uint8Array {
-  const start = byteOffsetOf(bytes);
-  return new Uint8Array(bufferOf(bytes), start, byteLengthOf(bytes));
+  return bytesAt(bufferOf(bytes), byteOffsetOf(bytes), byteLengthOf(bytes));
+}
+
+/**
+ * Makes a plain Uint8Array of the bytes from `start` to `end`, as far as the array
+ * has them. No number that the kernel answers makes it reach beyond them.
+ */
+export function partOf(
+  bytes: Uint8Array,
+  start: number,
+  end = Infinity,
+): Uint8Array {
+  const length = between(bytes, start, end);
+  return bytesAt(bufferOf(bytes), byteOffsetOf(bytes) + start, length);
+}
+
+/** Copies the bytes from `start` to `end`, as far as the array has them. */
+export function copyOf(
+  bytes: Uint8Array,
+  start = 0,
+  end = Infinity,
+): Uint8Array<ArrayBuffer> {
+  const length = between(bytes, start, end);
+  return copyAt(bufferOf(bytes), byteOffsetOf(bytes) + start, length);
+}
+
+function between(bytes: Uint8Array, start: number, end: number): number {
+  return Math.max(0, Math.min(end, byteLengthOf(bytes)) - start);
 }
 
 /** Returns `true` for a Uint8Array of this or another realm. */

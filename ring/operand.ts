@@ -28,7 +28,7 @@ export interface Operand {
   readonly reads: boolean;
   /** The kernel writes them. */
   readonly writes: boolean;
-  /** The result is the number of bytes that the kernel wrote. */
+  /** The result is the number of bytes that are copied back. */
   readonly counted: boolean;
   /** Index of the earlier operand that has the address; -1 for the SQE. */
   readonly inside: number;

@@ -2,6 +2,7 @@
 
 import * as uapi from "../sys/uapi/io_uring.ts";
 import {
+  checkBoolean,
   checkFd,
   checkInteger,
   checkObject,
@@ -67,7 +68,8 @@ export interface RingOptions {
   /**
    * A ring whose kernel threads to share. With `sqpoll`, neither ring can link
    * commands then: the thread takes eight SQEs of a ring at a time, and the kernel
-   * cuts a chain where it stops (`__io_sq_thread()`, Linux 6.18).
+   * cuts a chain where it stops (`__io_sq_thread()`, Linux 6.18). `link` refuses such
+   * a ring, except where another worker attached to it, of which it does not know.
    */
   attach?: { readonly fd: number };
   /** Take no commands until `ring.restrict()` is called. Default: `false`. */
@@ -91,7 +93,18 @@ export function setupOptions(options: RingOptions): SetupOptions {
   // Each option is read once, so that the value used is the value checked.
   checkObject("options", options);
   const { entries: wanted = 64, sqe128, cqe32, mixed, iopoll } = options;
-  const { sqpoll, deferTaskrun, attach, disabled } = options;
+  const { sqpoll, deferTaskrun, attach, disabled, spin } = options;
+  const { cpu, idleMs = 1000 } = typeof sqpoll === "object"
+    ? checkObject("sqpoll", sqpoll)
+    : {};
+  const booleans = {
+    ...{ sqe128, cqe32, mixed, deferTaskrun, disabled, spin },
+    iopoll: iopoll === "hybrid" || iopoll,
+    sqpoll: typeof sqpoll === "object" || sqpoll,
+  };
+  for (const [name, value] of Object.entries(booleans)) {
+    if (value !== undefined) checkBoolean(name, value);
+  }
   const hold = rereadsSqes();
   // A large SQE takes up to three places; where SQEs are held, a cancellation
   // takes one.
@@ -106,7 +119,6 @@ export function setupOptions(options: RingOptions): SetupOptions {
     throw new TypeError("a ring has sqpoll or deferTaskrun, not both");
   }
   const safe = Boolean(sqe128 || mixed) && !sqpoll && deferTaskrun !== false;
-  const { cpu, idleMs = 1000 } = typeof sqpoll === "object" && sqpoll || {};
   const deferred = uapi.IORING_SETUP_DEFER_TASKRUN |
     uapi.IORING_SETUP_TASKRUN_FLAG;
   const flags = when(sqe128, uapi.IORING_SETUP_SQE128) |

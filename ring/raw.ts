@@ -37,12 +37,13 @@
  *
  * ## What `Ring` adds
  *
- * *Setup.* `Ring.open()` asks for SUBMIT_ALL, NO_SQARRAY, SINGLE_ISSUER and
- * COOP_TASKRUN. As long as the kernel answers EINVAL, it drops one of them, newest
- * first. A ring with SQEs of 128 bytes also asks for DEFER_TASKRUN and, on x86-64,
- * limits the thread to one kernel worker. Kernels with the x32 ABI
- * (CONFIG_X86_X32_ABI), such as Debian's, may otherwise take a command's addresses
- * for those of a 32-bit process, if they start it while an interrupt returns.
+ * *Setup.* `Ring.open()` asks for CQSIZE, to choose the size of the CQ, and for
+ * SUBMIT_ALL, NO_SQARRAY, SINGLE_ISSUER and COOP_TASKRUN. As long as the kernel
+ * answers EINVAL, it drops one of these four, newest first. A ring with SQEs of 128
+ * bytes also asks for DEFER_TASKRUN and, on x86-64, limits the thread to one kernel
+ * worker. Kernels with the x32 ABI (CONFIG_X86_X32_ABI), such as Debian's, may
+ * otherwise take a command's addresses for those of a 32-bit process, if they start
+ * it while an interrupt returns.
  *
  * *Encoding.* A {@linkcode Command} holds its SQE as 32-bit words, so that to
  * queue it takes 16 stores or fewer. It holds no address: that of memory may change
@@ -122,16 +123,30 @@ export {
   IORING_ENTER_GETEVENTS,
   IORING_ENTER_SQ_WAIT,
   IORING_ENTER_SQ_WAKEUP,
+  IORING_OP_ACCEPT,
   IORING_OP_ASYNC_CANCEL,
+  IORING_OP_BIND,
+  IORING_OP_CLOSE,
+  IORING_OP_CONNECT,
+  IORING_OP_FSYNC,
+  IORING_OP_LINK_TIMEOUT,
+  IORING_OP_LISTEN,
   IORING_OP_NOP,
+  IORING_OP_OPENAT,
   IORING_OP_POLL_ADD,
   IORING_OP_READ,
   IORING_OP_READ_FIXED,
+  IORING_OP_RECV,
+  IORING_OP_SEND,
+  IORING_OP_SEND_ZC,
+  IORING_OP_SOCKET,
   IORING_OP_TIMEOUT,
   IORING_OP_URING_CMD,
   IORING_OP_URING_CMD128,
   IORING_OP_WRITE,
   IORING_OP_WRITE_FIXED,
+  IORING_REGISTER_BUFFERS,
+  IORING_REGISTER_FILES,
   IORING_SETUP_CLAMP,
   IORING_SETUP_COOP_TASKRUN,
   IORING_SETUP_CQE32,
@@ -148,6 +163,8 @@ export {
   IORING_SETUP_SQPOLL,
   IORING_SETUP_SUBMIT_ALL,
   IORING_SETUP_TASKRUN_FLAG,
+  IORING_UNREGISTER_BUFFERS,
+  IORING_UNREGISTER_FILES,
   IORING_URING_CMD_FIXED,
   IORING_URING_CMD_MULTISHOT,
   IOSQE_ASYNC,

@@ -1,11 +1,21 @@
 /** Registered files and buffers of a ring, as values. */
 
+import type { FileFacts } from "../sys/file.ts";
 import { recognize, shown } from "./check.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
+
+let record: (file: FixedFile, facts: FileFacts) => void;
+let recorded: (file: FixedFile) => FileFacts | undefined;
 
 /** A file in the table of a ring, returned by `Ring.registerFiles`. */
 export class FixedFile {
   readonly #index: number;
+  #facts: FileFacts | undefined;
+
+  static {
+    record = (file, facts) => void (file.#facts = facts);
+    recorded = (file) => file.#facts;
+  }
 
   /** Used by a ring only. */
   constructor(index: number) {
@@ -21,6 +31,19 @@ export class FixedFile {
   static is(value: unknown): value is FixedFile {
     return typeof value === "object" && value !== null && #index in value;
   }
+}
+
+/**
+ * Keeps facts about a file that is being registered. Afterwards no descriptor is
+ * left to ask: the caller may close it, and its number may be another file's.
+ */
+export function recordFacts(file: FixedFile, facts: FileFacts): void {
+  record(file, facts);
+}
+
+/** Returns the facts of {@linkcode recordFacts}; `undefined` if there are none. */
+export function recordedFacts(file: FixedFile): FileFacts | undefined {
+  return recorded(file);
 }
 
 /** A pinned buffer of a ring, returned by `Ring.registerBuffers`. */

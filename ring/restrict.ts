@@ -7,11 +7,15 @@ import { checkList, checkObject, checkU8 } from "./check.ts";
 /** The operations that a restricted ring may still do; all others are refused. */
 export interface Restrictions {
   /**
-   * `IORING_OP_` numbers. On a ring with SQEs of both sizes (`mixed`), commands
-   * with the larger one are another operation: IORING_OP_URING_CMD128.
+   * `IORING_OP_` numbers; `@uring/cmd/raw` has those of all commands of this
+   * library. On a ring with SQEs of both sizes (`mixed`), commands with the larger
+   * one are another operation: IORING_OP_URING_CMD128.
    */
   ops?: readonly number[];
-  /** `IORING_REGISTER_` numbers. */
+  /**
+   * `IORING_REGISTER_` and `IORING_UNREGISTER_` numbers; `@uring/cmd/raw` has those
+   * of files and buffers.
+   */
   registerOps?: readonly number[];
   /** `IOSQE_` bits that a command may set in addition to the required ones. */
   sqeFlagsAllowed?: number;

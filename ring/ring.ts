@@ -23,10 +23,11 @@
  * @module
  */
 
+import { E } from "../sys/uapi/errno.ts";
 import { IORING_SETUP_SQPOLL } from "../sys/uapi/io_uring.ts";
 import { alloc } from "./alloc.ts";
 import * as register from "./bare/register.ts";
-import { type RingHandle, setup } from "./bare/setup.ts";
+import { type RingHandle, setupFor } from "./bare/setup.ts";
 import { setupFlagNames } from "./bare/setup_advice.ts";
 import { checkInstance, checkList, checkObject, shown } from "./check.ts";
 import { checkPrototype, checkRingFlags } from "./check.ts";
@@ -75,10 +76,15 @@ export interface RingStats {
  * the event loop is woken. While commands are in flight the process stays alive.
  *
  * A ring belongs to the thread that opened it: a worker opens its own.
+ * A command has the credentials (user and capabilities) of the thread that submits
+ * it; with `sqpoll`, of the thread that opened the ring.
  *
- * While completions are delivered, the ring only queues. In a decoder, and in any
- * other code that the ring calls, `cmd`, `link`, `stream`, an abort and `close`
- * take effect in the next turn; `cmdSync` and `cmdAllSync` throw a `TypeError`.
+ * A ring wakes the event loop with four descriptors. Without free ones, it polls for
+ * completions every 1 to 20 ms.
+ *
+ * Code that the ring itself calls, such as a decoder, can only queue: there,
+ * `cmd`, `link`, `stream`, an abort and `close` take effect in the next turn, and
+ * `cmdSync` and `cmdAllSync` throw a `TypeError`.
  *
  * @example Bytes that wait in a socket
  * ```ts
@@ -99,6 +105,8 @@ export class Ring implements AsyncDisposable {
   readonly #watches: Watches;
   /** What this ring does not offer every command: {@linkcode TRAITS} bits. */
   readonly #lacks: number;
+  /** The restrictions that a call has begun to set. */
+  #restrictions: string | null = null;
   /** The submission thread, if the ring has one. */
   #thread: { shared: boolean } | null = null;
 
@@ -114,23 +122,23 @@ export class Ring implements AsyncDisposable {
     this.#lacks = TRAITS.checked | (wide ? 0 : TRAITS.sqe128) |
       (answers ? 0 : TRAITS.cqe32);
     this.#watches = new Watches((slot, reason) => queues.abort(slot, reason));
-    dropped.register(this, this.#engine);
     bindToThread(this);
   }
 
   /**
-   * Opens a ring, with the best flags for the event loop that this kernel
-   * takes. Linux 5.19; no privilege, unless a sysctl or a sandbox forbids it.
+   * Opens a ring, with those of the best flags for an event loop that this kernel
+   * knows. Linux 5.19; no privilege, unless a sysctl or a sandbox forbids it.
    *
-   * Without options: `IORING_SETUP_SINGLE_ISSUER`, `COOP_TASKRUN`,
-   * `SUBMIT_ALL` and `NO_SQARRAY`, each left out if the kernel is older.
+   * Without options: `IORING_SETUP_CQSIZE`, and those of `SINGLE_ISSUER`,
+   * `COOP_TASKRUN`, `SUBMIT_ALL` and `NO_SQARRAY` that the kernel has.
    *
    * @throws {UringError} if the kernel refuses, with the reason and the remedy.
    */
   static open(options: RingOptions = {}): Ring {
     const { spin = true } = checkObject("options", options);
     const asked = setupOptions(options);
-    const ring = new Ring(setup(asked), Boolean(spin));
+    const ring = setupFor(asked, (handle) => new Ring(handle, Boolean(spin)));
+    dropped.register(ring, ring.#engine);
     if (asked.flags! & IORING_SETUP_SQPOLL) ring.#share(asked.wqFd);
     return ring;
   }
@@ -160,7 +168,13 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Runs a command. The promise settles once, when the kernel has let go of the
-   * command: with its result, or with a {@linkcode UringError}.
+   * command. It resolves to the command's result.
+   *
+   * This function never throws: the promise rejects. If the kernel refuses the
+   * command, the reason is a {@linkcode UringError}; if a drive does, an `NvmeError`
+   * or a `ScsiError`; for a wrong argument or a closed ring, a `TypeError` or a
+   * `RangeError`; after an abort, the reason of the signal; if the decoder threw,
+   * what it threw.
    *
    * Aborting the signal asks the kernel to cancel. The promise still settles
    * with the command's own outcome: its result if it was faster, or the signal's
@@ -196,11 +210,17 @@ export class Ring implements AsyncDisposable {
    * Runs commands as a chain: each starts when the one before it has succeeded.
    * If one fails, those after it fail with ECANCELED. A read or a write of fewer
    * bytes than asked for fails its chain, too, although its own promise resolves.
-   * There is a promise for each, so that `Promise.all` or `Promise.allSettled` says
-   * what matters.
+   * There is a promise for each. They reject as that of {@linkcode Ring.cmd} does.
+   *
+   * Handle every promise of the chain, with `Promise.all` or `Promise.allSettled`.
+   * If you await only the last one and another rejects, that rejection is unhandled,
+   * and Deno ends the process.
    *
    * The chain is handed over in one piece, and may not be longer than the
    * ring's `entries`.
+   *
+   * @throws {TypeError} if `commands` is not an array: there is no promise then
+   * that could reject.
    */
   link<T extends readonly unknown[]>(
     commands: readonly [...{ [K in keyof T]: Command<T[K]> }],
@@ -251,7 +271,8 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Runs a command and blocks the thread until it has completed. For commands
-   * that complete at once, this is the fastest way.
+   * that complete at once, this is the fastest way. It throws what the promise of
+   * {@linkcode Ring.cmd} would reject with.
    *
    * @throws {TypeError} in a decoder, and in any other code that this ring calls.
    */
@@ -263,11 +284,14 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Runs commands with one call of io_uring_enter(), and blocks the thread
-   * until all have completed. Then it throws the first error, whose property
-   * `results` has the outcome of each command, as `Promise.allSettled` gives them:
-   * with it, descriptors that other commands have opened can be closed. Another call waits
-   * for what has not completed when the first returns; on a ring with
-   * `deferTaskrun`, one each time that something has completed.
+   * until all have completed. If some have not completed when that call returns, a
+   * second call waits for them. With `deferTaskrun` it takes one more call for each
+   * wake-up.
+   *
+   * If commands fail, it throws the first error, after all have completed. The
+   * property `results` of a {@linkcode UringError} has the outcome of each command, as
+   * `Promise.allSettled` gives them. Close the descriptors that other commands have
+   * opened.
    *
    * @throws {TypeError} in a decoder, and in any other code that this ring calls.
    */
@@ -290,7 +314,14 @@ export class Ring implements AsyncDisposable {
    * Runs a multishot command. The command starts at once; each completion is a
    * value of the iterator. Leaving the loop cancels the command.
    *
+   * After an abort of the signal, the loop throws the reason of the signal, by
+   * default a `DOMException` named `AbortError`. To end the loop without an error,
+   * leave it with `break`.
+   *
    * Values are kept until they are asked for, however many there are.
+   *
+   * @throws {TypeError | RangeError} for a wrong argument, a command that completes
+   * once, or a closed ring. It throws the reason of a signal that was aborted before.
    */
   stream<T>(
     command: Command<T>,
@@ -360,6 +391,27 @@ export class Ring implements AsyncDisposable {
    * the pinning at each command. A ring has one table at a time, of at most 4096
    * buffers; their pages count against RLIMIT_MEMLOCK unless the process has
    * CAP_IPC_LOCK.
+   *
+   * @example Reads into a registered buffer
+   * ```ts
+   * import { Ring } from "@uring/cmd";
+   * import { close, openat, read } from "@uring/cmd/op";
+   *
+   * await using ring = Ring.open();
+   * const [buffer] = ring.registerBuffers([ring.alloc(65536)]);
+   * const fd = await ring.cmd(openat(Deno.execPath()));
+   * // Two commands, each with its own part of the buffer.
+   * const [first, second] = [0, 4096].map((at) =>
+   *   buffer.bytes.subarray(at, at + 4096)
+   * );
+   * await Promise.all([
+   *   ring.cmd(read(fd, first, { offset: 0, buffer })),
+   *   ring.cmd(read(fd, second, { offset: 4096, buffer })),
+   * ]);
+   * console.log(first[0].toString(16)); // 7f: an ELF file
+   * await ring.cmd(close(fd));
+   * ring.unregisterBuffers();
+   * ```
    */
   registerBuffers(buffers: readonly Uint8Array[]): FixedBuffer[] {
     const list = this.#ask(() => checkBuffers(buffers));
@@ -424,12 +476,34 @@ export class Ring implements AsyncDisposable {
     }
     // What wakes the event loop has to be registered while that is allowed.
     this.#engine.prepareToWait();
-    const rc = register.registerRestrictions(this.fd, list);
-    checkRegistered("REGISTER_RESTRICTIONS", this.fd, rc);
-    const enabled = register.enableRings(this.fd);
-    checkRegistered("REGISTER_ENABLE_RINGS", this.fd, enabled);
+    this.#restrictOnce(list);
     this.#queues.cancellations.requiredFlags = requiredFlags;
     this.#queues.life = "open";
+  }
+
+  /** Restricts and enables the ring. A call that was cut short can be made again. */
+  #restrictOnce(
+    list: Parameters<typeof register.registerRestrictions>[1],
+  ): void {
+    const asked = JSON.stringify(list);
+    const again = this.#restrictions !== null;
+    if (again && this.#restrictions !== asked) {
+      throw new TypeError(
+        "restrict() was cut short with other restrictions, which may be in force: " +
+          "close the ring",
+      );
+    }
+    this.#restrictions = asked;
+    const rc = register.registerRestrictions(this.fd, list);
+    if (again && DONE_BEFORE.includes(-rc)) {
+      // The call that was cut short had come that far.
+    } else {
+      if (rc < 0) this.#restrictions = null;
+      checkRegistered("REGISTER_RESTRICTIONS", this.fd, rc);
+    }
+    const enabled = register.enableRings(this.fd);
+    if (again && DONE_BEFORE.includes(-enabled)) return;
+    checkRegistered("REGISTER_ENABLE_RINGS", this.fd, enabled);
   }
 
   // ---- Life ------------------------------------------------------------------
@@ -554,7 +628,9 @@ export class Ring implements AsyncDisposable {
     if (command.sqe128 && sq.sqeWords === 16 && !sq.mixed) {
       throw new RangeError(
         `${name} has more than 16 bytes of payload, which needs a ring with ` +
-          "SQEs of 128 bytes: Ring.open({ sqe128: true })",
+          `SQEs of 128 bytes: Ring.open({ sqe128: true${
+            command.cqe32 ? ", cqe32: true" : ""
+          } })`,
       );
     }
     if (command.cqe32 && cq.cqeWords === 4 && this.#queues.room.unit === 1) {
@@ -603,6 +679,12 @@ export class Ring implements AsyncDisposable {
     return taken;
   }
 }
+
+/**
+ * What io_uring_register() answers about a ring that is restricted (EBUSY), or
+ * enabled as well (EBADFD, EACCES).
+ */
+const DONE_BEFORE: readonly number[] = [E.EBUSY, E.EBADFD, E.EACCES];
 
 /** Submission threads, by the descriptors of the rings of this isolate. */
 const threads = new Map<number, { shared: boolean }>();

@@ -1,13 +1,14 @@
 /** The tables of files and buffers that a ring has registered. */
 
 import { lastingAddressOf } from "../sys/arena.ts";
+import { fileFacts } from "../sys/file.ts";
 import * as register from "./bare/register.ts";
 import { patiently } from "./bare/setup.ts";
 import { checkBytes, checkFd, checkInteger, checkList } from "./check.ts";
 import type { Command } from "./command.ts";
 import { registerAdvice, UringError } from "./errors.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
-import { FixedBuffer, FixedFile } from "./registered.ts";
+import { FixedBuffer, FixedFile, recordFacts } from "./registered.ts";
 
 /** Throws the error of an io_uring_register() that failed. */
 export function checkRegistered(op: string, fd: number, rc: number): void {
@@ -28,7 +29,13 @@ export class Tables {
 
   registerFiles(fds: readonly number[]): FixedFile[] {
     this.#check("REGISTER_FILES", register.registerFiles(this.#fd, fds));
-    const files = fds.map((_, i) => new FixedFile(i));
+    const files = fds.map((fd, i) => {
+      const file = new FixedFile(i);
+      // Commands are checked against the file, as they are for a descriptor.
+      const facts = fileFacts(fd);
+      if (typeof facts !== "number") recordFacts(file, facts);
+      return file;
+    });
     this.#files = files;
     return files.slice();
   }

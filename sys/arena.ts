@@ -19,6 +19,7 @@
  * @module
  */
 
+import { bytesAt } from "./bytes.ts";
 import { errnoName } from "./errno_names.ts";
 import { libc, mmap, mremap, permitted, syscall } from "./libc.ts";
 import * as mman from "./uapi/mman.ts";
@@ -29,6 +30,13 @@ export const PAGE = 65536;
 const GUARDED = 2 * PAGE;
 /** Bytes that have an alias before idle aliases are unmapped: 256 MiB. */
 const LARGE = 256 << 20;
+
+// As they are at load: what a program puts in their place would get the `Memory`.
+const { Memory } = WebAssembly;
+const { get: bufferOf } = Object.getOwnPropertyDescriptor(
+  Memory.prototype,
+  "buffer",
+)!;
 
 /** The two addresses of an arena's pages. It does not keep the buffer alive. */
 export class Arena {
@@ -132,15 +140,15 @@ function unmapIdle(): void {
 export function arena(byteLength: number, pooled = false): ArrayBuffer {
   const pages = Math.max(1, Math.ceil(byteLength / PAGE));
   libc(); // Names a missing permission before memory is taken.
+  const size = pages * PAGE;
   // A maximum equal to the size keeps V8 from reserving gigabytes around it.
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-  const buffer = memory.buffer as ArrayBuffer; // It is not `shared`.
+  const memory = new Memory({ initial: pages, maximum: pages });
+  const buffer = bufferOf!.call(memory) as ArrayBuffer; // It is not `shared`.
   // User space ends at 2^47 on these machines, far below 2^53.
   const home = permitted(`${byteLength} bytes cannot be allocated`, () => {
-    const pointer = Deno.UnsafePointer.of(new Uint8Array(buffer));
+    const pointer = Deno.UnsafePointer.of(bytesAt(buffer, 0, size));
     return Number(Deno.UnsafePointer.value(pointer));
   });
-  const size = pages * PAGE;
   // Private pages, as V8 maps them, cannot be mapped twice. Pages that are never
   // touched take no memory.
   const flags = mman.MAP_SHARED | mman.MAP_ANONYMOUS | mman.MAP_FIXED |

@@ -4,7 +4,7 @@ import { AT_EMPTY_PATH, AT_FDCWD, F_GETFL, O_ACCMODE } from "./uapi/fcntl.ts";
 import { O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "./uapi/fcntl.ts";
 import { S_IFBLK, S_IFCHR, S_IFMT, statx } from "./uapi/fs.ts";
 import { syscall } from "./libc.ts";
-import { scratch } from "./scratch.ts";
+import { scratch, scratchCopy } from "./scratch.ts";
 
 /** Opens a path. Returns the descriptor, or `-errno`. */
 export function open(path: string, flags: number = O_RDONLY): number {
@@ -31,7 +31,7 @@ export function readText(path: string): string | undefined {
   const read = syscall("read", fd, at, bytes.length);
   close(fd);
   if (read < 0) return undefined;
-  return new TextDecoder().decode(bytes.slice(0, read)).trim();
+  return new TextDecoder().decode(scratchCopy(0, read)).trim();
 }
 
 /** Facts about the file that a descriptor refers to. */
@@ -98,8 +98,8 @@ export function listDirectory(
     // struct linux_dirent64 has the record's length at 16 and its name at 19.
     for (let base = 0; base < length;) {
       const end = base + view.getUint16(base + 16, true);
-      const name = bytes.slice(base + 19, end);
-      const text = new TextDecoder().decode(name.subarray(0, name.indexOf(0)));
+      const name = scratchCopy(base + 19, bytes.indexOf(0, base + 19));
+      const text = new TextDecoder().decode(name);
       if (!text.startsWith(".") && test(text, directory)) found.push(text);
       base = end;
     }

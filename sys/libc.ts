@@ -113,13 +113,15 @@ function explain(failure: string, cause: unknown): unknown {
     ? "The permission was revoked after the first ring was opened. Keep it: " +
       "rings that are open go on, but nothing can be given memory."
     : denied
-    ? "Run with --allow-ffi, without a path. A path scope forbids the " +
-      "pointers that the rings are mapped with, and would limit nothing, " +
-      "since libc can do all that the user can."
+    ? "Run with --allow-ffi, without a path after it."
     : "It has to be found as libc.so.6, which is glibc's name, and which " +
       "musl's loader accepts.";
   const message = `${failure}: ${cause.message}. ${advice}`;
-  return new (denied ? NotCapable : Error)(message, { cause });
+  if (!denied) return new Error(message, { cause });
+  const error = new NotCapable(message);
+  // V8 keeps ten lines of the stack. Without these, the caller's is among them.
+  Error.captureStackTrace(error, opened === undefined ? libc : permitted);
+  return error;
 }
 
 /** Calls io_uring_enter(2) without an argument. */

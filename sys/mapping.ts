@@ -3,42 +3,48 @@
 import { mmap, permitted, syscall } from "./libc.ts";
 import * as mman from "./uapi/mman.ts";
 
-/** A mapped part of a ring. */
-export interface Mapping {
-  readonly address: number;
-  readonly buffer: ArrayBuffer;
+/** A part of a ring that is mapped, or about to be. */
+export class Mapping {
+  /** 0 before it is mapped, and after. */
+  address = 0;
+  byteLength = 0;
+  /** The mapped bytes; empty before and after. */
+  buffer: ArrayBuffer = new ArrayBuffer(0);
 }
 
-/** Maps `byteLength` bytes of a ring; a negative number is `-errno`. */
+/**
+ * Maps `byteLength` bytes of a ring into `mapping`. Returns 0, or `-errno`. From the
+ * system call on, {@linkcode unmap} finds what to undo, even if this call is cut
+ * short.
+ */
 export function map(
+  mapping: Mapping,
   fd: number,
   byteLength: number,
   offset: number,
-): Mapping | number {
+): number {
   const prot = mman.PROT_READ | mman.PROT_WRITE;
   const flags = mman.MAP_SHARED | mman.MAP_POPULATE;
+  mapping.byteLength = byteLength;
   const address = mmap(byteLength, prot, flags, fd, offset);
   if (address < 0) return address;
-  try {
-    const buffer = permitted("a ring cannot be mapped", () => {
-      const pointer = Deno.UnsafePointer.create(BigInt(address))!;
-      return Deno.UnsafePointerView.getArrayBuffer(pointer, byteLength);
-    });
-    return { address, buffer };
-  } catch (error) {
-    syscall("munmap", address, byteLength);
-    throw error;
-  }
+  mapping.address = address;
+  mapping.buffer = permitted("a ring cannot be mapped", () => {
+    const pointer = Deno.UnsafePointer.create(BigInt(address))!;
+    return Deno.UnsafePointerView.getArrayBuffer(pointer, byteLength);
+  });
+  return 0;
 }
 
 /**
  * Detaches every view of a mapping, then unmaps it. It leaves a mapping whose
  * buffer the program has transferred: views of that memory cannot be found.
  */
-export function unmap({ address, buffer }: Mapping): void {
-  if (buffer.detached) return;
-  const { byteLength } = buffer;
+export function unmap(mapping: Mapping): void {
+  const { address, byteLength, buffer } = mapping;
+  if (address === 0 || buffer.detached) return;
   // The new buffer is empty; the memory itself is not JavaScript's to free.
-  buffer.transfer(0);
+  mapping.buffer = buffer.transfer(0);
   syscall("munmap", address, byteLength);
+  mapping.address = 0; // Next to the call: somebody else may be mapped there now.
 }

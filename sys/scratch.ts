@@ -1,6 +1,7 @@
 /** Memory for the arguments of system calls. */
 
 import { arena, arenaOf, PAGE } from "./arena.ts";
+import { bytesAt, copyAt, viewAt } from "./bytes.ts";
 
 interface Scratch {
   readonly view: DataView;
@@ -10,6 +11,7 @@ interface Scratch {
 }
 
 let shared: Scratch | undefined;
+let memory: ArrayBuffer | undefined;
 
 /**
  * Returns 64 KiB of memory for the arguments of one synchronous system call. The
@@ -19,7 +21,17 @@ let shared: Scratch | undefined;
 export function scratch(): Scratch {
   if (shared !== undefined) return shared;
   const buffer = arena(PAGE);
-  const view = new DataView(buffer);
-  const bytes = new Uint8Array(buffer);
+  const view = viewAt(buffer, 0, PAGE);
+  const bytes = bytesAt(buffer, 0, PAGE);
+  memory = buffer;
   return shared = { view, bytes, at: arenaOf(buffer)!.home };
+}
+
+/** Returns a copy of the bytes of {@linkcode scratch} from `start` to `end`. */
+export function scratchCopy(
+  start: number,
+  end: number,
+): Uint8Array<ArrayBuffer> {
+  scratch();
+  return copyAt(memory!, start, end - start);
 }

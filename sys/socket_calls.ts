@@ -2,7 +2,7 @@
 
 import { syscall } from "./libc.ts";
 import { sizeof } from "./struct.ts";
-import { scratch } from "./scratch.ts";
+import { scratch, scratchCopy } from "./scratch.ts";
 import { AF_UNIX, ifreq, SIOCGIFINDEX, SO_GET_FILTER } from "./uapi/socket.ts";
 import { SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET } from "./uapi/socket.ts";
 
@@ -14,10 +14,10 @@ export function socketName(
   fd: number,
   call: "getsockname" | "getpeername",
 ): Uint8Array | number {
-  const { bytes, view, at } = scratch();
+  const { view, at } = scratch();
   view.setUint32(0, SOCKADDR_MAX, true);
   const rc = syscall(call, fd, at + 8, at);
-  return rc < 0 ? rc : bytes.slice(8, 8 + view.getUint32(0, true));
+  return rc < 0 ? rc : scratchCopy(8, 8 + view.getUint32(0, true));
 }
 
 /**
@@ -64,7 +64,7 @@ export function socketOption(
   if (rc < 0) return rc;
   // Some options return their full length, although less was asked for.
   const given = Math.min(view.getUint32(0, true), length);
-  return bytes.slice(8, 8 + given * unit);
+  return scratchCopy(8, 8 + given * unit);
 }
 
 /** Returns the index of a network interface; 0 if none has the name. */

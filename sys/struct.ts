@@ -8,6 +8,8 @@
  * @module
  */
 
+import { bytesAt, copyAt } from "./bytes.ts";
+
 /** A field of a struct: its offset, its size, and how to read and write it. */
 export abstract class Field<T = unknown> {
   /** Bytes from the start of the struct. */
@@ -105,7 +107,7 @@ class Pointer extends U64 implements PointerField {
 class Bytes extends Field<Uint8Array> {
   get(view: DataView, base: number): Uint8Array {
     const start = view.byteOffset + base + this.offset;
-    return new Uint8Array(view.buffer, start, this.size).slice();
+    return copyAt(view.buffer, start, this.size);
   }
   set(view: DataView, base: number, value: Uint8Array): void {
     if (value.length > this.size) {
@@ -114,7 +116,7 @@ class Bytes extends Field<Uint8Array> {
       );
     }
     const start = view.byteOffset + base + this.offset;
-    const field = new Uint8Array(view.buffer, start, this.size);
+    const field = bytesAt(view.buffer, start, this.size);
     field.fill(0, value.length);
     field.set(value);
   }

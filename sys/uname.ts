@@ -1,4 +1,4 @@
-import { scratch } from "./scratch.ts";
+import { scratch, scratchCopy } from "./scratch.ts";
 import { syscall } from "./libc.ts";
 
 /** Bytes of each of the six strings in `struct new_utsname`. */
@@ -8,8 +8,9 @@ const LENGTH = 65;
 export function release(): string {
   const { bytes, at } = scratch();
   syscall("uname", at);
-  const text = bytes.slice(2 * LENGTH, 3 * LENGTH);
-  return new TextDecoder().decode(text.subarray(0, text.indexOf(0)));
+  const start = 2 * LENGTH;
+  const text = scratchCopy(start, bytes.indexOf(0, start));
+  return new TextDecoder().decode(text);
 }
 
 /** Returns major and minor number of a release as one number: 6.18 is 6018. */

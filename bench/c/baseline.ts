@@ -1,6 +1,6 @@
 /** Builds and runs the C program that the library is compared with. */
 
-import { run } from "../../tests/kit/run.ts";
+import { output, run } from "../../tests/kit/run.ts";
 import { MEASURE_MS, type Point, SETUP_FLAGS } from "../layers/workloads.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -24,16 +24,14 @@ export async function build(): Promise<void> {
   }
 }
 
-async function output(args: string[]): Promise<string> {
-  const program = new URL(PROGRAM, ROOT).pathname;
-  const { success, stdout, stderr } = await run(program, args);
-  if (!success) throw new Error(`${PROGRAM} ${args.join(" ")}: ${stderr}`);
-  return stdout.trim();
+/** Runs the program, and returns what it prints. */
+async function baseline(args: string[]): Promise<string> {
+  return (await output(new URL(PROGRAM, ROOT).pathname, args)).trim();
 }
 
 /** Returns the version of liburing that the program was built with. */
 export function liburingVersion(): Promise<string> {
-  return output(["version"]);
+  return baseline(["version"]);
 }
 
 /** Measures the nanoseconds of a command. */
@@ -42,5 +40,5 @@ export async function liburing(
 ): Promise<number> {
   const flags = `0x${SETUP_FLAGS.toString(16)}`;
   const args = [workload, `${depth}`, `${MEASURE_MS}`, flags, file];
-  return Number(await output(args));
+  return Number(await baseline(args));
 }

@@ -8,7 +8,7 @@
  */
 
 import { pathOf } from "../../tests/lab/nvme_drive.ts";
-import { run } from "../../tests/kit/run.ts";
+import { output } from "../../tests/kit/run.ts";
 import { cpuTimeNs } from "./cpu_time.ts";
 import { BLOCK, DEPTH, type Workload } from "./plan.ts";
 
@@ -76,15 +76,14 @@ async function runFio(
   operations: number,
 ): Promise<number> {
   const before = cpuTimeNs("children");
-  const { success, stdout, stderr } = await run("fio", [
+  const report = await output("fio", [
     ...["--name=guest", "--eta=never", "--output-format=json", ...LEAN],
     ...[`--bs=${BLOCK}`, `--iodepth=${DEPTH}`],
     ...[`--io_size=${operations * BLOCK}`, ...ARGUMENTS[workload]()],
     ...inBatches ? IN_BATCHES : [],
   ]);
   const spent = cpuTimeNs("children") - before;
-  if (!success) throw new Error(`fio: ${stderr}${stdout}`);
-  check(JSON.parse(stdout), workload, operations);
+  check(JSON.parse(report), workload, operations);
   return spent;
 }
 

@@ -1,6 +1,6 @@
 /** One round: each benchmark file, and the C program right before or after it. */
 
-import { run } from "../../tests/kit/run.ts";
+import { output } from "../../tests/kit/run.ts";
 import { liburing } from "../c/baseline.ts";
 import { type Layer, LAYERS } from "./layers.ts";
 import { cKey, layerKey, type Samples } from "./samples.ts";
@@ -63,9 +63,8 @@ async function denoBench(
 ): Promise<{ group: string; name: string; ns: number }[]> {
   const path = new URL(file, import.meta.url).pathname;
   const args = ["bench", "-A", "--no-check", "--json", path];
-  const { success, stdout, stderr } = await run(Deno.execPath(), args);
-  if (!success) throw new Error(`${file} failed:\n${stdout}${stderr}`);
-  const { benches }: { benches: Report[] } = JSON.parse(stdout);
+  const report = await output(Deno.execPath(), args);
+  const { benches }: { benches: Report[] } = JSON.parse(report);
   return benches.map(({ group, name, results: [{ ok, failed }] }) => {
     if (ok === undefined) {
       throw new Error(`${file}, ${name}: ${JSON.stringify(failed)}`);

@@ -20,15 +20,13 @@ import {
   promises,
   raw,
 } from "../../tests/kit/hot_loops.ts";
+import { collect } from "../../tests/kit/wait.ts";
 
 const COMMANDS = 1_000_000;
 /** Commands between two readings of the heap size: a whole number of batches. */
 const CHUNK = 64 * DEPTH;
 /** Bytes after which the program collects, well before V8 would. */
 const COLLECT = 64e6;
-
-const { gc } = globalThis as unknown as { gc?: () => void };
-if (!gc) throw new Error("run this with --v8-flags=--expose-gc");
 
 /**
  * Returns the bytes of one operation: the least of three passes after a short
@@ -49,7 +47,7 @@ async function pass(run: Loop, count: number): Promise<number> {
   let operations = 0;
   for (; operations < count; operations += CHUNK) {
     if (since >= COLLECT) {
-      gc!();
+      collect();
       since = 0;
     }
     const before = Deno.memoryUsage().heapUsed;

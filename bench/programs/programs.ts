@@ -1,6 +1,6 @@
 /** Measurements that are programs of their own, because they need a process. */
 
-import { run } from "../../tests/kit/run.ts";
+import { output } from "../../tests/kit/run.ts";
 import { liburing } from "../c/baseline.ts";
 import { FLAT_DEPTHS } from "../layers/workloads.ts";
 import { median } from "../stats.ts";
@@ -70,9 +70,7 @@ async function runFile(
 ): Promise<Numbers> {
   const path = new URL(file, import.meta.url).pathname;
   const args = ["run", "-A", "--no-check", ...flags, path];
-  const { success, stdout, stderr } = await run(Deno.execPath(), args);
-  if (!success) throw new Error(`${file} failed:\n${stderr}`);
-  return JSON.parse(stdout);
+  return JSON.parse(await output(Deno.execPath(), args));
 }
 
 /** Measures the C program at the depths of flat.ts. */

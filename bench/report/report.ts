@@ -44,7 +44,7 @@ export function readmeReport(results: Results): string {
   const ms = (value: number) => `${number(value)} ms`;
   const ffi = alternative(results, "ioctl by nonblocking FFI, 128 at a time");
   const figures = table([
-    ["time of", "here", "compared with"],
+    ["time of", "`@uring/cmd`", "compared with"],
     [
       "a command in a batch of 128, `cmdAllSync`",
       ns(layerAt(results, "cmdAllSync", 128)),

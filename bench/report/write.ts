@@ -1,6 +1,6 @@
 /** Writes the results into the repository. */
 
-import { run } from "../../tests/kit/run.ts";
+import { output } from "../../tests/kit/run.ts";
 import { chart } from "./chart.ts";
 import { fullReport, readmeReport } from "./report.ts";
 import type { Results } from "./results.ts";
@@ -47,6 +47,5 @@ async function replace(file: URL, report: string): Promise<void> {
 
 async function format(file: URL): Promise<void> {
   const args = ["fmt", "--quiet", file.pathname];
-  const { success, stderr } = await run(Deno.execPath(), args);
-  if (!success) throw new Error(`deno fmt ${file.pathname}: ${stderr}`);
+  await output(Deno.execPath(), args);
 }

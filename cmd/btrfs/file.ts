@@ -21,12 +21,14 @@ export function checkFile(
 ): void {
   const facts = factsOf(file);
   if (facts === undefined) return;
-  const { fd, type } = facts;
+  const { fd, name, type } = facts;
   checkWritable(
     facts,
-    `fd ${fd} is open for reading only: open the file with O_RDWR`,
+    `${name} is open for reading only: open the file with O_RDWR`,
   );
-  const sector = type === S_IFREG ? sectorSize(fd) : undefined;
+  // The kernel checks the parts of a command to a registered file, whose file
+  // system cannot be asked without a descriptor.
+  const sector = fd !== null && type === S_IFREG ? sectorSize(fd) : undefined;
   if (sector === undefined) return; // Not on btrfs: the kernel says so.
   for (const [name, value] of Object.entries({ offset, unencodedOffset })) {
     if (BigInt(value) % BigInt(sector) === 0n) continue;

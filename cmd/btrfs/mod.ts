@@ -23,7 +23,7 @@ import { E } from "../../sys/uapi/errno.ts";
 import { io_uring_sqe, IORING_OP_URING_CMD } from "../../sys/uapi/io_uring.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { iovec } from "../../sys/uapi/uio.ts";
-import { byteLengthOf } from "../../ring/intrinsics.ts";
+import { byteLengthOf, copyOf, partOf } from "../../ring/intrinsics.ts";
 import { checkBytes, checkInteger } from "../../ring/check.ts";
 import { checkObject, checkU64 } from "../../ring/check.ts";
 import { Command, type File } from "../../ring/command.ts";
@@ -338,7 +338,9 @@ function decodeRead(
     );
   }
   return {
-    data: data?.subarray(0, res) ?? completion.memory(DATA).slice(0, res),
+    data: data === undefined
+      ? copyOf(completion.memory(DATA), 0, res)
+      : partOf(data, 0, res),
     compression: name,
     byteLength: Number(io.len.get(view, 0)),
     unencodedLength: Number(io.unencoded_len.get(view, 0)),

@@ -80,8 +80,10 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
   }
 
   const text = "forty-two bytes, sent through the ring..!\n";
-  // Warm up, so that the times below are not those of the JIT compiler.
+  // Warm up, so that the times below are not those of the JIT compiler, nor that of
+  // loading node:net, which the first command that completes late has Deno do.
   for (let i = 0; i < 500; i++) await ring.cmd(op.nop());
+  await ring.cmd(op.timeout(1));
   const [client, server] = await connectedPair(ring);
   await ring.cmd(op.send(client, new TextEncoder().encode(text)));
   await ring.cmd(op.poll(server, { events: op.POLLIN }));
@@ -112,13 +114,21 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
   const known = found.families["socket SIOCINQ"].available === "yes";
   const command = known ? sock.siocinq(server) : uringCmd({ fd, cmd_op: 42 });
   const count = 10_000;
-  const start = performance.now();
-  for (let i = 0; i < count; i += 100) {
-    await Promise.all(Array.from({ length: 100 }, () => ring.cmd(command)));
+  let best = Infinity;
+  // The first rounds warm up the JIT compiler for many commands at once.
+  for (let round = 0; round < 10; round++) {
+    const start = performance.now();
+    for (let i = 0; i < count; i += 100) {
+      await Promise.all(Array.from({ length: 100 }, () => ring.cmd(command)));
+    }
+    best = Math.min(best, (performance.now() - start) * 1e6 / count);
   }
-  const each = (performance.now() - start) * 1e6 / count;
   const what = `${count} ${known ? "SIOCINQ" : "on /dev/null"}`;
-  console.log(`  ${what}, 100 in flight: ${each.toFixed(0)} ns each`);
+  console.log(
+    `  ${what}, 100 in flight: ${
+      best.toFixed(0)
+    } ns each, in the best of 10 rounds`,
+  );
 
   const fds = [client, server, left, right, fd];
   await Promise.all(fds.map((fd) => ring.cmd(op.close(fd))));

@@ -9,6 +9,7 @@ import { high, low, sizeof } from "../../sys/struct.ts";
 import { NVME_URING_CMD_IO } from "../../sys/uapi/nvme_ioctl.ts";
 import { isUint8Array } from "../../ring/intrinsics.ts";
 import {
+  checkBoolean,
   checkBytes,
   checkInteger,
   checkList,
@@ -138,6 +139,8 @@ export function read(
  *
  * @example
  * ```ts ignore
+ * import { write } from "@uring/cmd/nvme";
+ *
  * await ring.cmd(write(namespace, { lba: 64, data, forceUnitAccess: true }));
  * ```
  */
@@ -287,12 +290,12 @@ export function fieldsOf(
   const { action, checkGuard, checkApplicationTag } = protection;
   const { checkReferenceTag, referenceTag } = protection;
   const { applicationTag = 0, applicationTagMask = 0 } = protection;
-  if (action) control |= nvme.NVME_IO_PRINFO_PRACT;
-  if (checkGuard) control |= nvme.NVME_IO_PRINFO_PRCHK_GUARD;
-  if (checkApplicationTag) control |= nvme.NVME_IO_PRINFO_PRCHK_APP;
-  if (checkReferenceTag) control |= nvme.NVME_IO_PRINFO_PRCHK_REF;
-  if (forceUnitAccess) control |= nvme.NVME_IO_FUA;
-  if (limitedRetry) control |= nvme.NVME_IO_LR;
+  control |= bit("action", action, nvme.NVME_IO_PRINFO_PRACT) |
+    bit("checkGuard", checkGuard, nvme.NVME_IO_PRINFO_PRCHK_GUARD) |
+    bit("checkApplicationTag", checkApplicationTag, PRCHK_APP) |
+    bit("checkReferenceTag", checkReferenceTag, PRCHK_REF) |
+    bit("forceUnitAccess", forceUnitAccess, nvme.NVME_IO_FUA) |
+    bit("limitedRetry", limitedRetry, nvme.NVME_IO_LR);
   checkU16("applicationTag", applicationTag);
   checkU16("applicationTagMask", applicationTagMask);
   checkU64("lba", lba);
@@ -320,6 +323,13 @@ export function setTag(fields: BlockFields, tag: number | bigint): void {
 }
 
 const NO_PROTECTION: Protection = {};
+const PRCHK_APP = nvme.NVME_IO_PRINFO_PRCHK_APP;
+const PRCHK_REF = nvme.NVME_IO_PRINFO_PRCHK_REF;
+
+/** Returns the bits of an option that is true. */
+function bit(name: string, value: boolean | undefined, bits: number): number {
+  return value !== undefined && checkBoolean(name, value) ? bits : 0;
+}
 
 /** Returns the reference tag of a command: by default that of type 1, or 0. */
 export function tagOf(
@@ -371,7 +381,7 @@ export function writeZeroes(
   range: BlockRange & { deallocate?: boolean },
 ): Command<number> {
   const { deallocate } = checkObject("range", range);
-  const control = deallocate ? nvme.NVME_IO_DEAC : 0;
+  const control = bit("deallocate", deallocate, nvme.NVME_IO_DEAC);
   const opcode = nvme.nvme_cmd_write_zeroes;
   return onRange("WRITE ZEROES", opcode, namespace, range, control);
 }
@@ -439,6 +449,8 @@ const MAX_RANGES = 256;
  *
  * @example
  * ```ts ignore
+ * import { datasetManagement } from "@uring/cmd/nvme";
+ *
  * const ranges = [{ lba: 0, blocks: 8 }, { lba: 64, blocks: 8 }];
  * await ring.cmd(datasetManagement(namespace, { ranges, deallocate: true }));
  * ```
@@ -471,9 +483,9 @@ export function datasetManagement(
     }
   });
   const cdw10 = list.length - 1;
-  const cdw11 = (deallocate ? nvme.NVME_DSMGMT_AD : 0) |
-    (integralRead ? nvme.NVME_DSMGMT_IDR : 0) |
-    (integralWrite ? nvme.NVME_DSMGMT_IDW : 0);
+  const cdw11 = bit("deallocate", deallocate, nvme.NVME_DSMGMT_AD) |
+    bit("integralRead", integralRead, nvme.NVME_DSMGMT_IDR) |
+    bit("integralWrite", integralWrite, nvme.NVME_DSMGMT_IDW);
   const opcode = nvme.nvme_cmd_dsm;
   const fields = { name: "DATASET MANAGEMENT", opcode, cdw10, cdw11, data };
   return ioCommand(namespace, fields, 0);

@@ -6,8 +6,9 @@
 
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { low } from "../../sys/struct.ts";
-import { byteLengthOf, setBytes } from "../../ring/intrinsics.ts";
+import { byteLengthOf, copyOf, setBytes } from "../../ring/intrinsics.ts";
 import {
+  checkBoolean,
   checkBytes,
   checkInteger,
   checkName,
@@ -42,6 +43,8 @@ export interface Feature {
  *
  * @example
  * ```ts ignore
+ * import { getFeatures, NVME_FEAT_FID_VOLATILE_WC } from "@uring/cmd/nvme";
+ *
  * const feature = NVME_FEAT_FID_VOLATILE_WC;
  * const { value } = await ring.cmd(getFeatures(fd, { feature }));
  * console.log("write cache", value & 1 ? "on" : "off");
@@ -71,7 +74,7 @@ export function getFeatures(
   const fields = { name, opcode, nsid, cdw10, cdw11 };
   const decode = (completion: Completion) => ({
     value: low(completion.extra1),
-    data: byteLength > 0 ? completion.memory().slice() : new Uint8Array(),
+    data: byteLength > 0 ? copyOf(completion.memory()) : new Uint8Array(),
   });
   checkU32("cdw11", cdw11);
   const byteLength = featureBytes(opcode, feature, cdw11) ?? PAGE;
@@ -114,7 +117,7 @@ export function setFeatures(
   const { feature, value, nsid = 0, save = false, cdw12 = 0, data } = options;
   const name = `SET FEATURES 0x${checkU8("feature", feature).toString(16)}`;
   const opcode = nvme.nvme_admin_set_features;
-  const cdw10 = (feature | (save ? 1 << 31 : 0)) >>> 0;
+  const cdw10 = (feature | (checkBoolean("save", save) ? 1 << 31 : 0)) >>> 0;
   const cdw11 = checkU32("value", value);
   const known = featureBytes(opcode, feature, cdw11);
   if (known !== undefined && (known === 0) !== (data === undefined)) {

@@ -6,6 +6,7 @@
 
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { checkObject, checkU32 } from "../../ring/check.ts";
+import { copyOf } from "../../ring/intrinsics.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
 import {
@@ -91,6 +92,6 @@ function identify<T>(
   const fields = { name, opcode, nsid: checkU32("nsid", nsid), cdw10: cns };
   const memory = { pieces: [], byteLength: 4096 };
   const result = (completion: Completion) =>
-    decode(completion.memory().slice());
+    decode(copyOf(completion.memory()));
   return adminCommand(file, fields, result, memory);
 }

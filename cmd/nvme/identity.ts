@@ -34,7 +34,10 @@ export interface ControllerIdentity {
   readonly maxTransferExponent: number;
   /** The recommended arbitration burst, as 2 ** n commands. \[RAB\] */
   readonly arbitrationBurst: number;
-  /** Bits: several ports, several controllers, SR-IOV, ANA. \[CMIC\] */
+  /**
+   * Bits: 0 several ports, 1 several controllers, 2 a virtual controller (SR-IOV), 3
+   * paths to a namespace that differ (asymmetric namespace access, ANA). \[CMIC\]
+   */
   readonly multipath: number;
   /** Microseconds to resume from Runtime D3. \[RTD3R\] */
   readonly resumeMicros: number;

@@ -19,25 +19,60 @@ export interface Words {
 /** Bytes of a page, the most that a command without a length transfers. */
 export const PAGE = 4096;
 
-/** Admin commands that do not change a drive, and need no right to write. */
-export const READING_ADMIN: ReadonlySet<number> = new Set([
-  nvme.nvme_admin_get_log_page,
-  nvme.nvme_admin_identify,
-  nvme.nvme_admin_get_features,
-  nvme.nvme_admin_directive_recv,
-  nvme.nvme_admin_nvme_mi_recv,
-  nvme.nvme_admin_get_lba_status,
-]);
+/** Returns `true` for the words of a command that does not change a drive. */
+type Reads = (words: Words) => boolean;
+
+const always: Reads = () => true;
+/** Logs where the LSP of a Get Log Page selects what is read, and no action. */
+const SELECTING_LOGS: readonly number[] = [
+  0x0c, // Asymmetric Namespace Access
+  0x14, // Command and Feature Lockdown
+  0x15, // Boot Partition
+  0x23, // FDP Events
+  0x70, // Discovery
+];
+/** Commands of NVMe-MI that read; 0x01 and 0x02 can clear what they return. */
+const READING_MI: readonly number[] = [
+  0x00,
+  0x01,
+  0x02,
+  0x04,
+  0x05,
+  0x08,
+  0x0a,
+];
+/** The admin commands that can be sent through a file that is open for reading. */
+const READING_ADMIN: Readonly<Record<number, Reads>> = {
+  // Other logs have actions: Create Telemetry Host-Initiated Data, for example.
+  [nvme.nvme_admin_get_log_page]: ({ cdw10 }) =>
+    (cdw10 >>> 8 & 0x7f) === 0 || SELECTING_LOGS.includes(cdw10 & 0xff),
+  [nvme.nvme_admin_identify]: always,
+  [nvme.nvme_admin_get_features]: always,
+  // Return Parameters of Identify and of Streams, and Get Status.
+  [nvme.nvme_admin_directive_recv]: ({ cdw11 }) =>
+    [0x0001, 0x0101, 0x0102].includes(cdw11 & 0xffff),
+  [nvme.nvme_admin_nvme_mi_recv]: ({ cdw10, cdw11, cdw13 }) =>
+    (cdw10 >>> 11 & 0xf) === 1 && READING_MI.includes(cdw11 & 0xff) &&
+    cdw13 >>> 31 === 0,
+  [nvme.nvme_admin_get_lba_status]: always,
+};
 /** The same for commands to a namespace. */
-const READING_IO: ReadonlySet<number> = new Set([
-  nvme.nvme_cmd_flush,
-  nvme.nvme_cmd_read,
-  nvme.nvme_cmd_compare,
-  nvme.nvme_cmd_verify,
-  nvme.nvme_cmd_resv_report,
-  nvme.nvme_cmd_io_mgmt_recv,
-  nvme.nvme_zns_cmd_mgmt_recv,
-]);
+const READING_IO: Readonly<Record<number, Reads>> = {
+  [nvme.nvme_cmd_flush]: always,
+  [nvme.nvme_cmd_read]: always,
+  [nvme.nvme_cmd_compare]: always,
+  [nvme.nvme_cmd_verify]: always,
+  [nvme.nvme_cmd_resv_report]: always,
+  // Reclaim Unit Handle Status. Others are a vendor's.
+  [nvme.nvme_cmd_io_mgmt_recv]: ({ cdw10 }) => (cdw10 & 0xff) === 1,
+  // Report Zones and Extended Report Zones.
+  [nvme.nvme_zns_cmd_mgmt_recv]: ({ cdw13 }) => (cdw13 & 0xff) <= 1,
+};
+
+/** Returns `true` for an admin command that is known to change nothing. */
+export function adminOnlyReads(words: Words): boolean {
+  return READING_ADMIN[words.opcode]?.(words) ?? false;
+}
 
 /**
  * Computes the bytes that a command transfers from its words: at most, where the
@@ -192,9 +227,10 @@ export function checkAdmin(
 export function checkChanges(
   name: string,
   { writable }: NvmeNamespace,
-  opcode: number,
+  words: Words,
 ): void {
-  if (!writable && !READING_IO.has(opcode)) throw new TypeError(readOnly(name));
+  if (writable || READING_IO[words.opcode]?.(words)) return;
+  throw new TypeError(readOnly(name));
 }
 
 /** Checks a command to a namespace against the facts of that namespace. */
@@ -207,7 +243,7 @@ export function checkIo(
   perBlock?: BlockBytes,
 ): void {
   const { opcode, cdw12 } = words;
-  checkChanges(name, namespace, opcode);
+  checkChanges(name, namespace, words);
   const { maxTransferBytes, maxAppendBytes } = namespace;
   const most = opcode === nvme.nvme_zns_cmd_append
     ? Math.min(maxTransferBytes, maxAppendBytes)

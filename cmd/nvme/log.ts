@@ -7,6 +7,7 @@
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { checkInteger, checkObject } from "../../ring/check.ts";
+import { partOf } from "../../ring/intrinsics.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { text, u128 } from "./values.ts";
@@ -125,9 +126,9 @@ export interface SmartLog {
 }
 
 /**
- * Reads the health of a drive. Get Log Page through `NVME_URING_CMD_ADMIN`,
- * Linux 5.19, on a ring with `sqe128` and `cqe32`, on a controller's node.
- * CAP_SYS_ADMIN.
+ * Reads the health of a drive, its SMART log. Get Log Page through
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`, on a
+ * controller's node. CAP_SYS_ADMIN.
  *
  * The log is that of the whole controller; some drives have one of each
  * namespace too.
@@ -241,6 +242,8 @@ export interface ErrorLogEntry {
  *
  * @example
  * ```ts ignore
+ * import { errorLog, identifyController } from "@uring/cmd/nvme";
+ *
  * const { errorLogEntries: maxEntries } = await ring.cmd(identifyController(fd));
  * const [newest] = await ring.cmd(errorLog(fd, { maxEntries }));
  * console.log(newest?.statusName ?? "no error");
@@ -318,7 +321,7 @@ export function firmwareLog(file: File): Command<FirmwareLog> {
     const afi = f.afi.get(view, 0);
     const frs = f.frs.get(view, 0);
     const revisions = [0, 1, 2, 3, 4, 5, 6]
-      .map((i) => text(frs.subarray(i * 8, i * 8 + 8)));
+      .map((i) => text(partOf(frs, i * 8, i * 8 + 8)));
     return { activeSlot: afi & 7, nextSlot: afi >> 4 & 7, revisions };
   });
 }

@@ -129,7 +129,7 @@ class Maker implements BlockTransfers {
       timeoutMs,
     };
     const fields = fieldsOf(name, opcode, namespace, all);
-    checkChanges(name, namespace, opcode);
+    checkChanges(name, namespace, fields);
     const { data: size, metadata } = bytesOf(namespace, fields.cdw12 >>> 16);
     if (metadata > 0) {
       throw new TypeError(

@@ -1,7 +1,15 @@
 /**
- * Commands to NVMe drives. They bypass the block layer, the page cache and any
- * mounted file system. I/O commands go to the node of a namespace, such as
- * `/dev/ng0n1`; admin commands go to that of a controller, such as `/dev/nvme0`.
+ * Commands to NVMe drives, which are solid state drives on PCI Express or a
+ * network. They bypass the block layer, the page cache and any mounted file system.
+ *
+ * A drive has one or more _controllers_, which manage it, and _namespaces_, which
+ * hold the blocks. Linux has a _node_ for each, a file under /dev: `/dev/nvme0` for a
+ * controller, `/dev/ng0n1` for a namespace (and `/dev/nvme0n1`, its block device).
+ *
+ * - Admin commands go to the node of a controller: identity, health (the SMART log)
+ *   and other logs, features.
+ * - I/O commands go to the node of a namespace: read, write, discard, zones.
+ *
  * A command reaches only the namespace that it names. If it writes, its
  * documentation says so.
  *
@@ -10,10 +18,14 @@
  * the promise rejects with an {@linkcode NvmeError}; if the kernel does, with a
  * `UringError`.
  *
- * Before Linux 6.2, every command takes CAP_SYS_ADMIN. Since then, any user who
- * may open the node may identify, and may send the I/O commands whose only
- * effect, by the drive's own report, is on the content of blocks
- * (nvme_cmd_allowed()); those that write need the node open for writing.
+ * Before Linux 6.2, every command needs CAP_SYS_ADMIN, a part of root's power. Since
+ * then, any user who may open the node may send Identify, and those I/O commands
+ * that, as the drive reports, change nothing but the content of blocks
+ * (nvme_cmd_allowed()). Those that write need the node open for writing. Logs,
+ * features and the list of namespaces still need CAP_SYS_ADMIN.
+ *
+ * Brackets such as \[SLBA\] have the specification's name of a field. A _dword_ is
+ * 32 bits.
  *
  * @example The health of a drive
  * ```ts ignore
@@ -55,14 +67,14 @@
  * @example Discard of blocks, which destroys the data in them
  * ```ts ignore
  * import { Ring } from "@uring/cmd";
+ * import { openDisk } from "@uring/cmd/block";
  * import { datasetManagement, nvmeNamespace } from "@uring/cmd/nvme";
- * import { close, O_EXCL, O_RDWR, openat } from "@uring/cmd/op";
+ * import { close, O_RDWR, openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ sqe128: true, cqe32: true });
- * // With O_EXCL, the open fails with EBUSY if the block device or a partition of
- * // it is mounted. O_EXCL does not protect the node /dev/ng0n1.
- * const flags = O_RDWR | O_EXCL;
- * const guard = await ring.cmd(openat("/dev/nvme0n1", { flags }));
+ * // The commands go to /dev/ng0n1, which opens while the disk is in use. So open
+ * // the block device as well: openDisk() fails with EBUSY then.
+ * const guard = await ring.cmd(openDisk("/dev/nvme0n1"));
  * const fd = await ring.cmd(openat("/dev/ng0n1", { flags: O_RDWR }));
  * const trim = { ranges: [{ lba: 2048, blocks: 1024 }], deallocate: true };
  * await ring.cmd(datasetManagement(nvmeNamespace(fd), trim));

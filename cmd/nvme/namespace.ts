@@ -1,9 +1,10 @@
 /** A namespace of an NVMe drive, as the commands to it need it. */
 
-import { checkFd, checkInteger, checkObject } from "../../ring/check.ts";
-import { checkU32, checkU64, shown } from "../../ring/check.ts";
+import { checkBoolean, checkFd, checkInteger } from "../../ring/check.ts";
+import { checkObject, checkU32, checkU64, shown } from "../../ring/check.ts";
 import type { File } from "../../ring/command.ts";
 import { FixedFile } from "../../ring/registered.ts";
+import { isWritable } from "../writable.ts";
 
 /** Facts that {@linkcode NvmeNamespace} can be made without. */
 type LaterFact =
@@ -25,6 +26,8 @@ const REFERENCE_BITS = new Map([[16, 32], [32, 80], [64, 48]]);
  *
  * @example
  * ```ts ignore
+ * import { flush, NvmeNamespace, nvmeNamespace } from "@uring/cmd/nvme";
+ *
  * const namespace = nvmeNamespace(fd);
  * const [file] = ring.registerFiles([fd]);
  * await ring.cmd(flush(namespace.withFile(file)));
@@ -89,7 +92,7 @@ export class NvmeNamespace {
     this.nsid = checkU32("nsid", nsid);
     this.blockSize = checkInteger("blockSize", blockSize, 1, 0xffff_ffff);
     this.metadataSize = checkInteger("metadataSize", metadataSize, 0, 0xffff);
-    this.metadataInline = Boolean(metadataInline);
+    this.metadataInline = checkBoolean("metadataInline", metadataInline);
     this.protectionType = checkInteger("protectionType", protectionType, 0, 7);
     const most = REFERENCE_BITS.get(guardBits);
     if (most === undefined) {
@@ -103,16 +106,18 @@ export class NvmeNamespace {
     this.maxTransferBytes = checkLimit("maxTransferBytes", maxTransferBytes);
     this.maxSegments = checkLimit("maxSegments", maxSegments);
     this.maxAppendBytes = checkLimit("maxAppendBytes", maxAppendBytes);
-    this.writable = Boolean(writable);
+    this.writable = checkBoolean("writable", writable);
     Object.freeze(this);
   }
 
   /**
    * Returns the same namespace with another file, such as one of a ring's table.
-   * `writable` stays as it is.
+   * `writable` stays as it is, unless that file is open for reading only.
    */
   withFile(file: File): NvmeNamespace {
-    return new NvmeNamespace({ ...this, file });
+    const namespace = new NvmeNamespace({ ...this, file });
+    if (!namespace.writable || isWritable(namespace.file)) return namespace;
+    return new NvmeNamespace({ ...namespace, writable: false });
   }
 
   /** Returns `true` for a namespace, not for an object that looks like one. */

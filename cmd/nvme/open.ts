@@ -9,7 +9,7 @@ import { deviceFolder, deviceName, fileFacts } from "../../sys/file.ts";
 import { type FileFacts, readText } from "../../sys/file.ts";
 import { S_IFCHR } from "../../sys/uapi/fs.ts";
 import { syscall } from "../../sys/libc.ts";
-import { scratch } from "../../sys/scratch.ts";
+import { scratch, scratchCopy } from "../../sys/scratch.ts";
 import * as nvme from "../../sys/uapi/nvme.ts";
 import {
   NVME_IOCTL_ADMIN_CMD,
@@ -137,7 +137,7 @@ function identify(fd: number, nsid: number, cns: number, csi = 0): Uint8Array {
     throw new UringError("ioctl IDENTIFY", fd, -rc, advice);
   }
   if (rc > 0) throw new NvmeError("ioctl IDENTIFY", fd, rc);
-  return bytes.slice(data, data + size);
+  return scratchCopy(data, data + size);
 }
 
 /** Returns facts about the node of a namespace, and refuses any other file. */

@@ -40,7 +40,6 @@ import { Command, type File } from "../../ring/command.ts";
 import { draftTo } from "../../ring/draft.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { operand } from "../../ring/operand.ts";
-import { checkWritable, factsOf } from "../writable.ts";
 import {
   accessOf,
   measure,
@@ -50,14 +49,14 @@ import {
 } from "./data.ts";
 import { nvmeKind, wordsOf } from "./kind.ts";
 import {
+  adminOnlyReads,
   type BlockBytes,
   checkAdmin,
   checkIo,
   checkPages,
-  READING_ADMIN,
-  readOnly,
 } from "./limits.ts";
 import { checkNamespace, NvmeNamespace } from "./namespace.ts";
+import { checkNode } from "./node.ts";
 
 /** The fields of an NVMe command, by their names in the specification. */
 export interface NvmeFields {
@@ -117,8 +116,8 @@ export interface NvmeFields {
  * The result is dwords 0 and 1 of the completion. A status other than 0 is an
  * {@linkcode NvmeError}.
  *
- * A command that is not known to only read needs a descriptor that is open for
- * writing. Memory that is too small for a command of the specifications is
+ * A command that is not known to only read needs a file that is open for writing,
+ * be it a descriptor or a registered file. Memory that is too small for a command of the specifications is
  * refused. Some commands do not say how much they transfer, and need memory for
  * the most that it can be: 4096 bytes for Dataset Management and for a vendor's
  * feature. Commands that leave the drive with memory of the host, such as Doorbell
@@ -257,8 +256,8 @@ function nvmeCommand<T>(
   const dataLength = vectored ? pieces.length : byteLength;
   draft.more = wordsOf(opcode, id, words, dataLength, metadataBytes);
   draft.setOperands(operands);
-  if (namespace === null && !READING_ADMIN.has(opcode)) {
-    draft.precheck = () => checkWritable(factsOf(file), readOnly(name));
+  if (namespace === null) {
+    draft.precheck = () => checkNode(file, name, !adminOnlyReads(words));
   }
   return new Command<T>(draft);
 }

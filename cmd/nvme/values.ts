@@ -1,5 +1,7 @@
 /** Readers of the values in NVMe structures that are no plain numbers. */
 
+import { partOf } from "../../ring/intrinsics.ts";
+
 /**
  * Returns ASCII text without the spaces and zeros that pad it. Any other byte
  * is the character of that number, which no TextDecoder does.
@@ -11,7 +13,7 @@ export function text(bytes: Uint8Array): string {
 /** Returns UTF-8 text, which ends at the first zero. */
 export function utf8(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
-  const whole = end < 0 ? bytes : bytes.subarray(0, end);
+  const whole = end < 0 ? bytes : partOf(bytes, 0, end);
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(whole);
 }
 

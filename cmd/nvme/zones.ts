@@ -77,6 +77,8 @@ const DEFAULT_ZONES = 63;
  *
  * @example
  * ```ts ignore
+ * import { zoneManagementReceive } from "@uring/cmd/nvme";
+ *
  * const { zones } = await ring.cmd(zoneManagementReceive(namespace, { lba: 0 }));
  * for (const { lba, state, writePointer } of zones) console.log(lba, state);
  * ```
@@ -188,6 +190,9 @@ export function zoneManagementSend(
  *
  * @example
  * ```ts ignore
+ * import { zoneAppend, zoneManagementReceive } from "@uring/cmd/nvme";
+ *
+ * const { zones } = await ring.cmd(zoneManagementReceive(namespace, { lba: 0 }));
  * const { lba } = zones[0];
  * const written = await ring.cmd(zoneAppend(namespace, { lba, data }));
  * ```

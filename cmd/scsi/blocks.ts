@@ -6,6 +6,7 @@
 
 import { high, low } from "../../sys/struct.ts";
 import {
+  checkBoolean,
   checkInteger,
   checkList,
   checkObject,
@@ -220,7 +221,7 @@ function transfer(
   options: TransferOptions,
 ): Command<number> {
   checkObject("options", options);
-  const { lba, blockSize, forceUnitAccess, buffer } = options;
+  const { lba, blockSize, forceUnitAccess = false, buffer } = options;
   const { cdbLength: wanted } = options;
   const data = dataOperand(name, bytes);
   checkU64("lba", lba);
@@ -245,7 +246,7 @@ function transfer(
   }
   const cdb = new Uint8Array(cdbLength);
   cdb[0] = opcodes[cdbLength];
-  if (forceUnitAccess) cdb[1] = 0x08;
+  if (checkBoolean("forceUnitAccess", forceUnitAccess)) cdb[1] = 0x08;
   if (cdbLength === 10) {
     put(cdb, 2, low(lba));
     cdb[7] = blocks >>> 8;

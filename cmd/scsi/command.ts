@@ -17,7 +17,7 @@ import {
   IORING_URING_CMD_FIXED,
 } from "../../sys/uapi/io_uring.ts";
 import { high, low } from "../../sys/struct.ts";
-import { byteLengthOf } from "../../ring/intrinsics.ts";
+import { byteLengthOf, copyOf } from "../../ring/intrinsics.ts";
 import {
   checkBytes,
   checkFunction,
@@ -32,7 +32,7 @@ import { Kind } from "../../ring/kind.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { type Operand, operand, scratchOperand } from "../../ring/operand.ts";
 import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
-import { checkWritable, type DescriptorFacts, factsOf } from "../writable.ts";
+import { checkWritable, type CommandFile, factsOf } from "../writable.ts";
 import { commandName, onlyReads } from "./names.ts";
 import { ScsiError, type ScsiOutcome, succeeded } from "./error.ts";
 import { decodeSense, type ScsiSense } from "./sense.ts";
@@ -231,7 +231,7 @@ function outcomeOf(completion: Completion): ScsiOutcome {
     hostStatus: packed >>> 16 & 0xff,
     residual: high(completion.extra1),
     // A copy, because the next command reuses the memory.
-    sense: decodeSense(completion.memory(SENSE).slice(0, senseLength)),
+    sense: decodeSense(copyOf(completion.memory(SENSE), 0, senseLength)),
   };
 }
 
@@ -240,7 +240,7 @@ let bsgMajor = -1;
 
 /**
  * Throws for a file that is not a bsg node, and for a command that may change the
- * device through a descriptor for reading. The kernel does not refuse the latter:
+ * device through a file that is open for reading only. The kernel does not refuse the latter:
  * scsi_cmd_allowed() in Linux 7.2 allows root every command, and allows everybody
  * UNMAP and SANITIZE, which have the numbers of two commands of CD drives.
  */
@@ -251,14 +251,14 @@ function checkNode(file: File, name: string, changes: boolean): void {
   if (!changes) return;
   checkWritable(
     facts,
-    `fd ${facts.fd} is open for reading only, and ${name} may change the ` +
+    `${facts.name} is open for reading only, and ${name} may change the ` +
       "device. Open the node with O_RDWR",
   );
 }
 
 /** Looks up the device in /sys, and throws unless it is a bsg node. */
-function findNode(facts: DescriptorFacts): void {
-  const no = `fd ${facts.fd} is not the bsg node of a SCSI device`;
+function findNode(facts: CommandFile): void {
+  const no = `${facts.name} is not the bsg node of a SCSI device`;
   const folder = deviceFolder(facts);
   if (folder === undefined) {
     throw new TypeError(`${no}, such as /dev/bsg/0:0:0:0`);

@@ -93,7 +93,7 @@ export class ScsiError extends Error {
   readonly ascq: number | undefined;
   /**
    * The meaning of `asc` and `ascq`, such as `"Unrecovered read error"`; empty for
-   * a pair that T10 has not assigned.
+   * a pair that T10, the committee of the standard, has not assigned.
    */
   readonly text: string | undefined;
   /** Sense data, or `null` if the device returned none. */

@@ -1,7 +1,13 @@
 /**
- * **Requires Linux 7.1.** SCSI commands for disks and other devices, through their
- * bsg nodes: any command as bytes, and the usual ones by name. On an older kernel
+ * **Requires Linux 7.1.** SCSI commands for disks (SAS, SATA, USB), tapes and other
+ * devices: any command as bytes, and the usual ones by name. On an older kernel
  * every command fails with EOPNOTSUPP.
+ *
+ * The commands go to the _bsg_ node of a device (block SCSI generic, the kernel's
+ * interface for such commands). A command is a _CDB_, a command descriptor block: the
+ * 6 to 32 bytes that the standards of the committee T10 define. _SPC_ is the one
+ * for all devices. Facts such as the serial number are in pages of _VPD_, vital product
+ * data, which {@linkcode vpdPage} reads.
  *
  * The ring needs large entries: `Ring.open({ sqe128: true, cqe32: true })`. The
  * node of a device is in `/dev/bsg/`, with a name such as `0:0:0:0`. For the disk
@@ -9,8 +15,8 @@
  * root open it.
  *
  * A command that a device refuses or fails throws a {@linkcode ScsiError}. `Unit
- * Attention` is not a failure: the device reports once that something about it
- * has changed, and has not run the command. Send the command again.
+ * Attention` (`senseKey` 6) is thrown as well, though nothing is wrong: the device
+ * reports once that it has changed, and has not run the command. Send it again.
  *
  * An `AbortSignal` cannot cancel a command that the device has: the command
  * settles after the device's answer, or after its timeout. While a command is in
@@ -35,13 +41,14 @@
  * @module
  */
 
+import { copyAt } from "../../sys/bytes.ts";
 import {
   checkBytes,
   checkInteger,
   checkObject,
   checkU8,
 } from "../../ring/check.ts";
-import { viewOf } from "../../ring/intrinsics.ts";
+import { copyOf } from "../../ring/intrinsics.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
 import { dataOperand, partsOf, scsiCommand, scsiQuery } from "./command.ts";
@@ -109,7 +116,7 @@ export interface ScsiRequest extends ScsiOptions {
 export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
   checkObject("request", request);
   const { cdb: given, dataIn, dataOut, buffer, timeoutMs, onSense } = request;
-  const cdb = viewOf(checkBytes("cdb", given)).slice();
+  const cdb = copyOf(checkBytes("cdb", given));
   checkInteger("length of cdb", cdb.length, 6, 32);
   if (dataIn !== undefined && dataOut !== undefined) {
     throw new TypeError(
@@ -152,7 +159,7 @@ export interface Inquiry {
   peripheralQualifier: number;
   /** `true` if the medium is removable. */
   removable: boolean;
-  /** The version of SPC that the device follows: 5 SPC-3, 6 SPC-4, 7 SPC-5. */
+  /** The version of the standard SPC that it follows: 5 SPC-3, 6 SPC-4, 7 SPC-5. */
   version: number;
   /** The vendor, up to 8 characters. */
   vendor: string;
@@ -242,8 +249,7 @@ export function vpdPage(
       if (transferred >= length(view)) return "";
       return `the page has ${length(view)} bytes, and ${transferred} came`;
     },
-    decode: (view) =>
-      new Uint8Array(view.buffer, view.byteOffset, length(view)).slice(),
+    decode: (view) => copyAt(view.buffer, view.byteOffset, length(view)),
   };
   return scsiQuery(file, query, options);
 }

@@ -5,7 +5,7 @@
  */
 
 import { checkBytes } from "../../ring/check.ts";
-import { viewOf } from "../../ring/intrinsics.ts";
+import { partOf, viewOf } from "../../ring/intrinsics.ts";
 import { senseKeyName, senseText } from "./names.ts";
 
 /** Sense keys. */
@@ -84,7 +84,7 @@ export function decodeSense(bytes: Uint8Array): ScsiSense | null {
   // Byte 7 is the number of bytes after it. Fields that were cut off are zeros.
   const end = Math.min(bytes.length, 8 + (bytes[7] ?? 0));
   const whole = new Uint8Array(8 + 255);
-  whole.set(bytes.subarray(0, end));
+  whole.set(partOf(bytes, 0, end));
   const view = new DataView(whole.buffer);
   const parts = code >= 0x72 ? descriptors(view, end) : fixed(view, end);
   const { key, asc, ascq, information, marks, specific } = parts;

@@ -6,6 +6,7 @@ import { sockaddr_in6 } from "../../sys/uapi/socket.ts";
 import { openDescriptors } from "../../sys/file.ts";
 import { socketName, socketOption } from "../../sys/socket_calls.ts";
 import { checkObject, checkString, shown } from "../../ring/check.ts";
+import { partOf } from "../../ring/intrinsics.ts";
 import { decodeSockaddr, encodeSockaddr } from "../sockaddr.ts";
 
 /** An object with the addresses of a socket, for {@linkcode socketFd}. */
@@ -185,6 +186,6 @@ function keyOf(sockaddr: Uint8Array): string {
   // ::ffff:a.b.c.d of an IPv6 socket is the IPv4 address a.b.c.d.
   const isMapped = /^::ffff:[^:]+:[^:]+$/.test(hostname);
   const at = sockaddr_in6.sin6_addr.offset + 12;
-  const ip = isMapped ? sockaddr.subarray(at, at + 4).join(".") : hostname;
+  const ip = isMapped ? partOf(sockaddr, at, at + 4).join(".") : hostname;
   return `${ip} port ${port}`;
 }

@@ -31,7 +31,7 @@ import * as uapi from "../../sys/uapi/io_uring.ts";
 import { SOL_SOCKET } from "../../sys/uapi/socket.ts";
 import { holdsAddress, optionUnit } from "../../sys/socket_calls.ts";
 import { SOCKADDR_MAX, socketOption } from "../../sys/socket_calls.ts";
-import { byteLengthOf } from "../../ring/intrinsics.ts";
+import { byteLengthOf, copyOf, partOf } from "../../ring/intrinsics.ts";
 import { checkBytes, checkFd, checkInteger } from "../../ring/check.ts";
 import { checkObject, checkU32, INT_MAX } from "../../ring/check.ts";
 import { Command, type File } from "../../ring/command.ts";
@@ -147,7 +147,8 @@ export function getsockopt(
     addr: levelAndName(level, optname),
     fileIndex: optlen,
     operands: [scratchOperand(optval.offset, length)],
-    decode: (done) => done.memory().slice(0, Math.min(done.res, optlen) * unit),
+    decode: (done) =>
+      copyOf(done.memory(), 0, Math.min(done.res, optlen) * unit),
     advice: level === SOL_SOCKET ? queryAdvice : otherLevelAdvice,
   });
 }
@@ -270,8 +271,8 @@ function named(name: string, file: File, peer: 0 | 1): Command<SocketAddress> {
       { ...length, bytes: int(SOCKADDR_MAX), reads: true, writes: false },
     ],
     decode: (done) => {
-      const [given] = new Uint32Array(done.memory(1).slice().buffer);
-      return decodeSockaddr(done.memory(0).subarray(0, given));
+      const [given] = new Uint32Array(copyOf(done.memory(1)).buffer);
+      return decodeSockaddr(partOf(done.memory(0), 0, given));
     },
     advice: nameAdvice,
   });

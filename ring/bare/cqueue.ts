@@ -5,6 +5,7 @@ import {
   IORING_CQE_F_32,
   IORING_CQE_F_SKIP,
 } from "../../sys/uapi/io_uring.ts";
+import { viewAt } from "../../sys/bytes.ts";
 
 /** The layout of a completion queue, in 32-bit words of its mapping. */
 export interface CompletionLayout {
@@ -67,7 +68,7 @@ export class CompletionQueue {
     this.cqeWords = layout.cqeWords;
     this.#ring = layout.ring;
     const { buffer, byteOffset, byteLength } = layout.ring;
-    this.#view = new DataView(buffer, byteOffset, byteLength);
+    this.#view = viewAt(buffer, byteOffset, byteLength);
     this.#headIndex = layout.head;
     this.#tailIndex = layout.tail;
     this.#flags = layout.flags;

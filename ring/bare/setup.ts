@@ -4,8 +4,8 @@ import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { io_uring_enter, syscall } from "../../sys/libc.ts";
-import { map, type Mapping, unmap } from "../../sys/mapping.ts";
-import { scratch } from "../../sys/scratch.ts";
+import { map, Mapping, unmap } from "../../sys/mapping.ts";
+import { scratch, scratchCopy } from "../../sys/scratch.ts";
 import { type Field, sizeof } from "../../sys/struct.ts";
 import { release, version } from "../../sys/uname.ts";
 import { CompletionQueue } from "./cqueue.ts";
@@ -84,13 +84,29 @@ const OPTIONAL = [
  * @throws {UringError} if the kernel refuses, with the cause.
  */
 export function setup(options: SetupOptions): RingHandle {
+  return setupFor(options, (handle) => handle);
+}
+
+/**
+ * Makes a ring, and what owns it from then on. If this is cut short, the ring is
+ * given back.
+ */
+export function setupFor<T>(
+  options: SetupOptions,
+  adopt: (handle: RingHandle) => T,
+): T {
   reserveStack(STACK);
+  releaseParts(unfinished);
   const required = options.flags ?? 0;
   let optional = (options.optional ?? 0) & ~required;
   if (options.hold) optional &= ~uapi.IORING_SETUP_NO_SQARRAY;
   for (;;) {
-    const fd = patiently(() => trySetup(options, required | optional));
-    if (fd >= 0) return handleOf(fd, options);
+    const parts = new Parts();
+    unfinished = parts;
+    const fd = patiently(() =>
+      parts.fd = trySetup(options, required | optional)
+    );
+    if (fd >= 0) return adopted(parts, options, adopt);
     const next = OPTIONAL.find((bit) => optional & bit);
     if (fd !== -E.EINVAL || next === undefined) {
       throw setupError(-fd, refusal(-fd, required));
@@ -159,46 +175,75 @@ function trySetup(options: SetupOptions, flags: number): number {
   return syscall("io_uring_setup", options.entries, at);
 }
 
+/** What a ring has to give back. */
+class Parts {
+  /** The descriptor of the ring; negative for none. */
+  fd = -1;
+  readonly rings = new Mapping();
+  readonly sqes = new Mapping();
+  /** The index of the registered descriptor; negative for none. */
+  index = -1;
+}
+
 /**
- * Maps the ring of a new descriptor and makes its handle, which `owned` then
- * closes. Whatever fails on the way, nothing is left.
+ * The parts of the last ring that was begun, which are empty once it has an owner.
+ * `node:vm` may end a call without running `catch`: the next call gives them back.
  */
-function handleOf(fd: number, options: SetupOptions): RingHandle {
-  // Not `using`: a host that cannot parse it could not say that it needs Deno.
-  const owned = new DisposableStack();
+let unfinished = new Parts();
+
+/**
+ * Gives back the parts of a ring, each once. Nothing that can be cut short stands
+ * between a system call and the note that it was made.
+ */
+function releaseParts(parts: Parts): void {
+  const { fd, index } = parts;
+  if (index >= 0) register.unregisterRingFd(fd, index);
+  parts.index = -1;
+  unmap(parts.sqes);
+  unmap(parts.rings);
+  if (fd < 0) return;
+  close(fd);
+  parts.fd = -1;
+  lastClosed = performance.now();
+}
+
+/**
+ * Maps the ring of a new descriptor, and makes its handle and its owner. Whatever
+ * fails on the way, nothing is left.
+ */
+function adopted<T>(
+  parts: Parts,
+  options: SetupOptions,
+  adopt: (handle: RingHandle) => T,
+): T {
   try {
-    owned.defer(() => {
-      close(fd);
-      lastClosed = performance.now();
-    });
-    return makeHandle(fd, options, owned);
+    const owner = adopt(makeHandle(parts, options));
+    unfinished = new Parts();
+    return owner;
   } catch (error) {
-    owned.dispose();
+    releaseParts(parts);
     throw error;
   }
 }
 
-function makeHandle(
-  fd: number,
-  options: SetupOptions,
-  owned: DisposableStack,
-): RingHandle {
+function makeHandle(parts: Parts, options: SetupOptions): RingHandle {
+  const { fd } = parts;
   const params = readParams();
   if ((params.features & uapi.IORING_FEAT_SINGLE_MMAP) === 0) {
     const why = `Linux ${release()} is too old. Linux 5.19 is needed.`;
     throw setupError(E.ENOSYS, why);
   }
   const { ringWords, sqesWords } = params;
-  const shared = mapped(fd, ringWords, uapi.IORING_OFF_SQ_RING);
-  const { buffer } = owned.adopt(shared, unmap);
-  const sqes = owned.adopt(mapped(fd, sqesWords, uapi.IORING_OFF_SQES), unmap);
-  const ring = new Int32Array(buffer, 0, ringWords);
-  const [sq, cq] = makeQueues(params, ring, sqes.buffer, options.hold ?? false);
+  mapWords(parts.rings, fd, ringWords, uapi.IORING_OFF_SQ_RING);
+  mapWords(parts.sqes, fd, sqesWords, uapi.IORING_OFF_SQES);
+  const ring = new Int32Array(parts.rings.buffer, 0, ringWords);
+  const hold = options.hold ?? false;
+  const [sq, cq] = makeQueues(params, ring, parts.sqes.buffer, hold);
   limitWorkers(fd, options.maxWorkers ?? 0);
   // Entering by the index saves the kernel the look-up of the file. A thread has
   // 16 of them (IO_RINGFD_REG_MAX, Linux 6.18); rings beyond that do without.
   const index = register.registerRingFd(fd);
-  if (index >= 0) owned.defer(() => register.unregisterRingFd(fd, index));
+  parts.index = index;
   const { flags, features } = params;
   const sqpoll = (flags & uapi.IORING_SETUP_SQPOLL) !== 0;
   let target = index >= 0 ? index : fd;
@@ -220,7 +265,7 @@ function makeHandle(
       // Another file may get the descriptor's number: enter() is EBADF from now on.
       target = -1;
       registered = 0;
-      owned.dispose();
+      releaseParts(parts);
     },
   };
 }
@@ -230,7 +275,7 @@ type Params = ReturnType<typeof readParams>;
 /** Reads the parameters before another system call uses the scratch memory. */
 function readParams() {
   const { io_uring_params: p, io_sqring_offsets, io_cqring_offsets } = uapi;
-  const view = new DataView(scratch().bytes.slice(0, sizeof(p)).buffer);
+  const view = new DataView(scratchCopy(0, sizeof(p)).buffer);
   const flags = p.flags.get(view, 0);
   const sqEntries = p.sq_entries.get(view, 0);
   const cqEntries = p.cq_entries.get(view, 0);
@@ -262,10 +307,14 @@ function wordsOf<F extends Record<string, Field>>(
 }
 
 /** Maps words of the ring at one of the `IORING_OFF_` offsets. */
-function mapped(fd: number, words: number, offset: number): Mapping {
-  const mapping = map(fd, words * 4, offset);
-  if (typeof mapping !== "number") return mapping;
-  throw setupError(-mapping, unmappable(-mapping, words * 4));
+function mapWords(
+  mapping: Mapping,
+  fd: number,
+  words: number,
+  offset: number,
+): void {
+  const rc = map(mapping, fd, words * 4, offset);
+  if (rc < 0) throw setupError(-rc, unmappable(-rc, words * 4));
 }
 
 function makeQueues(

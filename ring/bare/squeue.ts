@@ -11,6 +11,10 @@ import {
   IOSQE_IO_HARDLINK,
   IOSQE_IO_LINK,
 } from "../../sys/uapi/io_uring.ts";
+import { viewAt } from "../../sys/bytes.ts";
+
+/** As it is at load: a program may redefine it, and would get the queue. */
+const Doubles = Float64Array;
 
 /** The layout of a submission queue, in 32-bit words of its mappings. */
 export interface SubmissionLayout {
@@ -93,8 +97,8 @@ export class SubmissionQueue {
   constructor(layout: SubmissionLayout) {
     this.words = layout.sqes;
     const { buffer, byteOffset, byteLength } = layout.sqes;
-    this.view = new DataView(buffer, byteOffset, byteLength);
-    this.#doubles = new Float64Array(buffer, byteOffset, byteLength >> 3);
+    this.view = viewAt(buffer, byteOffset, byteLength);
+    this.#doubles = new Doubles(buffer, byteOffset, byteLength >> 3);
     this.entries = layout.entries;
     this.sqeWords = layout.sqeWords;
     this.mixed = layout.mixed && !layout.hold;

@@ -8,6 +8,7 @@ import {
   bufferOf,
   byteLengthOf,
   byteOffsetOf,
+  copyOf,
   setBytes,
 } from "../intrinsics.ts";
 import type { Operand } from "../operand.ts";
@@ -58,12 +59,13 @@ export class Lease {
   }
 
   /** Takes a block, with a copy of the caller's bytes. */
-  #copyIn({ bytes, byteLength, reads, counted }: Operand): void {
+  #copyIn({ bytes, byteLength }: Operand): void {
     const block = take(byteLength);
     this.#add(block, 0);
     this.#addresses[this.count - 1] = block.address;
-    // Bytes that are copied back must not be an earlier command's.
-    if (!reads && counted) return;
+    // Bytes that are copied back must not be an earlier command's, and a driver may
+    // count more than it has written: a TAP device skips padding (tun_put_user()),
+    // /dev/sg answers the length that was asked for (sg_new_read(), Linux 6.12).
     if (bytes !== null) block.bytes.set(bytes);
     else block.bytes.fill(0, 0, byteLength);
   }
@@ -111,7 +113,7 @@ export class Lease {
     return operands.map(({ bytes, byteLength, writes }, i) => {
       const block = this.blocks[i];
       if (block === null || bytes !== null && writes) return bytes!;
-      return block.bytes.slice(0, byteLength);
+      return copyOf(block.bytes, 0, byteLength);
     });
   }
 

@@ -11,6 +11,8 @@
  */
 
 import { type Arena, arena, arenaOf, PAGE } from "../../sys/arena.ts";
+import { bytesAt, viewAt } from "../../sys/bytes.ts";
+import { partOf } from "../intrinsics.ts";
 
 /** A piece of an arena. */
 export class Block {
@@ -32,9 +34,9 @@ export class Block {
   ) {
     this.size = size;
     this.#offset = byteOffset;
-    this.bytes = new Uint8Array(buffer, byteOffset, byteLength);
+    this.bytes = bytesAt(buffer, byteOffset, byteLength);
     this.#first = this.bytes;
-    this.view = new DataView(buffer, byteOffset, byteLength);
+    this.view = viewAt(buffer, byteOffset, byteLength);
     this.arena = arenaOf(buffer)!;
   }
 
@@ -44,7 +46,7 @@ export class Block {
    */
   first(byteLength: number): Uint8Array {
     if (this.#first.length !== byteLength) {
-      this.#first = this.bytes.subarray(0, byteLength);
+      this.#first = partOf(this.bytes, 0, byteLength);
     }
     return this.#first;
   }

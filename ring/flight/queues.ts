@@ -47,7 +47,7 @@ import { WaitQueue } from "./waiting.ts";
 const ROUNDS = 16;
 
 /** Memory that the kernel may still write to after a ring has failed: kept for good. */
-const abandoned: (Slots | Command<unknown>[])[] = [];
+const abandoned = new Set<Slots | Command<unknown>>();
 
 /** The engine, as its queues call it. */
 export interface QueuesHost {
@@ -80,6 +80,9 @@ export class Queues {
   life: Life;
   /** The reason why the ring cannot go on. */
   failure: UringError | null = null;
+  #lifeBefore: Life = "open";
+  /** Every command was told of the failure. */
+  #told = false;
   busy: Busy = null;
   /** Set from taking a slot to queueing it; left set by a call that was cut short. */
   taking = false;
@@ -121,6 +124,8 @@ export class Queues {
   sqFull = false;
   /** The completion that the cursor is on was handled, and not stepped over. */
   #handled = false;
+  /** What delivering that completion came to; `null` before. */
+  #delivered: boolean | null = null;
   /** Slots to cancel in the next turn, with the generation each had. */
   readonly #toAbort: { slot: Slot; generation: number; reason: unknown }[] = [];
 
@@ -555,6 +560,7 @@ export class Queues {
         this.#handled = true;
         cq.step();
         this.#handled = false;
+        this.#delivered = null;
         this.busy = busy;
         taken++;
         this.completions++;
@@ -587,6 +593,7 @@ export class Queues {
       const result = command!.numeric ? command!.resultOf(res) : -1;
       if (result >= 0) slot.receiver!.value(slot, result);
       else this.#deliver(slot, res, flags);
+      if (command!.multishot) slot.receiver!.end(slot);
       slot.receiver = NOBODY;
       this.#finish(slot, command!);
       return;
@@ -641,14 +648,19 @@ export class Queues {
     }
   }
 
-  /** Delivers a result; `false` if the receiver got the decoder's error. */
+  /**
+   * Delivers the result that the cursor is on, once; `false` if the receiver got
+   * the decoder's error.
+   */
   #deliver(slot: Slot, res: number, flags: number): boolean {
     if (slot.receiver === NOBODY) return true;
+    if (this.#delivered !== null) return this.#delivered;
     this.busy = "program";
     const { cq, batch } = this;
     const retry = batch !== null && slot.receiver !== batch;
-    if (!slot.early) return deliver(slot, cq, res, flags, -1, retry);
-    return deliver(slot, cq, slot.earlyRes, slot.earlyFlags, res, retry);
+    return this.#delivered = slot.early
+      ? deliver(slot, cq, slot.earlyRes, slot.earlyFlags, res, retry)
+      : deliver(slot, cq, res, flags, -1, retry);
   }
 
   /**
@@ -657,7 +669,8 @@ export class Queues {
    */
   #goesOn(slot: Slot, res: number): boolean {
     return res >= 0 && !slot.aborted && slot.receiver !== NOBODY &&
-      this.overflows !== slot.overflows && this.life === "open";
+      this.overflows !== slot.overflows &&
+      (this.life === "open" || this.life === "dropped");
   }
 
   /** Delivers a value of a stream, and queues the stream's command again. */
@@ -793,25 +806,31 @@ export class Queues {
   /** Fails the ring, which cannot go on, and every command with it. */
   fail(errno: number): void {
     if (this.failure !== null || this.life === "closed") return;
-    // Before commands are told, which forgets them.
-    for (const arena of this.arenas()) arena.held = true;
-    abandoned.push(this.slots, [...this.#commandsOfBatches()]);
     const { fd } = this.#handle;
-    this.failure = new UringError(
-      "io_uring_enter",
-      fd,
-      errno,
-      fatalAdvice(errno),
-    );
-    for (const slot of this.slots.busy()) {
-      const { receiver } = slot;
-      slot.receiver = NOBODY;
-      receiver?.error(slot, this.failure);
-    }
-    this.batch?.failAll(this.failure);
-    const before = this.life;
+    const advice = fatalAdvice(errno);
+    const failure = new UringError("io_uring_enter", fd, errno, advice);
+    this.#host.schedule(); // If this call is cut short, the turn does the rest.
+    this.#lifeBefore = this.life;
+    this.failure = failure;
     this.life = "failed";
-    this.#host.failed(before);
+    this.tellFailure();
+  }
+
+  /** Tells every command why the ring has failed. What was cut short is done again. */
+  tellFailure(): void {
+    const { failure } = this;
+    if (failure === null || this.#told) return;
+    // Before they are told, and so forgotten.
+    for (const arena of this.arenas()) arena.held = true;
+    for (const each of this.#commandsOfBatches()) abandoned.add(each);
+    abandoned.add(this.slots);
+    for (const slot of this.slots.busy()) {
+      slot.receiver?.error(slot, failure);
+      slot.receiver = NOBODY;
+    }
+    this.batch?.failAll(failure);
+    this.#host.failed(this.#lifeBefore);
+    this.#told = true;
   }
 
   /** Releases the ring: no command is in flight. */

@@ -5,7 +5,7 @@ import { IORING_CQE_F_MORE } from "../../sys/uapi/io_uring.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { Command } from "../command.ts";
 import { Completion } from "../completion.ts";
-import { UringError } from "../errors.ts";
+import { chainAdvice, generalAdvice, UringError } from "../errors.ts";
 import type { Lease } from "./lease.ts";
 import { NOBODY, type Receiver, type Slot } from "./slot.ts";
 
@@ -83,9 +83,8 @@ export function deliver(
     settleAborted(slot);
   } else if (succeeded) {
     receiver.value(slot, value);
-    if (multishot && !more) receiver.end(slot);
   } else {
-    receiver.error(slot, refusalOf(command, res));
+    receiver.error(slot, refusalOf(command, res, slot.chain !== null));
   }
   return true;
 }
@@ -123,13 +122,19 @@ function isOverflow(error: unknown): boolean {
     error.message === "Maximum call stack size exceeded";
 }
 
-/** Makes the error for a negative result. */
-export function refusalOf(command: Command<unknown>, res: number): UringError {
+/** Makes the error for a negative result, of a command that may be `linked`. */
+export function refusalOf(
+  command: Command<unknown>,
+  res: number,
+  linked = false,
+): UringError {
   const { name, fd, advice } = command;
   let text: unknown;
   let cause: unknown;
   try {
     text = advice(-res);
+    // A command that the program aborted fails with the reason of the signal.
+    if (linked && text === generalAdvice(E.ECANCELED)) text = chainAdvice;
   } catch (error) {
     cause = error; // The command has failed for another reason.
   }

@@ -74,8 +74,9 @@ export class Bell implements Listener {
   /** Keeps the process alive, or lets it end. */
   hold(on: boolean): void {
     if (this.#held === on) return;
-    this.#held = on;
-    (this.#wire?.waker ?? this.#timer).hold(on);
+    if (this.#wire === null) this.#timer.hold(on);
+    else this.#wire.waker.hold(this, on);
+    this.#held = on; // Last: a call that was cut short can be made again.
   }
 
   /** Notes that the read has completed. Returns `false` if it is no signal. */
@@ -118,7 +119,7 @@ export class Bell implements Listener {
     this.#timer.stop();
     if (this.#held) {
       this.#timer.hold(false);
-      this.#wire.waker.hold(true);
+      this.#wire.waker.hold(this, true);
     }
   }
 
@@ -128,7 +129,7 @@ export class Bell implements Listener {
     this.#letGo();
     unregisterEventfd(this.#fd);
     if (this.#held) {
-      wire.waker.hold(false);
+      wire.waker.hold(this, false);
       this.#timer.hold(true);
     }
     this.#retryAt = this.#timer.looks + LOOKS_BEFORE_RECONNECT;

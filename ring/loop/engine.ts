@@ -45,6 +45,8 @@ export class Engine {
   #referenced = true;
   #closed: PromiseWithResolvers<void> | null = null;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
+  /** The ring was released, and `close` has resolved. */
+  #over = false;
   /** `close` was called, and the next turn aborts every command. */
   #abortsAll = false;
 
@@ -106,12 +108,9 @@ export class Engine {
     }
     if (this.#closed !== null) return this.#closed.promise;
     this.#closed = closed;
-    if (this.queues.life === "failed") {
-      this.#finish();
-    } else {
-      this.queues.life = "closing";
-      this.#abortsAll = true;
-    }
+    if (this.queues.life === "failed") return closed.promise;
+    this.queues.life = "closing";
+    this.#abortsAll = true;
     return closed.promise;
   }
 
@@ -121,8 +120,11 @@ export class Engine {
    * on after it, the ring is only closed.
    */
   tearDown(): void {
-    if (this.queues.busy === null) this.queues.fail(E.ESHUTDOWN);
+    const { queues } = this;
+    if (queues.busy === null) queues.fail(E.ESHUTDOWN);
     void this.close();
+    // The turn, which would do it, does not come if the program ends.
+    if (queues.busy === null && !this.#over) this.#finish();
   }
 
   /** Closes the ring after its last command: the program dropped the ring. */
@@ -159,7 +161,7 @@ export class Engine {
   /** Takes a turn; `ofLoop` if the event loop is the caller. */
   #takeTurn(ofLoop: boolean): void {
     const { queues } = this;
-    if (queues.life === "closed" || queues.failure !== null) return;
+    if (this.#over) return;
     if (queues.busy !== null) {
       // A decoder that calls into Deno can run microtasks and so come here, as
       // can the loading of a module. The event loop cannot: what a call has left
@@ -169,6 +171,12 @@ export class Engine {
         return;
       }
       queues.recover();
+    }
+    if (queues.life === "closed" || queues.failure !== null) {
+      this.#scheduled = false;
+      queues.tellFailure();
+      if (this.#closed !== null) this.#finish();
+      return;
     }
     // While commands keep coming, as from many loops that were just resolved,
     // they are worth waiting for: they share one system call.
@@ -263,11 +271,10 @@ export class Engine {
     if (!this.#referenced) this.#immediate.unref();
   }
 
-  /** Releases a failed ring that no call of `close` will release. */
+  /** Lets the process end. Closes a failed ring that no call of `close` will close. */
   #failed(before: Life): void {
     this.#bell?.hold(false);
-    if (this.#closed !== null) this.#finish();
-    else if (before === "dropped") void this.close();
+    if (before === "dropped") void this.close();
   }
 
   #finish(): void {
@@ -277,6 +284,7 @@ export class Engine {
     this.queues.close();
     closed(this);
     this.#closed!.resolve();
+    this.#over = true;
   }
 
   #warn(): void {

@@ -26,6 +26,31 @@ const TURN_COST = 256;
  */
 const BRIEF_MS = 0.2;
 
+/**
+ * The event loop, which all rings of the isolate share: a program that opens a ring
+ * for each command keeps it waiting as well.
+ */
+const loop = {
+  /** Commands since the last look at the clock. */
+  spent: 0,
+  /** Commands until the next look: fewer if a slice passes between two looks. */
+  budget: BUDGET,
+  lookedAt: 0,
+  /** Microtasks have gone on without a break since `since`. */
+  going: false,
+  since: 0,
+  /** Milliseconds that they may go on. */
+  slice: ALONE_MS,
+  /** Turns that it was given. */
+  given: 0,
+  /** Milliseconds of the shortest of them, which grows slowly towards the others. */
+  shortest: 1,
+};
+
+function ended(): void {
+  loop.going = false;
+}
+
 /** The pace of the turns and waits of one ring. */
 export class Pace {
   readonly #spin: boolean;
@@ -33,24 +58,8 @@ export class Pace {
   #waitingSince = 0;
   /** The last wait was brief. */
   #brief = false;
-  /** Turns since the last look at the clock, and completions before it. */
-  #turns = 0;
+  /** Completions before this turn. */
   #before = 0;
-  /** Commands until the next look: fewer if a slice passes between two looks. */
-  #budget = BUDGET;
-  #lookedAt = 0;
-  /** Microtasks have gone on without a break since `#since`. */
-  #going = false;
-  #since = 0;
-  readonly #ended = () => {
-    this.#going = false;
-  };
-  /** Milliseconds that they may go on. */
-  #slice = ALONE_MS;
-  /** Turns that the event loop was given. */
-  #given = 0;
-  /** Milliseconds of the shortest of them, which grows slowly towards the others. */
-  #shortest = 1;
 
   /** `spin` allows brief waits to be spent looking. */
   constructor(spin: boolean) {
@@ -59,36 +68,35 @@ export class Pace {
 
   /** Returns `true` if the next turn, after so many completions, is the loop's. */
   loopIsDue(completions: number): boolean {
-    this.#turns++;
-    const done = completions - this.#before + this.#turns * TURN_COST;
-    if (done < this.#budget) return false;
+    loop.spent += completions - this.#before + TURN_COST;
     this.#before = completions;
-    this.#turns = 0;
+    if (loop.spent < loop.budget) return false;
+    loop.spent = 0;
     const now = performance.now();
-    if (!this.#going) {
-      this.#going = true;
-      setImmediate(this.#ended); // It runs when the microtasks have ended.
-      this.#since = now;
-    } else if (now - this.#lookedAt > this.#slice / 4) {
-      this.#budget = Math.max(TURN_COST, this.#budget >> 1);
-    } else if (now - this.#lookedAt < this.#slice / 16) {
-      this.#budget = Math.min(BUDGET, this.#budget << 1);
+    if (!loop.going) {
+      loop.going = true;
+      setImmediate(ended); // It runs when the microtasks have ended.
+      loop.since = now;
+    } else if (now - loop.lookedAt > loop.slice / 4) {
+      loop.budget = Math.max(TURN_COST, loop.budget >> 1);
+    } else if (now - loop.lookedAt < loop.slice / 16) {
+      loop.budget = Math.min(BUDGET, loop.budget << 1);
     }
-    this.#lookedAt = now;
-    return now - this.#since >= this.#slice;
+    loop.lookedAt = now;
+    return now - loop.since >= loop.slice;
   }
 
   /** Takes note of a turn of the event loop, and of the time that it took. */
   loopHad(ms: number): void {
-    this.#given++;
-    const busy = ms > this.#shortest + BUSY_MS;
-    this.#slice = busy ? SHARED_MS : Math.min(ALONE_MS, this.#slice * 1.5);
-    this.#shortest = Math.min(ms, this.#shortest + 0.0001);
+    loop.given++;
+    const busy = ms > loop.shortest + BUSY_MS;
+    loop.slice = busy ? SHARED_MS : Math.min(ALONE_MS, loop.slice * 1.5);
+    loop.shortest = Math.min(ms, loop.shortest + 0.0001);
   }
 
   /** `true` if the waker, which takes 20 ms to load, is worth it for these turns. */
   get goesOn(): boolean {
-    return this.#given >= MANY;
+    return loop.given >= MANY;
   }
 
   /** Returns `true` if a ring that waits should look again instead of sleeping. */

@@ -66,7 +66,9 @@ export class Waker {
   readonly #signalled: Listener[] = [];
   /** Turns to take once the event loop has looked for I/O. */
   readonly #turns: (() => void)[] = [];
-  #holds = 0;
+  /** Those that keep the process alive. */
+  readonly #holders = new Set<unknown>();
+  #referenced = false;
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   /** The watchdog found a signal without its byte. */
   #suspect = false;
@@ -124,16 +126,23 @@ export class Waker {
     for (const listener of [...this.#listeners.values()]) listener.disconnect();
   }
 
-  /** Keeps the process alive until as many calls have released it. */
-  hold(on: boolean): void {
+  /**
+   * Keeps the process alive until each holder has released it. A call that was cut
+   * short can be made again.
+   */
+  hold(holder: unknown, on: boolean): void {
     if (this.#closed) return;
-    this.#holds += on ? 1 : -1;
-    if (on && this.#holds === 1) {
+    if (on) this.#holders.add(holder);
+    else this.#holders.delete(holder);
+    const wanted = this.#holders.size > 0;
+    if (wanted === this.#referenced) return;
+    if (wanted) {
       this.#socket.ref();
       this.#watchdog ??= this.#watch();
-    } else if (!on && this.#holds === 0) {
+    } else {
       this.#socket.unref();
     }
+    this.#referenced = wanted;
   }
 
   #watch(): ReturnType<typeof setTimeout> {
@@ -148,7 +157,7 @@ export class Waker {
    */
   #look(): void {
     this.#watchdog = undefined;
-    if (this.#holds === 0 && this.#turns.length === 0) return;
+    if (this.#holders.size === 0 && this.#turns.length === 0) return;
     this.#take();
     const missing = this.#signalled.length > 0 || this.#turns.length > 0;
     if (missing && this.#suspect) return this.#fail(E.EPIPE);
@@ -165,7 +174,7 @@ export class Waker {
   nudge(turn: () => void): void {
     if (this.#closed) return void setImmediate(turn);
     if (this.#turns.push(turn) > 1) return;
-    this.hold(true);
+    this.hold(this.#turns, true);
     this.#pushWrite(0);
     this.#enter(0, 0);
   }
@@ -264,7 +273,7 @@ export class Waker {
 
   #ringAll(): void {
     const turns = this.#turns.splice(0);
-    if (turns.length > 0) this.hold(false);
+    this.hold(this.#turns, false);
     for (const turn of turns) setImmediate(turn);
     for (const listener of this.#signalled.splice(0)) {
       try {

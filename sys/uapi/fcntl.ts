@@ -12,7 +12,11 @@ export const O_RDWR = 0o2;
 export const O_ACCMODE = 0o3;
 /** Create the file if there is none. */
 export const O_CREAT = 0o100;
-/** With O_CREAT: fail if it exists. */
+/**
+ * With O_CREAT: fail if the file exists. Without it, on a block device: fail with
+ * EBUSY if the device or a partition of it is mounted or otherwise in use. On other
+ * files it has no effect then.
+ */
 export const O_EXCL = 0o200;
 /** Truncate to nothing. */
 export const O_TRUNC = 0o1000;

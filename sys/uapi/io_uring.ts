@@ -75,6 +75,7 @@ export const IORING_SETUP_SQ_REWIND = 1 << 20;
 export const IORING_OP_NOP = 0;
 export const IORING_OP_READV = 1;
 export const IORING_OP_WRITEV = 2;
+/** fsync(2). Linux 5.1. */
 export const IORING_OP_FSYNC = 3;
 /** Reads into a registered buffer. Linux 5.1. */
 export const IORING_OP_READ_FIXED = 4;
@@ -89,13 +90,18 @@ export const IORING_OP_RECVMSG = 10;
 /** Waits for a time. Linux 5.4. */
 export const IORING_OP_TIMEOUT = 11;
 export const IORING_OP_TIMEOUT_REMOVE = 12;
+/** accept4(2). Linux 5.5. */
 export const IORING_OP_ACCEPT = 13;
 /** Cancels commands. Linux 5.5. */
 export const IORING_OP_ASYNC_CANCEL = 14;
+/** Bounds the time of the command before it in a chain. Linux 5.5. */
 export const IORING_OP_LINK_TIMEOUT = 15;
+/** connect(2). Linux 5.5. */
 export const IORING_OP_CONNECT = 16;
 export const IORING_OP_FALLOCATE = 17;
+/** openat(2). Linux 5.6. */
 export const IORING_OP_OPENAT = 18;
+/** close(2). Linux 5.6. */
 export const IORING_OP_CLOSE = 19;
 export const IORING_OP_FILES_UPDATE = 20;
 export const IORING_OP_STATX = 21;
@@ -105,7 +111,9 @@ export const IORING_OP_READ = 22;
 export const IORING_OP_WRITE = 23;
 export const IORING_OP_FADVISE = 24;
 export const IORING_OP_MADVISE = 25;
+/** send(2). Linux 5.6. */
 export const IORING_OP_SEND = 26;
+/** recv(2). Linux 5.6. */
 export const IORING_OP_RECV = 27;
 export const IORING_OP_OPENAT2 = 28;
 export const IORING_OP_EPOLL_CTL = 29;
@@ -124,9 +132,11 @@ export const IORING_OP_FSETXATTR = 41;
 export const IORING_OP_SETXATTR = 42;
 export const IORING_OP_FGETXATTR = 43;
 export const IORING_OP_GETXATTR = 44;
+/** socket(2). Linux 5.19. */
 export const IORING_OP_SOCKET = 45;
 /** A command that only the file understands. Linux 5.19. */
 export const IORING_OP_URING_CMD = 46;
+/** Sends without a copy. Linux 6.0. */
 export const IORING_OP_SEND_ZC = 47;
 export const IORING_OP_SENDMSG_ZC = 48;
 export const IORING_OP_READ_MULTISHOT = 49;
@@ -136,7 +146,9 @@ export const IORING_OP_FUTEX_WAKE = 52;
 export const IORING_OP_FUTEX_WAITV = 53;
 export const IORING_OP_FIXED_FD_INSTALL = 54;
 export const IORING_OP_FTRUNCATE = 55;
+/** bind(2). Linux 6.11. */
 export const IORING_OP_BIND = 56;
+/** listen(2). Linux 6.11. */
 export const IORING_OP_LISTEN = 57;
 export const IORING_OP_RECV_ZC = 58;
 export const IORING_OP_EPOLL_WAIT = 59;
@@ -239,9 +251,13 @@ export const IORING_FEAT_MIN_TIMEOUT = 1 << 15;
 export const IORING_FEAT_RW_ATTR = 1 << 16;
 export const IORING_FEAT_NO_IOWAIT = 1 << 17;
 
+/** Gives the ring a table of buffers. Linux 5.1. */
 export const IORING_REGISTER_BUFFERS = 0;
+/** Removes the table of buffers. Linux 5.1. */
 export const IORING_UNREGISTER_BUFFERS = 1;
+/** Gives the ring a table of files. Linux 5.1. */
 export const IORING_REGISTER_FILES = 2;
+/** Removes the table of files. Linux 5.1. */
 export const IORING_UNREGISTER_FILES = 3;
 export const IORING_REGISTER_EVENTFD = 4;
 export const IORING_UNREGISTER_EVENTFD = 5;

@@ -9,7 +9,7 @@ import { FixedBuffer, FixedFile, Ring } from "../../mod.ts";
 import * as block from "../../cmd/block.ts";
 import * as nvme from "../../cmd/nvme/mod.ts";
 import * as op from "../../cmd/op.ts";
-import { alloc, Command } from "../../ring/raw.ts";
+import { alloc, type Command } from "../../ring/raw.ts";
 import { Completion } from "../../ring/completion.ts";
 import { arenaOf } from "../../sys/arena.ts";
 import { devNull } from "../kit/fds.ts";

@@ -9,17 +9,15 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { existsSync } from "node:fs";
 import { nvmeNamespace } from "../../cmd/nvme/mod.ts";
 import { type Probe, UringError } from "../../mod.ts";
 import { devNull, pipe } from "../kit/fds.ts";
-import { isRoot } from "../kit/process.ts";
-import { runScript } from "../kit/run.ts";
-import { testUnless } from "../kit/skip.ts";
+import { scriptValue, withMounts } from "../kit/run.ts";
+import { lacksMounts, testUnless } from "../kit/skip.ts";
 
 /** Runs a script with an empty /sys, where `call` gives /dev/null another name. */
-async function withOwnSys<T>(script: string): Promise<T> {
-  const { code, stdout, stderr } = await runScript(
+function withOwnSys<T>(script: string): Promise<T> {
+  return scriptValue(
     `
     import { Ring } from "@uring/mod.ts";
     import * as nvme from "@uring/cmd/nvme/mod.ts";
@@ -33,42 +31,24 @@ async function withOwnSys<T>(script: string): Promise<T> {
     };
     ${script}`,
     ["-A"],
-    [
-      ...["unshare", "--mount", "sh", "-ec"],
-      'mount -t tmpfs tmpfs /sys; exec "$@"',
-      "sh",
-    ],
+    withMounts("mount -t tmpfs tmpfs /sys"),
   );
-  assertEquals([code, stderr], [0, ""]);
-  return JSON.parse(stdout);
 }
 
 /** Probes with a /dev that holds only what the shell commands of `setup` make. */
-async function probeOf(setup: string): Promise<Probe> {
-  const { code, stdout, stderr } = await runScript(
+function probeOf(setup: string): Promise<Probe> {
+  return scriptValue(
     `
     import { probe } from "@uring/mod.ts";
     console.log(JSON.stringify(probe()));
   `,
     ["--allow-ffi"],
-    [
-      ...["unshare", "--mount", "sh", "-ec"],
-      `mount -t tmpfs tmpfs /dev; mknod /dev/null c 1 3; ${setup}\nexec "$@"`,
-      "sh",
-    ],
+    withMounts(`mount -t tmpfs tmpfs /dev; mknod /dev/null c 1 3; ${setup}`),
   );
-  assertEquals([code, stderr], [0, ""]);
-  return JSON.parse(stdout);
 }
 
 const test = (name: string, fn: () => Promise<void>) =>
-  testUnless(
-    isRoot && existsSync("/usr/bin/unshare")
-      ? ""
-      : "root with unshare(1), who may mount",
-    name,
-    fn,
-  );
+  testUnless(lacksMounts(), name, fn);
 
 test("a node that is no NVMe namespace is refused, with the one that is", async () => {
   const [none, disk, part, controller, odd] = await withOwnSys<string[]>(`

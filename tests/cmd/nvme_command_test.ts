@@ -4,12 +4,19 @@ import {
   assert,
   assertEquals,
   assertLessOrEqual,
+  assertRejects,
   assertStrictEquals,
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
 import { concat, equals } from "@std/bytes";
-import { type Command, Completion, FixedBuffer, FixedFile } from "../../mod.ts";
+import {
+  type Command,
+  Completion,
+  FixedBuffer,
+  FixedFile,
+  Ring,
+} from "../../mod.ts";
 import * as nvme from "../../cmd/nvme/mod.ts";
 import {
   NvmeError,
@@ -18,9 +25,12 @@ import {
 } from "../../cmd/nvme/mod.ts";
 import { decodeProtection } from "../../cmd/nvme/open.ts";
 import { alloc } from "../../ring/alloc.ts";
-import { O_RDONLY, O_RDWR } from "../../sys/uapi/fcntl.ts";
-import { open } from "../../sys/file.ts";
-import { Fd } from "../kit/fds.ts";
+import type { File } from "../../ring/command.ts";
+import { assertBoolean } from "../kit/booleans.ts";
+import { utf8 } from "../kit/bytes.ts";
+import { devNull, pipe } from "../kit/fds.ts";
+import * as golden from "../kit/golden.ts";
+import { assertRefused } from "../kit/outcome.ts";
 import { random } from "../kit/random.ts";
 import { sqeBytes } from "../kit/commands.ts";
 import { lacksLinux, testUnless } from "../kit/skip.ts";
@@ -67,22 +77,16 @@ function sqe(command: Command<unknown>): number[] {
   return [...sqeBytes(command, true)];
 }
 
-/** The names of the words of an SQE of 128 bytes; one without a name must be 0. */
-const WORDS: readonly string[] = [
-  ...["op", "fd", "cmd_op", "", "", "", "", "uring_cmd_flags"],
-  ...["", "", "buf_index", "", "opcode", "nsid", "cdw2", "cdw3"],
-  ...["", "", "", "", "metadata_len", "data_len", "cdw10", "cdw11"],
-  ...["cdw12", "cdw13", "cdw14", "cdw15", "timeout_ms", "", "", ""],
+/** The names of the words of a struct nvme_uring_cmd; "" for those of addresses. */
+const PAYLOAD: readonly string[] = [
+  ...["opcode", "nsid", "cdw2", "cdw3", "", "", "", ""],
+  ...["metadata_len", "data_len", "cdw10", "cdw11"],
+  ...["cdw12", "cdw13", "cdw14", "cdw15", "timeout_ms"],
 ];
 
-/** Returns the words of an SQE that are not 0, by name. */
-function words(command: Command<unknown>): Record<string, number> {
-  const found: Record<string, number> = {};
-  new Int32Array(sqeBytes(command, true).buffer).forEach((word, i) => {
-    if (word !== 0) found[WORDS[i] || `word ${i}`] = word >>> 0;
-  });
-  return found;
-}
+/** Returns the fields of an SQE that are not 0, by name. */
+const words = (command: Command<unknown>) =>
+  golden.words(command, true, PAYLOAD);
 
 const ADDR = 48 + 24;
 const METADATA = 48 + 16;
@@ -105,7 +109,7 @@ function structure(
   const bytes = memory(byteLength + 64).fill(0xff, 0, 64).subarray(64);
   for (const [at, part] of Object.entries(parts)) {
     const text = typeof part === "string";
-    bytes.set(text ? new TextEncoder().encode(part) : part, Number(at));
+    bytes.set(text ? utf8(part) : part, Number(at));
   }
   return bytes;
 }
@@ -1579,17 +1583,135 @@ Deno.test("NVMe: a command that may change a drive needs a descriptor for writin
   nvme.flush(readOnly);
   nvme.zoneManagementReceive(readOnly, { lba });
 
-  // The descriptor of a controller is checked when the command is queued.
-  using reading = new Fd(open("/dev/null", O_RDONLY));
-  using writing = new Fd(open("/dev/null", O_RDWR));
+  // The descriptor of a controller is checked when the command is queued. A pipe
+  // is no character device, which would have to be NVMe's.
+  using pair = pipe();
+  const [reading, writing] = [{ fd: pair.left }, { fd: pair.right }];
   const set = { feature: 6, value: 0 };
   type(text("SET FEATURES 0x6"), nvme.setFeatures(reading.fd, set).precheck!);
   nvme.setFeatures(writing.fd, set).precheck!();
   nvme.setFeatures(new FixedFile(0), set).precheck!();
-  assertEquals(nvme.getFeatures(reading.fd, { feature: 6 }).precheck, null);
-  assertEquals(nvme.smartLog(reading.fd).precheck, null);
-  assertEquals(nvme.identifyController(reading.fd).precheck, null);
+  nvme.getFeatures(reading.fd, { feature: 6 }).precheck!();
+  nvme.smartLog(reading.fd).precheck!();
+  nvme.identifyController(reading.fd).precheck!();
 });
+
+Deno.test("NVMe: an admin command is not sent to another character device", async () => {
+  await using ring = Ring.open();
+  using node = devNull();
+  const [registered] = ring.registerFiles([node.fd]);
+  const text = "is /dev/null, not the node of an NVMe controller";
+  for (
+    const make of [
+      nvme.smartLog,
+      nvme.firmwareLog,
+      nvme.identifyController,
+      (to: File) => nvme.setFeatures(to, { feature: 6, value: 0 }),
+      (to: File) => nvme.passthru(to, { opcode: 0xc0, nsid: 0 }),
+    ]
+  ) {
+    type(`fd ${node.fd} ${text}`, make(node.fd).precheck!);
+    type(`the registered file ${text}`, make(registered).precheck!);
+  }
+});
+
+Deno.test("NVMe: a command whose words may act needs a file for writing", () => {
+  const readOnly = changed(PLAIN, { writable: false });
+  const data = memory(8192);
+  using pair = pipe(); // Its left end is open for reading only.
+  const passes = (check: () => unknown): boolean => {
+    try {
+      check();
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const admin = (fields: Omit<NvmeFields, "nsid">) => {
+    const all = { ...fields, nsid: 0, data };
+    nvme.passthru(pair.right, all).precheck!();
+    return passes(nvme.passthru(pair.left, all).precheck!);
+  };
+  const io = (fields: NvmeFields) => {
+    nvme.passthru(PLAIN, { ...fields, data });
+    return passes(() => nvme.passthru(readOnly, { ...fields, data }));
+  };
+  const log = (lid: number, lsp: number) =>
+    admin({ opcode: 0x02, cdw10: lsp << 8 | lid });
+  for (const lid of [0x01, 0x02, 0x07, 0x0d, 0x19, 0x70, 0xc0]) {
+    assertEquals([log(lid, 0), log(lid, 0x80)], [true, true]); // 0x80 is RAE.
+  }
+  // Create Telemetry, Establish and Release Context, Start Measurement, a vendor's.
+  for (
+    const [lid, lsp] of [[7, 1], [0xd, 1], [0xd, 2], [0x19, 1], [0xc0, 64]]
+  ) {
+    assertEquals(log(lid, lsp), false);
+  }
+  for (const lid of [0x0c, 0x14, 0x15, 0x23, 0x70]) {
+    assertEquals(log(lid, 1), true);
+  }
+  for (let kind = 0; kind < 0x300; kind++) {
+    const reads = [0x0001, 0x0101, 0x0102].includes(kind);
+    const found = admin({ opcode: 0x1a, cdw11: 0x5_0000 | kind });
+    assertEquals(found, reads, `directive ${kind}`);
+  }
+  const mi = (cdw11: number, cdw13 = 0, type = 1) =>
+    admin({ opcode: 0x1e, cdw10: type << 11 | 4, cdw11, cdw13 });
+  for (let opcode = 0; opcode < 256; opcode++) {
+    const reads = [0, 1, 2, 4, 5, 8, 10].includes(opcode);
+    assertEquals(mi(opcode), reads, `NVMe-MI ${opcode}`);
+  }
+  assertEquals(mi(1, 0x8000_0000), false); // Clear Status
+  assertEquals(mi(0, 0, 2), false); // An admin command in NVMe-MI.
+  for (const opcode of [0x06, 0x0a, 0x86]) {
+    assertEquals(admin({ opcode }), true);
+  }
+  for (const opcode of [0x09, 0x0d, 0x10, 0x80, 0x82, 0x84, 0xc0]) {
+    assertEquals(admin({ opcode }), false);
+  }
+  for (let low = 0; low < 256; low++) {
+    assertEquals(io({ opcode: 0x12, cdw10: low }), low === 1);
+    assertEquals(io({ opcode: 0x7a, cdw13: low }), low <= 1);
+  }
+});
+
+Deno.test("NVMe: a registered file is open for what its descriptor was open for", async () => {
+  await using ring = Ring.open({ sqe128: true, cqe32: true });
+  const pair = pipe();
+  const [reading, writing] = ring.registerFiles([pair.left, pair.right]);
+  pair[Symbol.dispose]();
+  // The number of the first is another file's now, which is open for writing.
+  using later = devNull();
+  assertEquals(later.fd, pair.left);
+  const { submitted } = ring.stats();
+  const make = (to: FixedFile): Command<unknown>[] => [
+    nvme.passthru(to, { opcode: 0x80, nsid: 1 }), // Format NVM
+    nvme.passthru(to, { opcode: 0x84, nsid: 0, cdw10: 2 }), // Sanitize
+    nvme.passthru(to, { opcode: 0xc0, nsid: 0 }),
+    nvme.setFeatures(to, { feature: 6, value: 0 }),
+  ];
+  for (const command of make(reading)) {
+    const text = "may change what the drive holds, and its file is open for";
+    await assertRejects(() => ring.cmd(command), TypeError, text);
+    assertThrows(() => ring.cmdSync(command), TypeError, text);
+  }
+  assertEquals(ring.stats().submitted, submitted);
+  // A pipe takes no command at all, so these came as far as the kernel.
+  for (const command of make(writing)) {
+    await assertRefused(ring.cmd(command), "EOPNOTSUPP");
+  }
+  const get = nvme.getFeatures(reading, { feature: 6 });
+  await assertRefused(ring.cmd(get), "EOPNOTSUPP");
+
+  const files = [reading, writing].map((file) => PLAIN.withFile(file));
+  assertEquals(files.map(({ writable }) => writable), [false, true]);
+  const closed = changed(PLAIN, { writable: false });
+  assertEquals(closed.withFile(writing).writable, false);
+  type("open for reading only", () => nvme.write(files[0], transferOne));
+  nvme.write(files[1], transferOne);
+});
+
+const transferOne = { lba: 0, data: memory(512) };
 
 Deno.test("NVMe: bytes outside the registered buffer are refused", () => {
   const all = alloc(4096);
@@ -1685,6 +1807,55 @@ Deno.test("NVMe: each fact of a namespace is checked when it is made", () => {
   }
   range("storageTagBits must be", wrong({ storageTagBits: 33 }));
   type("facts must be an object, not 6", () => new NvmeNamespace(6 as never));
+});
+
+Deno.test("NVMe: an option that is no boolean is refused by its name", () => {
+  const lba = 0;
+  const ranges = [{ lba, blocks: 8 }];
+  const range = { lba, blocks: 8 };
+  for (const name of ["writable", "metadataInline"]) {
+    const make = (value?: boolean) =>
+      new NvmeNamespace({ ...PLAIN, [name]: value });
+    assertBoolean(name, make);
+    type(`${name} must be a boolean, not undefined`, make);
+  }
+  for (const name of ["deallocate", "integralRead", "integralWrite"]) {
+    const make = (value: boolean) =>
+      nvme.datasetManagement(PLAIN, { ranges, [name]: value });
+    assertBoolean(name, make);
+  }
+  assertBoolean(
+    "deallocate",
+    (deallocate) => nvme.writeZeroes(PLAIN, { ...range, deallocate }),
+  );
+  for (const name of ["forceUnitAccess", "limitedRetry"]) {
+    assertBoolean(
+      name,
+      (value) => nvme.read(PLAIN, { lba, data: block, [name]: value }),
+    );
+    assertBoolean(
+      name,
+      (value) => nvme.verify(PLAIN, { ...range, [name]: value }),
+    );
+  }
+  for (
+    const name of [
+      "action",
+      "checkGuard",
+      "checkApplicationTag",
+      "checkReferenceTag",
+    ]
+  ) {
+    assertBoolean(
+      name,
+      (value) =>
+        nvme.verify(PLAIN, { ...range, protection: { [name]: value } }),
+    );
+  }
+  assertBoolean(
+    "save",
+    (save) => nvme.setFeatures(FD, { feature: 6, value: 0, save }),
+  );
 });
 
 Deno.test("NVMe: a namespace keeps the facts that were checked", () => {

@@ -17,7 +17,6 @@ import {
   Completion,
   FixedBuffer,
   FixedFile,
-  probe,
   Ring,
   UringError,
 } from "../../mod.ts";
@@ -25,25 +24,19 @@ import * as op from "../../cmd/op.ts";
 import { decodeSockaddr, encodeSockaddr } from "../../cmd/sockaddr.ts";
 import type { SocketAddress } from "../../cmd/sockaddr.ts";
 import { F_GETFL } from "../../sys/uapi/fcntl.ts";
+import { addressOf } from "../../ring/raw.ts";
 import { fileFacts } from "../../sys/file.ts";
 import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { IPPROTO_TCP, TCP_CORK } from "../../sys/uapi/socket.ts";
 import { socketName } from "../../sys/socket_calls.ts";
+import { assertBoolean } from "../kit/booleans.ts";
+import { pattern, textOf, utf8 } from "../kit/bytes.ts";
 import { Fd, pipe, tcpPair, unixPair, writeSync } from "../kit/fds.ts";
 import { words } from "../kit/golden.ts";
-import { lacksOpcode, testUnless } from "../kit/skip.ts";
+import { assertRefused, outcome } from "../kit/outcome.ts";
+import { lacksAddress, lacksOpcode, testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
-
-const { opcodes } = probe();
-
-/**
- * Returns the operations that this kernel lacks, for the name of a skipped
- * test.
- */
-function lacking(...wanted: string[]): string {
-  return wanted.filter((name) => !opcodes.includes(name)).join(" and ");
-}
 
 /** A folder for the files of one test. */
 class Folder implements Disposable {
@@ -61,15 +54,6 @@ class Folder implements Disposable {
   }
 }
 
-function utf8(text: string): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(text);
-}
-
-/** Returns bytes that are not 0 and differ from their neighbours. */
-function pattern(byteLength: number, seed = 1): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from({ length: byteLength }, (_, i) => i * 7 + seed | 1);
-}
-
 /** Opens a path; the descriptor closes itself. */
 async function opened(
   ring: Ring,
@@ -77,12 +61,6 @@ async function opened(
   flags: number = op.O_RDWR,
 ): Promise<Fd> {
   return new Fd(await ring.cmd(op.openat(path, { flags })));
-}
-
-/** The errno by name that a command fails with. */
-async function failure(promise: Promise<unknown>): Promise<string> {
-  const error = await assertRejects(() => promise, UringError);
-  return error.code;
 }
 
 // Commands of fcntl(2).
@@ -193,6 +171,32 @@ golden(
 );
 
 golden("fsync", op.fsync(5), { op: 0x03, fd: 5 });
+
+Deno.test("a path with half of a surrogate pair is refused, and makes no file", async () => {
+  await using ring = Ring.open();
+  using folder = new Folder();
+  const flags = op.O_CREAT | op.O_RDWR;
+  for (const name of ["x\ud800", "\udc00x", "\udc00\ud800"]) {
+    const path = `${folder.path}/${name}`;
+    const message = "path must be well-formed Unicode, and ";
+    const error = assertThrows(
+      () => op.openat(path, { flags }),
+      TypeError,
+      message,
+    );
+    assertStringIncludes(error.message, JSON.stringify(path).slice(0, 40));
+  }
+  assertEquals([...Deno.readDirSync(folder.path)], []);
+  const whole = "x\u{1f600}\ufffd";
+  const open = op.openat(`${folder.path}/${whole}`, { flags });
+  using _file = new Fd(await ring.cmd(open));
+  const names = [...Deno.readDirSync(folder.path)].map(({ name }) => name);
+  assertEquals(names, [whole]);
+});
+
+Deno.test("dataOnly of fsync is a boolean", () => {
+  assertBoolean("dataOnly", (dataOnly) => op.fsync(5, { dataOnly }));
+});
 
 golden("fsync of the data only", op.fsync(5, { dataOnly: true }), {
   op: 0x03,
@@ -500,7 +504,7 @@ Deno.test("openat opens a file to read, and closes it on exec", async () => {
   const into = new Uint8Array(8);
   assertEquals(await ring.cmd(op.read(file.fd, into)), 3);
   assertEquals(closesOnExec(file.fd), true);
-  assertEquals(await failure(ring.cmd(op.write(file.fd, into))), "EBADF");
+  assertEquals(await outcome(ring.cmd(op.write(file.fd, into))), "EBADF");
 });
 
 Deno.test("openat creates a file with its mode, less the umask", async () => {
@@ -525,8 +529,8 @@ Deno.test("openat follows its flags", async () => {
   const path = folder.file("file", "abc");
   const open = (flags: number) => ring.cmd(op.openat(path, { flags }));
   const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_TRUNC, O_WRONLY } = op;
-  assertEquals(await failure(open(O_CREAT | O_EXCL)), "EEXIST");
-  assertEquals(await failure(open(O_DIRECTORY)), "ENOTDIR");
+  assertEquals(await outcome(open(O_CREAT | O_EXCL)), "EEXIST");
+  assertEquals(await outcome(open(O_DIRECTORY)), "ENOTDIR");
   {
     using append = new Fd(await open(O_WRONLY | O_APPEND));
     await ring.cmd(op.write(append.fd, utf8("d")));
@@ -541,7 +545,7 @@ Deno.test("openat follows its flags", async () => {
   const link = `${folder.path}/link`;
   Deno.symlinkSync(path, link);
   const nofollow = { flags: op.O_NOFOLLOW };
-  assertEquals(await failure(ring.cmd(op.openat(link, nofollow))), "ELOOP");
+  assertEquals(await outcome(ring.cmd(op.openat(link, nofollow))), "ELOOP");
 });
 
 Deno.test("openat starts a relative path at dirFd, or at the current directory", async () => {
@@ -568,12 +572,9 @@ Deno.test("openat says which path it could not open, and why", async () => {
       [`/${"long".repeat(100)}`, "ENAMETOOLONG"],
     ]
   ) {
-    const error = await assertRejects(
-      () => ring.cmd(op.openat(path)),
-      UringError,
-    );
-    assertEquals([error.code, error.fd], [code, -1]);
-    assertStringIncludes(error.message, JSON.stringify(path));
+    const opening = ring.cmd(op.openat(path));
+    const error = await assertRefused(opening, code, JSON.stringify(path));
+    assertEquals(error.fd, -1);
   }
 });
 
@@ -581,12 +582,12 @@ Deno.test("close closes a descriptor, and a second close is EBADF", async () => 
   await using ring = Ring.open();
   const fd = await ring.cmd(op.openat("/dev/null"));
   assertEquals(await ring.cmd(op.close(fd)), 0);
-  assertEquals(await failure(ring.cmd(op.close(fd))), "EBADF");
+  assertEquals(await outcome(ring.cmd(op.close(fd))), "EBADF");
 });
 
 Deno.test("close refuses the descriptor of the ring that runs it", async () => {
   await using ring = Ring.open();
-  assertEquals(await failure(ring.cmd(op.close(ring.fd))), "EBADF");
+  assertEquals(await outcome(ring.cmd(op.close(ring.fd))), "EBADF");
   assertEquals(await ring.cmd(op.nop()), 0);
 });
 
@@ -641,7 +642,7 @@ for (const [kind, make] of MEMORY) {
     assertEquals(await ring.cmd(op.read(file.fd, into, end)), 0);
     const beyond = { offset: 2n ** 63n };
     const failing = ring.cmd(op.read(file.fd, into, beyond));
-    assertEquals(await failure(failing), "EINVAL");
+    assertEquals(await outcome(failing), "EINVAL");
     assert(equals(new Uint8Array(into.buffer).slice(), around));
   });
 }
@@ -662,7 +663,7 @@ Deno.test("reads and writes without an offset move the file's position", async (
   const seen: string[] = [];
   for (let length = 3; length > 0;) {
     length = await ring.cmd(op.read(again.fd, into));
-    seen.push(new TextDecoder().decode(into.subarray(0, length)));
+    seen.push(textOf(into.subarray(0, length)));
   }
   assertEquals(seen, ["Abc", "def", "g", ""]);
 });
@@ -814,7 +815,7 @@ Deno.test("reads and writes that fail say why", async () => {
       [op.read(0x7fff_ffff, bytes), "EBADF"],
     ] as const
   ) {
-    assertEquals(await failure(ring.cmd(command)), code);
+    assertEquals(await outcome(ring.cmd(command)), code);
   }
   assertEquals([...bytes], [0xee, 0xee, 0xee, 0xee]);
 });
@@ -827,7 +828,7 @@ Deno.test("fsync flushes files, and refuses a pipe", async () => {
     assertEquals(await ring.cmd(op.fsync(file.fd, options)), 0);
     using pair = pipe();
     assertEquals(
-      await failure(ring.cmd(op.fsync(pair.left, options))),
+      await outcome(ring.cmd(op.fsync(pair.left, options))),
       "EINVAL",
     );
   }
@@ -862,13 +863,13 @@ Deno.test("socket makes the kind of socket in its options", async () => {
 Deno.test("a kind of socket that cannot be made is refused with the reason", async () => {
   await using ring = Ring.open();
   const make = (domain: number, type: number, protocol = 0) =>
-    failure(ring.cmd(op.socket({ domain, type, protocol })));
+    outcome(ring.cmd(op.socket({ domain, type, protocol })));
   assertEquals(await make(9999, op.SOCK_STREAM), "EAFNOSUPPORT");
   assertEquals(await make(op.AF_INET, 0xffff_ffff), "EINVAL");
   assertEquals(await make(op.AF_INET, op.SOCK_STREAM, 17), "EPROTONOSUPPORT");
 });
 
-const canBind = lacking("BIND", "LISTEN") === "";
+const canBind = lacksOpcode("BIND", "LISTEN") === "";
 
 /** Binds and listens: by operations where they are, else by system calls. */
 async function serve(
@@ -891,16 +892,6 @@ async function serve(
   }
   const name = socketName(fd, "getsockname") as Uint8Array;
   return { socket, address: decodeSockaddr(name) };
-}
-
-/** The reason to skip tests of IPv6; empty if it works. */
-function lackingIpv6(): string {
-  try {
-    Deno.listen({ hostname: "::1", port: 0 }).close();
-    return "";
-  } catch {
-    return "IPv6";
-  }
 }
 
 /** Connects, sends both ways, and ends a connection. */
@@ -947,7 +938,7 @@ Deno.test("two TCP sockets connect and talk over IPv4", () =>
   converse(op.AF_INET, { hostname: "127.0.0.1", port: 0 }));
 
 testUnless(
-  lackingIpv6(),
+  lacksAddress("::1"),
   "two TCP sockets connect and talk over IPv6",
   () => converse(op.AF_INET6, { hostname: "::1", port: 0 }),
 );
@@ -960,8 +951,37 @@ Deno.test("two Unix sockets connect and talk over a path", async () => {
 Deno.test("two Unix sockets connect and talk over an abstract name", () =>
   converse(op.AF_UNIX, { path: `\0${crypto.randomUUID()}` }));
 
+const SG = "/dev/sg0";
+const hasSg = [...Deno.readDirSync("/dev")].some(({ name }) => name === "sg0");
+
 testUnless(
-  lacking("BIND"),
+  hasSg ? "" : SG,
+  "a driver that counts more than it has written hands out no bytes of other commands",
+  async () => {
+    await using ring = Ring.open();
+    using file = await opened(ring, SG, op.O_RDWR);
+    // struct sg_io_hdr of a TEST UNIT READY. The driver writes one back, and answers
+    // the length that was asked for (sg_new_read(), Linux 6.12).
+    const headerBytes = 88;
+    const memory = ring.alloc(headerBytes + 6);
+    const view = new DataView(memory.buffer);
+    view.setInt32(0, 0x53, true); // interface_id
+    view.setInt32(4, -1, true); // dxfer_direction: SG_DXFER_NONE
+    view.setUint8(8, 6); // cmd_len
+    view.setUint32(40, 20_000, true); // timeout
+    const cdb = addressOf(memory.subarray(headerBytes));
+    view.setBigUint64(24, BigInt(cdb), true); // cmdp
+    await ring.cmd(op.write(file.fd, memory.subarray(0, headerBytes)));
+    await soil(ring, 4096);
+    const into = new Uint8Array(4000).fill(0xee);
+    assertEquals(await ring.cmd(op.read(file.fd, into)), into.length);
+    const rest = into.subarray(headerBytes);
+    assertEquals(rest.findIndex((byte) => byte !== 0xee), -1);
+  },
+);
+
+testUnless(
+  lacksOpcode("BIND"),
   "bind refuses an address that is in use or not local",
   async () => {
     await using ring = Ring.open();
@@ -972,18 +992,18 @@ testUnless(
     using other = new Fd(await ring.cmd(op.socket(spec)));
     const bind = (address: SocketAddress) =>
       ring.cmd(op.bind(other.fd, address));
-    assertEquals(await failure(bind(server.address)), "EADDRINUSE");
+    assertEquals(await outcome(bind(server.address)), "EADDRINUSE");
     const documentation = { hostname: "192.0.2.1", port: 0 };
-    assertEquals(await failure(bind(documentation)), "EADDRNOTAVAIL");
-    assertEquals(await failure(bind({ path: "\0a" })), "EINVAL");
+    assertEquals(await outcome(bind(documentation)), "EADDRNOTAVAIL");
+    assertEquals(await outcome(bind({ path: "\0a" })), "EINVAL");
     using _file = await opened(ring, "/dev/null");
     const notSocket = op.bind(_file.fd, address);
-    assertEquals(await failure(ring.cmd(notSocket)), "ENOTSOCK");
+    assertEquals(await outcome(ring.cmd(notSocket)), "ENOTSOCK");
   },
 );
 
 testUnless(
-  lacking("LISTEN"),
+  lacksOpcode("LISTEN"),
   "listen makes a stream socket listen, and refuses a datagram socket",
   async () => {
     await using ring = Ring.open();
@@ -991,14 +1011,14 @@ testUnless(
       new Fd(await ring.cmd(op.socket({ domain: op.AF_INET, type })));
     using stream = await make(op.SOCK_STREAM);
     const accept = op.accept(stream.fd);
-    assertEquals(await failure(ring.cmd(accept)), "EINVAL");
+    assertEquals(await outcome(ring.cmd(accept)), "EINVAL");
     assertEquals(await ring.cmd(op.listen(stream.fd, { backlog: 1 })), 0);
     const signal = AbortSignal.timeout(1);
     const error = await assertRejects(() => ring.cmd(accept, { signal }));
     assert(error === signal.reason); // It listens, and there is no connection.
     using datagram = await make(op.SOCK_DGRAM);
     const refused = ring.cmd(op.listen(datagram.fd));
-    assertEquals(await failure(refused), "EOPNOTSUPP");
+    assertEquals(await outcome(refused), "EOPNOTSUPP");
   },
 );
 
@@ -1010,7 +1030,7 @@ Deno.test("connect to a port without a listener is ECONNREFUSED", async () => {
   const spec = { domain: op.AF_INET, type: op.SOCK_STREAM };
   using client = new Fd(await ring.cmd(op.socket(spec)));
   const connect = op.connect(client.fd, server.address);
-  assertEquals(await failure(ring.cmd(connect)), "ECONNREFUSED");
+  assertEquals(await outcome(ring.cmd(connect)), "ECONNREFUSED");
 });
 
 Deno.test("accept takes connections from a registered listener, in order", async () => {
@@ -1049,7 +1069,7 @@ Deno.test("a receive with MSG_DONTWAIT and no data is EAGAIN", async () => {
   const into = new Uint8Array(4);
   const flags = op.MSG_DONTWAIT;
   const recv = op.recv(pair.left, into, { flags });
-  assertEquals(await failure(ring.cmd(recv)), "EAGAIN");
+  assertEquals(await outcome(ring.cmd(recv)), "EAGAIN");
   writeSync(pair.right, "abc");
   assertEquals(await ring.cmd(recv), 3);
 });
@@ -1197,17 +1217,126 @@ Deno.test("a receive gets data that is sent 50 ms later", async () => {
   assertGreater(ring.stats().wakes, 0);
 });
 
+Deno.test("a refused file operation says why, and what to do", async () => {
+  await using ring = Ring.open();
+  using folder = new Folder();
+  const path = folder.file("file", "text");
+  using pair = unixPair();
+  const open = (flags = 0, to = path) => op.openat(to, { flags });
+  using file = new Fd(await ring.cmd(open()));
+  using directory = new Fd(await ring.cmd(open(0, folder.path)));
+  using full = new Fd(await ring.cmd(open(op.O_WRONLY, "/dev/full")));
+  const byte = new Uint8Array(1);
+  for (
+    const [command, code, why] of [
+      [open(0, "/nope/file"), "ENOENT", "O_CREAT makes the file"],
+      [open(op.O_RDWR, folder.path), "EISDIR", "with O_RDONLY only"],
+      [open(op.O_CREAT | op.O_EXCL), "EEXIST", "Leave out O_EXCL"],
+      [open(0, `${path}/more`), "ENOTDIR", "has to be"],
+      [open(op.O_WRONLY, Deno.execPath()), "ETXTBSY", "that runs"],
+      [op.openat("x", { dirFd: 999_999 }), "EBADF", "dirFd"],
+      [op.close(999_999), "EBADF", "not open"],
+      [op.read(directory.fd, byte), "EISDIR", "Deno.readDir()"],
+      [op.write(file.fd, byte), "EBADF", "opened for writing"],
+      [op.write(full.fd, byte), "ENOSPC", "is full"],
+      [op.read(pair.left, byte, { offset: 1 }), "ESPIPE", "Leave out offset"],
+      [op.fsync(pair.left), "EINVAL", "nothing to flush"],
+    ] as const
+  ) {
+    await assertRefused(ring.cmd(command), code, why);
+  }
+});
+
+Deno.test("a refused socket operation names the address, why, and what to do", async () => {
+  await using ring = Ring.open();
+  using folder = new Folder();
+  const make = async (domain: number, type: number) =>
+    new Fd(await ring.cmd(op.socket({ domain, type })));
+  using tcp = await make(op.AF_INET, op.SOCK_STREAM);
+  using udp = await make(op.AF_INET, op.SOCK_DGRAM);
+  using unix = await make(op.AF_UNIX, op.SOCK_STREAM);
+  using connection = tcpPair();
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close(); // Nothing listens at the port.
+  const here = { hostname: "127.0.0.1", port };
+  const far = { hostname: "::1", port: 7 };
+  const path = `${folder.path}/none`;
+  const byte = new Uint8Array(1);
+  const domain = op.AF_INET;
+  for (
+    const [command, name, code, why] of [
+      [
+        op.connect(tcp.fd, here),
+        `CONNECT 127.0.0.1:${port}`,
+        "ECONNREFUSED",
+        "Start the server",
+      ],
+      [op.connect(tcp.fd, far), "CONNECT [::1]:7", "EAFNOSUPPORT", "family"],
+      [op.connect(unix.fd, { path }), `"${path}"`, "ENOENT", "no socket at"],
+      [
+        op.connect(unix.fd, { path: "\0none" }),
+        'CONNECT "\\u0000none"',
+        "ECONNREFUSED",
+        "Nothing listens",
+      ],
+      [op.connect(connection.left, here), "CONNECT", "EISCONN", "already"],
+      [op.accept(tcp.fd), "ACCEPT", "EINVAL", "Call listen() first"],
+      [op.accept(udp.fd), "ACCEPT", "EOPNOTSUPP", "no connections"],
+      [op.recv(tcp.fd, byte), "RECV", "ENOTCONN", "Call connect() first"],
+      [op.send(tcp.fd, byte), "SEND", "EPIPE", "never connected"],
+      [op.send(udp.fd, byte), "SEND", "EDESTADDRREQ", "Call connect() first"],
+      [
+        op.recv(udp.fd, byte, { flags: op.MSG_DONTWAIT }),
+        "RECV",
+        "EAGAIN",
+        "Wait with poll()",
+      ],
+      [op.socket({ domain: 9999, type: 1 }), "SOCKET", "EAFNOSUPPORT", "built"],
+      [op.socket({ domain, type: 4 }), "SOCKET", "ESOCKTNOSUPPORT", "no such"],
+      ...canBind
+        ? [
+          [
+            op.bind(tcp.fd, { hostname: "192.0.2.1", port: 0 }),
+            "BIND 192.0.2.1:0",
+            "EADDRNOTAVAIL",
+            "`ip addr`",
+          ],
+          [
+            op.bind(unix.fd, { path: `${path}/x` }),
+            "BIND",
+            "ENOENT",
+            "does not",
+          ],
+          [op.listen(udp.fd), "LISTEN", "EOPNOTSUPP", "SOCK_STREAM can"],
+        ] as const
+        : [],
+    ] as const
+  ) {
+    const { message } = await assertRefused(ring.cmd(command), code, why);
+    assertStringIncludes(message, name);
+  }
+});
+
+Deno.test("the address in a message is the one that the kernel got", () => {
+  let asked = 0;
+  const address = {
+    hostname: "127.0.0.1",
+    get port() {
+      return ++asked;
+    },
+  };
+  assertEquals(op.connect(5, address).name, "CONNECT 127.0.0.1:1");
+  assertEquals(op.bind(5, { path: null }).name, 'BIND ""');
+});
+
 Deno.test("a link-local address without its scope is EINVAL, which the advice names", async () => {
   await using ring = Ring.open();
   const spec = { domain: op.AF_INET6, type: op.SOCK_STREAM };
   using socket = new Fd(await ring.cmd(op.socket(spec)));
   const address = { hostname: "fe80::1", port: 1 };
-  const error = await assertRejects(
-    () => ring.cmd(op.connect(socket.fd, address)),
-    UringError,
-    "needs its scope",
-  );
-  assertEquals(error.code, "EINVAL");
+  const connecting = ring.cmd(op.connect(socket.fd, address));
+  await assertRefused(connecting, "EINVAL", "needs its scope");
   const { advice } = op.bind(5, address);
   assertStringIncludes(advice(22)!, "fe80::1%2");
   assertStringIncludes(advice(13)!, "ip_unprivileged_port_start");
@@ -1219,10 +1348,10 @@ Deno.test("sending to a closed peer is EPIPE, and to a device ENOTSOCK", async (
   using end = new Fd(left);
   new Fd(right).close();
   const sending = ring.cmd(op.send(end.fd, utf8("abc")));
-  assertEquals(await failure(sending), "EPIPE");
+  assertEquals(await outcome(sending), "EPIPE");
   using file = await opened(ring, "/dev/null");
   const other = ring.cmd(op.send(file.fd, utf8("abc")));
-  assertEquals(await failure(other), "ENOTSOCK");
+  assertEquals(await outcome(other), "ENOTSOCK");
 });
 
 // ---- Sending without a copy
@@ -1334,18 +1463,15 @@ testUnless(
     await using ring = Ring.open();
     using pair = unixPair();
     const data = new Uint8Array(4);
-    const error = await assertRejects(
-      () => ring.cmd(op.sendZc(pair.left, data)),
-      UringError,
-      "Unix sockets never can. Use send()",
-    );
-    assertEquals(error.code, "EOPNOTSUPP");
+    const message = "Unix sockets never can. Use send()";
+    const unix = ring.cmd(op.sendZc(pair.left, data));
+    await assertRefused(unix, "EOPNOTSUPP", message);
     const spec = { domain: op.AF_INET, type: op.SOCK_DGRAM };
     using unconnected = new Fd(await ring.cmd(op.socket(spec)));
     const nowhere = ring.cmd(op.sendZc(unconnected.fd, data));
-    assertEquals(await failure(nowhere), "EDESTADDRREQ");
+    assertEquals(await outcome(nowhere), "EDESTADDRREQ");
     using file = await opened(ring, "/dev/null");
-    assertEquals(await failure(ring.cmd(op.sendZc(file.fd, data))), "ENOTSOCK");
+    assertEquals(await outcome(ring.cmd(op.sendZc(file.fd, data))), "ENOTSOCK");
     const { inFlight, waiting } = ring.stats();
     assertEquals([inFlight, waiting, await ring.cmd(op.nop())], [0, 0, 0]);
   },
@@ -1455,6 +1581,7 @@ Deno.test("a link timeout is true when the time ran out", async () => {
   assertGreaterOrEqual(performance.now() - start, 19.9);
   assert(received.status === "rejected");
   assertEquals((received.reason as UringError).code, "ECANCELED");
+  assertStringIncludes(`${received.reason}`, "linkTimeout() ran out");
   assertEquals(ranOut, { status: "fulfilled", value: true });
   // The cancelled receive has taken nothing.
   writeSync(pair.right, "abc");
@@ -1479,7 +1606,7 @@ Deno.test("a link timeout with no command before it is refused with advice", asy
   await using ring = Ring.open();
   const alone = ring.cmd(op.linkTimeout(1));
   const [first, second] = ring.link([op.linkTimeout(1), op.nop()]);
-  assertEquals(await failure(second), "ECANCELED");
+  assertEquals(await outcome(second), "ECANCELED");
   for (const promise of [alone, first]) {
     const error = await assertRejects(() => promise, UringError, "ring.link()");
     assertEquals(error.code, "EINVAL");

@@ -1,11 +1,9 @@
 /** The probe: what it leaves behind, and what it says of this machine. */
 
 import { assertEquals, assertGreater, assertNotEquals } from "@std/assert";
-import { existsSync } from "node:fs";
 import { probe } from "../../mod.ts";
-import { isRoot } from "../kit/process.ts";
-import { runScript } from "../kit/run.ts";
-import { testUnless } from "../kit/skip.ts";
+import { scriptValue, withMounts } from "../kit/run.ts";
+import { lacksMounts, testUnless } from "../kit/skip.ts";
 
 /** Runs `probe()` five times, and prints how many descriptors are open then. */
 const COUNTS = `
@@ -23,37 +21,31 @@ const COUNTS = `
   console.log(JSON.stringify({ counts, named }));
 `;
 
-/** Runs a script, perhaps under a command, and returns what it prints. */
-async function output<T>(script: string, under: string[] = []): Promise<T> {
-  const flags = ["--allow-ffi", "--allow-read"];
-  const { code, stdout, stderr } = await runScript(script, flags, under);
-  assertEquals([code, stderr], [0, ""]);
-  return JSON.parse(stdout);
-}
-
 interface Counts {
   counts: number[];
   named: number;
 }
 
+/** Runs the script, perhaps through a program. */
+function count(prefix?: string[]): Promise<Counts> {
+  return scriptValue(COUNTS, ["--allow-ffi", "--allow-read"], prefix);
+}
+
 Deno.test("the probe leaves no descriptor open", async () => {
-  const { counts, named } = await output<Counts>(COUNTS);
+  const { counts, named } = await count();
   assertGreater(named, 5);
   assertEquals(counts, Array(5).fill(counts[0]));
 });
 
 testUnless(
-  isRoot && existsSync("/usr/bin/unshare") ? "" : "root with unshare(1)",
+  lacksMounts(),
   "the probe closes the nodes of devices that it has asked",
   async () => {
-    const { counts, named } = await output<Counts>(COUNTS, [
-      ...["unshare", "--mount", "sh", "-ec"],
-      `mount -t tmpfs tmpfs /dev
+    const { counts, named } = await count(withMounts(`
+      mount -t tmpfs tmpfs /dev
       mknod /dev/null c 1 3; mknod /dev/sda c 1 8; mkdir /dev/bsg
       for node in ng0n1 ng1n1 bsg/0:0:0:0; do mknod /dev/$node c 1 3; done
-      exec "$@"`,
-      "sh",
-    ]);
+    `));
     assertGreater(named, 8);
     assertEquals(counts, Array(5).fill(counts[0]));
   },

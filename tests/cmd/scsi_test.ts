@@ -21,18 +21,21 @@ import {
 } from "../../mod.ts";
 import * as scsi from "../../cmd/scsi/mod.ts";
 import { ScsiError } from "../../cmd/scsi/mod.ts";
+import { onlyReads } from "../../cmd/scsi/names.ts";
 import { blockDevice, discard, openDisk } from "../../cmd/block.ts";
 import * as op from "../../cmd/op.ts";
 import { alloc } from "../../ring/alloc.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import { open } from "../../sys/file.ts";
-import { devNull, Fd, pipe } from "../kit/fds.ts";
+import { assertBoolean } from "../kit/booleans.ts";
+import { textOf, utf8 } from "../kit/bytes.ts";
+import { devNull, Fd, pipe, unixPair } from "../kit/fds.ts";
+import { assertRefused } from "../kit/outcome.ts";
 import { isRoot } from "../kit/process.ts";
 import { sqeBytes } from "../kit/commands.ts";
 import { runDeno } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
-import { unixPair } from "../kit/fds.ts";
 import { tool } from "../lab/loop_device.ts";
 
 const { EINVAL, EIO, ENODEV, ENXIO, EPERM } = E;
@@ -282,6 +285,17 @@ Deno.test("invalid arguments of a SCSI command are refused by name", () => {
   }
 });
 
+Deno.test("forceUnitAccess of a SCSI transfer is a boolean", () => {
+  const bytes = new Uint8Array(BLOCK);
+  for (const make of [scsi.read, scsi.write]) {
+    assertBoolean(
+      "forceUnitAccess",
+      (forceUnitAccess) =>
+        make(5, bytes, { lba: 0, blockSize: BLOCK, forceUnitAccess }),
+    );
+  }
+});
+
 Deno.test("a SCSI transfer has whole blocks of the given size", () => {
   for (const command of [scsi.read, scsi.write]) {
     const make = (length: number, options: unknown) => () =>
@@ -421,6 +435,49 @@ Deno.test("a SCSI command without a known name is called by its number", () => {
   assertEquals(name(0x9e, 0x12), "SCSI GET LBA STATUS(16)");
   assertEquals(name(0x9e, 0x1f), "SCSI SERVICE ACTION IN(16)");
   assertEquals(name(0x93, 0x08), "SCSI WRITE SAME(16)");
+  assertEquals(name(0x9e, 0x18), "SCSI REMOVE ELEMENT AND TRUNCATE");
+  assertEquals(name(0x95, 0x1f), "SCSI ZBC IN");
+  const long = (action: number) => name(0x7f, 0, 0, 0, 0, 0, 0, 24, 0, action);
+  assertEquals(long(0x09), "SCSI READ(32)");
+  assertEquals(long(0x0b), "SCSI WRITE(32)");
+  assertEquals(long(0x0e), "SCSI VARIABLE LENGTH COMMAND");
+  const cdb = Uint8Array.of(0x7f, 0, 0, 0, 0, 0);
+  assertEquals(scsi.scsi(5, { cdb }).name, "SCSI VARIABLE LENGTH COMMAND");
+});
+
+const BUFFER_MODES = [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0f];
+
+/** The second bytes with which commands only read, by their opcode. */
+const READING = new Map<number, readonly number[] | "all">([
+  ...[0x00, 0x03, 0x08, 0x12, 0x1a, 0x1c, 0x25, 0x28, 0x2f, 0x34, 0x37, 0x5a]
+    .map((opcode) => [opcode, "all"] as const),
+  ...[0x88, 0x8f, 0x90, 0xa0, 0xa8, 0xaf, 0xb7]
+    .map((opcode) => [opcode, "all"] as const),
+  [0x3c, BUFFER_MODES], // READ BUFFER(10), without error history
+  [0x4d, [0]], // LOG SENSE that saves nothing
+  [0x5e, [0, 1, 2, 3]], // PERSISTENT RESERVE IN
+  [0x8c, [0, 1, 2, 3, 5]], // READ ATTRIBUTE
+  [0x95, [0x00, 0x06, 0x07, 0x09]], // ZBC IN, without ZONE ACTIVATE
+  [0x9b, BUFFER_MODES], // READ BUFFER(16)
+  [0x9e, [0x10, 0x11, 0x12, 0x13, 0x16, 0x17]], // SERVICE ACTION IN(16)
+  [0xa2, [0]], // SECURITY PROTOCOL IN: the list of protocols
+  [0xa3, [0x05, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f]], // MAINTENANCE IN
+]);
+
+Deno.test("a SCSI command only reads if its opcode and its service action do", () => {
+  const bytes = Array.from({ length: 256 }, (_, i) => i);
+  const reads = (...cdb: number[]) =>
+    onlyReads(Object.assign(new Uint8Array(32), cdb));
+  for (const opcode of bytes) {
+    const found = bytes.filter((second) => reads(opcode, second));
+    const expected = READING.get(opcode) ?? [];
+    assertEquals(found, expected === "all" ? bytes : expected, `${opcode}`);
+  }
+  const long = (...action: number[]) =>
+    reads(0x7f, 0, 0, 0, 0, 0, 0, 24, ...action);
+  assertEquals(bytes.filter((low) => long(0, low)), [0x09, 0x0a, 0x12]);
+  assertEquals(bytes.filter((high) => long(high, 0x09)), [0]);
+  assertEquals(onlyReads(Uint8Array.of(0x7f, 0, 0, 0, 0, 0)), false);
 });
 
 Deno.test("the kernel's refusals of a SCSI command are explained", () => {
@@ -440,7 +497,7 @@ Deno.test("the kernel's refusals of a SCSI command are explained", () => {
 Deno.test("the answer to a SCSI inquiry is decoded", () => {
   const data = new Uint8Array(36);
   data.set([0x25, 0x80, 6], 0);
-  data.set(new TextEncoder().encode("Maker   A product\0\0\0\0\0\0\0 1.0"), 8);
+  data.set(utf8("Maker   A product\0\0\0\0\0\0\0 1.0"), 8);
   assertEquals(scsi.inquiry(5).decode!(completion({ data })), {
     peripheralType: 5,
     peripheralQualifier: 1,
@@ -471,7 +528,7 @@ function identity(
 ): Uint8Array {
   const data = new Uint8Array(36);
   data.set([0, removable ? 0x80 : 0, version, version === 0 ? 1 : 2, 31], 0);
-  data.set(new TextEncoder().encode("EXAMPLE Virtual Floppy  1.0 "), 8);
+  data.set(utf8("EXAMPLE Virtual Floppy  1.0 "), 8);
   return data;
 }
 
@@ -648,8 +705,8 @@ Deno.test("a ring of small entries refuses a SCSI command", async () => {
   using none = devNull();
   for (
     const [options, missing] of [
-      [{}, "SQEs of 128 bytes: Ring.open({ sqe128: true })"],
-      [{ cqe32: true }, "SQEs of 128 bytes: Ring.open({ sqe128: true })"],
+      [{}, "SQEs of 128 bytes: Ring.open({ sqe128: true, cqe32: true })"],
+      [{ cqe32: true }, "128 bytes: Ring.open({ sqe128: true, cqe32: true })"],
       [{ sqe128: true }, "32 bytes: Ring.open({ cqe32: true })"],
     ] as const
   ) {
@@ -675,11 +732,22 @@ Deno.test("a file that is not a SCSI node is refused, with an example of one", a
       [none.fd, " but /dev/null. Open one such as /dev/bsg/0:0:0:0"],
     ] as const
   ) {
-    const message = `fd ${fd} is not the bsg node of a SCSI device${what}`;
-    for (const command of [scsi.inquiry(fd), scsi.synchronizeCache(fd)]) {
-      await assertRejects(() => ring.cmd(command), TypeError, message);
-      assertThrows(() => ring.cmdSync(command), TypeError, message);
+    const [registered] = ring.registerFiles([fd]);
+    for (
+      const [target, name] of [
+        [fd, `fd ${fd}`],
+        [registered, "the registered file"],
+      ] as const
+    ) {
+      const message = `${name} is not the bsg node of a SCSI device${what}`;
+      for (
+        const command of [scsi.inquiry(target), scsi.synchronizeCache(target)]
+      ) {
+        await assertRejects(() => ring.cmd(command), TypeError, message);
+        assertThrows(() => ring.cmdSync(command), TypeError, message);
+      }
     }
+    ring.unregisterFiles();
   }
   assertEquals(ring.stats().submitted, 0);
 });
@@ -1004,7 +1072,7 @@ testScsi("a SCSI transfer may use a registered buffer", async (lab) => {
   const cdb = Uint8Array.of(0x12, 0, 0, 0, 64, 0); // INQUIRY
   const dataIn = into.subarray(0, 64);
   await ring.cmd(scsi.scsi(fd, { cdb, dataIn, buffer: to }));
-  assertEquals(new TextDecoder().decode(dataIn.slice(16, 26)), "scsi_debug");
+  assertEquals(textOf(dataIn.slice(16, 26)), "scsi_debug");
 });
 
 testScsi("a SCSI transfer takes bytes at any address", async (lab) => {
@@ -1369,9 +1437,7 @@ testScsi(
       const offline = await assertRejects(() => ring.cmd(ready), ScsiError);
       assertEquals(offline.hostStatusName, "DID_NO_CONNECT");
       await Deno.writeTextFile(`${folder}/delete`, "1");
-      const gone = await assertRejects(() => ring.cmd(ready), UringError);
-      assertEquals(gone.code, "ENODEV");
-      assertStringIncludes(gone.message, "The device is gone");
+      await assertRefused(ring.cmd(ready), "ENODEV", "The device is gone");
       await until(() => blockDevice(disk).byteLength === 0n);
       const message = `fd ${disk} is a device of 0 bytes: it is gone`;
       const command = discard(disk, range);
@@ -1397,25 +1463,38 @@ testScsi(
     const { ring } = lab;
     using file = new Fd(open(`/dev/bsg/${node}`, op.O_RDONLY));
     const { fd } = file;
+    const [registered] = ring.registerFiles([fd]);
     const bytes = new Uint8Array(BLOCK);
     const { submitted } = ring.stats();
     const verify = Object.assign(new Uint8Array(10), [0x2f, 2]); // BYTCHK
+    const action = (...start: number[]) =>
+      Object.assign(new Uint8Array(16), start);
     for (
-      const command of [
-        scsi.write(fd, bytes, where(0)),
-        scsi.unmap(fd, [{ lba: 0, blocks: 1 }]),
-        scsi.synchronizeCache(fd),
-        scsi.scsi(fd, { cdb: Uint8Array.of(0x04, 0, 0, 0, 0, 0) }),
-        scsi.scsi(fd, { cdb: Uint8Array.of(0x1b, 1, 0, 0, 0, 0) }),
-        scsi.scsi(fd, { cdb: Uint8Array.of(0xc1, 0, 0, 0, 0, 0) }),
-        scsi.scsi(fd, { cdb: verify, dataOut: bytes }),
-      ] as Command<unknown>[]
+      const [to, name] of [
+        [fd, `fd ${fd}`],
+        [registered, "the registered file"],
+      ] as const
     ) {
-      const message =
-        `fd ${fd} is open for reading only, and ${command.name} ` +
-        "may change the device. Open the node with O_RDWR";
-      await assertRejects(() => ring.cmd(command), TypeError, message);
-      assertThrows(() => ring.cmdSync(command), TypeError, message);
+      for (
+        const command of [
+          scsi.write(to, bytes, where(0)),
+          scsi.unmap(to, [{ lba: 0, blocks: 1 }]),
+          scsi.synchronizeCache(to),
+          scsi.scsi(to, { cdb: Uint8Array.of(0x04, 0, 0, 0, 0, 0) }),
+          scsi.scsi(to, { cdb: Uint8Array.of(0x1b, 1, 0, 0, 0, 0) }),
+          scsi.scsi(to, { cdb: Uint8Array.of(0xc1, 0, 0, 0, 0, 0) }),
+          scsi.scsi(to, { cdb: verify, dataOut: bytes }),
+          scsi.scsi(to, { cdb: action(0x9e, 0x18) }), // REMOVE ELEMENT AND ...
+          scsi.scsi(to, { cdb: action(0x9e, 0x15) }), // BACKGROUND CONTROL
+          scsi.scsi(to, { cdb: action(0x95, 0x08) }), // ZONE ACTIVATE
+        ] as Command<unknown>[]
+      ) {
+        const message =
+          `${name} is open for reading only, and ${command.name} ` +
+          "may change the device. Open the node with O_RDWR";
+        await assertRejects(() => ring.cmd(command), TypeError, message);
+        assertThrows(() => ring.cmdSync(command), TypeError, message);
+      }
     }
     assertEquals(ring.stats().submitted, submitted);
     await ring.cmd(scsi.testUnitReady(fd));
@@ -1478,7 +1557,7 @@ testScsi(
     const [reading, writing] = [0, 2].map((flags) =>
       open("/dev/bsg/${node}", flags)
     );
-    const [fixed] = ring.registerFiles([reading]);
+    const [fixed] = ring.registerFiles([writing]);
     const data = new Uint8Array(${BLOCK});
     const compareAndWrite = new Uint8Array(16).fill(0x89, 0, 1);
     const where = { lba: 4000, blockSize: ${BLOCK} };
@@ -1492,7 +1571,7 @@ testScsi(
       await ask(scsi.write(writing, data, where)),
       await ask(scsi.scsi(writing, { cdb: Uint8Array.of(0xc1, 0, 0, 0, 0, 0) })),
       await ask(scsi.scsi(writing, { cdb: compareAndWrite, dataOut: data })),
-      await ask(scsi.write(fixed, data, where)),
+      await ask(scsi.scsi(fixed, { cdb: compareAndWrite, dataOut: data })),
     ]));
     await ring.close();
   `;
@@ -1531,8 +1610,8 @@ testUnless(
     await using lab = new Lab();
     const { ring, fd } = lab;
     const command = scsi.inquiry(fd);
-    const error = await assertRejects(() => ring.cmd(command), UringError);
-    assertEquals([error.code, error.op], ["EOPNOTSUPP", "SCSI INQUIRY"]);
-    assertStringIncludes(error.message, "The kernel is older than 7.1");
+    const message = "The kernel is older than 7.1";
+    const error = await assertRefused(ring.cmd(command), "EOPNOTSUPP", message);
+    assertEquals(error.op, "SCSI INQUIRY");
   },
 );

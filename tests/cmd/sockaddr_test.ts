@@ -18,9 +18,9 @@ import {
   SOCK_DGRAM,
 } from "../../sys/uapi/socket.ts";
 import { socketName } from "../../sys/socket_calls.ts";
+import { utf8 } from "../kit/bytes.ts";
 import { Fd } from "../kit/fds.ts";
-
-const ascii = (text: string) => [...new TextEncoder().encode(text)];
+import { lacksAddress, testUnless } from "../kit/skip.ts";
 
 /** Passes a value that the types forbid. */
 const wrong = (value: unknown) => value as SocketAddress;
@@ -71,7 +71,7 @@ const GOLDEN: [name: string, address: SocketAddress, bytes: number[]][] = [
   [
     "a path of a Unix socket, which ends with a zero",
     { path: "/run/x.sock" },
-    [1, 0, ...ascii("/run/x.sock"), 0],
+    [1, 0, ...utf8("/run/x.sock"), 0],
   ],
   ["a path of one byte", { path: "x" }, [1, 0, 0x78, 0]],
   [
@@ -82,12 +82,12 @@ const GOLDEN: [name: string, address: SocketAddress, bytes: number[]][] = [
   [
     "a path of as many bytes as fit",
     { path: "é".repeat(53) + "x" },
-    [1, 0, ...ascii("é".repeat(53)), 0x78, 0],
+    [1, 0, ...utf8("é".repeat(53)), 0x78, 0],
   ],
   [
     "an abstract name, which ends with the address",
     { path: "\0name" },
-    [1, 0, 0, ...ascii("name")],
+    [1, 0, 0, ...utf8("name")],
   ],
   [
     "an abstract name with zeros in it",
@@ -97,7 +97,7 @@ const GOLDEN: [name: string, address: SocketAddress, bytes: number[]][] = [
   [
     "an abstract name of as many bytes as sun_path has",
     { path: "\0" + "x".repeat(107) },
-    [1, 0, 0, ...ascii("x".repeat(107))],
+    [1, 0, 0, ...utf8("x".repeat(107))],
   ],
   ["an unnamed Unix socket", { path: null }, [1, 0]],
   [
@@ -186,7 +186,7 @@ Deno.test("addresses of Deno are accepted", () => {
   const addr: Deno.NetAddr = { transport: "tcp", hostname: "::1", port: 80 };
   assertEquals(encodeSockaddr(addr).length, 28);
   const unix: Deno.UnixAddr = { transport: "unix", path: "/x" };
-  assertEquals([...encodeSockaddr(unix)], [1, 0, ...ascii("/x"), 0]);
+  assertEquals([...encodeSockaddr(unix)], [1, 0, ...utf8("/x"), 0]);
 });
 
 Deno.test("a hostname that is no address in numbers is refused", () => {
@@ -311,6 +311,20 @@ Deno.test("a path that the kernel would cut off is refused", () => {
   }
 });
 
+Deno.test("an address with half of a surrogate pair is refused", () => {
+  const half = "must be well-formed Unicode, and";
+  for (const path of ["/tmp/a\ud800", "\0\udc00", "\ud800\ud800"]) {
+    const message = `path ${half} ${JSON.stringify(path)}`;
+    assertThrows(() => encodeSockaddr({ path }), TypeError, message);
+  }
+  const hostname = "fe80::1%lo\ud800";
+  const message = `hostname ${half} ${JSON.stringify(hostname)}`;
+  const make = () => encodeSockaddr({ hostname, port: 1 });
+  assertThrows(make, TypeError, message);
+  const path = "/tmp/\u{1f600}";
+  assertEquals(decodeSockaddr(encodeSockaddr({ path })), { path });
+});
+
 Deno.test("a value without an address is refused", () => {
   for (const value of [undefined, null, "127.0.0.1", 7, {}, { port: 1 }]) {
     assertThrows(() => encodeSockaddr(wrong(value)), TypeError);
@@ -320,12 +334,12 @@ Deno.test("a value without an address is refused", () => {
 Deno.test("a path ends at its zero, or with the address", () => {
   const path = "/a/b";
   for (const after of [[], [0], [0, 0, 0], [0, 0x78, 0x79]]) {
-    const bytes = Uint8Array.of(1, 0, ...ascii(path), ...after);
+    const bytes = Uint8Array.of(1, 0, ...utf8(path), ...after);
     assertEquals(decodeSockaddr(bytes), { path });
   }
   // The kernel takes a path of 108 bytes, and then has no room for a zero.
   const long = "x".repeat(108);
-  const bytes = Uint8Array.of(1, 0, ...ascii(long));
+  const bytes = Uint8Array.of(1, 0, ...utf8(long));
   assertEquals(decodeSockaddr(bytes), { path: long });
 });
 
@@ -363,16 +377,6 @@ function bound(family: number, address: Uint8Array): Uint8Array {
   return name;
 }
 
-const hasIpv6 = (() => {
-  const fd = syscall("socket", AF_INET6, SOCK_DGRAM, 0);
-  if (fd < 0) return false;
-  using socket = new Fd(fd);
-  const address = encodeSockaddr({ hostname: "::1", port: 0 });
-  const { bytes, at } = scratch();
-  bytes.set(address);
-  return syscall("bind", socket.fd, at, address.length) === 0;
-})();
-
 Deno.test("the kernel accepts an IPv4 address, and returns the same", () => {
   const name = bound(
     AF_INET,
@@ -386,17 +390,15 @@ Deno.test("the kernel accepts an IPv4 address, and returns the same", () => {
   assertEquals(bound(AF_INET, name), name);
 });
 
-Deno.test({
-  name: hasIpv6
-    ? "the kernel accepts an IPv6 address, and returns the same"
-    : "the kernel accepts an IPv6 address, and returns the same (needs ::1)",
-  ignore: !hasIpv6,
-  fn() {
+testUnless(
+  lacksAddress("::1"),
+  "the kernel accepts an IPv6 address, and returns the same",
+  () => {
     const name = bound(AF_INET6, encodeSockaddr({ hostname: "::1", port: 0 }));
     assertEquals(encodeSockaddr(decodeSockaddr(name)), name);
     assertEquals(bound(AF_INET6, name), name);
   },
-});
+);
 
 Deno.test("the kernel accepts the addresses of Unix sockets, and returns the same", async () => {
   const folder = await Deno.makeTempDir();
@@ -419,7 +421,7 @@ Deno.test("the kernel accepts the addresses of Unix sockets, and returns the sam
   assertMatch("path" in chosen && chosen.path || "", /^\0[\da-f]{5}$/);
   // Only bind(2) itself makes a path of 108 bytes.
   const path = `${folder}/`.padEnd(108, "y");
-  const name = bound(AF_UNIX, Uint8Array.of(1, 0, ...ascii(path)));
+  const name = bound(AF_UNIX, Uint8Array.of(1, 0, ...utf8(path)));
   assertEquals(decodeSockaddr(name), { path });
   await Deno.remove(folder, { recursive: true });
 });
@@ -427,12 +429,10 @@ Deno.test("the kernel accepts the addresses of Unix sockets, and returns the sam
 const linkLocal = Deno.networkInterfaces()
   .find(({ address }) => address.startsWith("fe80:"));
 
-Deno.test({
-  name: linkLocal
-    ? "the kernel returns the scope of an IPv6 address, by index or by name"
-    : "the kernel returns the scope of an IPv6 address (needs one of fe80::/10)",
-  ignore: linkLocal === undefined,
-  fn() {
+testUnless(
+  linkLocal ? "" : "an address of fe80::/10",
+  "the kernel returns the scope of an IPv6 address, by index or by name",
+  () => {
     const { address, name, scopeid } = linkLocal!;
     for (const scope of [scopeid, name]) {
       const hostname = `${address}%${scope}`;
@@ -443,7 +443,7 @@ Deno.test({
       assertEquals(encodeSockaddr(decoded), kernel);
     }
   },
-});
+);
 
 Deno.test("a socket that was not bound has an address too", () => {
   using unix = new Fd(syscall("socket", AF_UNIX, SOCK_DGRAM, 0));

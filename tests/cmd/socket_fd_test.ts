@@ -12,7 +12,7 @@ import { once } from "node:events";
 import { createServer as createHttpServer } from "node:http";
 import * as net from "node:net";
 import * as dgram from "node:dgram";
-import { probe, Ring } from "../../mod.ts";
+import { Ring } from "../../mod.ts";
 import {
   setsockopt,
   siocinq,
@@ -31,7 +31,8 @@ import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { SIOCINQ, SOCK_DGRAM, SOCK_STREAM } from "../../sys/uapi/socket.ts";
 import { socketName, socketOption } from "../../sys/socket_calls.ts";
-import { canListen, Fd, unixPair } from "../kit/fds.ts";
+import { Fd, ioctl, unixPair } from "../kit/fds.ts";
+import { lacksAddress, lacksCommand, testUnless } from "../kit/skip.ts";
 import { until } from "../kit/wait.ts";
 
 const { EMFILE } = E;
@@ -39,11 +40,7 @@ const { EMFILE } = E;
 const IPV4 = "127.0.0.1";
 const IPV6 = "::1";
 
-/** Returns the end of a test's name: the address that is missing here. */
-const lack = (hostname: string) =>
-  canListen(hostname) ? "" : ` (needs ${hostname})`;
-
-const noIpv6 = lack(IPV6);
+const noIpv6 = lacksAddress(IPV6);
 
 const ends = (fd: number) =>
   (["getsockname", "getpeername"] as const).map((call) => {
@@ -61,11 +58,7 @@ const cookie = (fd: number) =>
 const endpoint = ({ hostname, port }: Deno.NetAddr) => ({ hostname, port });
 
 /** Returns the bytes to read in a socket, by plain ioctl(2). */
-function unread(fd: number): number {
-  const { view, at } = scratch();
-  const rc = syscall("ioctl", fd, SIOCINQ, at);
-  return rc < 0 ? rc : view.getInt32(0, true);
-}
+const unread = (fd: number) => ioctl(fd, SIOCINQ);
 
 /** A path without a file, in a folder that is removed afterwards. */
 class Path implements Disposable {
@@ -111,11 +104,10 @@ async function listenNode(hostname: string): Promise<net.Server> {
 }
 
 for (const hostname of [IPV4, IPV6, "localhost"]) {
-  const needs = lack(hostname);
-  Deno.test({
-    name: `both ends of a Deno.TcpConn to ${hostname} are found${needs}`,
-    ignore: needs !== "",
-    async fn() {
+  testUnless(
+    lacksAddress(hostname),
+    `both ends of a Deno.TcpConn to ${hostname} are found`,
+    async () => {
       using listener = Deno.listen({ hostname, port: 0 });
       const [client, server] = await connect(listener, hostname);
       using _client = client;
@@ -134,7 +126,7 @@ for (const hostname of [IPV4, IPV6, "localhost"]) {
       await server.write(new Uint8Array(7));
       await until(() => unread(clientFd) === 7);
     },
-  });
+  );
 }
 
 Deno.test("many connections between the same hosts are told apart", async () => {
@@ -153,10 +145,10 @@ Deno.test("many connections between the same hosts are told apart", async () => 
   assertEquals(new Set(found).size, 40);
 });
 
-Deno.test({
-  name: `an IPv4 connection to an IPv6 socket is found at both ends${noIpv6}`,
-  ignore: noIpv6 !== "",
-  async fn() {
+testUnless(
+  noIpv6,
+  "an IPv4 connection to an IPv6 socket is found at both ends",
+  async () => {
     using listener = Deno.listen({ hostname: "::", port: 0 });
     for (const hostname of [IPV4, "::ffff:127.0.0.1", IPV6]) {
       const [client, server] = await connect(listener, hostname);
@@ -170,12 +162,12 @@ Deno.test({
     }
     assertEquals(number(socketFd(listener), SO_TYPE), SOCK_STREAM);
   },
-});
+);
 
-Deno.test({
-  name: `IPv4 and IPv6 forms of one address find the same socket${noIpv6}`,
-  ignore: noIpv6 !== "",
-  async fn() {
+testUnless(
+  noIpv6,
+  "IPv4 and IPv6 forms of one address find the same socket",
+  async () => {
     // No two bytes are alike, so that each has to be in its place.
     const address = "127.1.2.3";
     using both = Deno.listen({ hostname: "::", port: 0 });
@@ -200,7 +192,7 @@ Deno.test({
       }
     }
   },
-});
+);
 
 Deno.test("listeners are found, also one for all addresses", () => {
   for (const hostname of [IPV4, "0.0.0.0", "localhost"]) {
@@ -289,11 +281,10 @@ Deno.test("a Deno.TlsConn is found by the connection under it", async () => {
 });
 
 for (const hostname of [IPV4, IPV6]) {
-  const needs = lack(hostname);
-  Deno.test({
-    name: `both ends of a node:net socket to ${hostname} are found${needs}`,
-    ignore: needs !== "",
-    async fn() {
+  testUnless(
+    lacksAddress(hostname),
+    `both ends of a node:net socket to ${hostname} are found`,
+    async () => {
       const listener = await listenNode(hostname);
       const [client, server] = await connectNode(listener, hostname);
       const [clientFd, serverFd] = [socketFd(client), socketFd(server)];
@@ -310,13 +301,13 @@ for (const hostname of [IPV4, IPV6]) {
       listener.close();
       await once(listener, "close");
     },
-  });
+  );
 }
 
-Deno.test({
-  name: `an IPv4 connection to an IPv6 server of node:net is found${noIpv6}`,
-  ignore: noIpv6 !== "",
-  async fn() {
+testUnless(
+  noIpv6,
+  "an IPv4 connection to an IPv6 server of node:net is found",
+  async () => {
     const listener = await listenNode("::");
     for (const hostname of [IPV4, "::ffff:127.0.0.1"]) {
       const [client, server] = await connectNode(listener, hostname);
@@ -328,7 +319,7 @@ Deno.test({
     listener.close();
     await once(listener, "close");
   },
-});
+);
 
 Deno.test("the connection of a request to node:http is found", async () => {
   const { promise, resolve } = Promise.withResolvers<number>();
@@ -360,13 +351,10 @@ Deno.test("a server of node:net and a node:dgram socket are found by their addre
   socket.close();
 });
 
-const { available } = probe().families["socket SETSOCKOPT"] ?? {};
-const noCommands = available === "yes" ? "" : " (needs socket SETSOCKOPT)";
-
-Deno.test({
-  name: `commands run on the descriptors that were found${noCommands}`,
-  ignore: noCommands !== "",
-  async fn() {
+testUnless(
+  lacksCommand("socket SETSOCKOPT"),
+  "commands run on the descriptors that were found",
+  async () => {
     await using ring = Ring.open();
     using listener = Deno.listen({ hostname: IPV4, port: 0 });
     const [client, server] = await connect(listener);
@@ -391,7 +379,7 @@ Deno.test({
     node.close();
     await once(node, "close");
   },
-});
+);
 
 Deno.test("several connections to one Unix path cannot be told apart", async () => {
   using place = new Path();

@@ -37,15 +37,12 @@ import {
   SOCK_SEQPACKET,
   SOCK_STREAM,
 } from "../../sys/uapi/socket.ts";
-import {
-  canListen,
-  Fd,
-  pipe,
-  tcpPair,
-  unixPair,
-  writeSync,
-} from "../kit/fds.ts";
+import { pattern, textOf, utf8 } from "../kit/bytes.ts";
+import { Fd, ioctl, pipe, tcpPair, unixPair, writeSync } from "../kit/fds.ts";
 import { words } from "../kit/golden.ts";
+import { assertRefused, refusal } from "../kit/outcome.ts";
+import { runScript } from "../kit/run.ts";
+import { lacksAddress, testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
 
 const { families, setupFlags, refused } = probe();
@@ -59,9 +56,7 @@ function kernelTest(
   const missing = needs.filter((need) =>
     refused !== null || LACKS[need] || lacks(need)
   );
-  const ignore = missing.length > 0;
-  const why = ignore ? ` (needs ${missing.join(" and ")})` : "";
-  Deno.test({ name: name + why, ignore, fn });
+  testUnless(missing.join(" and "), name, fn);
 }
 
 function lacks(command: string): boolean {
@@ -79,7 +74,7 @@ const IPV6 = "::1";
 
 /** Needs that are no commands, and whether they are lacking. */
 const LACKS: Record<string, boolean> = {
-  "IPv6": !canListen(IPV6),
+  [IPV6]: lacksAddress(IPV6) !== "",
   "CQE_MIXED": !setupFlags.includes("CQE_MIXED"),
   "a kernel before 6.6": !lacks(INQ),
   "a kernel before 6.17": !lacks(TX_TIMESTAMP),
@@ -87,14 +82,6 @@ const LACKS: Record<string, boolean> = {
 };
 
 const { SOL_SOCKET, IPPROTO_TCP } = s;
-
-/** ioctl(2) with an `int` to fill: what it is then, or `-errno`. */
-function ioctl(fd: number, request: number): number {
-  const { view, at } = scratch();
-  view.setInt32(0, -1, true);
-  const rc = syscall("ioctl", fd, request, at);
-  return rc < 0 ? rc : view.getInt32(0, true);
-}
 
 /** getsockopt(2): the value, or `-errno`. */
 function getsockoptDirect(
@@ -128,11 +115,6 @@ async function outcome<T>(promise: Promise<T>): Promise<T | number> {
     if (!(error instanceof UringError)) throw error;
     return -error.errno;
   }
-}
-
-/** Returns the error of a command that fails. */
-function refusal(promise: Promise<unknown>): Promise<UringError> {
-  return assertRejects(() => promise, UringError);
 }
 
 /** A TCP connection that Deno made, and the descriptors of its ends. */
@@ -189,10 +171,6 @@ class Udp implements Disposable {
     this.socket.close();
   }
 }
-
-/** Returns bytes of a pattern that repeats after 251. */
-const pattern = (length: number) =>
-  Uint8Array.from({ length }, (_, i) => i * 7 % 251);
 
 async function writeAll(conn: Deno.TcpConn, data: Uint8Array): Promise<void> {
   for (let sent = 0; sent < data.length;) {
@@ -374,10 +352,10 @@ Deno.test("the time of a TX timestamp keeps its nanoseconds", () => {
 
 // ---- Bytes that wait --------------------------------------------------------
 
-for (const [hostname, ...needs] of [[IPV4], [IPV6, "IPv6"]]) {
+for (const hostname of [IPV4, IPV6]) {
   kernelTest(
     `SIOCINQ counts the bytes that were really sent to ${hostname}`,
-    [INQ, ...needs],
+    [INQ, hostname],
     async () => {
       using tcp = await Connection.open(hostname);
       await using ring = Ring.open();
@@ -413,7 +391,7 @@ for (const [hostname, ...needs] of [[IPV4], [IPV6, "IPv6"]]) {
 
   kernelTest(
     `SIOCOUTQ grows while ${hostname} does not read, and drains to nothing`,
-    [OUTQ, ...needs],
+    [OUTQ, hostname],
     async () => {
       using tcp = await Connection.open(hostname);
       await using ring = Ring.open();
@@ -439,7 +417,7 @@ for (const [hostname, ...needs] of [[IPV4], [IPV6, "IPv6"]]) {
 
   kernelTest(
     `SIOCINQ of a UDP socket on ${hostname} is the size of the next datagram`,
-    [INQ, OUTQ, ...needs],
+    [INQ, OUTQ, hostname],
     async () => {
       using from = new Udp(hostname);
       using to = new Udp(hostname);
@@ -644,10 +622,9 @@ for (
       assertEquals(ioctl(pair.right, SIOCINQ), 12);
       assertGreater(ioctl(pair.left, SIOCOUTQ), 0);
       for (const [command] of counts(pair.right)) {
-        const error = await refusal(ring.cmd(command));
-        assertEquals(error.code, "EOPNOTSUPP");
-        assertStringIncludes(
-          error.message,
+        await assertRefused(
+          ring.cmd(command),
+          "EOPNOTSUPP",
           "Unix sockets have it only as an ioctl",
         );
       }
@@ -695,10 +672,12 @@ kernelTest(
     await using ring = Ring.open();
     await ring.cmd(close(fd));
     for (const command of everyCommand(fd)) {
-      const error = await refusal(ring.cmd(command));
-      assertEquals(error.code, "EBADF");
-      assertStringIncludes(error.message, `on fd ${fd}`);
-      assertStringIncludes(error.message, "is not open");
+      await assertRefused(
+        ring.cmd(command),
+        "EBADF",
+        `on fd ${fd}`,
+        "is not open",
+      );
     }
     const query = { level: SOL_SOCKET, optname: s.SO_TYPE, length: 4 };
     const error = assertThrows(() => s.getsockoptSync(fd, query), UringError);
@@ -713,8 +692,7 @@ kernelTest(
     using udp = new Udp();
     await using ring = Ring.open();
     for (const command of everyCommand(udp.fd)) {
-      const error = await refusal(ring.cmd(command));
-      assertEquals(error.code, "EOPNOTSUPP");
+      const error = await assertRefused(ring.cmd(command), "EOPNOTSUPP");
       assertMatch(error.message, /the kernel is older than 6\.\d+/);
     }
   },
@@ -815,10 +793,12 @@ kernelTest(
       ]
     ) {
       const query = { level, optname, length };
-      const error = await refusal(ring.cmd(s.getsockopt(fd, query)));
-      assertEquals(error.code, "EOPNOTSUPP");
-      assertStringIncludes(error.message, "SOL_SOCKET only");
-      assertStringIncludes(error.message, "getsockoptSync()");
+      await assertRefused(
+        ring.cmd(s.getsockopt(fd, query)),
+        "EOPNOTSUPP",
+        "SOL_SOCKET only",
+        "getsockoptSync()",
+      );
     }
   },
 );
@@ -976,16 +956,18 @@ kernelTest(
     for (const optname of [s.SO_COOKIE, 25]) { // 25: SO_BINDTODEVICE
       const query = { level: SOL_SOCKET, optname, length: 2 };
       if (optname === 25) {
-        const [value, option] = [new TextEncoder().encode("lo"), { optname }];
+        const [value, option] = [utf8("lo"), { optname }];
         await ring.cmd(s.setsockopt(udp.fd, {
           level: SOL_SOCKET,
           value,
           ...option,
         }));
       }
-      const error = await refusal(ring.cmd(s.getsockopt(udp.fd, query)));
-      assertEquals(error.code, "EINVAL");
-      assertStringIncludes(error.message, "`length` makes room for");
+      await assertRefused(
+        ring.cmd(s.getsockopt(udp.fd, query)),
+        "EINVAL",
+        "`length` makes room for",
+      );
       const sync = assertThrows(() => s.getsockoptSync(udp.fd, query));
       assertStringIncludes((sync as Error).message, "`length` makes room for");
     }
@@ -1031,12 +1013,12 @@ kernelTest(
   },
 );
 
-const RENO = new TextEncoder().encode("reno"); // It is in every kernel.
+const RENO = utf8("reno"); // It is in every kernel.
 
 /** The congestion control of a TCP socket. */
 function congestion(fd: number): string {
   const name = getsockoptDirect(fd, IPPROTO_TCP, s.TCP_CONGESTION, 16);
-  return new TextDecoder().decode(name as Uint8Array).replaceAll("\0", "");
+  return textOf(name as Uint8Array).replaceAll("\0", "");
 }
 
 kernelTest(
@@ -1116,7 +1098,7 @@ kernelTest(
     using unix = unixPair();
     await using ring = Ring.open();
     const { clientFd: tcpFd } = tcp;
-    const name = new TextEncoder().encode("no such algorithm");
+    const name = utf8("no such algorithm");
     const microseconds = new BigInt64Array([0n, 1_000_000n]);
     const late = new Uint8Array(microseconds.buffer);
     const SO_RCVTIMEO = 20;
@@ -1269,9 +1251,11 @@ kernelTest(
   async () => {
     using udp = new Udp();
     await using ring = Ring.open();
-    const error = await refusal(ring.cmd(s.getpeername(udp.fd)));
-    assertEquals(error.code, "ENOTCONN");
-    assertStringIncludes(error.message, "The socket is not connected");
+    await assertRefused(
+      ring.cmd(s.getpeername(udp.fd)),
+      "ENOTCONN",
+      "The socket is not connected",
+    );
   },
 );
 
@@ -1530,9 +1514,11 @@ kernelTest(
     using udp = new Udp();
     await using ring = Ring.open({ cqe32: true });
     const stream = ring.stream(s.txTimestamps(udp.fd));
-    const error = await refusal(stream.next());
-    assertEquals(error.code, "EOPNOTSUPP");
-    assertStringIncludes(error.message, "the kernel is older than 6.17");
+    await assertRefused(
+      stream.next(),
+      "EOPNOTSUPP",
+      "the kernel is older than 6.17",
+    );
   },
 );
 
@@ -1542,9 +1528,11 @@ kernelTest(
   async () => {
     using ends = pipe();
     await using ring = Ring.open({ cqe32: true });
-    const error = await refusal(ring.stream(s.txTimestamps(ends.left)).next());
-    assertEquals(error.code, "EOPNOTSUPP");
-    assertStringIncludes(error.message, "The file is not a socket");
+    await assertRefused(
+      ring.stream(s.txTimestamps(ends.left)).next(),
+      "EOPNOTSUPP",
+      "The file is not a socket",
+    );
   },
 );
 
@@ -1655,10 +1643,9 @@ kernelTest(
   "a script of twenty lines awaits 10,000 commands, and exits by itself",
   [INQ],
   async () => {
-    const root = new URL("../..", import.meta.url);
     const script = `
-      import { Ring } from "${new URL("mod.ts", root)}";
-      import { siocinq, socketFd } from "${new URL("cmd/socket/mod.ts", root)}";
+      import { Ring } from "@uring/mod.ts";
+      import { siocinq, socketFd } from "@uring/cmd/socket/mod.ts";
 
       const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
       const { port } = listener.addr;
@@ -1681,19 +1668,8 @@ kernelTest(
       console.log(sum);
       for (const each of [conn, peer, listener, ring]) each.close();
     `;
-    const path = await Deno.makeTempFile({ suffix: ".ts" });
-    await Deno.writeTextFile(path, script);
-    const { success, stdout, stderr } = await new Deno.Command(
-      Deno.execPath(),
-      {
-        args: ["run", "--no-prompt", "--allow-ffi", "--allow-net", path],
-        env: { NO_COLOR: "1" },
-        signal: AbortSignal.timeout(120_000),
-      },
-    ).output();
-    await Deno.remove(path);
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    assertEquals(text(stderr), "");
-    assertEquals([success, text(stdout)], [true, "12340000\n"]);
+    const flags = ["--allow-ffi", "--allow-net"];
+    const { code, stdout, stderr } = await runScript(script, flags);
+    assertEquals([code, stdout, stderr], [0, "12340000\n", ""]);
   },
 );

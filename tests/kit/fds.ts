@@ -96,20 +96,18 @@ export function portOf(fd: number): number {
   return "port" in address ? address.port : 0;
 }
 
+/** Calls ioctl(2) with an `int` to fill. Returns that, or `-errno`. */
+export function ioctl(fd: number, request: number): number {
+  const { view, at } = scratch();
+  view.setInt32(0, -1, true);
+  const rc = syscall("ioctl", fd, request, at);
+  return rc < 0 ? rc : view.getInt32(0, true);
+}
+
 /** Calls write(2), and returns the number of bytes or `-errno`. */
 export function writeSync(fd: number, data: Uint8Array | string): number {
   const from = typeof data === "string" ? utf8(data) : data;
   const { bytes, at } = scratch();
   bytes.set(from);
   return syscall("write", fd, at, from.length);
-}
-
-/** Returns whether this machine has an address, such as `"::1"`. */
-export function canListen(hostname: string): boolean {
-  try {
-    Deno.listen({ hostname, port: 0 }).close();
-    return true;
-  } catch {
-    return false;
-  }
 }

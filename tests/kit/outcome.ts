@@ -1,11 +1,26 @@
 /** How commands end, as values that tests compare. */
 
-import { assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { UringError } from "../../ring/errors.ts";
 
 /** Returns the error that the kernel refuses a command with. */
 export function refusal(running: Promise<unknown>): Promise<UringError> {
   return assertRejects(() => running, UringError);
+}
+
+/**
+ * Expects the kernel to refuse a command with a code such as `"EINVAL"`, and the
+ * message to have these parts. Returns the error.
+ */
+export async function assertRefused(
+  running: Promise<unknown>,
+  code: string,
+  ...parts: string[]
+): Promise<UringError> {
+  const error = await refusal(running);
+  assertEquals(error.code, code, error.message);
+  for (const part of parts) assertStringIncludes(error.message, part);
+  return error;
 }
 
 /**

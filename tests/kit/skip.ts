@@ -1,7 +1,9 @@
 /** Tests that need something which this kernel, machine or user may lack. */
 
+import { existsSync } from "node:fs";
 import { probe } from "../../cmd/probe.ts";
 import { version } from "../../sys/uname.ts";
+import { isRoot } from "./process.ts";
 
 /**
  * Registers a test. Where something is missing, registers a skipped test, whose
@@ -46,12 +48,30 @@ export function lacksCommand(...commands: string[]): string {
 
 /** Returns the version if the kernel is older. */
 export function lacksLinux(major: number, minor: number): string {
-  return version() >= major * 1000 + minor
-    ? ""
-    : `Linux ${major}.${minor} or later`;
+  return hasLinux(major, minor) ? "" : `Linux ${major}.${minor} or later`;
+}
+
+/** Returns `true` if the kernel has this version, or a later one. */
+export function hasLinux(major: number, minor: number): boolean {
+  return version() >= major * 1000 + minor;
 }
 
 /** Returns `"root"` if this process runs as another user. */
 export function lacksRoot(): string {
-  return Deno.uid() === 0 ? "" : "root";
+  return isRoot ? "" : "root";
+}
+
+/** Returns what a program in mounts of its own needs, if that is missing. */
+export function lacksMounts(): string {
+  return isRoot && existsSync("/usr/bin/unshare") ? "" : "root with unshare(1)";
+}
+
+/** Returns an address, such as `"::1"`, if this machine does not have it. */
+export function lacksAddress(hostname: string): string {
+  try {
+    Deno.listen({ hostname, port: 0 }).close();
+    return "";
+  } catch {
+    return hostname;
+  }
 }

@@ -3,10 +3,10 @@
 import * as op from "../../cmd/op.ts";
 import type { Ring } from "../../ring/ring.ts";
 
-/** Forces a garbage collection; the tests run with --expose-gc. */
+/** Forces a garbage collection, for which V8 needs --expose-gc. */
 export function collect(): void {
   const { gc } = globalThis as unknown as { gc?: () => void };
-  if (!gc) throw new Error("run the tests with --v8-flags=--expose-gc");
+  if (!gc) throw new Error("run this with --v8-flags=--expose-gc");
   gc();
 }
 
@@ -20,10 +20,16 @@ export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Returns `true` if a promise settles within two seconds. */
+/** Returns `true` if a promise settles within ten seconds. */
 export async function settles(promise: Promise<unknown>): Promise<boolean> {
   const done = promise.then(() => true, () => true);
-  return await Promise.race([done, sleep(2000).then(() => false)]);
+  const late = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => late.resolve(false), 10_000);
+  try {
+    return await Promise.race([done, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Waits until a condition holds. Throws after 30 seconds. */

@@ -3,7 +3,7 @@
 import { readText } from "../../sys/file.ts";
 import { isRoot } from "../kit/process.ts";
 import { until } from "../kit/wait.ts";
-import { run } from "../kit/run.ts";
+import { output } from "../kit/run.ts";
 
 /** The options of a {@linkcode LoopDevice}. */
 export interface LoopOptions {
@@ -94,9 +94,7 @@ export class LoopDevice implements AsyncDisposable {
 
 /** Runs a program of util-linux, and returns its output. Throws if it fails. */
 export async function tool(name: string, ...args: string[]): Promise<string> {
-  const { success, stdout, stderr } = await run(name, args);
-  if (!success) throw new Error(`${name} ${args.join(" ")}: ${stderr}`);
-  return stdout.trim();
+  return (await output(name, args)).trim();
 }
 
 /** The missing requirement of a loop device that can discard; empty if none. */

@@ -1,6 +1,6 @@
 /** The imports of source files, as Deno reads them, and the circles in them. */
 
-import { run } from "../kit/run.ts";
+import { output } from "../kit/run.ts";
 
 /** One file imports another: both as paths from the root, or as specifiers. */
 export type Import = readonly [from: string, to: string];
@@ -28,12 +28,9 @@ export async function importsOf(
   const lines = files.map((file) => `import "${new URL(file, root)}";`);
   await Deno.writeTextFile(entry, lines.join("\n"));
   const args = ["info", "--json", entry];
-  const { success, stdout, stderr } = await run(Deno.execPath(), args, {
-    cwd: root,
-  });
-  await Deno.remove(entry);
-  if (!success) throw new Error(stderr);
-  const { modules }: { modules: Module[] } = JSON.parse(stdout);
+  const graph = await output(Deno.execPath(), args, { cwd: root })
+    .finally(() => Deno.remove(entry));
+  const { modules }: { modules: Module[] } = JSON.parse(graph);
   const path = (specifier: string) => specifier.replace(`${root}`, "");
   return modules
     .filter(({ specifier }) => files.includes(path(specifier)))

@@ -12,7 +12,11 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   "sys/": ["sys/", "ring/raw_test.ts", "ring/address_test.ts"],
   "sys/arena.ts": ["ring/address_test.ts", "ring/memory_test.ts"],
   "sys/file.ts": ["cmd/nodes_test.ts", "cmd/socket_fd_test.ts"],
-  "sys/libc.ts": ["ring/raw_test.ts", "ring/process_test.ts"],
+  "sys/libc.ts": [
+    "ring/raw_test.ts",
+    "ring/process_test.ts",
+    "ring/deno_test.ts",
+  ],
   "sys/mapping.ts": ["ring/raw_test.ts", "ring/memory_test.ts"],
   "ring/": [
     ...["ring/command_test.ts", "ring/errors_test.ts", "ring/raw_test.ts"],
@@ -37,12 +41,17 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
     ...["fake/", "ring/batch_test.ts", "ring/engine_test.ts"],
     ...["ring/close_test.ts", "ring/ring_test.ts", "ring/wake_test.ts"],
     "ring/process_test.ts",
+    "ring/deno_test.ts",
   ],
   "ring/loop/pace.ts": ["fake/", "ring/wake_test.ts", "ring/ring_test.ts"],
   "cmd/": ["cmd/uring_cmd_test.ts"],
-  "cmd/cli/": ["ring/process_test.ts"],
+  "cmd/cli/": ["ring/process_test.ts", "ring/deno_test.ts"],
   "cmd/op.ts": ["ring/ring_test.ts"],
-  "cmd/probe.ts": ["ring/process_test.ts", "cmd/nodes_test.ts"],
+  "cmd/probe.ts": [
+    "ring/process_test.ts",
+    "ring/deno_test.ts",
+    "cmd/nodes_test.ts",
+  ],
   "cmd/sockaddr.ts": ["cmd/socket_test.ts", "cmd/op_test.ts"],
   "cmd/writable.ts": ["cmd/block_test.ts", "cmd/scsi_test.ts"],
 };

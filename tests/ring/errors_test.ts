@@ -10,7 +10,7 @@ import {
   registerAdvice,
   uringCmdAdvice,
 } from "../../ring/errors.ts";
-import { linkTimeout } from "../../cmd/op.ts";
+import * as op from "../../cmd/op.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import { errnoName } from "../../sys/errno_names.ts";
 
@@ -134,8 +134,72 @@ Deno.test("errnos of a block device are explained", () => {
   ]);
 });
 
+Deno.test("errnos of files and sockets are explained", () => {
+  const bytes = new Uint8Array(1);
+  const address = { hostname: "127.0.0.1", port: 1 };
+  explains(op.openat("/").advice, [
+    [E.EACCES, "`namei -l`"],
+    [E.EROFS, "read-only"],
+    [E.ENXIO, "connect()"],
+    [E.ENODEV, "Load the driver"],
+    [E.EDQUOT, "quota"],
+    [E.EMFILE, "`ulimit -n`"],
+  ]);
+  for (const make of [op.read, op.write]) {
+    explains(make(0, bytes).advice, [
+      [E.EFBIG, "RLIMIT_FSIZE"],
+      [E.EPIPE, "other end is closed"],
+      [E.EIO, "`dmesg`"],
+    ]);
+  }
+  explains(op.fsync(0).advice, [[E.EIO, "may be lost"], [E.EROFS, "flush"]]);
+  explains(op.socket({ domain: 2, type: 3 }).advice, [
+    [E.EPERM, "CAP_NET_RAW"],
+    [E.ENFILE, "fs.file-max"],
+  ]);
+  explains(op.bind(0, address).advice, [
+    [E.EADDRINUSE, "Port 0 takes a free port"],
+    [E.EROFS, "read-only"],
+  ]);
+  explains(op.connect(0, address).advice, [
+    [E.ETIMEDOUT, "Nothing answered"],
+    [E.ENETUNREACH, "No route"],
+    [E.EHOSTUNREACH, "No host answers"],
+    [E.EPERM, "firewall"],
+    [E.EAGAIN, "Retry later"],
+  ]);
+  explains(op.listen(0).advice, [[E.EADDRINUSE, "`ss -ltnp`"]]);
+  explains(op.accept(0).advice, [
+    [E.ECONNABORTED, "next one"],
+    [E.EMFILE, "`ulimit -n`"],
+  ]);
+  for (const make of [op.send, op.recv, op.sendZc]) {
+    explains(make(0, bytes).advice, [
+      [E.ECONNRESET, "Connect again"],
+      [E.ETIMEDOUT, "Connect again"],
+      [E.ENOTSOCK, "Use read()"],
+    ]);
+  }
+  explains(op.sendZc(0, bytes).advice, [[E.EOPNOTSUPP, "Use send()"]]);
+});
+
+Deno.test("errnos of a command without advice of its own are explained", () => {
+  explains(op.nop().advice, [
+    [E.EAGAIN, "Retry later"],
+    [E.EBUSY, "in use"],
+    [E.EIO, "`dmesg`"],
+    [E.ENODEV, "is gone"],
+    [E.ENXIO, "is gone"],
+    [E.ENOSPC, "no room"],
+    [E.ETIMEDOUT, "in time"],
+    [E.ENOTSOCK, "a socket"],
+    [E.EOPNOTSUPP, "does not support"],
+    [E.ECANCELED, "no thread"],
+  ]);
+});
+
 Deno.test("the errno of a timeout without a command to limit is explained", () => {
-  const { advice } = linkTimeout(5);
+  const { advice } = op.linkTimeout(5);
   assertStringIncludes(advice(E.EINVAL) ?? "", "a command before it");
   assertStringIncludes(advice(E.EBADF) ?? "", "descriptor");
 });

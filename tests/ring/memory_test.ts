@@ -10,11 +10,16 @@ import {
 import { probe, Ring, uringCmd } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
 import * as raw from "../../ring/raw.ts";
-import { operand } from "../../ring/operand.ts";
-import { IORING_OP_READV } from "../../sys/uapi/io_uring.ts";
+import { operand, scratchOperand } from "../../ring/operand.ts";
+import { IORING_OP_READ, IORING_OP_READV } from "../../sys/uapi/io_uring.ts";
 import { arenaOf } from "../../sys/arena.ts";
+import { openDescriptors, readText } from "../../sys/file.ts";
+import { socketName, socketOption } from "../../sys/socket_calls.ts";
+import { SO_TYPE, SOL_SOCKET } from "../../sys/uapi/socket.ts";
 import { give, take } from "../../ring/flight/pool.ts";
+import { textOf } from "../kit/bytes.ts";
 import { ADDR } from "../kit/commands.ts";
+import { replaceConstructors } from "../kit/constructors.ts";
 import { collect, turn } from "../kit/wait.ts";
 import { devNull, pipe, tcpPair, writeSync } from "../kit/fds.ts";
 import { mappingCount } from "../kit/process.ts";
@@ -78,6 +83,45 @@ Deno.test("only the bytes that were read are copied out", async () => {
   writeSync(pair.right, "abc");
   assertEquals(await ring.cmd(op.read(pair.left, whole.subarray(2, 10))), 3);
   assertEquals(new TextDecoder().decode(whole), "..abc.......");
+});
+
+Deno.test("constructors that a program redefines get no memory of other commands", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  using sockets = tcpPair();
+  using none = devNull();
+  const secret = new TextEncoder().encode("of another command");
+  await ring.cmd(op.write(none.fd, secret));
+  const into = new Uint8Array(8);
+  const large = new Uint8Array(3 << 20);
+  const reader = new Command({
+    name: "READ",
+    opcode: IORING_OP_READ,
+    file: pair.left,
+    len: 8,
+    operands: [scratchOperand(ADDR, 8)],
+    decode: (completion) => completion.memory(),
+  });
+  {
+    using replaced = replaceConstructors();
+    writeSync(pair.right, "abcdefgh");
+    assertEquals(await ring.cmd(op.read(pair.left, into)), 8);
+    writeSync(pair.right, "ijklmnop");
+    const copy = await ring.cmd(reader);
+    assertEquals([copy.buffer.byteLength, textOf(copy)], [8, "ijklmnop"]);
+    assertEquals(await ring.cmd(op.write(none.fd, large)), large.length);
+    const name = socketName(sockets.left, "getsockname") as Uint8Array;
+    assertEquals([name.length, name.buffer.byteLength], [16, 16]);
+    const option = socketOption(sockets.left, SOL_SOCKET, SO_TYPE, 4);
+    assertEquals((option as Uint8Array).buffer.byteLength, 4);
+    assertEquals(readText("/proc/self/comm")?.includes("\0"), false);
+    assert((openDescriptors() as number[]).includes(none.fd));
+    ring.alloc(16);
+    await using other = Ring.open();
+    assertEquals(await other.cmd(op.nop()), 0);
+    assertEquals(replaced.arenas, []);
+  }
+  assertEquals(textOf(into), "abcdefgh");
 });
 
 const gettable = probe().families["socket GETSOCKOPT"].available === "yes";

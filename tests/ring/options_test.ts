@@ -1,9 +1,11 @@
 /** Options of a ring as parameters of the kernel, without a kernel. */
 
 import { assertEquals, assertThrows } from "@std/assert";
+import { Ring } from "../../mod.ts";
 import { rereadsSqes } from "../../ring/bare/setup.ts";
 import { type RingOptions, setupOptions } from "../../ring/options.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
+import { assertBoolean } from "../kit/booleans.ts";
 
 Deno.test("the defaults are those of the documentation", () => {
   for (const none of [{}, { sqpoll: false }, { entries: undefined }]) {
@@ -43,6 +45,37 @@ Deno.test("the number of workers is the kernel's, but for large SQEs on x86-64",
   assertEquals(workers({ sqe128: true, deferTaskrun: false }), 0);
   assertEquals(workers({ sqe128: true, sqpoll: true }), 0);
   assertEquals(workers({ sqe128: true, maxWorkers: 7 }), 7);
+});
+
+Deno.test("an option of a ring that is no boolean is refused by its name", () => {
+  for (
+    const name of [
+      "sqe128",
+      "cqe32",
+      "mixed",
+      "deferTaskrun",
+      "disabled",
+      "spin",
+    ]
+  ) {
+    assertBoolean(name, (value) => setupOptions({ [name]: value }));
+    assertEquals(setupOptions({ [name]: undefined }), setupOptions({}));
+  }
+  for (const iopoll of ["hybird", "true", 1, null]) {
+    const options = { iopoll } as RingOptions;
+    assertThrows(() => setupOptions(options), TypeError, "iopoll must be a");
+  }
+  for (const [sqpoll, what] of [["no", "a boolean"], [null, "an object"]]) {
+    const options = { sqpoll } as RingOptions;
+    const message = `sqpoll must be ${what}, not`;
+    assertThrows(() => setupOptions(options), TypeError, message);
+  }
+  const spin = "no" as unknown as boolean;
+  assertThrows(
+    () => Ring.open({ spin }),
+    TypeError,
+    "spin must be a boolean, ",
+  );
 });
 
 Deno.test("options that exclude each other are refused", () => {

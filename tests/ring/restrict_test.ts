@@ -17,7 +17,9 @@ import {
   UringError,
 } from "../../mod.ts";
 import { Command } from "../../ring/command.ts";
-import type { FixedFile } from "../../ring/registered.ts";
+import { FixedBuffer, type FixedFile } from "../../ring/registered.ts";
+import * as raw from "../../ring/raw.ts";
+import { alloc } from "../../ring/alloc.ts";
 import * as op from "../../cmd/op.ts";
 import { probeOpcodes } from "../../ring/bare/register.ts";
 import { E } from "../../sys/uapi/errno.ts";
@@ -156,6 +158,63 @@ testShapes(
     await ring.close();
   },
 );
+
+Deno.test("./raw has the number of every operation that ./op makes", () => {
+  const bytes = new Uint8Array(8);
+  const address = { hostname: "127.0.0.1", port: 1 };
+  const memory = alloc(8);
+  const buffer = new FixedBuffer(0, memory);
+  const commands: Record<string, Command<unknown>[]> = {
+    accept: [op.accept(0)],
+    bind: [op.bind(0, address)],
+    close: [op.close(0)],
+    connect: [op.connect(0, address)],
+    fsync: [op.fsync(0)],
+    linkTimeout: [op.linkTimeout(1)],
+    listen: [op.listen(0)],
+    nop: [op.nop()],
+    openat: [op.openat("/")],
+    poll: [op.poll(0, { events: 1 })],
+    read: [op.read(0, bytes), op.read(0, memory, { buffer })],
+    readsOf: [op.readsOf(0, memory).at(0)],
+    recv: [op.recv(0, bytes)],
+    send: [op.send(0, bytes)],
+    sendZc: [op.sendZc(0, bytes)],
+    socket: [op.socket({ domain: 1, type: 1 })],
+    timeout: [op.timeout(1)],
+    write: [op.write(0, bytes), op.write(0, memory, { buffer })],
+    writesOf: [op.writesOf(0, memory).at(0)],
+  };
+  const makers = Object.entries(op)
+    .filter(([, value]) => typeof value === "function")
+    .map(([name]) => name);
+  assertEquals(Object.keys(commands), makers.sort());
+  const numbers = new Set(
+    Object.entries(raw)
+      .filter(([name]) => name.startsWith("IORING_OP_"))
+      .map(([, value]) => value),
+  );
+  for (const { name, opcode } of Object.values(commands).flat()) {
+    assert(numbers.has(opcode), name);
+  }
+});
+
+Deno.test("a restricted ring registers what ./raw has the numbers of", async () => {
+  await using ring = Ring.open({ disabled: true });
+  ring.restrict({
+    registerOps: [
+      raw.IORING_REGISTER_FILES,
+      raw.IORING_UNREGISTER_FILES,
+      raw.IORING_REGISTER_BUFFERS,
+      raw.IORING_UNREGISTER_BUFFERS,
+    ],
+  });
+  using file = devNull();
+  ring.registerFiles([file.fd]);
+  ring.unregisterFiles();
+  ring.registerBuffers([ring.alloc(8)]);
+  ring.unregisterBuffers();
+});
 
 Deno.test("a restricted ring reaches no file outside its table", async () => {
   using file = devNull();

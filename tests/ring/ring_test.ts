@@ -21,7 +21,7 @@ import { rereadsSqes } from "../../ring/bare/setup.ts";
 import { textOf, utf8 } from "../kit/bytes.ts";
 import { message } from "../kit/commands.ts";
 import { devNull, pipe, tcpPair, unixPair, writeSync } from "../kit/fds.ts";
-import { outcomes, refusal } from "../kit/outcome.ts";
+import { assertRefused, outcomes, refusal } from "../kit/outcome.ts";
 import { openFdCount } from "../kit/process.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { runScript } from "../kit/run.ts";
@@ -480,6 +480,19 @@ Deno.test("a failure in a chain cancels what follows it", async () => {
     "ECANCELED",
     "ECANCELED",
   ]);
+  const because = "A command before it in its chain failed";
+  await assertRefused(chain[3], "ECANCELED", because);
+});
+
+Deno.test("the program's own explanation of a cancelled command stays", async () => {
+  await using ring = Ring.open();
+  const advice = () => "the program's own";
+  const [first, second] = ring.link([
+    op.openat("/nope/file"),
+    new Command({ name: "NOP", opcode: 0, advice }),
+  ]);
+  await assertRefused(first, "ENOENT");
+  await assertRefused(second, "ECANCELED", "the program's own");
 });
 
 Deno.test("a link timeout bounds the command before it", async () => {

@@ -103,6 +103,9 @@ Deno.test("without --allow-ffi for libc, the error names the flag to run with", 
     assertEquals(code, 1);
     assertMatch(stderr, /NotCapable: libc cannot be opened: .*ffi access/);
     assertStringIncludes(stderr, "Run with --allow-ffi, without a path");
+    // The caller's line is among those of the stack, which is shown once.
+    assertMatch(stderr, /at file:\S+\.ts:1:/);
+    assertEquals(stderr.includes("Caused by"), false);
   }
 });
 

@@ -45,7 +45,8 @@ export class Page implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    unmap({ address: this.address, buffer: this.bytes.buffer });
+    const { buffer, byteLength } = this.bytes;
+    unmap({ address: this.address, byteLength, buffer });
   }
 }
 

@@ -5,23 +5,12 @@
  * @module
  */
 
-import { run } from "../../kit/run.ts";
+import { output } from "../../kit/run.ts";
 
 /** An architecture, in Debian's words. */
 export type DebianArch = "amd64" | "arm64";
 
 const KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg";
-
-/** Runs a program, and returns its output. Throws if it fails. */
-export async function output(
-  command: string,
-  args: readonly string[],
-  where: { cwd?: string; env?: Record<string, string> } = {},
-): Promise<string> {
-  const { success, stdout, stderr } = await run(command, args, where);
-  if (!success) throw new Error(`${command} failed: ${stderr || stdout}`);
-  return stdout;
-}
 
 /** Returns whether a path exists. */
 export function exists(path: string): Promise<boolean> {

@@ -7,7 +7,7 @@
 
 import { stripVTControlCharacters } from "node:util";
 import { type Tally, tally } from "../../laws/tally.ts";
-import { output } from "./apt.ts";
+import { output } from "../../kit/run.ts";
 
 /** The architecture of a guest, in Deno's words. */
 export type Arch = "x86_64" | "aarch64";

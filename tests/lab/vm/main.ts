@@ -28,7 +28,8 @@
  */
 
 import { parseArgs } from "node:util";
-import { Apt, type DebianArch, exists, output } from "./apt.ts";
+import { output } from "../../kit/run.ts";
+import { Apt, type DebianArch, exists } from "./apt.ts";
 import { Archive } from "./cpio.ts";
 import { type Arch, boot, judge, type Verdict } from "./guest.ts";
 import { filesUnder, findModules } from "./modules.ts";
@@ -93,6 +94,7 @@ const MODULES = [
     "null_blk",
     "scsi_debug",
     "sd_mod",
+    "sg",
     "loop",
     "ext4",
     "btrfs",
@@ -100,12 +102,18 @@ const MODULES = [
 ];
 
 /**
- * Tests that no guest runs by default. Those of files, headers and the fake kernel
- * do not depend on the kernel; those under attack/ would take a guest, which is ten
+ * Tests that no guest runs by default. Those of files, headers, the fake kernel and
+ * Deno do not depend on the kernel; those under attack/ would take a guest, which is ten
  * times slower, too long. `-- test ...` runs them in a guest.
  */
-const NOT_IN_GUESTS = ["laws", "fake", "lab", "mutants", "attack"]
-  .map((name) => `tests/${name}`);
+const NOT_IN_GUESTS = [
+  "laws",
+  "fake",
+  "lab",
+  "mutants",
+  "attack",
+  "ring/deno_test.ts",
+].map((name) => `tests/${name}`);
 
 /**
  * The first test file. Its commands run in workers of the kernel, and the last

@@ -1,6 +1,7 @@
 /** The parts of the laboratory of kernels that run on the host. */
 
 import { assertEquals, assertMatch } from "@std/assert";
+import { utf8 } from "../../kit/bytes.ts";
 import { Archive } from "./cpio.ts";
 import { judge } from "./guest.ts";
 import { dependencies } from "./modules.ts";
@@ -71,10 +72,9 @@ Deno.test("a test may print the words of a kernel's fault", () => {
 });
 
 Deno.test("dependencies() reads the names from the module", () => {
-  const module = (text: string) => new TextEncoder().encode(text);
-  const found = dependencies(module("\x7fELF\0depends=a-b,c\0name=d\0"));
+  const found = dependencies(utf8("\x7fELF\0depends=a-b,c\0name=d\0"));
   assertEquals(found, ["a_b", "c"]);
-  assertEquals(dependencies(module("\x7fELF\0depends=\0name=d\0")), []);
+  assertEquals(dependencies(utf8("\x7fELF\0depends=\0name=d\0")), []);
 });
 
 Deno.test("an archive has each folder once, before its files", async () => {

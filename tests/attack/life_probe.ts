@@ -1,0 +1,221 @@
+/**
+ * Cuts calls short that open, restrict, hold, fail or close a ring, and prints a line
+ * for each thing that went wrong. The argument is a name of {@linkcode ATTACKS}.
+ */
+
+import { createContext, runInContext } from "node:vm";
+import { Ring, UringError } from "../../mod.ts";
+import * as op from "../../cmd/op.ts";
+import { close } from "../../sys/file.ts";
+import { collect, settles, sleep } from "../kit/wait.ts";
+
+const problems = new Map<string, number>();
+const report = (text: string) =>
+  problems.set(text, (problems.get(text) ?? 0) + 1);
+
+globalThis.addEventListener("error", (event) => {
+  report(`reported: ${event.message}`);
+  event.preventDefault();
+});
+
+/** Calls `run` once, `frames` frames from the end of the stack. */
+function atDepth(frames: number, run: () => void, ...pad: number[]): void {
+  const descend = (..._pad: number[]): number => {
+    let left: number;
+    try {
+      left = descend(..._pad);
+    } catch {
+      left = 0;
+    }
+    if (left === frames) {
+      try {
+        run();
+      } catch {
+        // Cut short.
+      }
+    }
+    return left + 1;
+  };
+  descend(...pad);
+}
+
+/** Calls `attack` with each of the last depths of the stack, a word apart. */
+async function atEveryDepth(
+  attack: (cut: (run: () => void) => void) => Promise<void>,
+): Promise<void> {
+  for (let frames = 0; frames < 24; frames++) {
+    for (let pad = 0; pad < 12; pad += 2) {
+      await attack((run) => atDepth(frames, run, ...new Array(pad).fill(0)));
+    }
+  }
+}
+
+/** Calls `step` again and again, until the timeout of node:vm ends it. */
+function untilTimeout(step: () => void, timeout: number): void {
+  try {
+    runInContext("for (;;) step();", createContext({ step }), { timeout });
+  } catch {
+    // Cut short.
+  }
+}
+
+const turn = () => sleep(1);
+
+/** Expects that a ring which cannot go on has told all, says so, and closes. */
+async function expectFailed(
+  ring: Ring,
+  pending: Promise<unknown>[],
+): Promise<void> {
+  await turn();
+  try {
+    ring.cmdSync(op.nop());
+    report("cmdSync() has succeeded on a failed ring");
+  } catch (error) {
+    if (!(error instanceof UringError || error instanceof TypeError)) {
+      report(`cmdSync() has thrown ${error}`);
+    }
+  }
+  if (!await settles(Promise.allSettled(pending))) report("lost settlements");
+  if (!await settles(ring.cmd(op.nop()).catch(() => {}))) {
+    report("cmd() on a failed ring never settles");
+  }
+  if (!await settles(ring.close())) report("close() never resolves");
+}
+
+/**
+ * Opens as many rings as a thread has registered indices (IO_RINGFD_REG_MAX, Linux
+ * 6.18): a further ring is entered by its descriptor.
+ */
+function takeUpIndices(): Ring[] {
+  return Array.from({ length: 16 }, () => Ring.open());
+}
+
+function busyRing(): [Ring, Promise<unknown>[]] {
+  const ring = Ring.open();
+  const pending = [1, 2, 3, 4].map(() => ring.cmd(op.timeout(600_000)));
+  for (const promise of pending) promise.catch(() => {});
+  return [ring, pending];
+}
+
+const descriptorCount = () => [...Deno.readDirSync("/proc/self/fd")].length;
+const ringMappings = () =>
+  Deno.readTextFileSync("/proc/self/maps").split("io_uring").length - 1;
+
+const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
+  async failure() {
+    const others = takeUpIndices();
+    await atEveryDepth(async (cut) => {
+      const [ring, pending] = busyRing();
+      await turn();
+      close(ring.fd); // Behind its back: a later call finds EBADF.
+      cut(() => ring.cmdSync(op.nop()));
+      await expectFailed(ring, pending);
+    });
+    await Promise.all(others.map((ring) => ring.close()));
+  },
+  async closeFailed() {
+    const others = takeUpIndices();
+    await atEveryDepth(async (cut) => {
+      const [ring, pending] = busyRing();
+      await turn();
+      close(ring.fd);
+      await ring.cmd(op.nop()).catch(() => {});
+      cut(() => void ring.close());
+      await expectFailed(ring, pending);
+    });
+    await Promise.all(others.map((ring) => ring.close()));
+  },
+  async close() {
+    await atEveryDepth(async (cut) => {
+      const [ring, pending] = busyRing();
+      await turn();
+      cut(() => void ring.close());
+      if (!await settles(ring.close())) report("close() never resolves");
+      if (!await settles(Promise.allSettled(pending))) {
+        report("lost settlements");
+      }
+    });
+  },
+  /** Ends by itself, since nothing keeps the process alive. */
+  async unref() {
+    const [ring] = busyRing();
+    await turn();
+    for (let frames = 0; frames < 24; frames++) {
+      ring.ref();
+      atDepth(frames, () => ring.unref());
+      ring.unref();
+    }
+  },
+  /** Ends once the command has settled. */
+  async ref() {
+    const ring = Ring.open();
+    const pending = ring.cmd(op.timeout(500)).then(() => settled = true);
+    let settled = false;
+    await turn();
+    for (let frames = 0; frames < 24; frames++) {
+      ring.unref();
+      atDepth(frames, () => ring.ref());
+      ring.ref();
+    }
+    globalThis.addEventListener("unload", () => {
+      if (!settled) console.log("the process has left a command in flight");
+    });
+    pending.then(() => ring.close());
+  },
+  async open() {
+    Ring.open();
+    untilTimeout(() => void Ring.open().close(), 20);
+    collect();
+    await sleep(10);
+    const [fds, mappings] = [descriptorCount(), ringMappings()];
+    for (let round = 0; round < 60; round++) {
+      const opened: Ring[] = [];
+      untilTimeout(() => opened.push(Ring.open()), 1 + round % 3);
+      await Promise.all(opened.map((ring) => ring.close()));
+    }
+    collect();
+    await sleep(10);
+    await Ring.open().close(); // Gives back what the last call has left.
+    await turn();
+    const leaked = [descriptorCount() - fds, ringMappings() - mappings];
+    // A ring that was opened, and cut off before the program had it, is collected.
+    if (Math.max(...leaked) > 12) report(`60 cuts leave ${leaked}`);
+  },
+  async restrict() {
+    const restrictions = { ops: [op.nop().opcode] };
+    for (let round = 0; round < 60; round++) {
+      const rings = Array.from(
+        { length: 40 },
+        () => Ring.open({ disabled: true }),
+      );
+      rings[0].restrict(restrictions); // Loads node:net, outside of the context.
+      let i = 1;
+      untilTimeout(() => {
+        rings[i]?.restrict(restrictions);
+        i = Math.min(i + 1, rings.length);
+      }, 1 + round % 3);
+      const ring = rings[i];
+      try {
+        ring?.restrict(restrictions);
+        await ring?.cmd(op.nop());
+        ring?.cmdSync(op.nop());
+      } catch (error) {
+        report(`restrict() cannot be made again: ${error}`);
+      }
+      await Promise.all(rings.map((ring) => ring.close()));
+    }
+  },
+  async loop() {
+    let fired = false;
+    setTimeout(() => fired = true, 50);
+    const start = performance.now();
+    while (!fired && performance.now() - start < 20_000) {
+      await using ring = Ring.open();
+      await ring.cmd(op.nop());
+    }
+    if (!fired) report("a ring for each command keeps timers waiting");
+  },
+};
+
+await ATTACKS[Deno.args[0]]();
+for (const [text, count] of problems) console.log(`${count} times: ${text}`);

@@ -1,0 +1,32 @@
+/** Calls that open, restrict, hold, fail or close a ring, and are cut short. */
+
+import { assertEquals } from "@std/assert";
+import { runDeno } from "../kit/run.ts";
+
+for (
+  const [attack, promise] of [
+    [
+      "failure",
+      "a ring that fails at the end of the stack tells every command",
+    ],
+    ["closeFailed", "close() of a failed ring can be cut short and made again"],
+    ["close", "close() can be cut short and made again"],
+    ["unref", "unref() can be cut short and made again"],
+    ["ref", "ref() can be cut short and made again"],
+    ["open", "Ring.open() that node:vm cuts short leaves nothing"],
+    ["restrict", "restrict() that node:vm cuts short can be made again"],
+    ["loop", "a program that opens a ring for each command lets timers fire"],
+  ]
+) {
+  Deno.test(promise, async () => {
+    const { pathname } = new URL("life_probe.ts", import.meta.url);
+    const flags = ["-A", "--no-check", "--v8-flags=--expose-gc"];
+    const { stdout, stderr } = await runDeno([
+      "run",
+      ...flags,
+      pathname,
+      attack,
+    ]);
+    assertEquals(stdout + stderr, "");
+  });
+}
