@@ -254,8 +254,22 @@ export class Command<T> {
       const long = more !== null && more.length > 5;
       for (let i = 5; i < 21; i++) words[at + 11 + i] = long ? more[i] : 0;
     }
+    if ((this.traits & TRAITS.varies) !== 0) this.#encodeVaried(words, at);
     // The last store, because next() gives out an SQE that is a no-op.
     words[at] = this.#head | flags << 8; // opcode, flags, ioprio
+  }
+
+  /** Writes the words that vary to where they belong: see {@linkcode Kind.varies}. */
+  #encodeVaried(words: Int32Array, at: number): void {
+    const first = at + this.#kind.varies;
+    words[first] = this.#offHigh;
+    words[first + 1] = this.#addrLow;
+    words[first + 2] = this.#addrHigh;
+    words[first + 3] = this.#len;
+    words[at + 3] = 0;
+    words[at + 4] = 0;
+    words[at + 5] = 0;
+    words[at + 6] = 0;
   }
 
   /**

@@ -27,6 +27,8 @@ export const TRAITS = {
   numeric: 32,
   /** All but `opcode`, `flags`, `ioprio`, `fd` and `cmd_op` is 0. */
   short: 64,
+  /** See `Kind.varies`. */
+  varies: 128,
 } as const;
 
 /** The traits that some ring may not offer. */
@@ -120,6 +122,14 @@ export class Draft<T> implements CommandSpec<T> {
     this.offHigh = high(off) | 0;
   }
 
+  /** Sets the words of `Kind.varies`. */
+  vary(first: number, second: number, third: number, fourth: number): void {
+    this.offHigh = first | 0;
+    this.addrLow = second | 0;
+    this.addrHigh = third | 0;
+    this.lenWord = fourth | 0;
+  }
+
   /** Sets words 11 to 13. */
   setMore(fileIndex: number, addr3: number | bigint): void {
     const all = [fileIndex | 0, low(addr3) | 0, high(addr3) | 0, 0, 0];
@@ -206,7 +216,8 @@ export function traitsOf<T>(draft: Draft<T>): number {
     (leases ? TRAITS.leases : 0) |
     (plain ? TRAITS.plain : 0) |
     (numeric ? TRAITS.numeric : 0) |
-    (short ? TRAITS.short : 0);
+    (short ? TRAITS.short : 0) |
+    (kind.varies !== 0 ? TRAITS.varies : 0);
 }
 
 /** Returns the place of an operand, if that is all that its address depends on. */

@@ -26,6 +26,8 @@ export interface KindSpec<T> {
   readonly advice?: Advice;
   /** See {@linkcode Kind.independent}. */
   readonly independent?: boolean;
+  /** See {@linkcode Kind.varies}. */
+  readonly varies?: number;
 }
 
 /**
@@ -48,11 +50,18 @@ export class Kind<T> {
    * else waits for it.
    */
   readonly independent: boolean;
+  /**
+   * Index of four words of the payload that differ between the commands of a maker;
+   * 0 if there are none. Such a command keeps them where others have the upper half
+   * of `off`, `addr` and `len`, which are 0 in its SQE. So all commands of the maker
+   * share the list of the other words, which takes longer to make than the rest.
+   */
+  readonly varies: number;
 
   constructor(spec: KindSpec<T>) {
     const { name, opcode, cqe32 = false, multishot = false } = spec;
     const { completions = 1, decode = null, expected = NO_ERRNOS } = spec;
-    const { advice = generalAdvice, independent = false } = spec;
+    const { advice = generalAdvice, independent = false, varies = 0 } = spec;
     this.name = name;
     this.opcode = opcode;
     this.cqe32 = cqe32;
@@ -62,6 +71,7 @@ export class Kind<T> {
     this.expected = expected;
     this.advice = advice;
     this.independent = independent;
+    this.varies = varies;
   }
 }
 

@@ -264,11 +264,7 @@ function blocksIn(byteLength: number, { data: size }: BlockBytes): number {
 export interface BlockFields extends Dwords {
   readonly name: string;
   readonly opcode: number;
-  cdw3: number;
-  cdw10: number;
-  cdw11: number;
   cdw12: number;
-  cdw14: number;
 }
 
 /**
@@ -299,27 +295,20 @@ export function fieldsOf(
   checkU16("applicationTag", applicationTag);
   checkU16("applicationTagMask", applicationTagMask);
   checkU64("lba", lba);
-  const fields: BlockFields = {
+  const tag = tagOf(namespace, lba, referenceTag);
+  return {
     name,
     opcode,
     timeoutMs: checkU32("timeoutMs", timeoutMs),
     cdw2: 0,
-    cdw3: 0,
+    cdw3: high(tag),
     cdw10: low(lba),
     cdw11: high(lba),
     cdw12: control << 16 >>> 0,
     cdw13: 0,
-    cdw14: 0,
+    cdw14: low(tag),
     cdw15: (applicationTag | applicationTagMask << 16) >>> 0,
   };
-  setTag(fields, tagOf(namespace, lba, referenceTag));
-  return fields;
-}
-
-/** Sets the reference tag, whose upper half few guards have. */
-export function setTag(fields: BlockFields, tag: number | bigint): void {
-  fields.cdw3 = high(tag);
-  fields.cdw14 = low(tag);
 }
 
 const NO_PROTECTION: Protection = {};

@@ -1,6 +1,7 @@
 /** The parts that NVMe commands have in common: words of the SQE, results, errors. */
 
-import { IORING_OP_URING_CMD } from "../../sys/uapi/io_uring.ts";
+import { io_uring_sqe, IORING_OP_URING_CMD } from "../../sys/uapi/io_uring.ts";
+import { nvme_uring_cmd } from "../../sys/uapi/nvme_ioctl.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
 import { Kind } from "../../ring/kind.ts";
@@ -41,11 +42,16 @@ export function wordsOf(
   ];
 }
 
+/** Index in the SQE of `data_len` and dwords 10 to 12, which a maker varies. */
+export const VARIED: number =
+  (io_uring_sqe.cmd.offset + nvme_uring_cmd.data_len.offset) / 4;
+
 /** Makes a kind of command. Without `decode`, its commands have a result each. */
 export function nvmeKind<T>(
   name: string,
   decode: ((completion: Completion) => T) | null,
   metadataBytes = 0,
+  varies = 0,
 ): Kind<T> {
   return new Kind({
     name: `URING_CMD NVME ${name}`,
@@ -61,6 +67,7 @@ export function nvmeKind<T>(
     // nvme_uring_cmd_end_io() gives back the request in the interrupt, since 6.1.
     // With metadata, the ring's thread does, before 6.8.
     independent: metadataBytes === 0,
+    varies,
   });
 }
 

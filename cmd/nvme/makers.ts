@@ -16,12 +16,11 @@ import {
   draftTransfer,
   fieldsOf,
   READ,
-  setTag,
   tagOf,
   type Transfer,
   WRITE,
 } from "./blocks.ts";
-import { wordsOf } from "./kind.ts";
+import { nvmeKind, VARIED, wordsOf } from "./kind.ts";
 import { bytesOf, checkChanges, checkPages } from "./limits.ts";
 import type { NvmeNamespace } from "./namespace.ts";
 
@@ -97,7 +96,7 @@ class Maker implements BlockTransfers {
   readonly #draft: Draft<number>;
   readonly #namespace: NvmeNamespace;
   readonly #name: string;
-  /** The fields of the next command. */
+  /** The fields that all commands have. */
   readonly #fields: BlockFields;
   /** Dword 12 without the number of blocks. */
   readonly #control: number;
@@ -110,7 +109,7 @@ class Maker implements BlockTransfers {
   readonly #most: number;
 
   constructor(
-    { name, opcode, kind }: Transfer<number>,
+    { name, opcode }: Transfer<number>,
     namespace: NvmeNamespace,
     parameter: string,
     bytes: Uint8Array,
@@ -137,7 +136,11 @@ class Maker implements BlockTransfers {
           "namespace, for which a maker has no memory",
       );
     }
+    const tagged = namespace.protectionType === 1 &&
+      protection?.referenceTag === undefined;
+    const kind = nvmeKind<number>(name, null, 0, tagged ? 0 : VARIED);
     const draft = draftTransfer(kind, opcode, namespace, parameter, bytes);
+    draft.more = wordsOf(opcode, namespace.nsid, fields, 0, 0);
     draft.result = 0; // Until a command has its own.
     if (buffer !== undefined) {
       checkInside(bytes, buffer);
@@ -153,8 +156,7 @@ class Maker implements BlockTransfers {
     this.#name = name;
     this.#fields = fields;
     this.#control = fields.cdw12;
-    this.#tagged = namespace.protectionType === 1 &&
-      protection?.referenceTag === undefined;
+    this.#tagged = tagged;
     this.#byteLength = byteLength;
     this.#size = size;
     this.#most = Math.min(65536, Math.floor(most / size));
@@ -178,18 +180,25 @@ class Maker implements BlockTransfers {
     checkInteger("blocks", blocks, 1, this.#most);
     const byteLength = blocks * this.#size;
     checkInteger("start", start, 0, this.#byteLength - byteLength);
-    const namespace = this.#namespace;
     const draft = this.#draft;
-    const fields = this.#fields;
     const { offset } = draft.place!;
-    checkPages(this.#name, namespace, byteLength, offset + start);
-    fields.cdw10 = low(lba);
-    fields.cdw11 = high(lba);
-    fields.cdw12 = this.#control + blocks - 1;
-    if (this.#tagged) setTag(fields, tagOf(namespace, lba, undefined));
+    checkPages(this.#name, this.#namespace, byteLength, offset + start);
     draft.result = byteLength;
     draft.start = start;
-    draft.more = wordsOf(fields.opcode, namespace.nsid, fields, byteLength, 0);
+    const dword12 = this.#control + blocks - 1;
+    if (this.#tagged) this.#tag(lba, dword12, byteLength);
+    else draft.vary(byteLength, low(lba), high(lba), dword12);
     return new Command<number>(draft);
+  }
+
+  /** Sets all words of a command whose reference tag is that of its first block. */
+  #tag(lba: number | bigint, cdw12: number, byteLength: number): void {
+    const { opcode, ...fields } = this.#fields;
+    const { nsid } = this.#namespace;
+    const tag = tagOf(this.#namespace, lba, undefined);
+    const tags = { cdw3: high(tag), cdw14: low(tag) };
+    const place = { cdw10: low(lba), cdw11: high(lba), cdw12 };
+    const words = { ...fields, ...tags, ...place };
+    this.#draft.more = wordsOf(opcode, nsid, words, byteLength, 0);
   }
 }
