@@ -166,21 +166,23 @@ export function defineCommand<
       );
     }
   }
-  const kind = new Kind<T>({
+  const spec = {
     name: `URING_CMD ${name}`,
     opcode: uapi.IORING_OP_URING_CMD,
-    cqe32: Boolean(cqe32),
+    cqe32,
     decode: decode &&
-      ((completion) =>
+      ((completion: Completion) =>
         decode(completion, readBack(indirectPlaces, completion) as Read<S>)),
     advice: uringCmdAdvice,
-  });
+  };
+  const usual = new Kind<T>(spec);
 
   /** Drafts a command, with the values of its inline fields in `payload`. */
   function drafted(
     fd: File,
     values: Record<string, unknown>,
     payload: Payload,
+    kind = usual,
   ): Draft<T> {
     for (const field of Object.keys(checkObject("values", values))) {
       if (!known.has(field)) {
@@ -235,8 +237,11 @@ export function defineCommand<
       );
     });
     const payload = new Payload();
-    const draft = drafted(fd, values, payload);
-    return new Maker(draft, payload, inlineSize > 16, varied);
+    const first = len === 0 ? windowOf(varied) : -1;
+    const varies = first < 0 ? 0 : sqe.cmd.offset / 4 + first;
+    const kind = new Kind<T>({ ...spec, varies });
+    const draft = drafted(fd, values, payload, kind);
+    return new Maker(draft, payload, inlineSize > 16, varied, first);
   }
   return Object.assign(make, { maker }) as DefinedCommand<I, S, T>;
 }
@@ -250,22 +255,39 @@ class Payload {
   readonly view: DataView = new DataView(this.words.buffer);
 }
 
+/**
+ * Returns the first of four words of the payload that hold all of the fields; -1 if
+ * no four words do.
+ */
+function windowOf(places: readonly Place[]): number {
+  const starts = places.map(({ offset }) => offset >> 2);
+  const ends = places.map(({ offset, size }) => offset + size);
+  const last = PAYLOAD_MAX / 4 - 4;
+  // The words of a short payload are all in one window.
+  const first = Math.max(...ends) <= 16 ? 0 : Math.min(last, ...starts);
+  return Math.max(...ends) <= (first + 4) * 4 ? first : -1;
+}
+
 class Maker<T> implements CommandMaker<readonly unknown[], T> {
   readonly #draft: Draft<T>;
   readonly #payload: Payload;
   readonly #wide: boolean;
   readonly #places: readonly Place[];
+  /** The first of the words that vary, of four; -1 if there are more. */
+  readonly #first: number;
 
   constructor(
     draft: Draft<T>,
     payload: Payload,
     wide: boolean,
     places: readonly Place[],
+    first: number,
   ) {
     this.#draft = draft;
     this.#payload = payload;
     this.#wide = wide;
     this.#places = places;
+    this.#first = first;
     draft.more ??= [0, 0, 0, 0, 0];
     draft.keep();
   }
@@ -278,7 +300,10 @@ class Maker<T> implements CommandMaker<readonly unknown[], T> {
       const place = places[i];
       place.field.set(view, 0, checkValue(place, values[i], view));
     }
-    this.#draft.setPayloadWords(words, this.#wide);
-    return new Command<T>(this.#draft);
+    const draft = this.#draft;
+    const at = this.#first;
+    if (at < 0) draft.setPayloadWords(words, this.#wide);
+    else draft.vary(words[at], words[at + 1], words[at + 2], words[at + 3]);
+    return new Command<T>(draft);
   }
 }

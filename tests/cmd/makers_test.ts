@@ -403,6 +403,33 @@ Deno.test("a maker of a defined command varies the fields that it names", () => 
   }
 });
 
+Deno.test("a maker varies any two words of a payload, near and far", () => {
+  for (const [size, len] of [[4, 0], [20, 0], [20, 7]]) {
+    const names = Array.from({ length: size }, (_, i) => `w${i}`);
+    const inline = Object.fromEntries(
+      names.map((name, i) => [name, root.u32(4 * i)]),
+    );
+    const indirect = { a: root.u8(0), b: root.pointer(8) };
+    const definition = { name: "WORDS", cmdOp: 1, inline, indirect, len };
+    const define = root.defineCommand(definition);
+    const b = { bytes: alloc(8), kernel: "reads" } as const;
+    const fixed = Object.fromEntries(names.map((name, i) => [name, i + 1]));
+    for (let i = 0; i < size; i++) {
+      for (let j = 0; j < size; j += 3) {
+        const all = { ...fixed, b } as unknown as Record<string, never>;
+        const maker = define.maker(5, all, [`w${i}`, `w${j}`]);
+        maker.with(9, 9);
+        const made = maker.with(0xffff_ffff, 0x8000_0001);
+        const values = { [`w${i}`]: 0xffff_ffff, [`w${j}`]: 0x8000_0001 };
+        const plain = define(5, { ...all, ...values as typeof all });
+        for (const wide of [size > 4, true]) {
+          assertEquals(sqeBytes(made, wide), sqeBytes(plain, wide));
+        }
+      }
+    }
+  }
+});
+
 Deno.test("a maker of a defined command keeps the fields that it does not name", () => {
   const values = { result: 7, tag: 4 };
   const replies = ublk.maker(5, values, ["q_id"]);
