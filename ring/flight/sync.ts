@@ -175,8 +175,9 @@ export class SyncCalls {
       let wanted = 0;
       let flags = queues.enterFlags;
       // A system call that only submits takes less, and most commands are over
-      // when it returns. The next call waits for the rest.
-      if (toSubmit === 0 || queues.sqpoll) {
+      // when it returns. The next call waits for the rest. A drive takes longer.
+      const atOnce = this.#independent && waiting.first === null;
+      if (toSubmit === 0 || queues.sqpoll || atOnce) {
         const starved = waiting.first !== null && this.#starves(batch);
         if (starved && this.#force(batch)) continue;
         // Places in the SQ are given back by the thread, not by completions.

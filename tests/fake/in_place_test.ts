@@ -207,5 +207,7 @@ for (
     kernel.batch(commands, true);
     const slotted = kernel.calls.map(({ minComplete }) => minComplete);
     assertEquals(slotted.filter((count) => count > 0), [...waits]);
+    // With the submission, if nothing needs the thread before.
+    assertEquals(slotted[0], others.length === 0 ? 4 : 0);
   });
 }

@@ -319,7 +319,8 @@ const SLOT = raw.rereadsSqes() ? 2 * ARRAY : 0;
 Deno.test("memory of alloc() costs a batch nothing", async () => {
   const { madeReads, madeNvmeReads } = await bytes();
   assertLess(madeReads, ARRAY + FREE + SLOT);
-  assertLess(madeNvmeReads, ARRAY + FREE + SLOT);
+  // V8 has its own, once, in the code that waits.
+  assertLess(madeNvmeReads, ARRAY + 1 + FREE + SLOT);
 });
 
 Deno.test("memory of alloc() costs an awaited command nothing", async () => {
