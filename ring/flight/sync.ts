@@ -5,20 +5,10 @@
  */
 
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import type { Command } from "../command.ts";
+import { Command } from "../command.ts";
 import { Batch } from "./batch.ts";
 import type { Queues } from "./queues.ts";
 import type { Slot } from "./slot.ts";
-
-/**
- * Gives memory an address, now that the batch counts among what uses memory. It is
- * done before any command is queued, so that "no memory" refuses all of them.
- */
-function aim({ commands }: Batch): void {
-  for (let place = 0; place < commands.length; place++) {
-    (commands[place] as Command<unknown>).aim();
-  }
-}
 
 /** Returns `true` if all commands of a batch are independent. */
 function areIndependent(
@@ -120,7 +110,9 @@ export class SyncCalls {
     queues.enterBatch(batch);
     try {
       if (slots === null) {
-        aim(batch);
+        // The batch counts among what uses memory now. No command is queued yet, so
+        // that one whose memory cannot be mapped refuses all of them.
+        Command.aim(batch.commands);
         this.#queueDirect(batch);
       } else {
         for (const slot of slots) queues.enqueue(slot);
