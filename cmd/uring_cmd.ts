@@ -5,6 +5,11 @@
  */
 
 import * as uapi from "../sys/uapi/io_uring.ts";
+import {
+  NVME_URING_CMD_ADMIN_VEC,
+  NVME_URING_CMD_IO_VEC,
+} from "../sys/uapi/nvme_ioctl.ts";
+import { version } from "../sys/uname.ts";
 import { optionUnit, SOCKADDR_MAX } from "../sys/socket_calls.ts";
 import { high, low } from "../sys/struct.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
@@ -174,6 +179,13 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
         "uring_cmd_flags, or leave that out",
     );
   }
+  const isFixed = (opFlags & uapi.IORING_URING_CMD_FIXED) !== 0;
+  if (isFixed && VECTORED.includes(cmd_op) && version() < 6016) {
+    throw new TypeError(
+      "an NVMe command with several pieces of a registered buffer loses a tag of " +
+        "the drive before Linux 6.16. Pass one piece, or no buffer",
+    );
+  }
   const kind = new Kind<T>({
     name: `URING_CMD ${checkString("name", name)}`,
     opcode: uapi.IORING_OP_URING_CMD,
@@ -199,6 +211,12 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
   checkRingFlags(command);
   return command;
 }
+
+/** The uring commands of an NVMe drive that take several pieces of memory. */
+const VECTORED: readonly number[] = [
+  NVME_URING_CMD_IO_VEC,
+  NVME_URING_CMD_ADMIN_VEC,
+];
 
 /** The uring commands of a socket that have `level`, `optname` and `optlen`. */
 const OPTIONS: readonly number[] = [

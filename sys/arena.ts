@@ -71,24 +71,30 @@ export class Arena {
   /**
    * Maps the pages a second time, as mremap() does for an old size of 0. The alias
    * is aligned like the home and has guard pages on both sides, so that the kernel
-   * gets EFAULT where it would write beyond an end.
+   * gets EFAULT where it would write beyond an end. A call that was cut short is
+   * made again with the pages that it has reserved.
    */
   #map(): void {
     if (aliasedBytes >= large) unmapIdle();
     const size = this.byteLength + GUARDED;
     const empty = mman.MAP_PRIVATE | mman.MAP_ANONYMOUS;
-    const reserved = mmap(size, mman.PROT_NONE, empty, -1, 0);
-    if (reserved < 0) throw cannotMap(size, -reserved);
+    if (!aliased.has(this)) {
+      aliased.add(this);
+      aliasedBytes += this.byteLength;
+    }
+    if (this.#reserved === 0) {
+      const rc = mmap(size, mman.PROT_NONE, empty, -1, 0);
+      if (rc > 0) this.#reserved = rc;
+      else throw cannotMap(size, -rc);
+    }
+    const reserved = this.#reserved;
     const alias = Math.ceil((reserved + 1) / PAGE) * PAGE;
     const flags = mman.MREMAP_MAYMOVE | mman.MREMAP_FIXED;
     const rc = mremap(this.home, 0, this.byteLength, flags, alias);
     if (rc < 0) {
-      syscall("munmap", reserved, size);
+      this.unmap();
       throw cannotMap(size, -rc);
     }
-    aliased.add(this);
-    aliasedBytes += this.byteLength;
-    this.#reserved = reserved;
     this.page = alias / PAGE;
   }
 
@@ -96,7 +102,9 @@ export class Arena {
     if (!aliased.delete(this)) return;
     aliasedBytes -= this.byteLength;
     this.page = 0;
-    syscall("munmap", this.#reserved, this.byteLength + GUARDED);
+    const reserved = this.#reserved;
+    if (reserved !== 0) syscall("munmap", reserved, this.byteLength + GUARDED);
+    this.#reserved = 0;
   }
 }
 

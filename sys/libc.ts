@@ -162,8 +162,9 @@ export function mmap(
   const { symbols, errno } = libc();
   const length = BigInt(byteLength);
   const at = BigInt(offset);
-  const rc = symbols.mmap(BigInt(address), length, prot, flags, fd, at);
-  return rc !== MAP_FAILED ? Number(rc) : -errno[0];
+  const home = BigInt(address);
+  result[0] = symbols.mmap(home, length, prot, flags, fd, at);
+  return halves[1] === FAILED ? -errno[0] : halves[1] * 2 ** 32 + halves[0];
 }
 
 /** Calls mremap(2): returns the address, or `-errno`. */
@@ -177,8 +178,17 @@ export function mremap(
   const { symbols, errno, nr } = libc();
   const [at, old] = [BigInt(address), BigInt(oldLength)];
   const [length, to] = [BigInt(byteLength), BigInt(newAddress)];
-  const rc = symbols.mremap(nr.mremap, at, old, length, BigInt(flags), to);
-  return rc !== MAP_FAILED ? Number(rc) : -errno[0];
+  const wide = BigInt(flags);
+  result[0] = symbols.mremap(nr.mremap, at, old, length, wide, to);
+  return halves[1] === FAILED ? -errno[0] : halves[1] * 2 ** 32 + halves[0];
 }
 
-const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
+/**
+ * The address of the last mapping. The timeout of `node:vm` often comes while the
+ * kernel maps pages, and ends the program at the next call of a function such as
+ * `Number`: the address would be lost.
+ */
+const result = new BigUint64Array(1);
+const halves = new Uint32Array(result.buffer);
+/** The high half of MAP_FAILED. */
+const FAILED = 0xffff_ffff;

@@ -106,8 +106,9 @@ export class Lease {
 
   /**
    * Returns the memory behind each address for the command's decoder: the caller's
-   * own, after {@linkcode copyOut}, or else a copy. A view of a block would reach the whole pool through `buffer`:
-   * the bytes of other commands, and addresses that the kernel follows.
+   * own, after {@linkcode copyOut}, or else a copy. A view of a block would reach the
+   * whole pool through `buffer`: the bytes of other commands, and addresses that the
+   * kernel follows.
    */
   memories({ operands }: Command<unknown>): Uint8Array[] {
     return operands.map(({ bytes, byteLength, writes }, i) => {

@@ -5,10 +5,10 @@ import type { Slot, Watcher } from "./slot.ts";
 // Called like this, they run no code of the program's, and read the signal itself
 // and not a property that somebody has put before it.
 const { addEventListener, removeEventListener } = EventTarget.prototype;
-const { get: reasonOf } = Object.getOwnPropertyDescriptor(
-  AbortSignal.prototype,
-  "reason",
-)!;
+const getterOf = (name: "reason" | "aborted") =>
+  Object.getOwnPropertyDescriptor(AbortSignal.prototype, name)!.get!;
+const reasonOf = getterOf("reason");
+const isAborted = getterOf("aborted");
 
 const READY = Promise.resolve();
 
@@ -30,7 +30,8 @@ export class Watch implements Watcher {
     this.#signal = signal;
     this.#watches = watches;
     const act = () => {
-      const reason = reasonOf!.call(signal);
+      if (!isAborted.call(signal)) return; // The program has made the event.
+      const reason = reasonOf.call(signal);
       for (const slot of [...this.#slots]) abort(slot, reason);
     };
     // Deep in the stack `abort` could throw, which ends the process, since Deno

@@ -24,9 +24,10 @@ const LOOKS_BEFORE_RECONNECT = 16;
 interface Wire {
   readonly waker: Waker;
   readonly id: number;
-  readonly eventfd: number;
-  /** The memory that the kernel reads the eventfd into. */
-  readonly block: Block;
+  /** Negative once it is closed. */
+  eventfd: number;
+  /** The memory that the kernel reads the eventfd into, until it is given back. */
+  block: Block | null;
 }
 
 /** A signal for one ring to look for completions. */
@@ -62,7 +63,7 @@ export class Bell implements Listener {
     if (this.#wire === null) return this.#timer.arm();
     const { waker, id, eventfd, block } = this.#wire;
     this.#armed = true;
-    waker.arm(id, eventfd, block.address);
+    waker.arm(id, eventfd, block!.address);
   }
 
   /** Takes a turn once the event loop has looked for I/O. */
@@ -136,15 +137,21 @@ export class Bell implements Listener {
     if (!this.#closed) this.#timer.arm();
   }
 
-  /** Closes the eventfd and leaves the waker. */
+  /**
+   * Closes the eventfd and leaves the waker. A call that was cut short can be made
+   * again, and gives nothing back twice.
+   */
   #letGo(): void {
-    const { waker, id, eventfd, block } = this.#wire!;
-    if (this.#armed) abandon(block);
-    else give(block);
+    const wire = this.#wire!;
+    const { block } = wire;
+    if (this.#armed && block !== null) abandon(block);
+    wire.block = null;
+    if (!this.#armed && block !== null) give(block);
     this.#armed = false;
+    if (wire.eventfd >= 0) close(wire.eventfd);
+    wire.eventfd = -1;
+    wire.waker.remove(wire.id);
     this.#wire = null;
-    close(eventfd);
-    waker.remove(id);
   }
 
   /** Closes the bell. The ring it belongs to is idle, or closed. */

@@ -104,7 +104,9 @@ export class Engine {
       if (this.#referenced) {
         this.#closeTimer = setTimeout(() => this.#warn(), CLOSE_WARNING_MS);
       }
-      this.schedule();
+      // A turn of its own: one that is scheduled waits for the waker, and may be
+      // lost where `tearDown` was cut short.
+      void READY.then(this.#turn);
     }
     if (this.#closed !== null) return this.#closed.promise;
     this.#closed = closed;

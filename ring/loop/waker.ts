@@ -101,25 +101,31 @@ export class Waker {
     return this.#nextId++;
   }
 
-  /** Removes a listener, and closes the waker after the last one. */
+  /**
+   * Removes a listener, and closes the waker after the last one. A call that was
+   * cut short can be made again.
+   */
   remove(id: number): void {
     this.#listeners.delete(id);
     if (this.#listeners.size > 0 || this.#closed) return;
     this.#end();
     this.#handle.close();
+    this.#closed = true;
   }
 
   #end(): void {
-    this.#closed = true;
     if (Waker.#current === this) Waker.#current = null;
-    this.#socket.destroy();
+    for (const turn of this.#turns) setImmediate(turn);
+    this.#turns.length = 0;
     clearTimeout(this.#watchdog);
-    for (const turn of this.#turns.splice(0)) setImmediate(turn);
+    // In a microtask, where it is not cut short: it could not be made again.
+    void Promise.resolve().then(() => this.#socket.destroy());
   }
 
   /** Closes a waker that cannot continue, and disconnects its listeners. */
   #fail(errno: number): void {
     if (this.#closed) return;
+    this.#closed = true;
     this.#end();
     // These errnos say that the descriptor is no ring's: it may be another file.
     if (errno !== E.EBADF && errno !== E.EOPNOTSUPP) this.#handle.close();

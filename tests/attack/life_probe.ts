@@ -82,6 +82,14 @@ async function expectFailed(
   if (!await settles(ring.close())) report("close() never resolves");
 }
 
+async function expectClosed(
+  ring: Ring,
+  pending: Promise<unknown>[],
+): Promise<void> {
+  if (!await settles(ring.close())) report("close() never resolves");
+  if (!await settles(Promise.allSettled(pending))) report("lost settlements");
+}
+
 /**
  * Opens as many rings as a thread has registered indices (IO_RINGFD_REG_MAX, Linux
  * 6.18): a further ring is entered by its descriptor.
@@ -130,11 +138,32 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
       const [ring, pending] = busyRing();
       await turn();
       cut(() => void ring.close());
-      if (!await settles(ring.close())) report("close() never resolves");
-      if (!await settles(Promise.allSettled(pending))) {
-        report("lost settlements");
-      }
+      await expectClosed(ring, pending);
     });
+  },
+  async unload() {
+    const end = () => void dispatchEvent(new Event("unload"));
+    // The event loop is given turns only in a program that goes on.
+    for (let i = 0; i < 200; i++) {
+      const [ring] = busyRing();
+      await null;
+      end();
+      await ring.close();
+    }
+    const fds = descriptorCount();
+    for (let frames = 0; frames < 40; frames++) {
+      for (let pad = 0; pad < 12; pad++) {
+        const [ring, pending] = busyRing();
+        await turn();
+        atDepth(frames, end, ...new Array(pad).fill(0));
+        await turn();
+        await expectClosed(ring, pending);
+      }
+    }
+    await turn();
+    const leaked = descriptorCount() - fds;
+    // Deno opens some of its own. A leak would be of many of the 480.
+    if (leaked > 4) report(`an unload event leaves ${leaked} descriptors`);
   },
   /** Ends by itself, since nothing keeps the process alive. */
   async unref() {

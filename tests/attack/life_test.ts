@@ -11,6 +11,10 @@ for (
     ],
     ["closeFailed", "close() of a failed ring can be cut short and made again"],
     ["close", "close() can be cut short and made again"],
+    [
+      "unload",
+      "a ring closes after an unload event at the end of the stack, and leaves nothing",
+    ],
     ["unref", "unref() can be cut short and made again"],
     ["ref", "ref() can be cut short and made again"],
     ["open", "Ring.open() that node:vm cuts short leaves nothing"],

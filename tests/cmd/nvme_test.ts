@@ -23,7 +23,10 @@ import {
 import { O_DIRECT, O_RDONLY, O_RDWR, read as readOp } from "../../cmd/op.ts";
 import { rereadsSqes } from "../../ring/bare/setup.ts";
 import { open, readText } from "../../sys/file.ts";
-import { NVME_URING_CMD_IO } from "../../sys/uapi/nvme_ioctl.ts";
+import {
+  NVME_URING_CMD_IO,
+  NVME_URING_CMD_IO_VEC,
+} from "../../sys/uapi/nvme_ioctl.ts";
 import { pattern } from "../kit/bytes.ts";
 import { Fd } from "../kit/fds.ts";
 import { assertRefused } from "../kit/outcome.ts";
@@ -1065,6 +1068,10 @@ test("NVMe: pieces of a registered buffer are refused before Linux 6.16", async 
   const make = () => nvme.read(namespace, { lba: 0, data, buffer });
   if (hasLinux(6, 16)) assertEquals(await ring.cmd(make()), 1024);
   else assertThrows(make, TypeError, "Pass one piece, or no buffer");
+  const cmd_op = NVME_URING_CMD_IO_VEC;
+  const raw = () => uringCmd({ fd: 0, cmd_op, buf_index: buffer });
+  if (hasLinux(6, 16)) raw();
+  else assertThrows(raw, TypeError, "Pass one piece, or no buffer");
   // The driver has all its tags: more commands than it has of them end.
   const one = nvme.read(namespace, { lba: 0, data: data[0], buffer });
   if (hasLinux(6, 1)) { for (let i = 0; i < 100; i++) await ring.cmd(one); }

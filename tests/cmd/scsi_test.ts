@@ -1414,6 +1414,15 @@ testUnless(
   },
 );
 
+function isOpenable(path: string): boolean {
+  try {
+    Deno.openSync(path).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 testScsi(
   "a SCSI device that was removed has an error that says so",
   async ({ ring }) => {
@@ -1428,6 +1437,8 @@ testScsi(
       const folder = `/sys/class/bsg/${added()}/device`;
       await until(() => list(`${folder}/block`).length === 1);
       const path = `/dev/${list(`${folder}/block`)[0]}`;
+      // The kernel shows a disk in /sys before it lets anybody open it.
+      await until(() => isOpenable(path));
       const disk = await ring.cmd(openDisk(path));
       using _disk = new Fd(disk);
       const facts = blockDevice(disk);

@@ -380,3 +380,12 @@ export function numbered(
 export function range(first: number, last: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
+
+/** Lets a method throw once, as a stack overflow does at its start. */
+export function throwOnce(object: object, name: string): void {
+  const value = () => {
+    Reflect.deleteProperty(object, name);
+    throw new RangeError("cut short");
+  };
+  Object.defineProperty(object, name, { value, configurable: true });
+}

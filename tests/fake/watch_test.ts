@@ -23,3 +23,13 @@ Deno.test("a signal aborts all its commands through one listener, and those of a
   await turn();
   assertEquals(aborted, [[2, "reason"], [3, "reason"]]);
 });
+
+Deno.test("an abort event of a signal that is not aborted aborts nothing", async () => {
+  const aborted: number[] = [];
+  const watches = new Watches((slot) => aborted.push(slot.index));
+  const { signal } = new AbortController();
+  watches.add(new Slot(0), signal);
+  signal.dispatchEvent(new Event("abort"));
+  await turn();
+  assertEquals(aborted, []);
+});
