@@ -279,11 +279,12 @@ export class Queues {
     const { sq, room } = this;
     const at = this.#peek(command);
     if (at < 0) return false;
+    const extra = command.completions - 1; // A getter is a call: not after the push.
     command.fill(sq, at, slot.index, slot.generation, 0);
     this.#fillAddresses(slot, at);
     sq.push(sq.mixed && command.sqe128 ? 2 : 1);
     room.inFlight++;
-    room.extra += command.completions - 1;
+    room.extra += extra;
     slot.overflows = this.overflows;
     slot.phase = "queued";
     return true;
@@ -586,14 +587,15 @@ export class Queues {
     const slot = this.slots.find(userDataLow, userDataHigh);
     if (slot !== null && (flags & uapi.IORING_CQE_F_MORE) === 0) {
       const { command } = slot;
+      const { multishot } = command!;
       if (slot.cut) res = -E.ECANCELED;
-      if (command!.multishot && this.#goesOn(slot, res)) {
+      if (multishot && this.#goesOn(slot, res)) {
         return this.#restart(slot, res, flags);
       }
       const result = command!.numeric ? command!.resultOf(res) : -1;
       if (result >= 0) slot.receiver!.value(slot, result);
       else this.#deliver(slot, res, flags);
-      if (command!.multishot) slot.receiver!.end(slot);
+      if (multishot) slot.receiver!.end(slot);
       slot.receiver = NOBODY;
       this.#finish(slot, command!);
       return;
@@ -679,10 +681,11 @@ export class Queues {
       slot.receiver = NOBODY;
       return this.#finish(slot, slot.command!);
     }
+    const { completions } = slot.command!;
     this.#releaseSqe(slot);
     this.#host.schedule();
     this.waiting.add(slot);
-    this.room.extra -= slot.command!.completions - 1;
+    this.room.extra -= completions - 1;
     this.room.inFlight--;
   }
 
