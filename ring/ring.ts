@@ -31,6 +31,7 @@ import { setupFlagNames } from "./bare/setup_advice.ts";
 import { checkInstance, checkList, checkObject, shown } from "./check.ts";
 import { checkPrototype, checkRingFlags } from "./check.ts";
 import { Command } from "./command.ts";
+import { Batch } from "./flight/batch.ts";
 import type { Queues } from "./flight/queues.ts";
 import { AWAITED, LEFT } from "./flight/settle.ts";
 import { link, NOBODY, type Receiver, type Slot } from "./flight/slot.ts";
@@ -105,7 +106,9 @@ export class Ring implements AsyncDisposable {
     const queues = this.#engine.queues;
     this.#queues = queues;
     this.#tables = new Tables(handle.fd);
-    this.#watches = new Watches((slot, reason) => queues.abort(slot, reason));
+    this.#watches = new Watches((watched, reason) =>
+      queues.aborts.abort(watched as Slot | Batch, reason)
+    );
     dropped.register(this, this.#engine);
     bindToThread(this);
   }
@@ -266,16 +269,67 @@ export class Ring implements AsyncDisposable {
   cmdAllSync<T>(commands: readonly Command<T>[]): T[] {
     const { sync } = this.#engine;
     sync.enter();
-    const all = this.#ask(() => checkList("commands", commands));
-    let direct = true;
-    for (const command of all) {
-      this.#check(command, false);
-      direct = direct && sync.isDirect(command);
+    const batch = this.#batchOf(commands);
+    if (batch.left === 0) return [];
+    try {
+      this.#queues.takeSlots(batch);
+    } catch (error) {
+      this.#queues.putInOrder(); // Gives back the slots it has taken.
+      throw error;
     }
-    if (direct) return sync.run(all, null) as T[];
-    // If one of them needs a slot, all have one.
-    this.#queues.taking = true;
-    return sync.run(all, this.#takeAll(all)) as T[];
+    return sync.run(batch) as T[];
+  }
+
+  /**
+   * Runs commands, and returns one promise for all of them. It settles when all have
+   * completed: with their results in order, or with the first error, whose property
+   * `results` has the outcome of each command, as `Promise.allSettled` gives them.
+   *
+   * A command whose result is just a number takes one word, and no promise of its
+   * own: for many commands at a time, this is the fastest way that does not block.
+   * Any number of batches may be in flight, and a batch may have more commands than
+   * the ring has room for. They are queued in order, after those of earlier calls.
+   *
+   * Aborting the signal asks the kernel to cancel what has not completed. If that
+   * ends a command, the promise rejects with the signal's reason, and `results` is
+   * a property of the reason, unless it is a string or another primitive.
+   *
+   * @example A thousand commands, of which some may fail
+   * ```ts
+   * import { Ring } from "@uring/cmd";
+   * import { close, openat } from "@uring/cmd/op";
+   *
+   * await using ring = Ring.open();
+   * const fds = await ring.cmdAll(new Array(1000).fill(openat("/dev/null")));
+   * await ring.cmdAll(fds.map((fd) => close(fd)));
+   * ```
+   */
+  cmdAll<T extends readonly unknown[]>(
+    commands: readonly [...{ [K in keyof T]: Command<T[K]> }],
+    options?: CommandOptions,
+  ): Promise<{ -readonly [K in keyof T]: T[K] }> {
+    const queues = this.#queues;
+    let promise: Promise<unknown>;
+    let batch: Batch | null = null;
+    try {
+      const signal = options === undefined
+        ? undefined
+        : this.#signalOf(options);
+      batch = this.#batchOf(commands as readonly Command<unknown>[]);
+      if (signal !== undefined) throwIfAborted.call(signal);
+      if (batch.left === 0) return Promise.resolve([]) as Promise<never>;
+      queues.putInOrder();
+      this.#engine.schedule(batch.left);
+      queues.takeSlots(batch);
+      promise = batch.await();
+      queues.batches.add(batch);
+      if (signal !== undefined) this.#watches.add(batch, signal);
+      queues.enqueueBatch(batch);
+    } catch (error) {
+      if (batch !== null) queues.taking = true;
+      promise = Promise.reject(error);
+    }
+    return promise as Promise<{ -readonly [K in keyof T]: T[K] }>;
   }
 
   /**
@@ -294,7 +348,7 @@ export class Ring implements AsyncDisposable {
     queues.putInOrder();
     this.#engine.schedule(1);
     const stream: CommandStream<T> = new CommandStream<T>(() => {
-      if (slot?.receiver === stream) queues.abort(slot, LEFT);
+      if (slot?.receiver === stream) queues.aborts.abort(slot, LEFT);
     });
     let slot: Slot | null = null;
     try {
@@ -589,6 +643,27 @@ export class Ring implements AsyncDisposable {
       throw error;
     }
     return taken;
+  }
+
+  // ---- Batches ---------------------------------------------------------------
+
+  /** Makes a batch of commands that this ring can run. */
+  #batchOf(commands: readonly Command<unknown>[]): Batch {
+    const queues = this.#queues;
+    const { busy } = queues;
+    let list: Command<unknown>[];
+    queues.busy = "program"; // As in #ask, without a function for each batch.
+    try {
+      list = checkList("commands", commands);
+    } finally {
+      queues.busy = busy;
+    }
+    let slotted = false;
+    for (let i = 0; i < list.length; i++) {
+      this.#check(list[i], false);
+      slotted = slotted || !queues.isDirect(list[i]);
+    }
+    return new Batch(queues, list, slotted);
   }
 }
 

@@ -118,14 +118,19 @@ export class Lease {
   }
 
   /** The arenas that the memory lies in. */
-  *arenas({ operands }: Command<unknown>): Iterable<Arena> {
+  *arenas(command: Command<unknown>): Iterable<Arena> {
     for (let i = 0; i < this.count; i++) {
       const block = this.blocks[i];
       if (block !== null) yield block.arena;
     }
-    for (const { bytes } of operands) {
-      const arena = bytes === null ? undefined : arenaOf(bufferOf(bytes));
-      if (arena !== undefined) yield arena;
-    }
+    yield* arenasOf(command);
+  }
+}
+
+/** The arenas that a command's own bytes lie in. */
+export function* arenasOf({ operands }: Command<unknown>): Iterable<Arena> {
+  for (const { bytes } of operands) {
+    const arena = bytes === null ? undefined : arenaOf(bufferOf(bytes));
+    if (arena !== undefined) yield arena;
   }
 }

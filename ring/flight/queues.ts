@@ -27,25 +27,29 @@
 
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { enterUse, leaveUse } from "../../sys/arena.ts";
+import { type Arena, enterUse, leaveUse } from "../../sys/arena.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { RingHandle } from "../bare/setup.ts";
 import type { SubmissionQueue } from "../bare/squeue.ts";
 import type { Command } from "../command.ts";
 import { fatalAdvice, UringError } from "../errors.ts";
-import { type Batch, DIRECT } from "./batch.ts";
-import { Cancellation, Cancellations } from "./cancel.ts";
+import { Aborts } from "./abort.ts";
+import { Batch, DIRECT } from "./batch.ts";
+import { Batches } from "./batches.ts";
+import { Cancellations } from "./cancel.ts";
+import { arenasOf } from "./lease.ts";
 import { enterPool, leavePool } from "./pool.ts";
 import { Room } from "./room.ts";
-import { deliver, refusalOf, settleAborted } from "./settle.ts";
+import { deliver } from "./settle.ts";
 import { NOBODY, type Phase, phaseOf, type Slot, Slots } from "./slot.ts";
 import { WaitQueue } from "./waiting.ts";
+import { Writer } from "./writer.ts";
 
 /** Requests for completions in one turn, before other work of the event loop. */
 const ROUNDS = 16;
 
 /** Memory that the kernel may still write to after a ring has failed: kept for good. */
-const abandoned: Slots[] = [];
+const abandoned: unknown[] = [];
 
 /** The engine, as its queues call it. */
 export interface QueuesHost {
@@ -83,7 +87,9 @@ export class Queues {
   taking = false;
 
   readonly slots = new Slots();
+  readonly batches = new Batches();
   readonly room: Room;
+  readonly writer: Writer;
   readonly sq: SubmissionQueue;
   readonly cq: CompletionQueue;
   readonly sqpoll: boolean;
@@ -102,29 +108,26 @@ export class Queues {
   readonly waiting = new WaitQueue();
   readonly cancellations = new Cancellations({
     inFlight: (low, high) =>
-      this.failure === null && this.slots.find(low, high) !== null,
+      this.failure === null && this.#isInFlight(low, high),
     retry: (low, high) => {
       this.putInOrder();
-      this.cancel(low, high);
+      this.aborts.cancel(low, high);
       this.#host.schedule();
     },
   });
+  readonly aborts = new Aborts(this);
   /** The batch that a synchronous call waits for. */
   batch: Batch | null = null;
   /** The queues as they were when the synchronous call began. */
   readonly #before = { tail: 0, enters: 0, inFlight: 0, extra: 0 };
-  /** Batches whose calls were cut short, until their last CQE. */
-  #cutShort: Batch | null = null;
-  /** `true` if a command found room in the CQ, and none in the SQ. */
-  sqFull = false;
   /** The completion that the cursor is on was handled, and not stepped over. */
   #handled = false;
-  /** Slots to cancel in the next turn, with the generation each had. */
-  readonly #toAbort: { slot: Slot; generation: number; reason: unknown }[] = [];
+  /** The batch whose last command has completed, until it was settled. */
+  ended: Batch | null = null;
 
   readonly #handle: RingHandle;
   readonly #host: QueuesHost;
-  readonly #arenas = () => this.slots.arenas();
+  readonly #arenas = () => this.arenas();
 
   constructor(handle: RingHandle, host: QueuesHost) {
     this.#handle = handle;
@@ -145,6 +148,7 @@ export class Queues {
       mixedSq: handle.sq.mixed,
       holdsSqes: handle.sq.hold,
     });
+    this.writer = new Writer(handle.sq, this.room, this.cancellations);
     enterUse(this.#arenas);
     enterPool();
   }
@@ -162,7 +166,7 @@ export class Queues {
       (!this.sqpoll || waits || this.sq.needsWakeup);
     // It may have taken the queue since a command found no room in it.
     return this.room.inFlight === 0 || queued ||
-      this.sqpoll && this.sqFull && waits;
+      this.sqpoll && this.writer.sqFull && waits;
   }
 
   /** Commands handed to the kernel, completed or not. */
@@ -173,12 +177,20 @@ export class Queues {
   /** The commands in flight. */
   *commands(): Iterable<Command<unknown>> {
     for (const { command } of this.slots.busy()) yield command!;
-    for (let it = this.batch; it !== null; it = it.next) {
-      yield* it.pendingCommands();
+    for (const batch of this.batches.all()) yield* batch.pending();
+  }
+
+  /** The memory that commands in flight use. */
+  *arenas(): Iterable<Arena> {
+    yield* this.slots.arenas();
+    for (const batch of this.batches.all()) {
+      for (const command of batch.pending()) yield* arenasOf(command);
     }
-    for (let it = this.#cutShort; it !== null; it = it.next) {
-      yield* it.pendingCommands();
-    }
+  }
+
+  /** Schedules a turn. */
+  schedule(): void {
+    this.#host.schedule();
   }
 
   // ---- The way in ----------------------------------------------------------
@@ -192,9 +204,41 @@ export class Queues {
     this.waiting.add(slot);
     this.taking = false;
     try {
-      this.#makeRoom();
+      this.makeRoom();
     } catch {
       // It waits, and the turn that is scheduled makes room for it.
+    }
+  }
+
+  /** Returns `true` for a command that a batch itself can stand for. */
+  isDirect(command: Command<unknown>): boolean {
+    return command.numeric && !this.sq.hold;
+  }
+
+  /** Takes slots for the commands of a batch that need one. */
+  takeSlots(batch: Batch): void {
+    this.taking = true;
+    if (!batch.slotted) return;
+    const { commands } = batch;
+    for (let place = 0; place < commands.length; place++) {
+      const command = commands[place] as Command<unknown>;
+      if (this.isDirect(command)) continue;
+      batch.leave(place, this.slots.take(command));
+    }
+  }
+
+  /**
+   * Queues the commands of a batch, as far as there is room. One call lets all of
+   * them wait: what is cut short after it is done by the next turn.
+   */
+  enqueueBatch(batch: Batch): void {
+    this.waiting.add(batch, batch.commands.length);
+    this.taking = false;
+    try {
+      if (this.waiting.first === batch) this.pumpFirst(false);
+      this.makeRoom();
+    } catch {
+      // The rest waits.
     }
   }
 
@@ -202,9 +246,10 @@ export class Queues {
    * Submits, and queues what waits for a place in the SQ. Submitting may run the
    * program's code, so the command that needs the room waits already.
    */
-  #makeRoom(): void {
+  makeRoom(): void {
     while (
-      this.busy !== "program" && this.sqFull && this.submit() && this.pump()
+      this.busy !== "program" && this.writer.sqFull && this.submit() &&
+      this.pump()
     );
   }
 
@@ -219,9 +264,11 @@ export class Queues {
   /** Queues the first of those that wait; with `force` beyond the CQ's room. */
   pumpFirst(force: boolean): boolean {
     const { waiting } = this;
-    const slot = waiting.first!;
+    const first = waiting.first!;
+    if (first instanceof Batch) return this.#pumpBatch(first, force);
+    const slot = first as Slot;
     if (slot.receiver === NOBODY) {
-      this.#dropWaiting(slot, null); // An abort that was cut short.
+      this.aborts.dropWaiting(slot, null); // An abort that was cut short.
       return true;
     }
     const { next } = slot;
@@ -237,204 +284,28 @@ export class Queues {
     return true;
   }
 
-  /**
-   * Writes the SQEs of a command and of what is linked to it, if all fit. A part
-   * of a chain is never written, because a chain ends where a submission does.
-   */
-  #push(first: Slot, force = false): boolean {
-    this.sqFull = false;
-    if (first.linked !== null) return this.#pushChain(first, force);
-    const command = first.command!;
-    if (first.receiver instanceof Cancellation) {
-      const { cancellations } = this;
-      if (cancellations.inFlight >= this.room.spare) return false;
-      if (!this.#write(command, first)) return false;
-      cancellations.inFlight++;
-      return true;
+  /** Queues what waits of a batch; with `force` one command beyond the CQ's room. */
+  #pumpBatch(batch: Batch, force: boolean): boolean {
+    if (batch.abort !== null) return this.aborts.cancelNext(batch);
+    if (batch !== this.batch) this.#before.enters = -1;
+    const { waiting, writer } = this;
+    const { rest } = batch;
+    while (batch.rest < batch.commands.length) {
+      const count = writer.writeRest(batch, force);
+      if (count === 0) return batch.rest > rest;
+      waiting.length -= count;
+      force = false;
     }
-    return (force || this.room.fits(command.completions)) &&
-      this.#write(command, first);
+    waiting.remove(batch, 0);
+    batch.phase = "queued";
+    return true;
   }
 
-  /** Writes an SQE, with addresses, and then adds it to the queue. */
-  #write(command: Command<unknown>, slot: Slot): boolean {
-    const { sq, room } = this;
-    const at = this.#peek(command);
-    if (at < 0) return false;
-    command.fill(sq, at, slot.index, slot.generation, 0);
-    this.#fillAddresses(slot, at);
-    sq.push(sq.mixed && command.sqe128 ? 2 : 1);
-    room.inFlight++;
-    room.extra += command.completions - 1;
+  /** Writes the SQEs of a command, and of what is linked to it, if they fit. */
+  #push(slot: Slot, force = false): boolean {
+    if (!this.writer.write(slot, force)) return false;
     slot.overflows = this.overflows;
-    slot.phase = "queued";
     return true;
-  }
-
-  /** Writes the SQE of a command without a slot; `false` if none is free. */
-  writeDirect(command: Command<unknown>, place: number, batch: Batch): boolean {
-    const { sq } = this;
-    const at = this.#peek(command);
-    if (at < 0) return false;
-    command.fill(sq, at, place | DIRECT, batch.number, 0);
-    sq.push(sq.mixed && command.sqe128 ? 2 : 1);
-    this.room.inFlight++;
-    batch.direct++;
-    return true;
-  }
-
-  /** Returns the place for an SQE; -1 if the SQ is full. */
-  #peek(command: Command<unknown>): number {
-    const at = this.sq.mixed ? this.#peekMixed(command) : this.sq.peek();
-    this.sqFull = at < 0;
-    return at;
-  }
-
-  #peekMixed({ sqe128 }: Command<unknown>): number {
-    const { sq } = this;
-    if (!sq.has(sqe128 ? 3 : 1)) return -1;
-    if (sqe128 && sq.straddles(0)) sq.fill();
-    return sq.at(0);
-  }
-
-  #pushChain(first: Slot, force: boolean): boolean {
-    const { sq, room } = this;
-    let completions = 0;
-    let count = 0;
-    for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-      completions += slot.command!.completions;
-      count++;
-    }
-    if (!force && !room.fits(completions)) return false;
-    if (!sq.has(room.places(count))) {
-      this.sqFull = true;
-      return false;
-    }
-    if (sq.mixed && this.#straddles(first)) sq.fill();
-    let places = 0;
-    for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-      const { command, index, generation } = slot;
-      const link = slot.linked !== null ? uapi.IOSQE_IO_LINK : 0;
-      const at = sq.at(places);
-      command!.fill(sq, at, index, generation, link);
-      this.#fillAddresses(slot, at);
-      places += sq.mixed && command!.sqe128 ? 2 : 1;
-    }
-    sq.push(places);
-    room.inFlight += count;
-    room.extra += completions - count;
-    (first.chain ?? first).phase = "queued";
-    return true;
-  }
-
-  /**
-   * Returns `true` if an SQE of a chain would straddle the end of a mixed ring. A
-   * no-op between two SQEs would end the chain, so it goes before the first.
-   */
-  #straddles(first: Slot): boolean {
-    let places = 0;
-    for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-      const { sqe128 } = slot.command!;
-      if (sqe128 && this.sq.straddles(places)) return true;
-      places += sqe128 ? 2 : 1;
-    }
-    return false;
-  }
-
-  #fillAddresses(slot: Slot, at: number): void {
-    const { sq } = this;
-    const { lease } = slot;
-    for (let i = 0; i < lease.count; i++) {
-      slot.command!.encodeAddress(sq.words, at, i, lease.address(i));
-    }
-    if (sq.hold) slot.sqe = at;
-  }
-
-  // ---- Aborting --------------------------------------------------------------
-
-  /**
-   * Asks the kernel to cancel a command, or drops it if it still waits. In a call
-   * of the program's code it is only noted.
-   */
-  abort(slot: Slot, reason: unknown): void {
-    this.putInOrder(); // It may take SQEs back, and a cancellation with them.
-    const { receiver, generation } = slot;
-    if (slot.command === null || slot.aborted || receiver === NOBODY) return;
-    if (receiver === null || receiver instanceof Cancellation) return;
-    if (this.busy === "program") {
-      this.#toAbort.push({ slot, generation, reason });
-      this.#host.schedule();
-      return;
-    }
-    this.#host.schedule();
-    // A call into Deno can run microtasks, and they may settle it.
-    if (slot.generation !== generation) return;
-    if (phaseOf(slot) === "waiting") {
-      this.#dropWaiting(slot.chain?.first ?? slot, reason);
-      return;
-    }
-    this.#addCancellation(slot.index, generation);
-    slot.abortReason = reason;
-    slot.aborted = true;
-    this.#pushCancellation();
-  }
-
-  /** Settles a command that the kernel has not seen, and all of its chain. */
-  #dropWaiting(first: Slot, reason: unknown): void {
-    // The first one last: it is dropped where NOBODY receives for it.
-    for (let slot = first.linked; slot !== null; slot = slot.linked) {
-      slot.abortReason = reason;
-      settleAborted(slot);
-    }
-    first.abortReason = reason;
-    settleAborted(first);
-    this.taking = true;
-    this.waiting.remove(first);
-    for (let slot: Slot | null = first; slot !== null;) {
-      const { linked }: Slot = slot;
-      this.slots.give(slot);
-      slot = linked;
-    }
-    this.taking = false;
-  }
-
-  /** Acts on what was noted while the program's code ran. */
-  abortNoted(): void {
-    for (const { slot, generation, reason } of this.#toAbort.splice(0)) {
-      if (slot.generation !== generation) continue;
-      if (reason === NOBODY) this.cancel(slot.index, generation);
-      else this.abort(slot, reason);
-    }
-  }
-
-  /** Aborts every command. */
-  abortAll(reason: unknown): void {
-    this.sweep();
-    const busy = [...this.slots.busy()];
-    // What waits comes first: a cancellation could make room for it.
-    for (const slot of busy) {
-      if (phaseOf(slot) === "waiting") this.abort(slot, reason);
-    }
-    for (const slot of busy) this.abort(slot, reason);
-  }
-
-  /** Cancels what has this `user_data`, before anything else is queued. */
-  cancel(userDataLow: number, userDataHigh: number): void {
-    this.#addCancellation(userDataLow, userDataHigh);
-    this.#pushCancellation();
-  }
-
-  /** Lets a cancellation wait, before all that waits. */
-  #addCancellation(userDataLow: number, userDataHigh: number): void {
-    const { slots } = this;
-    this.taking = true;
-    const slot = this.cancellations.take(slots, userDataLow, userDataHigh);
-    this.waiting.addFirst(slot);
-    this.taking = false;
-  }
-
-  #pushCancellation(): void {
-    if (!this.pumpFirst(false)) this.#makeRoom();
   }
 
   // ---- Into the kernel, and out of it ---------------------------------------
@@ -509,7 +380,7 @@ export class Queues {
   /** Cancels the command whose link timeout was cut off. */
   #cancelBefore(cut: Slot): void {
     for (const { linked, index, generation } of this.slots.busy()) {
-      if (linked === cut) return this.cancel(index, generation);
+      if (linked === cut) return this.aborts.cancel(index, generation);
     }
   }
 
@@ -535,8 +406,9 @@ export class Queues {
       // A stream may post as fast as it is read: the rest is for a later turn.
       let more = cq.ready > 0;
       while (more && cq.peek()) {
-        if (!this.#handled) this.#complete();
+        if (!this.#handled && !this.#completeNumber()) this.#complete();
         this.#handled = true;
+        if (this.ended !== null) this.endBatch(this.ended);
         cq.step();
         this.#handled = false;
         this.busy = busy;
@@ -551,15 +423,28 @@ export class Queues {
     return taken;
   }
 
+  /** Settles a command of a batch that has no slot, and has not failed. */
+  #completeNumber(): boolean {
+    const { userDataLow, userDataHigh, res } = this.cq;
+    if (userDataLow >= 0 || res < 0) return false;
+    const batch = this.batches.find(userDataHigh);
+    const place = userDataLow & ~DIRECT;
+    if (batch === null || !batch.isInFlight(place)) return false;
+    batch.put(place, res);
+    this.room.inFlight--;
+    return true;
+  }
+
   /** Settles the command whose completion the cursor is on. */
   #complete(): void {
     const { flags, userDataLow, userDataHigh } = this.cq;
     let { res } = this.cq;
     if (userDataLow < 0) {
-      const batch = this.#findBatch(userDataHigh);
+      const batch = this.batches.find(userDataHigh);
       const place = userDataLow & ~DIRECT;
-      const command = batch?.pending(place) ?? null;
-      if (command !== null) return this.#completeDirect(batch!, place, res);
+      if (batch !== null && batch.isInFlight(place)) {
+        return this.#refuse(batch, place, res);
+      }
     }
     const slot = this.slots.find(userDataLow, userDataHigh);
     if (slot !== null && (flags & uapi.IORING_CQE_F_MORE) === 0) {
@@ -590,18 +475,35 @@ export class Queues {
     }
   }
 
-  #completeDirect(batch: Batch, place: number, res: number): void {
-    const command = batch.pending(place)!;
-    if (res >= 0 || command.expected.includes(-res)) {
+  /** Settles a command of a batch that has no slot, with an errno. */
+  #refuse(batch: Batch, place: number, res: number): void {
+    const command = batch.command(place)!;
+    if (command.expected.includes(-res)) {
       batch.put(place, res);
-    } else if (batch === this.batch) {
-      this.busy = "program";
-      batch.fail(place, refusalOf(command, res));
-    } else {
+    } else if (batch.phase === "taken") {
       batch.put(place, undefined); // Its call was cut short.
+    } else {
+      this.busy = "program";
+      batch.refuse(place, command, res);
     }
-    batch.direct--;
     this.room.inFlight--;
+  }
+
+  /** Settles a batch whose commands have all completed. Runs a `then` of results. */
+  endBatch(batch: Batch): void {
+    const { busy } = this;
+    this.busy = "program";
+    try {
+      if (batch.phase !== "taken") batch.settle();
+    } finally {
+      this.busy = busy;
+    }
+    batch.watch?.remove(batch);
+    if (batch.phase === "waiting") {
+      this.waiting.remove(batch, batch.commands.length - batch.rest);
+    }
+    this.batches.remove(batch);
+    this.ended = null;
   }
 
   /** Delivers a result; `false` if the receiver got the decoder's error. */
@@ -653,18 +555,16 @@ export class Queues {
 
   /** Cancels a stream whose decoder has thrown, in the next turn. */
   #silence(slot: Slot): void {
-    const { generation } = slot;
-    this.#toAbort.push({ slot, generation, reason: NOBODY });
-    this.#host.schedule();
+    this.aborts.note(slot, NOBODY);
     slot.receiver = NOBODY;
   }
 
-  /** Returns the batch of a number, also if its call was cut short. */
-  #findBatch(number: number): Batch | null {
-    if (this.batch?.number === number) return this.batch;
-    let batch = this.#cutShort;
-    while (batch !== null && batch.number !== number) batch = batch.next;
-    return batch;
+  #isInFlight(userDataLow: number, userDataHigh: number): boolean {
+    if (userDataLow >= 0) {
+      return this.slots.find(userDataLow, userDataHigh) !== null;
+    }
+    const batch = this.batches.find(userDataHigh);
+    return batch !== null && batch.isInFlight(userDataLow & ~DIRECT);
   }
 
   // ---- Calls that were cut short ---------------------------------------------
@@ -675,6 +575,8 @@ export class Queues {
     this.#before.enters = this.enters;
     this.#before.inFlight = this.room.inFlight;
     this.#before.extra = this.room.extra;
+    this.batches.add(batch);
+    batch.phase = "queued";
     this.batch = batch;
     this.busy = "sync";
   }
@@ -686,14 +588,15 @@ export class Queues {
    */
   leaveBatch(batch: Batch): void {
     const { tail, enters, inFlight, extra } = this.#before;
+    if (batch.phase === "waiting") {
+      this.waiting.remove(batch, batch.commands.length - batch.rest);
+    }
     if (this.enters === enters && this.sq.drop(tail, this.sqpoll)) {
       this.room.inFlight = inFlight;
       this.room.extra = extra;
-      batch.direct = 0;
-      batch.dropped = true;
+      batch.rest = 0;
     }
-    batch.next = this.#cutShort;
-    this.#cutShort = batch;
+    batch.phase = "taken";
     this.batch = null;
     this.taking = true;
   }
@@ -714,21 +617,19 @@ export class Queues {
   /** Gives back the slots of calls that have thrown, and cancels their streams. */
   sweep(): void {
     for (const slot of [...this.slots.busy()]) {
+      const { receiver } = slot;
       const phase = phaseOf(slot);
-      if (phase === "taken") this.slots.give(slot);
-      else if (slot.receiver === NOBODY && !slot.aborted) {
+      if (phase === "taken") {
+        const waits = receiver instanceof Batch && receiver.phase !== "taken";
+        if (!waits) this.slots.give(slot);
+      } else if (receiver === NOBODY && !slot.aborted) {
         this.#abandon(slot, phase);
       }
     }
-    let last: Batch | null = null;
-    for (let it = this.#cutShort; it !== null; it = it.next) {
-      for (const slot of this.slots.busy()) {
-        if (slot.receiver === it) this.#orphan(slot, it.dropped);
-      }
-      // One store takes a batch out of the list.
-      if (it.direct > 0) last = it;
-      else if (last === null) this.#cutShort = it.next;
-      else last.next = it.next;
+    for (const batch of this.batches.all()) {
+      if (batch.phase === "taken") this.#orphan(batch);
+      else if (batch.left === 0) this.endBatch(batch);
+      else if (batch.abort !== null) this.aborts.cutBatch(batch);
     }
     this.taking = false;
   }
@@ -736,19 +637,22 @@ export class Queues {
   /** Drops a command that waits and that no one waits for, or cancels a stream. */
   #abandon(slot: Slot, phase: Phase): void {
     if (phase === "waiting") {
-      this.#dropWaiting(slot.chain?.first ?? slot, undefined);
+      this.aborts.dropWaiting(slot.chain?.first ?? slot, undefined);
     } else if (slot.command!.multishot) {
       slot.aborted = true;
-      this.cancel(slot.index, slot.generation);
+      this.aborts.cancel(slot.index, slot.generation);
     }
   }
 
-  /** Gives back a slot whose SQE was dropped, or is not written; else silences it. */
-  #orphan(slot: Slot, dropped: boolean): void {
-    slot.receiver = NOBODY;
-    const waits = phaseOf(slot) === "waiting";
-    if (waits) this.waiting.remove(slot);
-    if (waits || dropped) this.slots.give(slot);
+  /** Leaves to a batch that was cut short the CQEs that are still to come. */
+  #orphan(batch: Batch): void {
+    for (const slot of this.slots.busy()) {
+      if (slot.receiver !== batch) continue;
+      if (slot.place >= batch.rest) this.slots.give(slot);
+      else slot.receiver = NOBODY;
+    }
+    batch.left = batch.inFlight();
+    if (batch.left === 0) this.endBatch(batch);
   }
 
   // ---- The end -------------------------------------------------------------
@@ -763,16 +667,20 @@ export class Queues {
       errno,
       fatalAdvice(errno),
     );
+    // Before they are told of it, and forgotten.
+    for (const arena of this.arenas()) arena.held = true;
+    abandoned.push(this.slots, [...this.commands()]);
+    const before = this.life;
+    this.life = "failed";
     for (const slot of this.slots.busy()) {
       const { receiver } = slot;
       slot.receiver = NOBODY;
       receiver?.error(slot, this.failure);
     }
-    this.batch?.failAll(this.failure);
-    abandoned.push(this.slots);
-    for (const arena of this.slots.arenas()) arena.held = true;
-    const before = this.life;
-    this.life = "failed";
+    for (const batch of this.batches.all()) {
+      batch.failAll(this.failure);
+      this.endBatch(batch);
+    }
     this.#host.failed(before);
   }
 

@@ -11,14 +11,23 @@ import { NOBODY, type Receiver, type Slot } from "./slot.ts";
 /** Receives for the promise of a slot. */
 export const AWAITED: Receiver = {
   value: (slot, value) => slot.resolve!(value),
-  // A promise that is rejected at once would stand in Deno's list of unhandled
-  // rejections until the thenable job has run, and that list is searched.
-  error: (slot, error) =>
-    slot.resolve!({
-      then: (_: unknown, reject: (error: unknown) => void) => reject(error),
-    }),
+  error: (slot, error) => rejectWith(slot.resolve!, () => error),
   end() {},
 };
+
+/**
+ * Rejects a promise through its `resolve`, in a microtask. If it was rejected at
+ * once it would stand in Deno's list of unhandled rejections until the thenable job
+ * has run, and that list is searched.
+ */
+export function rejectWith(
+  resolve: (value: unknown) => void,
+  errorOf: () => unknown,
+): void {
+  resolve({
+    then: (_: unknown, reject: (error: unknown) => void) => reject(errorOf()),
+  });
+}
 
 /** The abort reason of a stream whose loop was left: it ends without an error. */
 export const LEFT = Symbol("left");
@@ -29,6 +38,11 @@ export const LEFT = Symbol("left");
  * ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
  */
 const CANCELLED = [E.ECANCELED, E.EINTR, 512, 513, 514, 516];
+
+/** Returns `true` if a command may have ended so because it was cancelled. */
+export function isCancelled(res: number): boolean {
+  return CANCELLED.includes(-res);
+}
 
 /**
  * Settles a command, or hands on one value of a multishot command. Runs the
@@ -83,7 +97,7 @@ export function deliver(
     return false;
   }
   const receiver = slot.receiver!;
-  if (!more && slot.aborted && CANCELLED.includes(-res)) {
+  if (!more && slot.aborted && isCancelled(res)) {
     settleAborted(slot);
   } else if (succeeded) {
     receiver.value(slot, value);

@@ -191,10 +191,11 @@ export class Engine {
     if (this.#signals) queues.cq.eventfd = this.#signals = false;
     const { completions } = queues;
     if (queues.taking) queues.sweep();
-    queues.abortNoted();
+    queues.aborts.actOnNoted();
     if (this.#abortsAll) {
       this.#abortsAll = false;
-      queues.abortAll(new DOMException("The ring was closed", "AbortError"));
+      queues.sweep();
+      queues.aborts.all(new DOMException("The ring was closed", "AbortError"));
     }
     let pushed = true;
     for (let round = 0; pushed && round < ROUNDS; round++) {

@@ -239,7 +239,7 @@ Deno.test("a failed ring reads no more completions, and keeps its memory", async
     for (const fd of range(1, 4)) kernel.finish(fd, fd);
     return -ENOMEM;
   };
-  kernel.engine.queues.abort(
+  kernel.engine.queues.aborts.abort(
     [...kernel.engine.queues.slots.busy()][0],
     "reason",
   );
@@ -290,7 +290,7 @@ Deno.test("a command aborted while it waited does not fail with its ring as well
   const told = new Told();
   const slot = kernel.start(numbered(7), told);
   assertEquals(phaseOf(slot), "waiting");
-  kernel.engine.queues.abort(slot, "reason");
+  kernel.engine.queues.aborts.abort(slot, "reason");
   kernel.engine.queues.fail(ENOMEM);
   assertEquals([told.all, kernel.engine.queues.life], [["reason"], "failed"]);
 });

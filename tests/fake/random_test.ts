@@ -131,7 +131,7 @@ class History {
     // In a decoder it is only noted: the command may still be taken.
     if (this.#depth > 0) this.aborted.add(fd);
     else if (phaseOf(slot) === "waiting") this.dropped.add(fd);
-    this.kernel.engine.queues.abort(slot, "reason");
+    this.kernel.engine.queues.aborts.abort(slot, "reason");
   }
 
   /** Completes one of the commands in the kernel, if there is any. */

@@ -8,7 +8,7 @@ import { turn } from "../kit/wait.ts";
 Deno.test("a signal aborts all its commands through one listener, and those of a later use", async () => {
   const aborted: [number, unknown][] = [];
   const watches = new Watches((slot, reason) =>
-    aborted.push([slot.index, reason])
+    aborted.push([(slot as Slot).index, reason])
   );
   const abort = new AbortController();
   const [a, b, c, d] = [0, 1, 2, 3].map((index) => new Slot(index));
