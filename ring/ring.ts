@@ -300,7 +300,8 @@ export class Ring implements AsyncDisposable {
    * import { close, openat } from "@uring/cmd/op";
    *
    * await using ring = Ring.open();
-   * const fds = await ring.cmdAll(new Array(1000).fill(openat("/dev/null")));
+   * const opens = Array.from({ length: 1000 }, () => openat("/dev/null"));
+   * const fds = await ring.cmdAll(opens); // number[]
    * await ring.cmdAll(fds.map((fd) => close(fd)));
    * ```
    */

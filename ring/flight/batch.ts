@@ -20,7 +20,7 @@
 import type { Command } from "../command.ts";
 import { isCancelled, refusalOf, rejectWith } from "./settle.ts";
 import type { Phase, Receiver, Waiter, Watched, Watcher } from "./slot.ts";
-import { Slot } from "./slot.ts";
+import { NOBODY, Slot } from "./slot.ts";
 
 /** Marks the low half of `user_data` when the rest of it is a place. */
 export const DIRECT = 1 << 31;
@@ -161,10 +161,12 @@ export class Batch implements Receiver, Waiter, Watched {
     return count;
   }
 
-  /** Fails all commands without a slot that have not completed. */
+  /** Fails all commands that have not completed. */
   failAll(error: unknown): void {
     for (let place = 0; place < this.commands.length; place++) {
-      if (this.command(place) !== null) this.fail(place, error);
+      const slot = this.slot(place);
+      if (slot !== null) slot.receiver = NOBODY;
+      if (typeof this.commands[place] === "object") this.fail(place, error);
     }
   }
 

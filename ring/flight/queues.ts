@@ -661,25 +661,22 @@ export class Queues {
   fail(errno: number): void {
     if (this.failure !== null || this.life === "closed") return;
     const { fd } = this.#handle;
-    this.failure = new UringError(
-      "io_uring_enter",
-      fd,
-      errno,
-      fatalAdvice(errno),
-    );
+    const advice = fatalAdvice(errno);
+    const failure = () => new UringError("io_uring_enter", fd, errno, advice);
+    this.failure = failure();
     // Before they are told of it, and forgotten.
     for (const arena of this.arenas()) arena.held = true;
     abandoned.push(this.slots, [...this.commands()]);
     const before = this.life;
     this.life = "failed";
+    for (const batch of this.batches.all()) {
+      batch.failAll(failure()); // One each, which has the results.
+      this.endBatch(batch);
+    }
     for (const slot of this.slots.busy()) {
       const { receiver } = slot;
       slot.receiver = NOBODY;
       receiver?.error(slot, this.failure);
-    }
-    for (const batch of this.batches.all()) {
-      batch.failAll(this.failure);
-      this.endBatch(batch);
     }
     this.#host.failed(before);
   }

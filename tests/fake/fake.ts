@@ -62,7 +62,8 @@ export class Told implements Receiver {
 /** A batch that is awaited. */
 export interface Started {
   readonly batch: Batch;
-  readonly promise: Promise<unknown>;
+  /** The results or the error, once it has settled. */
+  readonly told: unknown[];
 }
 
 export interface Shape {
@@ -237,11 +238,13 @@ export class FakeKernel implements AsyncDisposable {
   startBatch(commands: readonly Command<unknown>[], slots = false): Started {
     const { queues } = this.engine;
     const batch = this.#batchOf(commands, slots);
-    const promise = batch.await();
+    const told: unknown[] = [];
+    const tell = (what: unknown) => void told.push(what);
+    batch.await().then(tell, tell);
     queues.batches.add(batch);
     queues.enqueueBatch(batch);
     this.engine.schedule();
-    return { batch, promise };
+    return { batch, told };
   }
 
   /** Waits for a turn of the engine and one of the event loop. */
@@ -401,6 +404,15 @@ export function numbered(
 ): Command<unknown> {
   const opcode = uapi.IORING_OP_URING_CMD;
   return new Command({ name: `number ${fd}`, opcode, file: fd, ...rest });
+}
+
+/** Lets a method throw once, as a stack overflow does at its start. */
+export function throwOnce(object: object, name: string): void {
+  const value = () => {
+    Reflect.deleteProperty(object, name);
+    throw new RangeError("cut short");
+  };
+  Object.defineProperty(object, name, { value, configurable: true });
 }
 
 /** Returns the numbers from `first` to `last`. */

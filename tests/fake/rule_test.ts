@@ -5,7 +5,7 @@ import { IORING_CQE_F_MORE as MORE } from "../../sys/uapi/io_uring.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { turn } from "../kit/wait.ts";
 import type { Slot } from "../../ring/flight/slot.ts";
-import { FakeKernel, numbered, Told } from "./fake.ts";
+import { FakeKernel, numbered, throwOnce, Told } from "./fake.ts";
 
 /** The program's code that a delivery calls. */
 const PLACES = {
@@ -187,15 +187,6 @@ Deno.test("a call that was cut short in a decoder is put in order by the event l
   await turn();
   assertEquals(kernel.batch([numbered(1)]), [0]);
 });
-
-/** Lets a method throw once, as a stack overflow does at its start. */
-function throwOnce(object: object, name: string): void {
-  const value = () => {
-    Reflect.deleteProperty(object, name);
-    throw new RangeError("cut short");
-  };
-  Object.defineProperty(object, name, { value, configurable: true });
-}
 
 for (const place of ["cq.step", "slots.give"]) {
   Deno.test(`a call that is cut short in ${place}() delivers nothing twice`, async () => {

@@ -20,10 +20,13 @@ export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Returns `true` if a promise settles within two seconds. */
-export async function settles(promise: Promise<unknown>): Promise<boolean> {
+/** Returns `true` if a promise settles within two seconds, or a given time. */
+export async function settles(
+  promise: Promise<unknown>,
+  ms = 2000,
+): Promise<boolean> {
   const done = promise.then(() => true, () => true);
-  return await Promise.race([done, sleep(2000).then(() => false)]);
+  return await Promise.race([done, sleep(ms).then(() => false)]);
 }
 
 /** Waits until a condition holds. Throws after 30 seconds. */
