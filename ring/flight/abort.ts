@@ -108,14 +108,15 @@ export class Aborts {
     }
   }
 
-  /** Aborts every command. */
-  all(reason: unknown): void {
+  /** Aborts every command, and each batch for a reason of its own, as it has results. */
+  all(makeReason: () => unknown): void {
     const { slots, batches } = this.#host;
     const busy = [...slots.busy()];
+    const reason = makeReason();
     for (const slot of busy) {
       if (phaseOf(slot) === "waiting") this.abort(slot, reason);
     }
-    for (const batch of batches.all()) this.#abortBatch(batch, reason);
+    for (const batch of batches.all()) this.#abortBatch(batch, makeReason());
     for (const slot of busy) this.abort(slot, reason);
   }
 

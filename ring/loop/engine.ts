@@ -29,6 +29,9 @@ const CLOSE_WARNING_MS = 5000;
 /** A resolved promise. `READY.then(f)` costs a third of `queueMicrotask(f)`. */
 const READY = Promise.resolve();
 
+const closedReason = () =>
+  new DOMException("The ring was closed", "AbortError");
+
 /** The turns and the end of one ring. */
 export class Engine {
   readonly queues: Queues;
@@ -195,7 +198,7 @@ export class Engine {
     if (this.#abortsAll) {
       this.#abortsAll = false;
       queues.sweep();
-      queues.aborts.all(new DOMException("The ring was closed", "AbortError"));
+      queues.aborts.all(closedReason);
     }
     let pushed = true;
     for (let round = 0; pushed && round < ROUNDS; round++) {
