@@ -7,6 +7,8 @@
 import {
   anotherShape,
   cmd,
+  cmdAll,
+  cmdAllInLoops,
   cmdAllSync,
   cmdInLoops,
   cmdSync,
@@ -49,6 +51,7 @@ const measured: Record<string, [Loop, number]> = {
   raw: [raw, MANY],
   encode: [encode, MANY],
   cmdAllSync: [cmdAllSync, FEW],
+  cmdAll: [cmdAll, FEW],
   cmdSync: [cmdSync, FEW],
   promises: [promises, FEW],
   cmd: [cmd, FEW],
@@ -98,7 +101,16 @@ function readingItself(): number {
 
 const ROUNDS = { warmUp: 8, measured: 16 };
 const OPERATIONS = 32 * DEPTH;
-const loops = { raw, encode, cmdAllSync, cmdSync, cmd, cmdInLoops };
+const loops = {
+  raw,
+  encode,
+  cmdAllSync,
+  cmdAll,
+  cmdAllInLoops,
+  cmdSync,
+  cmd,
+  cmdInLoops,
+};
 
 /** Runs all loops in turn, first to warm V8 up, then between marks. */
 async function runMarked(): Promise<void> {

@@ -103,6 +103,29 @@ for (const shape of SHAPES) {
     }, 1);
   });
 
+  Deno.test(`an awaited batch that fits takes one enter, on a ring ${name}`, async () => {
+    await forBoth(
+      (ring, command, room) => ring.cmdAll(times(room, () => command)),
+      1,
+    );
+  });
+
+  Deno.test(`awaited batches of one turn share one enter, on a ring ${name}`, async () => {
+    await forBoth((ring, command, room) =>
+      Promise.all(times(
+        8,
+        () => ring.cmdAll(times(room >> 3, () => command)),
+      )), 1);
+  });
+
+  Deno.test(`loops of batches take one enter a round, on a ring ${name}`, async () => {
+    await forBoth((ring, command, room) =>
+      Promise.all(times(4, async () => {
+        const batch = times(room >> 2, () => command);
+        for (let i = 0; i < ROUNDS; i++) await ring.cmdAll(batch);
+      })), ROUNDS);
+  });
+
   Deno.test(`cmdSync takes one enter, on a ring ${name}`, async () => {
     await forBoth((ring, command) => ring.cmdSync(command), 1);
   });
@@ -156,6 +179,10 @@ for (const shape of SHAPES) {
     assertEquals(await inBatch(op.nop()), exactly(enters));
     const command = uringCmd({ fd: file.fd, cmd_op: 0 });
     assertEquals(await inBatch(command), exactly(enters));
+    await forBoth(
+      (ring, command, room) => ring.cmdAll(times(4 * room, () => command)),
+      enters,
+    );
   });
 
   Deno.test(`a later completion takes one enter of the waker more, on a ring ${name}`, async () => {
@@ -245,6 +272,7 @@ type Measured =
   | "raw"
   | "encode"
   | "cmdAllSync"
+  | "cmdAll"
   | "cmdSync"
   | "promises"
   | "cmd";
@@ -286,10 +314,16 @@ Deno.test("cmdSync makes no object for a command", async () => {
 });
 
 Deno.test("cmdAllSync allocates one word for a command: its result", async () => {
-  const array = 8 + 2; // A word each, and its share of the array's header.
+  const array = 8 + 3; // A word each, and its share of the batch itself.
   // Where SQEs are held, the list of free ones grows and shrinks.
   const free = raw.rereadsSqes() ? 20 : 0;
   assertLess((await bytes()).cmdAllSync, array + free);
+});
+
+Deno.test("cmdAll allocates one word for a command, and one promise for a batch", async () => {
+  const { cmdAll, cmdAllSync, promises } = await bytes();
+  // The turn has a promise, too, and the loop that awaits the batch.
+  assertLess(cmdAll, cmdAllSync + 3 * promises / ENTRIES);
 });
 
 Deno.test("cmd makes no object for a command but its promise", async () => {
@@ -299,7 +333,10 @@ Deno.test("cmd makes no object for a command but its promise", async () => {
 
 // ---- Deoptimizations --------------------------------------------------------
 
-const LOOPS = ["raw", "encode", "cmdAllSync", "cmdSync", "cmd", "cmdInLoops"];
+const LOOPS = [
+  ...["raw", "encode", "cmdAllSync", "cmdAll", "cmdAllInLoops"],
+  ...["cmdSync", "cmd", "cmdInLoops"],
+];
 const ROOT = new URL("../../", import.meta.url).href;
 
 /** Deoptimizations in the library's code, by the mark before them in the log. */
