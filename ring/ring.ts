@@ -172,7 +172,7 @@ export class Ring implements AsyncDisposable {
         ? undefined
         : this.#signalOf(options);
       this.#check(command, false);
-      this.#queues.putInOrder();
+      this.#queues.recovery.putInOrder();
       this.#engine.schedule(1);
       slot = this.#take(command, AWAITED, signal);
       const promise = slot.await();
@@ -225,7 +225,7 @@ export class Ring implements AsyncDisposable {
       }
       if (signal !== undefined) throwIfAborted.call(signal);
       if (list.length === 0) return [] as never;
-      this.#queues.putInOrder();
+      this.#queues.recovery.putInOrder();
       this.#engine.schedule(list.length);
       this.#queues.taking = true;
       slots = this.#takeAll(list);
@@ -274,7 +274,7 @@ export class Ring implements AsyncDisposable {
     try {
       this.#queues.takeSlots(batch);
     } catch (error) {
-      this.#queues.putInOrder(); // Gives back the slots it has taken.
+      this.#queues.recovery.putInOrder(); // Gives back the slots it has taken.
       throw error;
     }
     return sync.run(batch) as T[];
@@ -319,7 +319,7 @@ export class Ring implements AsyncDisposable {
       batch = this.#batchOf(commands as readonly Command<unknown>[]);
       if (signal !== undefined) throwIfAborted.call(signal);
       if (batch.left === 0) return Promise.resolve([]) as Promise<never>;
-      queues.putInOrder();
+      queues.recovery.putInOrder();
       this.#engine.schedule(batch.left);
       queues.takeSlots(batch);
       promise = batch.await();
@@ -346,7 +346,7 @@ export class Ring implements AsyncDisposable {
     const signal = options === undefined ? undefined : this.#signalOf(options);
     this.#check(command, true);
     const queues = this.#queues;
-    queues.putInOrder();
+    queues.recovery.putInOrder();
     this.#engine.schedule(1);
     const stream: CommandStream<T> = new CommandStream<T>(() => {
       if (slot?.receiver === stream) queues.aborts.abort(slot, LEFT);

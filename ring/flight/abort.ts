@@ -19,13 +19,13 @@ import type { WaitQueue } from "./waiting.ts";
 /** The queues, as their aborts call them. */
 export interface AbortHost {
   readonly busy: string | null;
+  readonly recovery: { putInOrder(): void };
   readonly slots: Slots;
   readonly batches: Batches;
   readonly waiting: WaitQueue;
   readonly cancellations: Cancellations;
   /** Set while a slot is taken, or something aborted: see `Queues.taking`. */
   taking: boolean;
-  putInOrder(): void;
   schedule(): void;
   pumpFirst(force: boolean): boolean;
   makeRoom(): void;
@@ -54,7 +54,8 @@ export class Aborts {
    * In a call of the program's code it is only noted.
    */
   abort(target: Slot | Batch, reason: unknown): void {
-    this.#host.putInOrder(); // It may take SQEs back, and a cancellation with them.
+    // It may take SQEs back, and a cancellation with them.
+    this.#host.recovery.putInOrder();
     if (!canAbort(target)) return;
     if (this.#host.busy === "program") return this.note(target, reason);
     const generation = target instanceof Slot ? target.generation : 0;

@@ -123,6 +123,11 @@ export class Batch implements Receiver, Waiter, Watched {
       this.slot(place) === null;
   }
 
+  /** The commands that were not queued. */
+  get waiting(): number {
+    return this.commands.length - this.rest;
+  }
+
   /** Takes the result of a command. Plain stores only. */
   put(place: number, value: unknown): void {
     if (this.slotted) this.commands[place] = undefined;

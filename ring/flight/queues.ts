@@ -20,7 +20,7 @@
  * after it are plain stores. A CQE is handled first, and stepped over last: what
  * was cut short is done again from the CQE. Marks that only a call that was cut
  * short leaves behind ({@linkcode Queues.taking}, {@linkcode Queues.busy}) tell the
- * next turn to put things in order.
+ * next turn to put things in order: see {@linkcode Recovery}.
  *
  * @module
  */
@@ -39,9 +39,10 @@ import { Batches } from "./batches.ts";
 import { Cancellations } from "./cancel.ts";
 import { arenasOf } from "./lease.ts";
 import { enterPool, leavePool } from "./pool.ts";
+import { type Busy, Recovery } from "./recovery.ts";
 import { Room } from "./room.ts";
 import { deliver } from "./settle.ts";
-import { NOBODY, type Phase, phaseOf, type Slot, Slots } from "./slot.ts";
+import { NOBODY, type Slot, Slots } from "./slot.ts";
 import { WaitQueue } from "./waiting.ts";
 import { Writer } from "./writer.ts";
 
@@ -70,12 +71,6 @@ export type Life =
   | "closing"
   | "failed"
   | "closed";
-
-/**
- * The work that the ring is in the middle of. `"program"`: a call of the program's
- * code, in a delivery or before a command is queued.
- */
-export type Busy = null | "turn" | "sync" | "program";
 
 /** Commands on their way into the kernel, and completions on their way out. */
 export class Queues {
@@ -110,16 +105,15 @@ export class Queues {
     inFlight: (low, high) =>
       this.failure === null && this.#isInFlight(low, high),
     retry: (low, high) => {
-      this.putInOrder();
+      this.recovery.putInOrder();
       this.aborts.cancel(low, high);
       this.#host.schedule();
     },
   });
-  readonly aborts = new Aborts(this);
+  readonly aborts: Aborts = new Aborts(this);
+  readonly recovery: Recovery = new Recovery(this);
   /** The batch that a synchronous call waits for. */
   batch: Batch | null = null;
-  /** The queues as they were when the synchronous call began. */
-  readonly #before = { tail: 0, enters: 0, inFlight: 0, extra: 0 };
   /** The completion that the cursor is on was handled, and not stepped over. */
   #handled = false;
   /** The batch whose last command has completed, until it was settled. */
@@ -272,8 +266,7 @@ export class Queues {
       return true;
     }
     const { next } = slot;
-    // What a batch would take back may not be its own from here on.
-    this.#before.enters = -1;
+    this.recovery.keepSqes();
     if (!this.#push(slot, force)) return false;
     // Plain stores, as after every push: a call could be cut short.
     waiting.first = next;
@@ -287,7 +280,7 @@ export class Queues {
   /** Queues what waits of a batch; with `force` one command beyond the CQ's room. */
   #pumpBatch(batch: Batch, force: boolean): boolean {
     if (batch.abort !== null) return this.aborts.cancelNext(batch);
-    if (batch !== this.batch) this.#before.enters = -1;
+    if (batch !== this.batch) this.recovery.keepSqes();
     const { waiting, writer } = this;
     const { rest } = batch;
     while (batch.rest < batch.commands.length) {
@@ -499,9 +492,7 @@ export class Queues {
       this.busy = busy;
     }
     batch.watch?.remove(batch);
-    if (batch.phase === "waiting") {
-      this.waiting.remove(batch, batch.commands.length - batch.rest);
-    }
+    if (batch.phase === "waiting") this.waiting.remove(batch, batch.waiting);
     this.batches.remove(batch);
     this.ended = null;
   }
@@ -565,94 +556,6 @@ export class Queues {
     }
     const batch = this.batches.find(userDataHigh);
     return batch !== null && batch.isInFlight(userDataLow & ~DIRECT);
-  }
-
-  // ---- Calls that were cut short ---------------------------------------------
-
-  /** Begins a synchronous call, and notes how things stand. */
-  enterBatch(batch: Batch): void {
-    this.#before.tail = this.sq.pushed;
-    this.#before.enters = this.enters;
-    this.#before.inFlight = this.room.inFlight;
-    this.#before.extra = this.room.extra;
-    this.batches.add(batch);
-    batch.phase = "queued";
-    this.batch = batch;
-    this.busy = "sync";
-  }
-
-  /**
-   * Leaves a batch whose call was cut short. Its SQEs are taken back if the kernel
-   * cannot have seen them, so that it does not use the memory of a call that has
-   * thrown. Otherwise their CQEs are still to come.
-   */
-  leaveBatch(batch: Batch): void {
-    const { tail, enters, inFlight, extra } = this.#before;
-    if (batch.phase === "waiting") {
-      this.waiting.remove(batch, batch.commands.length - batch.rest);
-    }
-    if (this.enters === enters && this.sq.drop(tail, this.sqpoll)) {
-      this.room.inFlight = inFlight;
-      this.room.extra = extra;
-      batch.rest = 0;
-    }
-    batch.phase = "taken";
-    this.batch = null;
-    this.taking = true;
-  }
-
-  /** Recovers if a synchronous call was cut short: only its own code runs in it. */
-  putInOrder(): void {
-    if (this.busy === "sync") this.recover();
-    else if (this.taking && this.busy === null) this.sweep();
-  }
-
-  /** Puts in order what a call has left behind that was cut short. */
-  recover(): void {
-    if (this.batch !== null) this.leaveBatch(this.batch);
-    this.sweep();
-    this.busy = null;
-  }
-
-  /** Gives back the slots of calls that have thrown, and cancels their streams. */
-  sweep(): void {
-    for (const slot of [...this.slots.busy()]) {
-      const { receiver } = slot;
-      const phase = phaseOf(slot);
-      if (phase === "taken") {
-        const waits = receiver instanceof Batch && receiver.phase !== "taken";
-        if (!waits) this.slots.give(slot);
-      } else if (receiver === NOBODY && !slot.aborted) {
-        this.#abandon(slot, phase);
-      }
-    }
-    for (const batch of this.batches.all()) {
-      if (batch.phase === "taken") this.#orphan(batch);
-      else if (batch.left === 0) this.endBatch(batch);
-      else if (batch.abort !== null) this.aborts.cutBatch(batch);
-    }
-    this.taking = false;
-  }
-
-  /** Drops a command that waits and that no one waits for, or cancels a stream. */
-  #abandon(slot: Slot, phase: Phase): void {
-    if (phase === "waiting") {
-      this.aborts.dropWaiting(slot.chain?.first ?? slot, undefined);
-    } else if (slot.command!.multishot) {
-      slot.aborted = true;
-      this.aborts.cancel(slot.index, slot.generation);
-    }
-  }
-
-  /** Leaves to a batch that was cut short the CQEs that are still to come. */
-  #orphan(batch: Batch): void {
-    for (const slot of this.slots.busy()) {
-      if (slot.receiver !== batch) continue;
-      if (slot.place >= batch.rest) this.slots.give(slot);
-      else slot.receiver = NOBODY;
-    }
-    batch.left = batch.inFlight();
-    if (batch.left === 0) this.endBatch(batch);
   }
 
   // ---- The end -------------------------------------------------------------

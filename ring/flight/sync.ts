@@ -28,7 +28,7 @@ export class SyncCalls {
    */
   enter(): void {
     const queues = this.#queues;
-    queues.putInOrder();
+    queues.recovery.putInOrder();
     if (queues.busy !== "program") return;
     this.#schedule(); // A turn of the event loop finds out if nothing runs.
     throw new TypeError(
@@ -42,14 +42,14 @@ export class SyncCalls {
   run(batch: Batch): unknown[] {
     const queues = this.#queues;
     const { busy } = queues;
-    queues.enterBatch(batch);
+    queues.recovery.enterBatch(batch);
     try {
       queues.enqueueBatch(batch);
       this.#waitFor(batch);
     } catch (error) {
       // The stack may be too full for this, too. What stays marked as a
       // synchronous call is put in order before the ring does anything else.
-      queues.leaveBatch(batch);
+      queues.recovery.leaveBatch(batch);
       queues.busy = busy;
       this.#schedule();
       throw error;
@@ -108,7 +108,7 @@ export class SyncCalls {
 
   /** Returns `true` if the rest of a batch all waits, and none is in flight. */
   #starves(batch: Batch): boolean {
-    return batch.left === batch.commands.length - batch.rest;
+    return batch.left === batch.waiting;
   }
 
   /**

@@ -171,7 +171,7 @@ export class Engine {
         setImmediate(this.#turnOfLoop);
         return;
       }
-      queues.recover();
+      queues.recovery.recover();
     }
     // While commands keep coming, as from many loops that were just resolved,
     // they are worth waiting for: they share one system call.
@@ -193,11 +193,11 @@ export class Engine {
     const { queues } = this;
     if (this.#signals) queues.cq.eventfd = this.#signals = false;
     const { completions } = queues;
-    if (queues.taking) queues.sweep();
+    if (queues.taking) queues.recovery.sweep();
     queues.aborts.actOnNoted();
     if (this.#abortsAll) {
       this.#abortsAll = false;
-      queues.sweep();
+      queues.recovery.sweep();
       queues.aborts.all(closedReason);
     }
     let pushed = true;

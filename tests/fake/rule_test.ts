@@ -226,10 +226,10 @@ Deno.test("a cancellation after a synchronous call that was cut short stays in t
   await kernel.pass();
   const { queues } = kernel.engine;
   throwOnce(queues, "enter");
-  throwOnce(queues, "leaveBatch"); // As node:vm's timeout, which runs no `catch`.
+  throwOnce(queues.recovery, "leaveBatch"); // As node:vm's timeout, which runs no `catch`.
   assertThrows(() => kernel.batch([numbered(2)]), RangeError, "cut short");
   queues.aborts.abort(slot, "reason");
-  queues.putInOrder();
+  queues.recovery.putInOrder();
   await kernel.pass();
   assertEquals([told.all, kernel.order.includes(2)], [["reason"], false]);
 });
@@ -290,7 +290,7 @@ Deno.test("a batch that was cut short in a decoder completes for no one", async 
   kernel.wait = () => {
     throw new Error("cut short");
   };
-  throwOnce(queues, "leaveBatch");
+  throwOnce(queues.recovery, "leaveBatch");
   assertThrows(() => kernel.batch([numbered(1)]), RangeError, "cut short");
   queues.busy = "program"; // As the timeout of node:vm leaves it.
   await kernel.pass();
