@@ -399,12 +399,14 @@ export class Queues {
       // A stream may post as fast as it is read: the rest is for a later turn.
       let more = cq.ready > 0;
       while (more && cq.peek()) {
-        if (!this.#handled && !this.#completeNumber()) this.#complete();
+        if (!this.#handled && !this.#completeNumber()) {
+          this.#complete();
+          this.busy = busy;
+        }
         this.#handled = true;
         if (this.ended !== null) this.endBatch(this.ended);
         cq.step();
         this.#handled = false;
-        this.busy = busy;
         taken++;
         this.completions++;
         more = taken < cq.entries && cq.known > 0;
