@@ -43,9 +43,9 @@ import type { FixedBuffer, FixedFile } from "./registered.ts";
 import { checkRestrictions, type Restrictions } from "./restrict.ts";
 import { checkBuffers, checkFiles, checkRegistered, Tables } from "./tables.ts";
 
-/** Options of one command, or of one chain. */
+/** Options of one command, of one chain, or of one batch. */
 export interface CommandOptions {
-  /** A signal that asks the kernel to cancel the command. */
+  /** A signal that asks the kernel to cancel what has not completed. */
   signal?: AbortSignal;
 }
 
@@ -77,8 +77,9 @@ export interface RingStats {
  * A ring belongs to the thread that opened it: a worker opens its own.
  *
  * While completions are delivered, the ring only queues. In a decoder, and in any
- * other code that the ring calls, `cmd`, `link`, `stream`, an abort and `close`
- * take effect in the next turn; `cmdSync` and `cmdAllSync` throw a `TypeError`.
+ * other code that the ring calls, `cmd`, `cmdAll`, `link`, `stream`, an abort and
+ * `close` take effect in the next turn; `cmdSync` and `cmdAllSync` throw a
+ * `TypeError`.
  *
  * @example Bytes that wait in a socket
  * ```ts
@@ -281,26 +282,27 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Runs commands, and returns one promise for all of them. It settles when all have
-   * completed: with their results in order, or with the first error, whose property
-   * `results` has the outcome of each command, as `Promise.allSettled` gives them.
+   * Runs commands, and returns one promise for all of them: the fastest way to run
+   * many without blocking. The promise settles when all have completed, with their
+   * results in order, or with the first error. The error's property `results` has
+   * the outcome of each command, as `Promise.allSettled` gives them: with it,
+   * descriptors that other commands have opened can be closed.
    *
-   * A command whose result is just a number takes one word, and no promise of its
-   * own: for many commands at a time, this is the fastest way that does not block.
-   * Any number of batches may be in flight, and a batch may have more commands than
-   * the ring has room for. They are queued in order, after those of earlier calls.
+   * Any number of batches may be in flight. Commands are queued in order, after
+   * those of earlier calls; what the ring has no room for waits.
    *
-   * Aborting the signal asks the kernel to cancel what has not completed. If that
-   * ends a command, the promise rejects with the signal's reason, and `results` is
-   * a property of the reason, unless it is a string or another primitive.
+   * Aborting the signal asks the kernel to cancel what has not completed, and drops
+   * what waits. If that ends a command, the promise rejects with the signal's
+   * reason, whose `results` have the outcomes if it is an object. Batches that share
+   * a reason overwrite each other's `results`.
    *
-   * @example A thousand commands, of which some may fail
+   * @example Open a hundred files with one promise, and close them
    * ```ts
    * import { Ring } from "@uring/cmd";
    * import { close, openat } from "@uring/cmd/op";
    *
    * await using ring = Ring.open();
-   * const opens = Array.from({ length: 1000 }, () => openat("/dev/null"));
+   * const opens = Array.from({ length: 100 }, () => openat("/dev/null"));
    * const fds = await ring.cmdAll(opens); // number[]
    * await ring.cmdAll(fds.map((fd) => close(fd)));
    * ```
@@ -653,7 +655,7 @@ export class Ring implements AsyncDisposable {
     const queues = this.#queues;
     const { busy } = queues;
     let list: Command<unknown>[];
-    queues.busy = "program"; // As in #ask, without a function for each batch.
+    queues.busy = "program"; // As #ask does, without a function for each batch.
     try {
       list = checkList("commands", commands);
     } finally {

@@ -1,6 +1,12 @@
 /** Batches that are awaited, in orders that a real kernel produces only at random. */
 
-import { assertEquals, assertLess, assertStrictEquals } from "@std/assert";
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertLess,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { arenaOf } from "../../sys/arena.ts";
 import { E } from "../../sys/uapi/errno.ts";
@@ -185,6 +191,32 @@ Deno.test("a batch settles among others in the order of their last completions",
   for (const fd of [1, 5, 3, 4, 6, 2]) kernel.finish(fd);
   await kernel.pass();
   assertEquals(order, ["5", "two", "6", "one"]);
+});
+
+Deno.test("a then that results inherit may only queue", async () => {
+  await using kernel = patient();
+  const { told } = kernel.startBatch(commands(1, 2));
+  await kernel.pass();
+  let error: unknown;
+  let calls = -1;
+  const then = () => {
+    Reflect.deleteProperty(Array.prototype, "then");
+    error = assertThrows(() => kernel.batch([numbered(3)]));
+    const before = kernel.calls.length;
+    for (const fd of range(4, 9)) kernel.run(numbered(fd));
+    calls = kernel.calls.length - before;
+  };
+  for (const fd of [1, 2]) kernel.finish(fd, fd);
+  Object.defineProperty(Array.prototype, "then", {
+    get: then,
+    configurable: true,
+  });
+  kernel.engine.queues.reapPosted();
+  await kernel.pass();
+  assertEquals([told, calls], [[[1, 2]], 0]);
+  assertInstanceOf(error, TypeError);
+  await finishAll(kernel);
+  assertEquals(kernel.order, [1, 2, ...range(4, 9)]);
 });
 
 // ---- Aborting ------------------------------------------------------------------

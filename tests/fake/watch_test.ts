@@ -23,3 +23,17 @@ Deno.test("a signal aborts all its commands through one listener, and those of a
   await turn();
   assertEquals(aborted, [[2, "reason"], [3, "reason"]]);
 });
+
+Deno.test("what an abort of another has settled is not aborted", async () => {
+  const aborted: number[] = [];
+  const slots = [0, 1, 2].map((index) => new Slot(index));
+  const watches = new Watches((slot) => {
+    aborted.push((slot as Slot).index);
+    slots[1].watch?.remove(slots[1]);
+  });
+  const abort = new AbortController();
+  for (const slot of slots) watches.add(slot, abort.signal);
+  abort.abort();
+  await turn();
+  assertEquals(aborted, [0, 2]);
+});
