@@ -313,12 +313,11 @@ export class Ring implements AsyncDisposable {
   ): Promise<{ -readonly [K in keyof T]: T[K] }> {
     const queues = this.#queues;
     let promise: Promise<unknown>;
-    let batch: Batch | null = null;
     try {
       const signal = options === undefined
         ? undefined
         : this.#signalOf(options);
-      batch = this.#batchOf(commands as readonly Command<unknown>[]);
+      const batch = this.#batchOf(commands as readonly Command<unknown>[]);
       if (signal !== undefined) throwIfAborted.call(signal);
       if (batch.left === 0) return Promise.resolve([]) as Promise<never>;
       queues.recovery.putInOrder();
@@ -329,7 +328,6 @@ export class Ring implements AsyncDisposable {
       if (signal !== undefined) this.#watches.add(batch, signal);
       queues.enqueueBatch(batch);
     } catch (error) {
-      if (batch !== null) queues.taking = true;
       promise = Promise.reject(error);
     }
     return promise as Promise<{ -readonly [K in keyof T]: T[K] }>;
