@@ -119,8 +119,9 @@ export class Batch implements Receiver, Waiter, Watched {
 
   /** Returns `true` for the place of a command without a slot that is in flight. */
   isInFlight(place: number): boolean {
-    return place < this.rest && typeof this.commands[place] === "object" &&
-      this.slot(place) === null;
+    const item = this.commands[place];
+    return place < this.rest && item !== undefined &&
+      typeof item !== "number" && this.slot(place) === null;
   }
 
   /** The commands that were not queued. */
