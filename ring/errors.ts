@@ -35,8 +35,8 @@ export class UringError extends Error {
   /** The command or system call, such as `"URING_CMD SIOCINQ"`. */
   readonly op: string;
   /**
-   * The outcomes of all commands, in order, if this is the error of
-   * `Ring.cmdAllSync`. Close descriptors that other commands have opened.
+   * The outcomes of all commands, in order, if this is the error of `Ring.cmdAll`
+   * or `Ring.cmdAllSync`. Close descriptors that other commands have opened.
    */
   declare readonly results?: readonly PromiseSettledResult<unknown>[];
   /** The descriptor; -1 if there was none. */

@@ -53,9 +53,9 @@
  *
  * *user_data.* The low half is the index of a slot, which keeps the promise and
  * the memory of a command; the high half is the slot's generation, so that a late
- * CQE never settles another command. A synchronous batch of commands that return a
- * number, and point at no memory but that of `alloc`, needs no slots: its user_data
- * is the index in the batch and the number of the batch.
+ * CQE never settles another command. A command of a batch that returns a number,
+ * and points at no memory but that of `alloc`, needs no slot: its user_data is its
+ * index in the batch and the number of the batch.
  *
  * *Submission.* Commands queued in one turn of the event loop share one
  * io_uring_enter(), in a microtask that runs when no more of them come. Commands

@@ -33,6 +33,7 @@ import { checkInstance, checkList, checkObject, shown } from "./check.ts";
 import { checkPrototype, checkRingFlags } from "./check.ts";
 import { Command } from "./command.ts";
 import { TRAITS } from "./draft.ts";
+import { Batch } from "./flight/batch.ts";
 import type { Queues } from "./flight/queues.ts";
 import { AWAITED, LEFT } from "./flight/settle.ts";
 import { link, NOBODY, type Receiver, type Slot } from "./flight/slot.ts";
@@ -44,9 +45,9 @@ import type { FixedBuffer, FixedFile } from "./registered.ts";
 import { checkRestrictions, type Restrictions } from "./restrict.ts";
 import { checkBuffers, checkFiles, checkRegistered, Tables } from "./tables.ts";
 
-/** Options of one command, or of one chain. */
+/** Options of one command, of one chain, or of one batch. */
 export interface CommandOptions {
-  /** A signal that asks the kernel to cancel the command. */
+  /** A signal that asks the kernel to cancel what has not completed. */
   signal?: AbortSignal;
 }
 
@@ -83,8 +84,8 @@ export interface RingStats {
  * completions every 1 to 20 ms.
  *
  * Code that the ring itself calls, such as a decoder, can only queue: there,
- * `cmd`, `link`, `stream`, an abort and `close` take effect in the next turn, and
- * `cmdSync` and `cmdAllSync` throw a `TypeError`.
+ * `cmd`, `cmdAll`, `link`, `stream`, an abort and `close` take effect in the next
+ * turn, and `cmdSync` and `cmdAllSync` throw a `TypeError`.
  *
  * @example Bytes that wait in a socket
  * ```ts
@@ -121,7 +122,9 @@ export class Ring implements AsyncDisposable {
     const answers = cq.cqeWords === 8 || queues.room.unit === 2;
     this.#lacks = TRAITS.checked | (wide ? 0 : TRAITS.sqe128) |
       (answers ? 0 : TRAITS.cqe32);
-    this.#watches = new Watches((slot, reason) => queues.abort(slot, reason));
+    this.#watches = new Watches((watched, reason) =>
+      queues.aborts.abort(watched as Slot | Batch, reason)
+    );
     bindToThread(this);
   }
 
@@ -191,7 +194,7 @@ export class Ring implements AsyncDisposable {
         ? undefined
         : this.#signalOf(options);
       this.#check(command, false);
-      this.#queues.putInOrder();
+      this.#queues.recovery.putInOrder();
       this.#engine.schedule(1);
       slot = this.#take(command, AWAITED, signal);
       const promise = slot.await();
@@ -250,7 +253,7 @@ export class Ring implements AsyncDisposable {
       }
       if (signal !== undefined) throwIfAborted.call(signal);
       if (list.length === 0) return [] as never;
-      this.#queues.putInOrder();
+      this.#queues.recovery.putInOrder();
       this.#engine.schedule(list.length);
       this.#queues.taking = true;
       slots = this.#takeAll(list);
@@ -298,16 +301,68 @@ export class Ring implements AsyncDisposable {
   cmdAllSync<T>(commands: readonly Command<T>[]): T[] {
     const { sync } = this.#engine;
     sync.enter();
-    const all = this.#ask(() => checkList("commands", commands));
-    let direct = true;
-    for (const command of all) {
-      this.#check(command, false);
-      direct = direct && sync.isDirect(command);
+    const batch = this.#batchOf(commands);
+    if (batch.left === 0) return [];
+    try {
+      this.#queues.takeSlots(batch);
+    } catch (error) {
+      this.#queues.recovery.putInOrder(); // Gives back the slots it has taken.
+      throw error;
     }
-    if (direct) return sync.run(all, null) as T[];
-    // If one of them needs a slot, all have one.
-    this.#queues.taking = true;
-    return sync.run(all, this.#takeAll(all)) as T[];
+    return sync.run(batch) as T[];
+  }
+
+  /**
+   * Runs commands, and returns one promise for all of them: the fastest way to run
+   * many without blocking. The promise settles when all have completed, with their
+   * results in order, or with the first error. The error's property `results` has
+   * the outcome of each command, as `Promise.allSettled` gives them: with it,
+   * descriptors that other commands have opened can be closed.
+   *
+   * Any number of batches may be in flight. Commands are queued in order, after
+   * those of earlier calls; what the ring has no room for waits.
+   *
+   * Aborting the signal asks the kernel to cancel what has not completed, and drops
+   * what waits. If that ends a command, the promise rejects with the signal's
+   * reason, whose `results` have the outcomes if it is an object. Batches that share
+   * a reason overwrite each other's `results`.
+   *
+   * @example Open a hundred files with one promise, and close them
+   * ```ts
+   * import { Ring } from "@uring/cmd";
+   * import { close, openat } from "@uring/cmd/op";
+   *
+   * await using ring = Ring.open();
+   * const opens = Array.from({ length: 100 }, () => openat("/dev/null"));
+   * const fds = await ring.cmdAll(opens); // number[]
+   * await ring.cmdAll(fds.map((fd) => close(fd)));
+   * ```
+   */
+  cmdAll<T extends readonly unknown[]>(
+    commands: readonly [...{ [K in keyof T]: Command<T[K]> }],
+    options?: CommandOptions,
+  ): Promise<{ -readonly [K in keyof T]: T[K] }> {
+    const queues = this.#queues;
+    let promise: Promise<unknown>;
+    try {
+      const signal = options === undefined
+        ? undefined
+        : this.#signalOf(options);
+      const batch = this.#batchOf(commands as readonly Command<unknown>[]);
+      if (signal !== undefined) throwIfAborted.call(signal);
+      if (batch.left === 0) return Promise.resolve([]) as Promise<never>;
+      queues.recovery.putInOrder();
+      this.#engine.schedule(batch.left);
+      queues.takeSlots(batch);
+      promise = batch.await();
+      queues.batches.add(batch);
+      batch.aim(); // It counts among what uses memory now.
+      if (signal !== undefined) this.#watches.add(batch, signal);
+      queues.enqueueBatch(batch);
+    } catch (error) {
+      promise = Promise.reject(error);
+    }
+    return promise as Promise<{ -readonly [K in keyof T]: T[K] }>;
   }
 
   /**
@@ -330,10 +385,10 @@ export class Ring implements AsyncDisposable {
     const signal = options === undefined ? undefined : this.#signalOf(options);
     this.#check(command, true);
     const queues = this.#queues;
-    queues.putInOrder();
+    queues.recovery.putInOrder();
     this.#engine.schedule(1);
     const stream: CommandStream<T> = new CommandStream<T>(() => {
-      if (slot?.receiver === stream) queues.abort(slot, LEFT);
+      if (slot?.receiver === stream) queues.aborts.abort(slot, LEFT);
     });
     let slot: Slot | null = null;
     try {
@@ -677,6 +732,27 @@ export class Ring implements AsyncDisposable {
       throw error;
     }
     return taken;
+  }
+
+  // ---- Batches ---------------------------------------------------------------
+
+  /** Makes a batch of commands that this ring can run. */
+  #batchOf(commands: readonly Command<unknown>[]): Batch {
+    const queues = this.#queues;
+    const { busy } = queues;
+    let list: Command<unknown>[];
+    queues.busy = "program"; // As #ask does, without a function for each batch.
+    try {
+      list = checkList("commands", commands);
+    } finally {
+      queues.busy = busy;
+    }
+    let slotted = false;
+    for (let i = 0; i < list.length; i++) {
+      this.#check(list[i], false);
+      slotted = slotted || !queues.isDirect(list[i]);
+    }
+    return new Batch(queues, list, slotted);
   }
 }
 

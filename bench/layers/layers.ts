@@ -5,6 +5,7 @@ export const LAYERS = {
   "./raw": "raw_bench.ts",
   "cmdAllSync": "sync_bench.ts",
   "cmdSync": "sync_bench.ts",
+  "cmdAll": "all_bench.ts",
   "cmd, Promise.all": "await_bench.ts",
   "cmd, loops": "loops_bench.ts",
 } as const;

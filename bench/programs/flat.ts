@@ -35,6 +35,11 @@ function add(name: string, ring: Ring, depth: number): void {
     run: (batch) => Promise.all(batch.map((each) => ring.cmd(each))),
     times: [],
   }, {
+    name: `cmdAll ${name}`,
+    depth,
+    run: (batch) => ring.cmdAll(batch),
+    times: [],
+  }, {
     name: `cmdAllSync ${name}`,
     depth,
     run: (batch) => ring.cmdAllSync(batch),

@@ -11,6 +11,7 @@
 import { CompletionQueue, SubmissionQueue } from "../../ring/raw.ts";
 import {
   cmd,
+  cmdAll,
   cmdAllSync,
   cmdSync,
   command,
@@ -107,6 +108,7 @@ const runners = {
   raw,
   encodeAndReap,
   cmdAllSync,
+  cmdAll,
   cmdSync,
   promises,
   cmd,

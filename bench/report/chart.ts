@@ -24,6 +24,7 @@ const LINES: readonly (readonly [name: string, colour: string])[] = [
   ["C, liburing", "#000000"],
   ["./raw", "#0072b2"],
   ["cmdAllSync", "#009e73"],
+  ["cmdAll", "#56b4e9"],
   ["cmd, Promise.all", "#d55e00"],
   ["cmd, loops", "#cc79a7"],
   ["ioctl by FFI", "#8a8a8a"],

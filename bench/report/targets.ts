@@ -75,6 +75,11 @@ const NAMES = {
 };
 const PROMISES: Layer = "cmd, Promise.all";
 
+/** Returns the name of a layer as the targets have it. */
+function called(layer: Layer): string {
+  return layer === PROMISES ? "`cmd`, awaited" : `\`${layer}\``;
+}
+
 function point(workload: Point["workload"], depth: number): Point {
   return { workload, depth, file: "fd" };
 }
@@ -87,9 +92,7 @@ function speed(samples: Samples): Target[] {
     limit: number,
   ) =>
     atLeast({
-      name: `${layer === PROMISES ? "`cmd`, awaited" : `\`${layer}\``}: ${
-        NAMES[workload]
-      }, depth ${depth}`,
+      name: `${called(layer)}: ${NAMES[workload]}, depth ${depth}`,
       how: "C's time for a command over ours: the median of the rounds",
       value: samples.ratioToC(layer, point(workload, depth)),
       limit,
@@ -101,6 +104,10 @@ function speed(samples: Samples): Target[] {
     aim("./raw", "nop", 128, 0.85),
     aim("./raw", "nop", 1024, 0.85),
     aim("cmdAllSync", "cmd", 128, 0.85),
+    aim("cmdAll", "cmd", 128, 0.8),
+    aim("cmdAll", "cmd", 1024, 0.8),
+    aim("cmdAll", "siocinq", 128, 0.8),
+    aim("cmdAll", "siocinq", 1024, 0.8),
     aim(PROMISES, "cmd", 128, 0.6),
   ];
 }
@@ -138,23 +145,26 @@ function latency(
 
 function againstFfi(samples: Samples): Target[] {
   const aim = (
+    layer: Layer,
     workload: Point["workload"],
     call: string,
     other: Alternative,
     limit: number,
   ) =>
     atLeast({
-      name: `\`cmd\`, awaited: ${NAMES[workload]}, depth 128, against ${call}`,
+      name: `${called(layer)}: ${NAMES[workload]}, depth 128, against ${call}`,
       how: "ioctl(FIONREAD)'s time over ours: the median of the rounds",
-      value: samples.ratioTo(PROMISES, point(workload, 128), other),
+      value: samples.ratioTo(layer, point(workload, 128), other),
       limit,
       unit: "times as many",
     });
+  const blocking = "ioctl by FFI";
   const nonblocking = "ioctl by nonblocking FFI, one at a time";
   return [
-    aim("cmd", "an ioctl by FFI each", "ioctl by FFI", 1.8),
-    aim("siocinq", "an ioctl by FFI each", "ioctl by FFI", 1.8),
-    aim("cmd", "an awaited ioctl each", nonblocking, 20),
+    aim("cmdAll", "siocinq", "an ioctl by FFI each", blocking, 1.7),
+    aim(PROMISES, "cmd", "an ioctl by FFI each", blocking, 1.8),
+    aim(PROMISES, "siocinq", "an ioctl by FFI each", blocking, 1.8),
+    aim(PROMISES, "cmd", "an awaited ioctl each", nonblocking, 20),
   ];
 }
 
@@ -194,7 +204,7 @@ function allocation({ encode, heap }: ProgramResults): Target[] {
 
 function flatness(flat: Numbers, flatC: Numbers): Target[] {
   const c = spread(flatC, "depth").toFixed(2);
-  return ["cmd", "cmdAllSync"].flatMap((call) => [
+  return ["cmd", "cmdAll", "cmdAllSync"].flatMap((call) => [
     atMost({
       name: `\`${call}\`: slowest over fastest depth, 32 to 4096`,
       how: `time of a command; liburing's is ${c}`,

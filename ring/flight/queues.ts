@@ -20,7 +20,7 @@
  * after it are plain stores. A CQE is handled first, and stepped over last: what
  * was cut short is done again from the CQE. Marks that only a call that was cut
  * short leaves behind ({@linkcode Queues.taking}, {@linkcode Queues.busy}) tell the
- * next turn to put things in order.
+ * next turn to put things in order: see {@linkcode Recovery}.
  *
  * @module
  */
@@ -33,15 +33,18 @@ import type { RingHandle } from "../bare/setup.ts";
 import type { SubmissionQueue } from "../bare/squeue.ts";
 import type { Command } from "../command.ts";
 import { fatalAdvice, UringError } from "../errors.ts";
-import { type Batch, DIRECT } from "./batch.ts";
-import { Cancellation, Cancellations } from "./cancel.ts";
-import { enterPool, leavePool } from "./pool.ts";
-import { Room } from "./room.ts";
+import { Aborts } from "./abort.ts";
+import { Batch, DIRECT } from "./batch.ts";
+import { Batches } from "./batches.ts";
+import { Cancellations } from "./cancel.ts";
 import { arenasOf } from "./lease.ts";
-import { completionOf, deliver, ownMemory } from "./settle.ts";
-import { refusalOf, settleAborted } from "./settle.ts";
-import { NOBODY, type Phase, phaseOf, type Slot, Slots } from "./slot.ts";
+import { enterPool, leavePool } from "./pool.ts";
+import { type Busy, Recovery } from "./recovery.ts";
+import { Room } from "./room.ts";
+import { deliver } from "./settle.ts";
+import { NOBODY, type Slot, Slots } from "./slot.ts";
 import { WaitQueue } from "./waiting.ts";
+import { Writer } from "./writer.ts";
 
 /** Requests for completions in one turn, before other work of the event loop. */
 const ROUNDS = 16;
@@ -69,12 +72,6 @@ export type Life =
   | "failed"
   | "closed";
 
-/**
- * The work that the ring is in the middle of. `"program"`: a call of the program's
- * code, in a delivery or before a command is queued.
- */
-export type Busy = null | "turn" | "sync" | "program";
-
 /** Commands on their way into the kernel, and completions on their way out. */
 export class Queues {
   life: Life;
@@ -88,7 +85,9 @@ export class Queues {
   taking = false;
 
   readonly slots = new Slots();
+  readonly batches = new Batches();
   readonly room: Room;
+  readonly writer: Writer;
   readonly sq: SubmissionQueue;
   readonly cq: CompletionQueue;
   readonly sqpoll: boolean;
@@ -107,27 +106,23 @@ export class Queues {
   readonly waiting = new WaitQueue();
   readonly cancellations = new Cancellations({
     inFlight: (low, high) =>
-      this.failure === null && this.slots.find(low, high) !== null,
+      this.failure === null && this.#isInFlight(low, high),
     retry: (low, high) => {
-      this.putInOrder();
-      this.cancel(low, high);
+      this.recovery.putInOrder();
+      this.aborts.cancel(low, high);
       this.#host.schedule();
     },
   });
+  readonly aborts: Aborts = new Aborts(this);
+  readonly recovery: Recovery = new Recovery(this);
   /** The batch that a synchronous call waits for. */
   batch: Batch | null = null;
-  /** The queues as they were when the synchronous call began. */
-  readonly #before = { tail: 0, enters: 0, inFlight: 0, extra: 0 };
-  /** Batches whose calls were cut short, until their last CQE. */
-  #cutShort: Batch | null = null;
-  /** `true` if a command found room in the CQ, and none in the SQ. */
-  sqFull = false;
   /** The completion that the cursor is on was handled, and not stepped over. */
   #handled = false;
   /** What delivering that completion came to; `null` before. */
   #delivered: boolean | null = null;
-  /** Slots to cancel in the next turn, with the generation each had. */
-  readonly #toAbort: { slot: Slot; generation: number; reason: unknown }[] = [];
+  /** The batch whose last command has completed, until it was settled. */
+  ended: Batch | null = null;
 
   readonly #handle: RingHandle;
   readonly #host: QueuesHost;
@@ -152,6 +147,7 @@ export class Queues {
       mixedSq: handle.sq.mixed,
       holdsSqes: handle.sq.hold,
     });
+    this.writer = new Writer(handle.sq, this.room, this.cancellations);
     enterUse(this.#arenas);
     enterPool();
   }
@@ -169,7 +165,7 @@ export class Queues {
       (!this.sqpoll || waits || this.sq.needsWakeup);
     // It may have taken the queue since a command found no room in it.
     return this.room.inFlight === 0 || queued ||
-      this.sqpoll && this.sqFull && waits;
+      this.sqpoll && this.writer.sqFull && waits;
   }
 
   /** Commands handed to the kernel, completed or not. */
@@ -185,18 +181,18 @@ export class Queues {
 
   /** The commands in flight that have no slot. */
   *#commandsOfBatches(): Iterable<Command<unknown>> {
-    for (let it = this.batch; it !== null; it = it.next) {
-      yield* it.pendingCommands();
-    }
-    for (let it = this.#cutShort; it !== null; it = it.next) {
-      yield* it.pendingCommands();
-    }
+    for (const batch of this.batches.all()) yield* batch.pending();
   }
 
   /** The memory that commands in flight use. */
   *arenas(): Iterable<Arena> {
     yield* this.slots.arenas();
     for (const command of this.#commandsOfBatches()) yield* arenasOf(command);
+  }
+
+  /** Schedules a turn. */
+  schedule(): void {
+    this.#host.schedule();
   }
 
   // ---- The way in ----------------------------------------------------------
@@ -210,9 +206,41 @@ export class Queues {
     this.waiting.add(slot);
     this.taking = false;
     try {
-      this.#makeRoom();
+      this.makeRoom();
     } catch {
       // It waits, and the turn that is scheduled makes room for it.
+    }
+  }
+
+  /** Returns `true` for a command that a batch itself can stand for. */
+  isDirect(command: Command<unknown>): boolean {
+    return command.numeric && !this.sq.hold;
+  }
+
+  /** Takes slots for the commands of a batch that need one. */
+  takeSlots(batch: Batch): void {
+    this.taking = true;
+    if (!batch.slotted) return;
+    const { commands } = batch;
+    for (let place = 0; place < commands.length; place++) {
+      const command = commands[place] as Command<unknown>;
+      if (this.isDirect(command)) continue;
+      batch.leave(place, this.slots.take(command));
+    }
+  }
+
+  /**
+   * Queues the commands of a batch, as far as there is room. One call lets all of
+   * them wait: what is cut short after it is done by the next turn.
+   */
+  enqueueBatch(batch: Batch): void {
+    this.waiting.add(batch, batch.commands.length);
+    this.taking = false;
+    try {
+      if (this.waiting.first === batch) this.pumpFirst(false);
+      this.makeRoom();
+    } catch {
+      // The rest waits.
     }
   }
 
@@ -220,9 +248,10 @@ export class Queues {
    * Submits, and queues what waits for a place in the SQ. Submitting may run the
    * program's code, so the command that needs the room waits already.
    */
-  #makeRoom(): void {
+  makeRoom(): void {
     while (
-      this.busy !== "program" && this.sqFull && this.submit() && this.pump()
+      this.busy !== "program" && this.writer.sqFull && this.submit() &&
+      this.pump()
     );
   }
 
@@ -237,14 +266,15 @@ export class Queues {
   /** Queues the first of those that wait; with `force` beyond the CQ's room. */
   pumpFirst(force: boolean): boolean {
     const { waiting } = this;
-    const slot = waiting.first!;
+    const first = waiting.first!;
+    if (first instanceof Batch) return this.#pumpBatch(first, force);
+    const slot = first as Slot;
     if (slot.receiver === NOBODY) {
-      this.#dropWaiting(slot, null); // An abort that was cut short.
+      this.aborts.dropWaiting(slot, null); // An abort that was cut short.
       return true;
     }
     const { next } = slot;
-    // What a batch would take back may not be its own from here on.
-    this.#before.enters = -1;
+    this.recovery.keepSqes();
     if (!this.#push(slot, force)) return false;
     // Plain stores, as after every push: a call could be cut short.
     waiting.first = next;
@@ -255,208 +285,28 @@ export class Queues {
     return true;
   }
 
-  /**
-   * Writes the SQEs of a command and of what is linked to it, if all fit. A part
-   * of a chain is never written, because a chain ends where a submission does.
-   */
-  #push(first: Slot, force = false): boolean {
-    this.sqFull = false;
-    if (first.linked !== null) return this.#pushChain(first, force);
-    const command = first.command!;
-    if (first.receiver instanceof Cancellation) {
-      const { cancellations } = this;
-      if (cancellations.inFlight >= this.room.spare) return false;
-      if (!this.#write(command, first)) return false;
-      cancellations.inFlight++;
-      return true;
+  /** Queues what waits of a batch; with `force` one command beyond the CQ's room. */
+  #pumpBatch(batch: Batch, force: boolean): boolean {
+    if (batch.abort !== null) return this.aborts.cancelNext(batch);
+    if (batch !== this.batch) this.recovery.keepSqes();
+    const { waiting, writer } = this;
+    const { rest } = batch;
+    while (batch.rest < batch.commands.length) {
+      const count = writer.writeRest(batch, force);
+      if (count === 0) return batch.rest > rest;
+      waiting.length -= count;
+      force = false;
     }
-    return (force || this.room.fits(command.completions)) &&
-      this.#write(command, first);
+    waiting.remove(batch, 0);
+    batch.phase = "queued";
+    return true;
   }
 
-  /** Writes an SQE, with addresses, and then adds it to the queue. */
-  #write(command: Command<unknown>, slot: Slot): boolean {
-    const { sq, room } = this;
-    const at = this.#peek(command);
-    if (at < 0) return false;
-    const extra = command.completions - 1; // A getter is a call: not after the push.
-    command.fill(sq, at, slot.index, slot.generation, 0);
-    this.#fillAddresses(slot, at);
-    sq.push(sq.mixed && command.sqe128 ? 2 : 1);
-    room.inFlight++;
-    room.extra += extra;
+  /** Writes the SQEs of a command, and of what is linked to it, if they fit. */
+  #push(slot: Slot, force = false): boolean {
+    if (!this.writer.write(slot, force)) return false;
     slot.overflows = this.overflows;
-    slot.phase = "queued";
     return true;
-  }
-
-  /** Writes the SQE of a command without a slot; `false` if none is free. */
-  writeDirect(command: Command<unknown>, place: number, batch: Batch): boolean {
-    const { sq } = this;
-    const at = this.#peek(command);
-    if (at < 0) return false;
-    command.fill(sq, at, place | DIRECT, batch.number, 0);
-    command.encodeAddresses(sq.words, at);
-    sq.push(sq.mixed && command.sqe128 ? 2 : 1);
-    this.room.inFlight++;
-    batch.direct++;
-    return true;
-  }
-
-  /** Returns the place for an SQE; -1 if the SQ is full. */
-  #peek(command: Command<unknown>): number {
-    const at = this.sq.mixed ? this.#peekMixed(command) : this.sq.peek();
-    this.sqFull = at < 0;
-    return at;
-  }
-
-  #peekMixed({ sqe128 }: Command<unknown>): number {
-    const { sq } = this;
-    if (!sq.has(sqe128 ? 3 : 1)) return -1;
-    if (sqe128 && sq.straddles(0)) sq.fill();
-    return sq.at(0);
-  }
-
-  #pushChain(first: Slot, force: boolean): boolean {
-    const { sq, room } = this;
-    let completions = 0;
-    let count = 0;
-    for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-      completions += slot.command!.completions;
-      count++;
-    }
-    if (!force && !room.fits(completions)) return false;
-    if (!sq.has(room.places(count))) {
-      this.sqFull = true;
-      return false;
-    }
-    if (sq.mixed && this.#straddles(first)) sq.fill();
-    let places = 0;
-    for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-      const { command, index, generation } = slot;
-      const link = slot.linked !== null ? uapi.IOSQE_IO_LINK : 0;
-      const at = sq.at(places);
-      command!.fill(sq, at, index, generation, link);
-      this.#fillAddresses(slot, at);
-      places += sq.mixed && command!.sqe128 ? 2 : 1;
-    }
-    sq.push(places);
-    room.inFlight += count;
-    room.extra += completions - count;
-    (first.chain ?? first).phase = "queued";
-    return true;
-  }
-
-  /**
-   * Returns `true` if an SQE of a chain would straddle the end of a mixed ring. A
-   * no-op between two SQEs would end the chain, so it goes before the first.
-   */
-  #straddles(first: Slot): boolean {
-    let places = 0;
-    for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-      const { sqe128 } = slot.command!;
-      if (sqe128 && this.sq.straddles(places)) return true;
-      places += sqe128 ? 2 : 1;
-    }
-    return false;
-  }
-
-  #fillAddresses(slot: Slot, at: number): void {
-    const { sq } = this;
-    const { lease } = slot;
-    const command = slot.command!;
-    if (!command.leases) command.encodeAddresses(sq.words, at);
-    for (let i = 0; i < lease.count; i++) {
-      command.encodeAddress(sq.words, at, i, lease.address(i));
-    }
-    if (sq.hold) slot.sqe = at;
-  }
-
-  // ---- Aborting --------------------------------------------------------------
-
-  /**
-   * Asks the kernel to cancel a command, or drops it if it still waits. In a call
-   * of the program's code it is only noted.
-   */
-  abort(slot: Slot, reason: unknown): void {
-    this.putInOrder(); // It may take SQEs back, and a cancellation with them.
-    const { receiver, generation } = slot;
-    if (slot.command === null || slot.aborted || receiver === NOBODY) return;
-    if (receiver === null || receiver instanceof Cancellation) return;
-    if (this.busy === "program") {
-      this.#toAbort.push({ slot, generation, reason });
-      this.#host.schedule();
-      return;
-    }
-    this.#host.schedule();
-    // A call into Deno can run microtasks, and they may settle it.
-    if (slot.generation !== generation) return;
-    if (phaseOf(slot) === "waiting") {
-      this.#dropWaiting(slot.chain?.first ?? slot, reason);
-      return;
-    }
-    this.#addCancellation(slot.index, generation);
-    slot.abortReason = reason;
-    slot.aborted = true;
-    this.#pushCancellation();
-  }
-
-  /** Settles a command that the kernel has not seen, and all of its chain. */
-  #dropWaiting(first: Slot, reason: unknown): void {
-    // The first one last: it is dropped where NOBODY receives for it.
-    for (let slot = first.linked; slot !== null; slot = slot.linked) {
-      slot.abortReason = reason;
-      settleAborted(slot);
-    }
-    first.abortReason = reason;
-    settleAborted(first);
-    this.taking = true;
-    this.waiting.remove(first);
-    for (let slot: Slot | null = first; slot !== null;) {
-      const { linked }: Slot = slot;
-      this.slots.give(slot);
-      slot = linked;
-    }
-    this.taking = false;
-  }
-
-  /** Acts on what was noted while the program's code ran. */
-  abortNoted(): void {
-    for (const { slot, generation, reason } of this.#toAbort.splice(0)) {
-      if (slot.generation !== generation) continue;
-      if (reason === NOBODY) this.cancel(slot.index, generation);
-      else this.abort(slot, reason);
-    }
-  }
-
-  /** Aborts every command. */
-  abortAll(reason: unknown): void {
-    this.sweep();
-    const busy = [...this.slots.busy()];
-    // What waits comes first: a cancellation could make room for it.
-    for (const slot of busy) {
-      if (phaseOf(slot) === "waiting") this.abort(slot, reason);
-    }
-    for (const slot of busy) this.abort(slot, reason);
-  }
-
-  /** Cancels what has this `user_data`, before anything else is queued. */
-  cancel(userDataLow: number, userDataHigh: number): void {
-    this.#addCancellation(userDataLow, userDataHigh);
-    this.#pushCancellation();
-  }
-
-  /** Lets a cancellation wait, before all that waits. */
-  #addCancellation(userDataLow: number, userDataHigh: number): void {
-    const { slots } = this;
-    this.taking = true;
-    const slot = this.cancellations.take(slots, userDataLow, userDataHigh);
-    this.waiting.addFirst(slot);
-    this.taking = false;
-  }
-
-  #pushCancellation(): void {
-    if (!this.pumpFirst(false)) this.#makeRoom();
   }
 
   // ---- Into the kernel, and out of it ---------------------------------------
@@ -531,7 +381,7 @@ export class Queues {
   /** Cancels the command whose link timeout was cut off. */
   #cancelBefore(cut: Slot): void {
     for (const { linked, index, generation } of this.slots.busy()) {
-      if (linked === cut) return this.cancel(index, generation);
+      if (linked === cut) return this.aborts.cancel(index, generation);
     }
   }
 
@@ -557,12 +407,15 @@ export class Queues {
       // A stream may post as fast as it is read: the rest is for a later turn.
       let more = cq.ready > 0;
       while (more && cq.peek()) {
-        if (!this.#handled) this.#complete();
+        if (!this.#handled && !this.#completeNumber()) {
+          this.#complete();
+          this.busy = busy;
+        }
         this.#handled = true;
+        if (this.ended !== null) this.endBatch(this.ended);
         cq.step();
         this.#handled = false;
         this.#delivered = null;
-        this.busy = busy;
         taken++;
         this.completions++;
         more = taken < cq.entries && cq.known > 0;
@@ -574,15 +427,31 @@ export class Queues {
     return taken;
   }
 
+  /** Settles a command of a batch that has no slot, if its result is a number. */
+  #completeNumber(): boolean {
+    const { userDataLow, userDataHigh, res } = this.cq;
+    if (userDataLow >= 0 || res < 0) return false;
+    const batch = this.batches.find(userDataHigh);
+    const place = userDataLow & ~DIRECT;
+    if (batch === null || !batch.isInFlight(place)) return false;
+    const command = batch.commands[place] as Command<unknown>;
+    const result = command.resultOf(res);
+    if (result < 0) return false;
+    batch.put(place, result);
+    this.room.inFlight--;
+    return true;
+  }
+
   /** Settles the command whose completion the cursor is on. */
   #complete(): void {
     const { flags, userDataLow, userDataHigh } = this.cq;
     let { res } = this.cq;
     if (userDataLow < 0) {
-      const batch = this.#findBatch(userDataHigh);
+      const batch = this.batches.find(userDataHigh);
       const place = userDataLow & ~DIRECT;
-      const command = batch?.pending(place) ?? null;
-      if (command !== null) return this.#completeDirect(batch!, place, res);
+      if (batch !== null && batch.isInFlight(place)) {
+        return this.#completeOddly(batch, place, res);
+      }
     }
     const slot = this.slots.find(userDataLow, userDataHigh);
     if (slot !== null && (flags & uapi.IORING_CQE_F_MORE) === 0) {
@@ -616,38 +485,40 @@ export class Queues {
     }
   }
 
-  #completeDirect(batch: Batch, place: number, res: number): void {
-    const command = batch.pending(place)!;
-    const result = command.resultOf(res);
-    if (result >= 0) {
-      batch.put(place, result);
-    } else if (batch !== this.batch) {
-      batch.put(place, undefined); // Its call was cut short.
-    } else {
-      this.busy = "program";
-      this.#completeOddly(batch, place, res);
-    }
-    batch.direct--;
-    this.room.inFlight--;
-  }
-
-  /** Settles a command whose `res` is an errno, or has to be decoded. */
+  /**
+   * Settles a command of a batch that has no slot, and whose `res` is an errno or
+   * has to be decoded.
+   */
   #completeOddly(batch: Batch, place: number, res: number): void {
-    const command = batch.pending(place)!;
-    if (res < 0 && !command.expected.includes(-res)) {
-      batch.fail(place, refusalOf(command, res));
+    const command = batch.command(place)!;
+    if (batch.phase === "taken") {
+      batch.put(place, undefined); // Its call was cut short.
+    } else if (res < 0 && !command.expected.includes(-res)) {
+      this.busy = "program";
+      batch.refuse(place, command, res);
     } else if (!command.decodes) {
       batch.put(place, res);
     } else {
-      const { cq } = this;
-      try {
-        const memory = ownMemory(command);
-        const completion = completionOf(cq, res, cq.flags, memory);
-        batch.put(place, command.decoded(completion));
-      } catch (error) {
-        batch.fail(place, error);
-      }
+      this.busy = "program";
+      const retry = this.batch !== null && batch !== this.batch;
+      batch.decode(place, command, this.cq, retry);
     }
+    this.room.inFlight--;
+  }
+
+  /** Settles a batch whose commands have all completed. Runs a `then` of results. */
+  endBatch(batch: Batch): void {
+    const { busy } = this;
+    this.busy = "program";
+    try {
+      if (batch.phase !== "taken") batch.settle();
+    } finally {
+      this.busy = busy;
+    }
+    batch.watch?.remove(batch);
+    if (batch.phase === "waiting") this.waiting.remove(batch, batch.waiting);
+    this.batches.remove(batch);
+    this.ended = null;
   }
 
   /**
@@ -706,102 +577,16 @@ export class Queues {
 
   /** Cancels a stream whose decoder has thrown, in the next turn. */
   #silence(slot: Slot): void {
-    const { generation } = slot;
-    this.#toAbort.push({ slot, generation, reason: NOBODY });
-    this.#host.schedule();
+    this.aborts.note(slot, NOBODY);
     slot.receiver = NOBODY;
   }
 
-  /** Returns the batch of a number, also if its call was cut short. */
-  #findBatch(number: number): Batch | null {
-    if (this.batch?.number === number) return this.batch;
-    let batch = this.#cutShort;
-    while (batch !== null && batch.number !== number) batch = batch.next;
-    return batch;
-  }
-
-  // ---- Calls that were cut short ---------------------------------------------
-
-  /** Begins a synchronous call, and notes how things stand. */
-  enterBatch(batch: Batch): void {
-    this.#before.tail = this.sq.pushed;
-    this.#before.enters = this.enters;
-    this.#before.inFlight = this.room.inFlight;
-    this.#before.extra = this.room.extra;
-    this.batch = batch;
-    this.busy = "sync";
-  }
-
-  /**
-   * Leaves a batch whose call was cut short. Its SQEs are taken back if the kernel
-   * cannot have seen them, so that it does not use the memory of a call that has
-   * thrown. Otherwise their CQEs are still to come.
-   */
-  leaveBatch(batch: Batch): void {
-    const { tail, enters, inFlight, extra } = this.#before;
-    if (this.enters === enters && this.sq.drop(tail, this.sqpoll)) {
-      this.room.inFlight = inFlight;
-      this.room.extra = extra;
-      batch.direct = 0;
-      batch.dropped = true;
+  #isInFlight(userDataLow: number, userDataHigh: number): boolean {
+    if (userDataLow >= 0) {
+      return this.slots.find(userDataLow, userDataHigh) !== null;
     }
-    batch.next = this.#cutShort;
-    this.#cutShort = batch;
-    this.batch = null;
-    this.taking = true;
-  }
-
-  /** Recovers if a synchronous call was cut short: only its own code runs in it. */
-  putInOrder(): void {
-    if (this.busy === "sync") this.recover();
-    else if (this.taking && this.busy === null) this.sweep();
-  }
-
-  /** Puts in order what a call has left behind that was cut short. */
-  recover(): void {
-    if (this.batch !== null) this.leaveBatch(this.batch);
-    this.sweep();
-    this.busy = null;
-  }
-
-  /** Gives back the slots of calls that have thrown, and cancels their streams. */
-  sweep(): void {
-    for (const slot of [...this.slots.busy()]) {
-      const phase = phaseOf(slot);
-      if (phase === "taken") this.slots.give(slot);
-      else if (slot.receiver === NOBODY && !slot.aborted) {
-        this.#abandon(slot, phase);
-      }
-    }
-    let last: Batch | null = null;
-    for (let it = this.#cutShort; it !== null; it = it.next) {
-      for (const slot of this.slots.busy()) {
-        if (slot.receiver === it) this.#orphan(slot, it.dropped);
-      }
-      // One store takes a batch out of the list.
-      if (it.direct > 0) last = it;
-      else if (last === null) this.#cutShort = it.next;
-      else last.next = it.next;
-    }
-    this.taking = false;
-  }
-
-  /** Drops a command that waits and that no one waits for, or cancels a stream. */
-  #abandon(slot: Slot, phase: Phase): void {
-    if (phase === "waiting") {
-      this.#dropWaiting(slot.chain?.first ?? slot, undefined);
-    } else if (slot.command!.multishot) {
-      slot.aborted = true;
-      this.cancel(slot.index, slot.generation);
-    }
-  }
-
-  /** Gives back a slot whose SQE was dropped, or is not written; else silences it. */
-  #orphan(slot: Slot, dropped: boolean): void {
-    slot.receiver = NOBODY;
-    const waits = phaseOf(slot) === "waiting";
-    if (waits) this.waiting.remove(slot);
-    if (waits || dropped) this.slots.give(slot);
+    const batch = this.batches.find(userDataHigh);
+    return batch !== null && batch.isInFlight(userDataLow & ~DIRECT);
   }
 
   // ---- The end -------------------------------------------------------------
@@ -809,14 +594,17 @@ export class Queues {
   /** Fails the ring, which cannot go on, and every command with it. */
   fail(errno: number): void {
     if (this.failure !== null || this.life === "closed") return;
-    const { fd } = this.#handle;
-    const advice = fatalAdvice(errno);
-    const failure = new UringError("io_uring_enter", fd, errno, advice);
+    const failure = this.#failureOf(errno);
     this.#host.schedule(); // If this call is cut short, the turn does the rest.
     this.#lifeBefore = this.life;
     this.failure = failure;
     this.life = "failed";
     this.tellFailure();
+  }
+
+  #failureOf(errno: number): UringError {
+    const { fd } = this.#handle;
+    return new UringError("io_uring_enter", fd, errno, fatalAdvice(errno));
   }
 
   /** Tells every command why the ring has failed. What was cut short is done again. */
@@ -827,11 +615,15 @@ export class Queues {
     for (const arena of this.arenas()) arena.held = true;
     for (const each of this.#commandsOfBatches()) abandoned.add(each);
     abandoned.add(this.slots);
+    for (const batch of this.batches.all()) {
+      // One each, which has the results.
+      batch.failAll(this.#failureOf(failure.errno));
+      this.endBatch(batch);
+    }
     for (const slot of this.slots.busy()) {
       slot.receiver?.error(slot, failure);
       slot.receiver = NOBODY;
     }
-    this.batch?.failAll(failure);
     this.#host.failed(this.#lifeBefore);
     this.#told = true;
   }

@@ -48,6 +48,12 @@ export class Room {
     this.#mixedSq = mixedSq;
   }
 
+  /** The completions that the CQ has room for beyond those of commands in flight. */
+  get left(): number {
+    const left = this.capacity - this.inFlight - this.extra;
+    return this.inFlight === 0 ? Math.max(1, left) : left;
+  }
+
   /** Returns `true` if the CQ has room for so many more completions. */
   fits(completions: number): boolean {
     return this.inFlight + this.extra + completions <= this.capacity ||

@@ -12,14 +12,23 @@ import { NOBODY, type Receiver, type Slot } from "./slot.ts";
 /** Receives for the promise of a slot. */
 export const AWAITED: Receiver = {
   value: (slot, value) => slot.resolve!(value),
-  // A promise that is rejected at once would stand in Deno's list of unhandled
-  // rejections until the thenable job has run, and that list is searched.
-  error: (slot, error) =>
-    slot.resolve!({
-      then: (_: unknown, reject: (error: unknown) => void) => reject(error),
-    }),
+  error: (slot, error) => rejectWith(slot.resolve!, () => error),
   end() {},
 };
+
+/**
+ * Rejects a promise through its `resolve`, in a microtask. If it was rejected at
+ * once it would stand in Deno's list of unhandled rejections until the thenable job
+ * has run, and that list is searched.
+ */
+export function rejectWith(
+  resolve: (value: unknown) => void,
+  errorOf: () => unknown,
+): void {
+  resolve({
+    then: (_: unknown, reject: (error: unknown) => void) => reject(errorOf()),
+  });
+}
 
 /** The abort reason of a stream whose loop was left: it ends without an error. */
 export const LEFT = Symbol("left");
@@ -30,6 +39,11 @@ export const LEFT = Symbol("left");
  * ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
  */
 const CANCELLED = [E.ECANCELED, E.EINTR, 512, 513, 514, 516];
+
+/** Returns `true` if a command may have ended so because it was cancelled. */
+export function isCancelled(res: number): boolean {
+  return CANCELLED.includes(-res);
+}
 
 /**
  * Settles a command, or hands on one value of a multishot command. Runs the
@@ -57,7 +71,7 @@ export function deliver(
   let value: unknown = res;
   try {
     if (slot.decoding) {
-      throw new Error(`the decoder of ${command.name} was cut short`);
+      throw decoderCutShort(command);
     }
     if (command.leases) slot.lease.copyOut(command, res);
     if (res === 0 && command.success >= 0) {
@@ -79,7 +93,7 @@ export function deliver(
     return false;
   }
   const receiver = slot.receiver!;
-  if (!more && slot.aborted && CANCELLED.includes(-res)) {
+  if (!more && slot.aborted && isCancelled(res)) {
     settleAborted(slot);
   } else if (succeeded) {
     receiver.value(slot, value);
@@ -87,6 +101,11 @@ export function deliver(
     receiver.error(slot, refusalOf(command, res, slot.chain !== null));
   }
   return true;
+}
+
+/** Makes the error of a command whose decoder has not returned. */
+export function decoderCutShort({ name }: Command<unknown>): Error {
+  return new Error(`the decoder of ${name} was cut short`);
 }
 
 /** Returns the memory behind each address of a command, for its decoder. */
@@ -117,7 +136,7 @@ export function completionOf(
 }
 
 /** Returns `true` for the error of a stack that is full. */
-function isOverflow(error: unknown): boolean {
+export function isOverflow(error: unknown): boolean {
   return error instanceof RangeError &&
     error.message === "Maximum call stack size exceeded";
 }

@@ -22,7 +22,7 @@ import { arenasOf, Lease } from "./lease.ts";
 
 /**
  * Takes the results of a command. Its implementations are `AWAITED` (a promise),
- * `Batch` (a synchronous call), `CommandStream`, `Cancellation` and `NOBODY`.
+ * `Batch` (all commands of a call), `CommandStream`, `Cancellation` and `NOBODY`.
  */
 export interface Receiver {
   /** Takes the only value, or one of many of a multishot command. */
@@ -36,27 +36,46 @@ export interface Receiver {
 /** Receives for cancelled streams and for commands that have settled. */
 export const NOBODY: Receiver = { value() {}, error() {}, end() {} };
 
-/** The place of a command: nowhere yet, in the wait queue, or in the SQ or kernel. */
+/**
+ * The place of a command: nowhere yet, in the wait queue, or in the SQ or kernel. A
+ * command of a batch is nowhere while the batch waits for it.
+ */
 export type Phase = "taken" | "waiting" | "queued";
+
+/** What stands in the wait queue: a command, a chain, or the rest of a batch. */
+export interface Waiter {
+  next: Waiter | null;
+  previous: Waiter | null;
+  phase: Phase;
+  /** The chain that a waiting command is the first of. */
+  readonly chain?: Chain | null;
+}
+
+/** A command or a batch that a signal can abort. */
+export interface Watched {
+  watch: Watcher | null;
+}
 
 /** A signal that can abort commands: see `Watch`. */
 export interface Watcher {
-  remove(slot: Slot): void;
+  remove(watched: Watched): void;
 }
 
 /** One command in flight. */
-export class Slot {
+export class Slot implements Waiter, Watched {
   readonly index: number = 0;
   generation = 1;
   command: Command<unknown> | null = null;
   receiver: Receiver | null = null;
   /** Settles the promise of an awaited command. */
   resolve: ((value: unknown) => void) | null = null;
-  /** The place in the batch of a synchronous call. */
+  /** The place in a batch. */
   place = 0;
-  /** Neighbours in the wait queue; `next` also links the free slots. */
-  next: Slot | null = null;
-  previous: Slot | null = null;
+  /** Neighbours in the wait queue. */
+  next: Waiter | null = null;
+  previous: Waiter | null = null;
+  /** The next of the free slots. */
+  nextFree: Slot | null = null;
 
   /** Read by {@linkcode phaseOf}. */
   phase: Phase = "taken";
@@ -105,9 +124,9 @@ export interface Chain {
   phase: Phase;
 }
 
-/** Returns where a command is. */
-export function phaseOf(slot: Slot): Phase {
-  return (slot.chain ?? slot).phase;
+/** Returns where a command is, or the rest of a batch. */
+export function phaseOf(waiter: Waiter): Phase {
+  return (waiter.chain ?? waiter).phase;
 }
 
 /** Links slots to a chain, in order. */
@@ -132,7 +151,7 @@ export class Slots {
       slot = new Slot(this.#slots.length);
       this.#slots.push(slot);
     } else {
-      this.#free = slot.next;
+      this.#free = slot.nextFree;
     }
     slot.command = command; // From here on the command's memory counts as in use.
     if (command.operands.length > 0) this.#provide(slot, command);
@@ -168,7 +187,7 @@ export class Slots {
     slot.early = false;
     slot.generation = slot.generation + 1 | 0;
     slot.command = null;
-    slot.next = this.#free;
+    slot.nextFree = this.#free;
     this.#free = slot;
   }
 

@@ -5,19 +5,15 @@
  */
 
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { Command } from "../command.ts";
+import type { Command } from "../command.ts";
 import { Batch } from "./batch.ts";
 import type { Queues } from "./queues.ts";
-import type { Slot } from "./slot.ts";
 
 /** Returns `true` if all commands of a batch are independent. */
-function areIndependent(
-  { commands }: Batch,
-  slots: readonly Slot[] | null,
-): boolean {
-  for (let place = 0; place < commands.length; place++) {
-    const command = slots === null ? commands[place] : slots[place].command;
-    if (!(command as Command<unknown>).independent) return false;
+function areIndependent(batch: Batch): boolean {
+  for (let place = 0; place < batch.commands.length; place++) {
+    const command = batch.command(place) ?? batch.slot(place)!.command!;
+    if (!command.independent) return false;
   }
   return true;
 }
@@ -26,14 +22,10 @@ function areIndependent(
 export class SyncCalls {
   readonly #queues: Queues;
   readonly #schedule: () => void;
-  /** The number of the next batch. */
-  #batches = 0;
   /** A batch of one command, unless it is in use. */
   #single: Batch | null = null;
   /** All commands of the batch in flight are {@linkcode Command.independent}. */
   #independent = false;
-  /** The slot of that command. */
-  readonly #singleSlot: Slot[] = [];
 
   /** `schedule` schedules a turn for what else is in flight. */
   constructor(queues: Queues, schedule: () => void) {
@@ -47,7 +39,7 @@ export class SyncCalls {
    */
   enter(): void {
     const queues = this.#queues;
-    queues.putInOrder();
+    queues.recovery.putInOrder();
     if (queues.busy !== "program") return;
     this.#schedule(); // A turn of the event loop finds out if nothing runs.
     throw new TypeError(
@@ -57,71 +49,22 @@ export class SyncCalls {
     );
   }
 
-  /** Returns `true` for a command that a batch itself can stand for. */
-  isDirect(command: Command<unknown>): boolean {
-    return command.numeric && !this.#queues.sq.hold;
-  }
-
-  /**
-   * Runs commands, and blocks until all have completed. They are all direct, or
-   * have their `slots`.
-   */
-  run(commands: unknown[], slots: readonly Slot[] | null): unknown[] {
-    const batch = new Batch(commands);
-    if (slots === null) {
-      this.#run(batch, null);
-    } else {
-      slots.forEach((slot, place) => batch.leave(place, slot));
-      this.#run(batch, slots);
-    }
-    return batch.results;
-  }
-
-  /** Runs one command, and blocks until it has completed. */
-  runOne(command: Command<unknown>): unknown {
-    const batch = this.#single ?? new Batch([undefined]);
-    this.#single = null; // It is used again only if this call is not cut short.
-    batch.commands[0] = command;
-    if (this.isDirect(command)) {
-      this.#run(batch, null);
-    } else {
-      this.#queues.taking = true;
-      const slot = this.#queues.slots.take(command);
-      batch.leave(0, slot);
-      this.#singleSlot[0] = slot;
-      this.#run(batch, this.#singleSlot);
-    }
-    const result = batch.results[0];
-    batch.results[0] = undefined;
-    batch.commands[0] = undefined;
-    this.#single = batch;
-    return result;
-  }
-
-  /** Runs a batch, and throws its first error. */
-  #run(batch: Batch, slots: readonly Slot[] | null): void {
+  /** Runs a batch, blocks until all have completed, and throws its first error. */
+  run(batch: Batch): unknown[] {
     const queues = this.#queues;
-    batch.left = batch.commands.length;
-    batch.failed = -1;
-    batch.number = this.#batches;
-    this.#batches = this.#batches + 1 | 0;
-    this.#independent = queues.deferred && areIndependent(batch, slots);
+    this.#independent = queues.deferred && areIndependent(batch);
     const { busy } = queues;
-    queues.enterBatch(batch);
+    queues.recovery.enterBatch(batch);
     try {
-      if (slots === null) {
-        // The batch counts among what uses memory now. No command is queued yet, so
-        // that one whose memory cannot be mapped refuses all of them.
-        Command.aim(batch.commands);
-        this.#queueDirect(batch);
-      } else {
-        for (const slot of slots) queues.enqueue(slot);
-      }
+      // The batch counts among what uses memory now. No command is queued yet, so
+      // that one whose memory cannot be mapped refuses all of them.
+      batch.aim();
+      queues.enqueueBatch(batch);
       this.#waitFor(batch);
     } catch (error) {
       // The stack may be too full for this, too. What stays marked as a
       // synchronous call is put in order before the ring does anything else.
-      queues.leaveBatch(batch);
+      queues.recovery.leaveBatch(batch);
       queues.busy = busy;
       this.#schedule();
       throw error;
@@ -129,34 +72,22 @@ export class SyncCalls {
     queues.batch = null;
     queues.busy = busy;
     if (!queues.idle) this.#schedule();
-    if (batch.failed >= 0) throw batch.firstError();
+    if (batch.errors !== null) throw batch.firstError();
+    return batch.results;
   }
 
-  /** Queues commands without slots. One that has to wait is given a slot. */
-  #queueDirect(batch: Batch): void {
-    for (let place = 0; place < batch.commands.length; place++) {
-      const command = batch.pending(place);
-      // The ring may have failed since the last one.
-      if (command === null) continue;
-      if (this.#writeDirect(command, place, batch)) continue;
-      if (this.#queues.sqFull) {
-        // This may run the program's code, and the ring may fail.
-        this.#queues.submit();
-        if (batch.pending(place) === null) continue;
-        if (this.#writeDirect(command, place, batch)) continue;
-      }
-      this.#queues.taking = true;
-      const slot = this.#queues.slots.take(command);
-      batch.leave(place, slot);
-      this.#queues.enqueue(slot);
-    }
-  }
-
-  /** Writes the SQE of a command without a slot, if there is room for it. */
-  #writeDirect(command: Command<unknown>, place: number, batch: Batch) {
+  /** Runs one command, and blocks until it has completed. */
+  runOne(command: Command<unknown>): unknown {
     const queues = this.#queues;
-    return queues.waiting.first === null && queues.room.fits(1) &&
-      queues.writeDirect(command, place, batch);
+    const batch = this.#single ?? new Batch(queues, [undefined], false);
+    this.#single = null; // It is used again only if this call is not cut short.
+    batch.renew(command, !queues.isDirect(command));
+    queues.takeSlots(batch);
+    this.run(batch);
+    const result = batch.results[0];
+    batch.results[0] = undefined;
+    this.#single = batch;
+    return result;
   }
 
   #waitFor(batch: Batch): void {
@@ -193,13 +124,7 @@ export class SyncCalls {
 
   /** Returns `true` if the rest of a batch all waits, and none is in flight. */
   #starves(batch: Batch): boolean {
-    const { waiting } = this.#queues;
-    if (waiting.length < batch.left) return false;
-    let count = 0;
-    for (let slot = waiting.first; slot !== null; slot = slot.next) {
-      if (slot.receiver === batch) count++;
-    }
-    return count === batch.left;
+    return batch.left === batch.waiting;
   }
 
   /**
@@ -211,7 +136,7 @@ export class SyncCalls {
     const { waiting } = this.#queues;
     let pushed = false;
     for (let own = false; !own && waiting.first !== null; pushed = true) {
-      own = waiting.first.receiver === batch;
+      own = waiting.first === batch;
       if (!this.#queues.pumpFirst(true)) break;
     }
     return pushed;

@@ -29,6 +29,9 @@ const CLOSE_WARNING_MS = 5000;
 /** A resolved promise. `READY.then(f)` costs a third of `queueMicrotask(f)`. */
 const READY = Promise.resolve();
 
+const closedReason = () =>
+  new DOMException("The ring was closed", "AbortError");
+
 /** The turns and the end of one ring. */
 export class Engine {
   readonly queues: Queues;
@@ -172,7 +175,7 @@ export class Engine {
         setImmediate(this.#turnOfLoop);
         return;
       }
-      queues.recover();
+      queues.recovery.recover();
     }
     if (queues.life === "closed" || queues.failure !== null) {
       this.#scheduled = false;
@@ -200,11 +203,12 @@ export class Engine {
     const { queues } = this;
     if (this.#signals) queues.cq.eventfd = this.#signals = false;
     const { completions } = queues;
-    if (queues.taking) queues.sweep();
-    queues.abortNoted();
+    if (queues.taking) queues.recovery.sweep();
+    queues.aborts.actOnNoted();
     if (this.#abortsAll) {
       this.#abortsAll = false;
-      queues.abortAll(new DOMException("The ring was closed", "AbortError"));
+      queues.recovery.sweep();
+      queues.aborts.all(closedReason);
     }
     let pushed = true;
     for (let round = 0; pushed && round < ROUNDS; round++) {

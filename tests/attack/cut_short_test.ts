@@ -35,7 +35,15 @@ const KINDS: Readonly<Record<string, string>> = {
   held: "",
 };
 
-const CALLS = ["cmd", "cmdSync", "cmdAllSync", "link", "stream", "abort"];
+const CALLS = [
+  "cmd",
+  "cmdAll",
+  "cmdSync",
+  "cmdAllSync",
+  "link",
+  "stream",
+  "abort",
+];
 
 for (const [kind, missing] of Object.entries(KINDS)) {
   for (const call of CALLS) {
@@ -58,6 +66,7 @@ for (
     "cmdSync",
     "cmdAllSync",
     "cmd",
+    "cmdAll",
     "link",
     "decoder",
     "ownDecoder",

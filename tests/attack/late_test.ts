@@ -141,25 +141,30 @@ Deno.test("a command completes on an unreachable ring", async () => {
   const { stdout, stderr } = await runScript(
     `
     import { Ring } from "@uring/mod.ts";
-    import { read } from "@uring/cmd/op.ts";
+    import { poll, POLLIN, read } from "@uring/cmd/op.ts";
     import { pipe, writeSync } from "@uring/tests/kit/fds.ts";
     import { descriptors } from "@uring/tests/kit/process.ts";
     import { collect, turn, until } from "@uring/tests/kit/wait.ts";
     const pair = pipe();
     const bytes = new Uint8Array(5);
     const read5 = (() => Ring.open().cmd(read(pair.left, bytes)))();
+    const other = pipe();
+    const ready = poll(other.left, { events: POLLIN });
+    const batch = (() => Ring.open().cmdAll([ready, ready]))();
     for (let i = 0; i < 10; i++) {
       await turn();
       collect();
     }
     writeSync(pair.right, "there");
     console.log(await read5, new TextDecoder().decode(bytes));
+    writeSync(other.right, "there");
+    console.log(await batch);
     // Then the ring is closed, and so is that of the waker.
     await until(() => descriptors("io_uring").length === 0);
   `,
     ["-A", "--v8-flags=--expose-gc"],
   );
-  assertEquals([stdout, stderr], ["5 there\n", ""]);
+  assertEquals([stdout, stderr], ["5 there\n[ 1, 1 ]\n", ""]);
 });
 
 for (

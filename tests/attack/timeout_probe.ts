@@ -23,6 +23,10 @@ const LOOPS: Readonly<Record<string, string>> = {
     expect(ring.cmd(i % 3 ? reads[i % 64] : nop));
     if (i % 16 === 0) ring.cmdSync(nop);
   }`,
+  cmdAll: `for (let i = 0;; i++) {
+    expect(ring.cmdAll(i % 2 ? nops : mixed, { signal }));
+    if (i % 16 === 0) ring.cmdSync(nop);
+  }`,
   link: `for (let i = 0;; i++) {
     for (const promise of ring.link(mixed)) expect(promise);
     if (i % 8 === 0) ring.cmdSync(nop);
@@ -78,9 +82,10 @@ for (let round = 0; round < ROUNDS && problems.size === 0; round++) {
     expect(ring.cmd(op.read(blocker.left, new Uint8Array(1)), { signal }));
   }
   const nop = op.nop();
+  const never = round % 2 === 0 ? undefined : new AbortController().signal;
   const context = createContext({
     ...{ ring, reads, nop, nops: new Array(20).fill(nop), decoded, endless },
-    ...{ mixed: [nop, reads[0], decoded], expect },
+    ...{ mixed: [nop, reads[0], decoded], expect, signal: never },
   });
   inside = true;
   calls = 0;

@@ -47,6 +47,20 @@ function batch(kernel: FakeKernel, numbers: number[], slots = false): Told {
   return told;
 }
 
+/** Queues a batch that is awaited, and says how it ended as a command is told. */
+async function awaited(
+  kernel: FakeKernel,
+  numbers: number[],
+  slots = false,
+): Promise<Told[]> {
+  const commands = numbers.map((fd) => numbered(fd));
+  const { told } = kernel.startBatch(commands, slots);
+  for (let i = 0; i < 6; i++) await kernel.pass();
+  const all = new Told();
+  all.all.push(...told);
+  return [all];
+}
+
 const submits = ({ toSubmit }: Call) => toSubmit > 0;
 const waits = ({ minComplete }: Call) => minComplete > 0;
 const asks = ({ toSubmit, minComplete, flags }: Call) =>
@@ -93,6 +107,16 @@ const PLACES: readonly Place[] = [
     name: "the submission of a batch with slots",
     call: submits,
     run: (kernel) => [batch(kernel, range(1, 20), true)],
+  },
+  {
+    name: "the submission of a batch that is awaited",
+    call: submits,
+    run: (kernel) => awaited(kernel, range(1, 20)),
+  },
+  {
+    name: "the submission of a batch that is awaited, with slots",
+    call: submits,
+    run: (kernel) => awaited(kernel, range(1, 20), true),
   },
   {
     name: "the wait for a batch",
@@ -209,9 +233,9 @@ for (const place of PLACES) {
       const all = [held, ...await place.run(kernel)];
       await kernel.pass();
       assert(met, "it does not enter there");
-      for (const told of all) {
-        assertEquals(told.all.length, 1);
-        assertEquals(told.all[0], kernel.engine.queues.failure);
+      for (const { all: [error, ...rest] } of all) {
+        assertInstanceOf(error, UringError);
+        assertEquals([error.code, error.op, ...rest], [name, "io_uring_enter"]);
       }
       assertInstanceOf(kernel.engine.queues.failure, UringError);
       assertEquals(kernel.engine.queues.failure.code, name);
@@ -239,7 +263,7 @@ Deno.test("a failed ring reads no more completions, and keeps its memory", async
     for (const fd of range(1, 4)) kernel.finish(fd, fd);
     return -ENOMEM;
   };
-  kernel.engine.queues.abort(
+  kernel.engine.queues.aborts.abort(
     [...kernel.engine.queues.slots.busy()][0],
     "reason",
   );
@@ -290,7 +314,7 @@ Deno.test("a command aborted while it waited does not fail with its ring as well
   const told = new Told();
   const slot = kernel.start(numbered(7), told);
   assertEquals(phaseOf(slot), "waiting");
-  kernel.engine.queues.abort(slot, "reason");
+  kernel.engine.queues.aborts.abort(slot, "reason");
   kernel.engine.queues.fail(ENOMEM);
   assertEquals([told.all, kernel.engine.queues.life], [["reason"], "failed"]);
 });

@@ -8,6 +8,7 @@
 
 import { Command } from "../../ring/command.ts";
 import { CompletionQueue } from "../../ring/bare/cqueue.ts";
+import { Batch } from "../../ring/flight/batch.ts";
 import { Engine } from "../../ring/loop/engine.ts";
 import { link, type Receiver, type Slot } from "../../ring/flight/slot.ts";
 import { enter, prepRw, type RingHandle, setup } from "../../ring/raw.ts";
@@ -56,6 +57,13 @@ export class Told implements Receiver {
   end(): void {
     this.all.push("end");
   }
+}
+
+/** A batch that is awaited. */
+export interface Started {
+  readonly batch: Batch;
+  /** The results or the error, once it has settled. */
+  readonly told: unknown[];
 }
 
 export interface Shape {
@@ -207,14 +215,38 @@ export class FakeKernel implements AsyncDisposable {
     return all;
   }
 
-  /** Runs a synchronous batch, whose commands have slots if they need them or `slots`. */
+  /** Makes a batch, whose commands have slots if they need them or `slots`. */
+  #batchOf(commands: readonly Command<unknown>[], slots: boolean): Batch {
+    const { queues } = this.engine;
+    const direct = commands.every((each) => queues.isDirect(each));
+    const batch = new Batch(queues, [...commands], slots || !direct);
+    if (!slots) queues.takeSlots(batch);
+    else {
+      commands.forEach((command, place) =>
+        batch.leave(place, queues.slots.take(command))
+      );
+    }
+    return batch;
+  }
+
+  /** Runs a synchronous batch. */
   batch(commands: readonly Command<unknown>[], slots = false): unknown[] {
     this.engine.sync.enter();
-    const direct = commands.every((each) => this.engine.sync.isDirect(each));
-    const taken = slots || !direct
-      ? commands.map((each) => this.engine.queues.slots.take(each))
-      : null;
-    return this.engine.sync.run([...commands], taken);
+    return this.engine.sync.run(this.#batchOf(commands, slots));
+  }
+
+  /** Queues a batch that is awaited. */
+  startBatch(commands: readonly Command<unknown>[], slots = false): Started {
+    const { queues } = this.engine;
+    const batch = this.#batchOf(commands, slots);
+    const told: unknown[] = [];
+    const tell = (what: unknown) => void told.push(what);
+    batch.await().then(tell, tell);
+    queues.batches.add(batch);
+    batch.aim();
+    queues.enqueueBatch(batch);
+    this.engine.schedule();
+    return { batch, told };
   }
 
   /** Waits for a turn of the engine and one of the event loop. */
@@ -376,11 +408,6 @@ export function numbered(
   return new Command({ name: `number ${fd}`, opcode, file: fd, ...rest });
 }
 
-/** Returns the numbers from `first` to `last`. */
-export function range(first: number, last: number): number[] {
-  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
-}
-
 /** Lets a method throw once, as a stack overflow does at its start. */
 export function throwOnce(object: object, name: string): void {
   const value = () => {
@@ -388,4 +415,9 @@ export function throwOnce(object: object, name: string): void {
     throw new RangeError("cut short");
   };
   Object.defineProperty(object, name, { value, configurable: true });
+}
+
+/** Returns the numbers from `first` to `last`. */
+export function range(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }

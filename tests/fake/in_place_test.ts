@@ -116,7 +116,8 @@ Deno.test("a ring that fails in a batch keeps the addresses of its memory", asyn
   // Memory whose command has completed is the program's alone.
   const held = memory.map(({ buffer }) => arenaOf(buffer)!.held);
   assertEquals(held, [true, false, true]);
-  assertEquals(kernel.engine.queues.failure, error);
+  // The batch has an error of its own, which has its results.
+  assertEquals(kernel.engine.queues.failure?.message, error.message);
 });
 
 // ---- Results -------------------------------------------------------------------

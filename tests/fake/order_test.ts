@@ -115,7 +115,7 @@ for (
     const told = new Told();
     const slot = kernel.start(numbered(1), told);
     await kernel.pass();
-    kernel.engine.queues.abort(slot, "reason");
+    kernel.engine.queues.aborts.abort(slot, "reason");
     await kernel.pass();
     const [target, cancel] = kernel.taken;
     assertEquals(cancel.opcode, CANCEL);
@@ -147,7 +147,7 @@ Deno.test("a command is asked to be cancelled once", async () => {
   const slot = kernel.start(numbered(1), told);
   await kernel.pass();
   for (const reason of ["first", "second"]) {
-    kernel.engine.queues.abort(slot, reason);
+    kernel.engine.queues.aborts.abort(slot, reason);
   }
   await kernel.pass();
   assertEquals(kernel.taken.length, 2);
@@ -164,7 +164,7 @@ async function missed(): Promise<FakeKernel> {
   kernel.react = () => {};
   const slot = kernel.start(numbered(1));
   await kernel.pass();
-  kernel.engine.queues.abort(slot, "reason");
+  kernel.engine.queues.aborts.abort(slot, "reason");
   await kernel.pass();
   const [target, cancel] = kernel.taken;
   kernel.post(cancel, -EALREADY);
@@ -209,7 +209,7 @@ Deno.test("the delay of a retried cancellation doubles, until there is none to r
     const slot = kernel.start(numbered(1));
     await kernel.pass();
     const target = kernel.taken.at(-1)!;
-    kernel.engine.queues.abort(slot, "reason");
+    kernel.engine.queues.aborts.abort(slot, "reason");
     await kernel.pass();
     for (let i = 0; i < misses; i++) {
       const { length } = kernel.taken;
@@ -230,7 +230,7 @@ Deno.test("a cancellation goes ahead of waiting commands", async () => {
   const slots = range(1, 9).map((fd) => kernel.start(numbered(fd)));
   await kernel.pass();
   assertEquals(kernel.order, range(1, ROOM));
-  kernel.engine.queues.abort(slots[2], "reason");
+  kernel.engine.queues.aborts.abort(slots[2], "reason");
   await kernel.pass();
   assertEquals(kernel.taken[ROOM].opcode, CANCEL);
 });
@@ -242,7 +242,7 @@ Deno.test("a cancellation that found no free SQE still goes ahead of waiting com
   for (const fd of range(7, 9)) kernel.run(numbered(fd));
   // There is no memory for a while, and more to cancel than there are SQEs.
   kernel.answer = () => -11;
-  for (const slot of stuck) kernel.engine.queues.abort(slot, "reason");
+  for (const slot of stuck) kernel.engine.queues.aborts.abort(slot, "reason");
   kernel.answer = () => undefined;
   // A driver has the first ones, which do not end for it.
   const driver = (sqe: Sqe) => {
@@ -262,7 +262,7 @@ Deno.test("a cancellation finds an SQE although commands in flight hold theirs",
   await using kernel = patient({ hold: true });
   const slots = range(1, 6).map((fd) => kernel.start(numbered(fd)));
   for (let i = 0; i < 3; i++) await kernel.pass();
-  kernel.engine.queues.abort(slots[0], "reason");
+  kernel.engine.queues.aborts.abort(slots[0], "reason");
   for (let i = 0; i < 3; i++) await kernel.pass();
   assert(kernel.taken.some(({ opcode }) => opcode === CANCEL));
 });
@@ -291,7 +291,7 @@ Deno.test("a line has its order, whoever is alone in it", () => {
   const all = () => {
     const found: number[] = [];
     for (let slot; (slot = line.first) !== null; line.remove(slot)) {
-      found.push(slot.index);
+      found.push((slot as Slot).index);
     }
     return found;
   };
@@ -397,7 +397,7 @@ Deno.test("a command aborted before it is queued never is, and frees its place",
   });
   await kernel.pass();
   assertEquals(kernel.engine.queues.waiting.length, 4);
-  kernel.engine.queues.abort(all[7].slot, "reason");
+  kernel.engine.queues.aborts.abort(all[7].slot, "reason");
   assertEquals(all[7].told.all, ["reason"]); // There is nothing to wait for.
   for (const fd of range(1, ROOM)) kernel.finish(fd);
   await kernel.pass();
@@ -420,7 +420,7 @@ Deno.test("a waiting chain that is aborted gives all its commands back", async (
     return slot.receiver = new Told();
   });
   kernel.engine.queues.enqueue(slots[0]);
-  for (const slot of slots) kernel.engine.queues.abort(slot, "reason");
+  for (const slot of slots) kernel.engine.queues.aborts.abort(slot, "reason");
   await kernel.pass();
   kernel.finish(1);
   await kernel.pass();
@@ -642,7 +642,7 @@ Deno.test("closing cancels no cancellation", async () => {
   kernel.react = (sqe) => {
     if (sqe.opcode !== CANCEL) kernel.keep(sqe);
   };
-  kernel.engine.queues.abort(slots[0], "reason");
+  kernel.engine.queues.aborts.abort(slots[0], "reason");
   await kernel.pass();
   void kernel.engine.close();
   await kernel.pass();
@@ -669,7 +669,7 @@ Deno.test("of many cancellations so many are in flight as places are kept for th
   const slots = range(1, ROOM).map((fd) => kernel.start(numbered(fd)));
   await kernel.pass();
   kernel.react = () => {};
-  for (const slot of slots) kernel.engine.queues.abort(slot, "reason");
+  for (const slot of slots) kernel.engine.queues.aborts.abort(slot, "reason");
   for (let i = 0; i < 3; i++) await kernel.pass();
   const cancels = () => kernel.taken.filter(({ opcode }) => opcode === CANCEL);
   assertEquals(cancels().length, 2);

@@ -7,7 +7,15 @@ import { phaseOf } from "../../ring/flight/slot.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
-import { FakeKernel, numbered, type Shape, type Sqe, Told } from "./fake.ts";
+import { turn } from "../kit/wait.ts";
+import {
+  FakeKernel,
+  numbered,
+  type Shape,
+  type Sqe,
+  type Started,
+  Told,
+} from "./fake.ts";
 
 const { EAGAIN, EBADF, EBUSY, EINTR } = E;
 
@@ -29,6 +37,7 @@ class History {
   /** Commands that were aborted in a decoder. */
   readonly aborted = new Set<number>();
   readonly chains: number[][] = [];
+  readonly batches: (Started & { fds: number[] })[] = [];
   /** Whether decoders run commands, which then may come before others. */
   readonly nested: boolean;
   #depth = 0;
@@ -122,6 +131,28 @@ class History {
     for (const fd of fds) this.told[fd].all.push(fd);
   }
 
+  /** Queues a batch that is awaited. */
+  all(n: number): void {
+    if (!this.#open) return;
+    const slots = n % 2 === 1;
+    const commands = Array.from(
+      { length: 1 + n },
+      (_, i) => this.make(slots ? i : 0),
+    );
+    const fds = commands.map(({ fd }) => fd);
+    const started = this.kernel.startBatch(commands, slots);
+    this.batches.push({ ...started, fds });
+  }
+
+  /** Aborts a batch that is awaited, if there is any. */
+  abortAll(n: number): void {
+    const under = this.batches.filter(({ batch }) => batch.left > 0);
+    if (under.length === 0) return;
+    const { batch, fds } = under[n % under.length];
+    for (const fd of fds.slice(batch.rest)) this.dropped.add(fd);
+    this.kernel.engine.queues.aborts.abort(batch, "reason");
+  }
+
   abort(n: number): void {
     const under = [...this.slots].filter(([fd, slot]) =>
       slot.command?.fd === fd && this.told[fd].all.length === 0
@@ -131,7 +162,7 @@ class History {
     // In a decoder it is only noted: the command may still be taken.
     if (this.#depth > 0) this.aborted.add(fd);
     else if (phaseOf(slot) === "waiting") this.dropped.add(fd);
-    this.kernel.engine.queues.abort(slot, "reason");
+    this.kernel.engine.queues.aborts.abort(slot, "reason");
   }
 
   /** Completes one of the commands in the kernel, if there is any. */
@@ -139,7 +170,9 @@ class History {
     const kept = [...this.kernel.kept.keys()];
     if (kept.length === 0) return;
     const fd = kept[n % kept.length];
-    this.kernel.finish(fd, fd, flags);
+    // A command that a batch stands for completes once.
+    const once = this.kernel.kept.get(fd)!.low < 0;
+    this.kernel.finish(fd, fd, once ? 0 : flags);
   }
 
   /** Has the next calls answered so. */
@@ -166,6 +199,14 @@ class History {
     }
     await (closed ?? engine.close());
     assert(kernel.closed);
+    await turn();
+    for (const { fds, told: [end, ...more] } of this.batches) {
+      assertEquals(more, []);
+      fds.forEach((fd, i) => {
+        if (Array.isArray(end)) assertEquals(end[i], fd);
+        told[fd].all.push(end);
+      });
+    }
     assertEquals(told.map(({ all }) => all.length), told.map(() => 1));
     this.#compare(how === "is over");
     if (engine.queues.failure === null) {
@@ -223,7 +264,9 @@ const STEPS = {
   stream: (history: History) => history.stream(),
   link: (history: History, n: number) => history.link(n),
   batch: (history: History, n: number) => history.batch(n),
+  all: (history: History, n: number) => history.all(n),
   abort: (history: History, n: number) => history.abort(n),
+  abortAll: (history: History, n: number) => history.abortAll(n),
   complete: (history: History, n: number) => history.complete(n),
   more: (history: History, n: number) => history.complete(n, MORE),
   again: (history: History, n: number) => history.trouble(EAGAIN, n),

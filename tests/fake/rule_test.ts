@@ -80,7 +80,7 @@ for (const place of Object.keys(PLACES) as (keyof typeof PLACES)[]) {
     let during: unknown[] = [];
     await deliver(kernel, place, () => {
       const { queues } = kernel.engine;
-      for (const { slot } of others) queues.abort(slot, "reason");
+      for (const { slot } of others) queues.aborts.abort(slot, "reason");
       during = others.flatMap(({ told }) => told.all);
     }).catch(() => {});
     // The command with the code waits until there is room for it.
@@ -117,7 +117,9 @@ Deno.test("no receiver runs inside another, however a decoder calls for it", asy
       numbered(i, {
         decode: () => {
           deepest = Math.max(deepest, ++depth);
-          for (const slot of slots) kernel.engine.queues.abort(slot, "reason");
+          for (const slot of slots) {
+            kernel.engine.queues.aborts.abort(slot, "reason");
+          }
           kernel.run(numbered(100 + i));
           depth--;
         },
@@ -224,10 +226,10 @@ Deno.test("a cancellation after a synchronous call that was cut short stays in t
   await kernel.pass();
   const { queues } = kernel.engine;
   throwOnce(queues, "enter");
-  throwOnce(queues, "leaveBatch"); // As node:vm's timeout, which runs no `catch`.
+  throwOnce(queues.recovery, "leaveBatch"); // As node:vm's timeout, which runs no `catch`.
   assertThrows(() => kernel.batch([numbered(2)]), RangeError, "cut short");
-  queues.abort(slot, "reason");
-  queues.putInOrder();
+  queues.aborts.abort(slot, "reason");
+  queues.recovery.putInOrder();
   await kernel.pass();
   assertEquals([told.all, kernel.order.includes(2)], [["reason"], false]);
 });
@@ -239,7 +241,7 @@ Deno.test("a decoder's abort of a command that waits settles it in the next turn
   let during: unknown[] = [];
   kernel.start(numbered(1, {
     decode: () => {
-      kernel.engine.queues.abort(last, "reason");
+      kernel.engine.queues.aborts.abort(last, "reason");
       during = [...told.all];
     },
   }));
@@ -258,7 +260,7 @@ Deno.test("an abort that was noted does not meet the next command of its slot", 
   const next = new Told();
   const slots: Slot[] = [
     kernel.start(numbered(0, {
-      decode: () => queues.abort(slots[1], "reason"),
+      decode: () => queues.aborts.abort(slots[1], "reason"),
     })),
     kernel.start(numbered(1)),
     kernel.start(numbered(2, {
@@ -288,7 +290,7 @@ Deno.test("a batch that was cut short in a decoder completes for no one", async 
   kernel.wait = () => {
     throw new Error("cut short");
   };
-  throwOnce(queues, "leaveBatch");
+  throwOnce(queues.recovery, "leaveBatch");
   assertThrows(() => kernel.batch([numbered(1)]), RangeError, "cut short");
   queues.busy = "program"; // As the timeout of node:vm leaves it.
   await kernel.pass();

@@ -18,7 +18,7 @@ async function streaming(decode?: () => unknown) {
   const kernel = new FakeKernel();
   kernel.react = () => {};
   const stream = new CommandStream<unknown>(() => {
-    if (slot.receiver === stream) kernel.engine.queues.abort(slot, LEFT);
+    if (slot.receiver === stream) kernel.engine.queues.aborts.abort(slot, LEFT);
   });
   const slot = kernel.start(many(1, decode), stream);
   await kernel.pass();
@@ -51,7 +51,7 @@ Deno.test("what looks like an errno is a value of a stream, but for the last", a
 Deno.test("an aborted stream that is told of a value like ECANCELED goes on to its end", async () => {
   const { kernel, stream, slot, sqe } = await streaming();
   await using _ = kernel;
-  kernel.engine.queues.abort(slot, new Error("enough"));
+  kernel.engine.queues.aborts.abort(slot, new Error("enough"));
   kernel.post(sqe, -ECANCELED, MORE);
   await kernel.pass();
   assertEquals(await stream.next(), { done: false, value: -ECANCELED });

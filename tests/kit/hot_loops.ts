@@ -51,6 +51,16 @@ export function cmdAllSync(count: number): void {
   for (let done = 0; done < count; done += DEPTH) ring.cmdAllSync(batch);
 }
 
+export async function cmdAll(count: number): Promise<void> {
+  for (let done = 0; done < count; done += DEPTH) await ring.cmdAll(batch);
+}
+
+/** Runs batches side by side, so that many are in flight. */
+export async function cmdAllInLoops(count: number): Promise<void> {
+  const each = Array.from({ length: 8 }, () => cmdAll(count / 8));
+  await Promise.all(each);
+}
+
 export function cmdSync(count: number): void {
   for (let done = 0; done < count; done++) ring.cmdSync(command);
 }

@@ -20,11 +20,14 @@ export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Returns `true` if a promise settles within ten seconds. */
-export async function settles(promise: Promise<unknown>): Promise<boolean> {
+/** Returns `true` if a promise settles within ten seconds, or a given time. */
+export async function settles(
+  promise: Promise<unknown>,
+  ms = 10_000,
+): Promise<boolean> {
   const done = promise.then(() => true, () => true);
   const late = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => late.resolve(false), 10_000);
+  const timer = setTimeout(() => late.resolve(false), ms);
   try {
     return await Promise.race([done, late.promise]);
   } finally {

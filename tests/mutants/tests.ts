@@ -31,7 +31,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   ],
   "ring/flight/": [
     ...["fake/", "ring/command_test.ts", "ring/batch_test.ts"],
-    ...["ring/engine_test.ts", "ring/memory_test.ts"],
+    ...["ring/cmd_all_test.ts", "ring/engine_test.ts", "ring/memory_test.ts"],
     ...["attack/fuzz/holes_test.ts", "ring/restrict_test.ts"],
     ...["ring/ring_test.ts", "attack/storm_test.ts"],
   ],

@@ -102,6 +102,29 @@ for (const shape of SHAPES) {
     }, 1);
   });
 
+  Deno.test(`an awaited batch that fits takes one enter, on a ring ${name}`, async () => {
+    await forBoth(
+      (ring, command, room) => ring.cmdAll(times(room, () => command)),
+      1,
+    );
+  });
+
+  Deno.test(`awaited batches of one turn share one enter, on a ring ${name}`, async () => {
+    await forBoth((ring, command, room) =>
+      Promise.all(times(
+        8,
+        () => ring.cmdAll(times(room >> 3, () => command)),
+      )), 1);
+  });
+
+  Deno.test(`loops of batches take one enter a round, on a ring ${name}`, async () => {
+    await forBoth((ring, command, room) =>
+      Promise.all(times(4, async () => {
+        const batch = times(room >> 2, () => command);
+        for (let i = 0; i < ROUNDS; i++) await ring.cmdAll(batch);
+      })), ROUNDS);
+  });
+
   Deno.test(`cmdSync takes one enter, on a ring ${name}`, async () => {
     await forBoth((ring, command) => ring.cmdSync(command), 1);
   });
@@ -155,6 +178,10 @@ for (const shape of SHAPES) {
     assertEquals(await inBatch(op.nop()), exactly(enters));
     const command = uringCmd({ fd: file.fd, cmd_op: 0 });
     assertEquals(await inBatch(command), exactly(enters));
+    await forBoth(
+      (ring, command, room) => ring.cmdAll(times(4 * room, () => command)),
+      enters,
+    );
   });
 
   Deno.test(`a later completion takes one enter of the waker more, on a ring ${name}`, async () => {
@@ -256,6 +283,7 @@ type Measured =
   | "raw"
   | "encode"
   | "cmdAllSync"
+  | "cmdAll"
   | "cmdSync"
   | "promises"
   | "cmd"
@@ -304,8 +332,8 @@ Deno.test("cmdSync makes no object for a command", async () => {
   assertLess((await bytes()).cmdSync, NO_OBJECT);
 });
 
-/** A word for each command, and its share of the array's header. */
-const ARRAY = 8 + 2;
+/** A word for each command, and its share of the array's header and of the batch. */
+const ARRAY = 8 + 3;
 /** Where SQEs are held, the list of free ones grows and shrinks. */
 const FREE = raw.rereadsSqes() ? 20 : 0;
 
@@ -351,6 +379,12 @@ Deno.test("a function allocates what it takes to check a command, and no more", 
   assertLess((await bytes()).newReads, 3.3 * COMMAND);
 });
 
+Deno.test("cmdAll allocates one word for a command, and one promise for a batch", async () => {
+  const { cmdAll, cmdAllSync, promises } = await bytes();
+  // The turn has a promise, too, and the loop that awaits the batch.
+  assertLess(cmdAll, cmdAllSync + 3 * promises / ENTRIES);
+});
+
 Deno.test("cmd makes no object for a command but its promise", async () => {
   const { cmd, promises } = await bytes();
   assertLess(cmd, promises + NO_OBJECT);
@@ -359,20 +393,10 @@ Deno.test("cmd makes no object for a command but its promise", async () => {
 // ---- Deoptimizations --------------------------------------------------------
 
 const LOOPS = [
-  "raw",
-  "encode",
-  "cmdAllSync",
-  "cmdSync",
-  "cmd",
-  "cmdInLoops",
-  "madeReads",
-  "newReads",
-  "makerReads",
-  "makerReplies",
-  "madeNvmeReads",
-  "makerNvmeReads",
-  "copiedReads",
-  "awaitedReads",
+  ...["raw", "encode", "cmdAllSync", "cmdAll", "cmdAllInLoops"],
+  ...["cmdSync", "cmd", "cmdInLoops", "madeReads", "newReads"],
+  ...["makerReads", "makerReplies", "madeNvmeReads", "makerNvmeReads"],
+  ...["copiedReads", "awaitedReads"],
 ];
 const ROOT = new URL("../../", import.meta.url).href;
 

@@ -74,7 +74,7 @@ Deno.test("a command that cannot be cancelled keeps no process running after unr
     engine.referenced = false;
     const slot = kernel.start(numbered(1));
     await turn();
-    engine.queues.abort(slot, "reason");
+    engine.queues.aborts.abort(slot, "reason");
     await turn();
     await turn();
     console.log(cancelled);

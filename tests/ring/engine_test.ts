@@ -11,6 +11,7 @@ import {
 import { stub } from "@std/testing/mock";
 import { Ring, type RingOptions, UringError } from "../../mod.ts";
 import { Command } from "../../ring/command.ts";
+import { Batch } from "../../ring/flight/batch.ts";
 import { Engine } from "../../ring/loop/engine.ts";
 import * as op from "../../cmd/op.ts";
 import { AWAITED } from "../../ring/flight/settle.ts";
@@ -42,6 +43,14 @@ function run(engine: Engine, ...chain: Command<unknown>[]): Promise<unknown>[] {
   engine.queues.enqueue(slots[0]);
   engine.schedule();
   return promises;
+}
+
+/** Runs a synchronous batch on an engine without a Ring. */
+function runBatch(engine: Engine, commands: Command<unknown>[]): unknown[] {
+  const { queues, sync } = engine;
+  const batch = new Batch(queues, [...commands], true);
+  queues.takeSlots(batch);
+  return sync.run(batch);
 }
 
 const bad = new Command<number>({ name: "BAD", opcode: 255 });
@@ -104,7 +113,7 @@ for (const flags of [0, uapi.IORING_SETUP_SUBMIT_ALL]) {
     assertEquals(ended, Array.from({ length: 10 }, () => expected).flat());
     for (const batch of [mixed, many]) {
       assertThrows(
-        () => engine.sync.run([...batch], null),
+        () => runBatch(engine, batch),
         UringError,
         "EINVAL",
       );
@@ -227,7 +236,7 @@ for (
       // The chain waits for room. The cancellation does not, so that the engine
       // enters the kernel.
       const [first] = engine.queues.slots.busy();
-      engine.queues.abort(first, new Error("never mind"));
+      engine.queues.aborts.abort(first, new Error("never mind"));
       return await outcomes([...all.flat(), ...chain]);
     }],
     ["runs a batch", (engine, shut) => {
@@ -237,9 +246,8 @@ for (
         decode: shut,
       });
       const batch = [closing, ...Array(10).fill(op.timeout(ENDLESS))];
-      const slots = batch.map((each) => engine.queues.slots.take(each));
       const error = assertThrows(
-        () => engine.sync.run(batch, slots),
+        () => runBatch(engine, batch),
         UringError,
       );
       return Promise.resolve([error.code]);

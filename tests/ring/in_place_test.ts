@@ -9,6 +9,7 @@ import { Ring, type RingOptions, uringCmd } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
 import { setup } from "../../ring/bare/setup.ts";
 import type { Command } from "../../ring/command.ts";
+import { Batch } from "../../ring/flight/batch.ts";
 import { Engine } from "../../ring/loop/engine.ts";
 import { alloc } from "../../ring/raw.ts";
 import { arenaOf } from "../../sys/arena.ts";
@@ -54,6 +55,7 @@ const RUNS: Readonly<Record<string, Run>> = {
   cmd: (ring, commands) => Promise.all(commands.map((it) => ring.cmd(it))),
   cmdSync: (ring, commands) => commands.map((it) => ring.cmdSync(it)),
   cmdAllSync: (ring, commands) => ring.cmdAllSync(commands),
+  cmdAll: (ring, commands) => ring.cmdAll(commands),
   "a batch with other commands": (ring, commands) => {
     const into = new Uint8Array(1);
     using file = devNull();
@@ -191,13 +193,14 @@ Deno.test("memory of a batch that was cut short is there until the kernel has wr
     const memory = alloc(8192);
     const reads = op.readsOf(pair.left, memory);
     const commands = [reads.at(0, 0, 4), reads.at(0, 4096, 4)];
+    const batch = new Batch(engine.queues, commands, false);
     const { enter } = symbols;
     let calls = 0;
     using _cut = stub(symbols, "enter", (...args) => {
       if (calls++ > 0) throw new Error("cut short");
       return enter(...args);
     });
-    assertThrows(() => engine.sync.run(commands, null), Error, "cut short");
+    assertThrows(() => engine.sync.run(batch), Error, "cut short");
     const { address } = arenaOf(memory.buffer)!;
     return [address, address + 4096];
   })();

@@ -139,6 +139,7 @@ Deno.test("an argument that is no list of commands is named in an error", async 
   for (const list of lists as unknown as Command<number>[][]) {
     assertThrows(() => ring.cmdAllSync(list), TypeError, "commands");
     assertThrows(() => ring.link(list), TypeError, "commands");
+    await assertRejects(() => ring.cmdAll(list), TypeError, "commands");
   }
 });
 
@@ -210,6 +211,8 @@ Deno.test("an advice that throws, or is no text, leaves the error as it is", asy
     await assertRejects(() => ring.cmd(command), Error, message);
     assertThrows(() => ring.cmdSync(command), Error, message);
     assertThrows(() => ring.cmdAllSync([nop(), command]), Error, message);
+    const all = () => ring.cmdAll([nop(), command]);
+    await assertRejects(all, Error, message);
   }
   const none = 5 as unknown as () => undefined;
   const make = () => new Command({ name: "X", opcode: 0, advice: none });

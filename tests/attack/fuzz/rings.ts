@@ -156,6 +156,7 @@ type Method = Exclude<keyof Ring, "flags" | "fd" | symbol>;
 /** The methods that take arguments, with good values of them. */
 export const methods: Partial<Record<Method, readonly Recipes[]>> = {
   cmd: [command, options],
+  cmdAll: [list(command), options],
   link: [list(command), options],
   cmdSync: [command],
   cmdAllSync: [list(command)],

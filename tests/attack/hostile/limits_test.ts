@@ -153,6 +153,7 @@ Deno.test("with no address space left, an allocation, a ring and a copied array 
       all: least(() => objection(() =>
         ring.cmdAllSync([op.nop(), op.write(right, large)]))),
       cmd: await late(() => [ring.cmd(op.write(right, large))]),
+      many: await late(() => [ring.cmdAll([op.nop(), op.write(right, large)])]),
       link: await late(() => ring.link([op.nop(), op.write(right, large)])),
     };
     const leaked = openDescriptors().length - before;

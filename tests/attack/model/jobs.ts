@@ -9,7 +9,7 @@ import * as uapi from "../../../sys/uapi/io_uring.ts";
 import { POLLIN } from "../../../sys/uapi/poll.ts";
 import { ADDR } from "../../kit/commands.ts";
 import type { Step } from "./steps.ts";
-import { type Allows, type Job, provide, THROWN, type World } from "./world.ts";
+import { type Allows, type Job, provide, Thrown, type World } from "./world.ts";
 
 const { ETIME } = E;
 
@@ -200,7 +200,7 @@ export function make(
       job.decoded++;
       const value = result(res);
       if (inside !== null) take(inside);
-      if (throws) throw THROWN;
+      if (throws) throw new Thrown();
       return value;
     };
   const allows: Allows = ({ given }) =>

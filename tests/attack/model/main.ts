@@ -17,6 +17,7 @@ import { acts, type Step, withJobs } from "./steps.ts";
 /** Weights of the steps; default 1. */
 const OFTEN: Partial<Record<Step["act"], number>> = {
   cmd: 6,
+  batch: 4,
   link: 4,
   all: 2,
   sync: 2,

@@ -3,7 +3,7 @@
 import type { RingOptions } from "../../../mod.ts";
 import { turn } from "../../kit/wait.ts";
 import { leave, type Step, take } from "./steps.ts";
-import { ABORTED, World } from "./world.ts";
+import { Aborted, World } from "./world.ts";
 
 /** Shapes of rings that sequences run on, by name. */
 export const shapes: Record<string, RingOptions> = {
@@ -78,7 +78,7 @@ async function end(world: World, ending: Sequence["ending"]): Promise<void> {
   await settled(world, () => {
     // Decoders may start commands meanwhile, which have to end as well.
     for (const { job, abort } of world.unsettled) {
-      if (ending === "abort" && abort !== null) abort.abort(ABORTED);
+      if (ending === "abort" && abort !== null) abort.abort(new Aborted());
       else if (job !== null) world.give(job);
     }
     for (const reader of world.readers) leave(world, reader);

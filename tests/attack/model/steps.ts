@@ -9,7 +9,7 @@ import {
 import { POLLIN } from "../../../sys/uapi/poll.ts";
 import { collect, turn } from "../../kit/wait.ts";
 import { brief, type JobPlan, make } from "./jobs.ts";
-import { ABORTED, allOutcomes, failure, provide, THROWN } from "./world.ts";
+import { Aborted, allOutcomes, failure, provide, Thrown } from "./world.ts";
 import type { Allows, Job, Reader, World } from "./world.ts";
 
 /** One step: `n` says which of many, or how. */
@@ -39,6 +39,40 @@ export const acts = {
         : ({ given }) => job.allows({ given, aborted: false, closed });
       world.watch(promise, `cmd ${job.name}`, allows, { job, abort });
     }
+  },
+
+  /** Runs commands as a batch, some with a signal of its own. */
+  batch(world, { jobs, n }) {
+    const made = jobs.map((plan) =>
+      make(world, plan, (step) => inside(world, step))
+    );
+    // What a shared reason tells, it tells of the last batch.
+    const abort = signalOf(world, n === 14 ? n : n & 1);
+    const { closed } = world;
+    const early = abort?.signal.aborted ?? false;
+    const refusals = made.flatMap((job) =>
+      job.allows({ given: true, aborted: false, closed }).filter(isRefusal)
+    );
+    const commands = made.map(({ command }) => command);
+    const all = outcomesOf(
+      world.ring.cmdAll(commands, abort ?? undefined),
+      made.length,
+    );
+    made.forEach((job, i) => {
+      const allows: Allows = closed
+        ? () => ["!refused"]
+        : refusals.length > 0
+        ? () => refusals
+        : early
+        ? () => ["!aborted"]
+        : ({ given }) => job.allows({ given, aborted: false, closed });
+      const one = all.then((outcomes) => {
+        const outcome = outcomes[i];
+        if (outcome.status === "rejected") throw outcome.reason;
+        return outcome.value;
+      });
+      world.watch(one, `batch ${job.name}`, allows, { job, abort });
+    });
   },
 
   /** Runs commands one by one, and blocks. */
@@ -122,7 +156,7 @@ export const acts = {
       decode() {
         const value = values++;
         if (plan?.inside) inside(world, plan.inside);
-        if (plan?.throws) throw THROWN;
+        if (plan?.throws) throw new Thrown();
         return value;
       },
     });
@@ -183,7 +217,7 @@ export const acts = {
   /** Aborts a command in flight, which may be aborted already. */
   abort(world, { n }) {
     const some = world.unsettled.filter(({ abort }) => abort !== null);
-    some[n % (some.length || 1)]?.abort?.abort(ABORTED);
+    some[n % (some.length || 1)]?.abort?.abort(new Aborted());
   },
 
   /** Provides what one of the commands waits for. */
@@ -276,6 +310,19 @@ export const acts = {
   },
 } satisfies Record<string, Act>;
 
+/** Returns what each command of a batch came to, once all have. */
+async function outcomesOf(
+  batch: Promise<unknown[]>,
+  length: number,
+): Promise<PromiseSettledResult<unknown>[]> {
+  try {
+    return (await batch).map((value) => ({ status: "fulfilled", value }));
+  } catch (error) {
+    const { results } = error as { results?: PromiseSettledResult<unknown>[] };
+    return results ?? Array(length).fill({ status: "rejected", reason: error });
+  }
+}
+
 /** Leaves a stream, once. */
 export function leave(world: World, reader: Reader): void {
   if (reader.left) return;
@@ -287,6 +334,7 @@ export function leave(world: World, reader: Reader): void {
 /** Steps that have commands. */
 export const withJobs: readonly Step["act"][] = [
   "cmd",
+  "batch",
   "sync",
   "all",
   "link",
@@ -420,7 +468,7 @@ function signalOf(world: World, n: number): AbortController | null {
       return world.shared;
     default: {
       const abort = new AbortController();
-      if (n === 14) abort.abort(ABORTED);
+      if (n === 14) abort.abort(new Aborted());
       return abort;
     }
   }

@@ -11,9 +11,9 @@ import { open } from "../../../sys/file.ts";
 import { Fd, type FdPair, pipe, unixPair, writeSync } from "../../kit/fds.ts";
 
 /** The error that a decoder of a job throws. */
-export const THROWN = new Error("thrown by a decoder");
-/** The reason of every abort. */
-export const ABORTED = new Error("aborted by a signal");
+export class Thrown extends Error {}
+/** The reason of an abort. */
+export class Aborted extends Error {}
 
 /** The history of a command when it settles. */
 export interface Facts {
@@ -232,8 +232,8 @@ export function allOutcomes(
 
 /** The outcome that an error is. */
 export function failure(error: unknown): string {
-  if (error === THROWN) return "!thrown";
-  if (error === ABORTED) return "!aborted";
+  if (error instanceof Thrown) return "!thrown";
+  if (error instanceof Aborted) return "!aborted";
   if (error instanceof UringError) return `!${error.code}`;
   const { name, message } = error as Error;
   if (name === "AbortError" && message === "The ring was closed") {

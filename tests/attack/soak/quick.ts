@@ -1,5 +1,6 @@
 /** Commands that are over at once, each with a result of its own. */
 
+import type { Ring } from "../../../mod.ts";
 import { Command } from "../../../ring/command.ts";
 import { siocinq } from "../../../cmd/socket/mod.ts";
 import * as op from "../../../cmd/op.ts";
@@ -30,7 +31,7 @@ export const quick: Act = async (self, { ring }) => {
       (_, i) => self.random(2) === 0 ? waiting : i,
     );
     const commands = expected.map((n) => n === waiting ? unread : nopOf(n));
-    switch (self.random(3)) {
+    switch (self.random(4)) {
       case 0:
         await Promise.all(
           commands.map((each, i) =>
@@ -46,9 +47,29 @@ export const quick: Act = async (self, { ring }) => {
           () => commands.map((each) => ring.cmdSync(each)),
           expected,
         );
+        break;
+      case 3:
+        await batches(self, ring, commands, expected);
     }
   }
 };
+
+/** Several batches at a time. */
+async function batches(
+  self: Actor,
+  ring: Ring,
+  commands: Command<number>[],
+  expected: number[],
+): Promise<void> {
+  const all = Array.from(
+    { length: 1 + self.random(8) },
+    () => ring.cmdAll(commands),
+  );
+  for (const each of all) {
+    const found = await each;
+    self.compare(() => found, expected);
+  }
+}
 
 /** Chains with a command that may fail, and waits with a link timeout. */
 export const links: Act = async (self, stage) => {

@@ -46,6 +46,15 @@ export const storm: Act = async (self, stage) => {
     const abort = new AbortController();
     const { signal } = abort;
     const ends = aborted(signal);
+    if (self.random(3) === 0) {
+      const length = 1 + self.random(64);
+      const all = Array.from({ length }, () => endless(self, stage, pair));
+      self.ledger.aborts++;
+      const batch = self.see(stage.ring.cmdAll(all, { signal }), ends);
+      await moment(self);
+      abort.abort();
+      return void await batch;
+    }
     const over = Array.from({ length: 1 + self.random(16) }, () => {
       const command = endless(self, stage, pair);
       self.ledger.aborts++;
@@ -123,6 +132,8 @@ export const closings: Act = async (self, { shape }) => {
       : endless(self, stage, pair);
     over.push(self.see(ring.cmd(command), gives(0), closed));
   }
+  const all = Array.from({ length: 32 }, () => endless(self, stage, pair));
+  over.push(self.see(ring.cmdAll(all), closed));
   await moment(self);
   const closing = ring.close();
   await self.see(ring.cmd(op.nop()), refused("the ring is closed"));
