@@ -319,6 +319,9 @@ export class Ring implements AsyncDisposable {
    * the outcome of each command, as `Promise.allSettled` gives them: with it,
    * descriptors that other commands have opened can be closed.
    *
+   * This function never throws: the promise rejects, as that of
+   * {@linkcode Ring.cmd} does.
+   *
    * Any number of batches may be in flight. Commands are queued in order, after
    * those of earlier calls; what the ring has no room for waits.
    *
@@ -415,7 +418,8 @@ export class Ring implements AsyncDisposable {
    *
    * A command whose memory is all of `alloc` costs as little as one without memory.
    * Other memory is copied, which takes about 70 ns for each array, and 15 ns for
-   * each KiB; `cmdAllSync` then needs a slot for each command, which takes 30 ns.
+   * each KiB; `cmdAll` and `cmdAllSync` then need a slot for each command, which
+   * takes 30 ns.
    */
   alloc(byteLength: number): Uint8Array {
     return alloc(byteLength);

@@ -1,6 +1,7 @@
 /** Commands with memory of alloc(), which need no slot in a batch. */
 
 import { assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
+import { createContext, runInContext } from "node:vm";
 import { stub } from "@std/testing/mock";
 import { readsOf, write } from "../../cmd/op.ts";
 import { alloc, Command } from "../../ring/raw.ts";
@@ -14,7 +15,7 @@ import { libc } from "../../sys/libc.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { ADDR } from "../kit/commands.ts";
-import { FakeKernel, numbered, range } from "./fake.ts";
+import { FakeKernel, numbered, range, type Started } from "./fake.ts";
 
 /** Returns the address that the kernel gets for memory of alloc(). */
 const addressOf = (bytes: Uint8Array) =>
@@ -120,6 +121,23 @@ Deno.test("a ring that fails in a batch keeps the addresses of its memory", asyn
   assertEquals(kernel.engine.queues.failure?.message, error.message);
 });
 
+Deno.test("memory without room for an address refuses all of an awaited batch", async () => {
+  await using kernel = new FakeKernel();
+  const { queues } = kernel.engine;
+  const { symbols, errno } = libc();
+  {
+    using _full = stub(symbols, "mremap", () => {
+      errno[0] = E.ENOMEM;
+      return 2n ** 64n - 1n;
+    });
+    const refused = () => kernel.startBatch([write(1, alloc(8))]);
+    assertThrows(refused, RangeError, "cannot be mapped: ENOMEM");
+  }
+  await kernel.pass();
+  assertEquals([kernel.taken, queues.batches.all()], [[], []]);
+  assertEquals([...queues.arenas()], []);
+});
+
 // ---- Results -------------------------------------------------------------------
 
 /** A command whose result is 77 if `res` is 0. */
@@ -177,6 +195,86 @@ for (const slots of [false, true]) {
     assertEquals([third.reason.code, third.reason.op], ["EIO", "number 2"]);
   });
 }
+
+/** An awaited batch of two commands without slots, both in flight. */
+async function started(
+  kernel: FakeKernel,
+  decode: (completion: Completion) => unknown,
+): Promise<Started> {
+  kernel.react = kernel.keep;
+  const batch = kernel.startBatch([1, 2].map((fd) => successful(fd, decode)));
+  await kernel.pass();
+  assertEquals(slotsOf(kernel), 0);
+  return batch;
+}
+
+Deno.test("an awaited batch has what its commands' decoders make", async () => {
+  await using kernel = new FakeKernel();
+  const { told } = await started(kernel, ({ res }) => ({ res }));
+  kernel.finish(2, 5);
+  kernel.finish(1);
+  await kernel.pass();
+  assertEquals(told, [[77, { res: 5 }]]);
+});
+
+Deno.test("an object that a decoder has made is not taken for a command in flight", async () => {
+  await using kernel = new FakeKernel();
+  const { batch, told } = await started(kernel, ({ res }) => ({ res }));
+  const { queues } = kernel.engine;
+  const [, second] = [...queues.arenas()];
+  kernel.finish(1, 5);
+  await kernel.pass();
+  assertEquals([[...queues.arenas()], batch.left], [[second], 1]);
+  queues.fail(E.ENOMEM);
+  await kernel.pass();
+  const [first, last] = Reflect.get(told[0] as Error, "results");
+  assertEquals(first, { status: "fulfilled", value: { res: 5 } });
+  assertEquals(last.reason.code, "ENOMEM");
+});
+
+Deno.test("a decoder that finds no stack in the call of another batch has one in the next turn", async () => {
+  await using kernel = new FakeKernel();
+  let calls = 0;
+  const recurse = (): unknown => [recurse()];
+  const { told } = await started(
+    kernel,
+    () => calls++ === 0 ? recurse() : "decoded",
+  );
+  kernel.wait = () => {
+    kernel.finish(1, 5);
+    kernel.finish(3);
+  };
+  assertThrows(() => kernel.batch([numbered(3)]), RangeError, "call stack");
+  kernel.finish(2);
+  await kernel.pass();
+  assertEquals([told, calls], [[["decoded", 77]], 2]);
+});
+
+Deno.test("a decoder that the timeout of node:vm has cut short is not called again", async () => {
+  await using kernel = new FakeKernel();
+  let calls = 0;
+  let inside = true;
+  const { told } = await started(kernel, () => {
+    calls++;
+    while (inside); // Until the timeout.
+  });
+  kernel.wait = () => {
+    kernel.finish(1, 5);
+    kernel.finish(3);
+  };
+  const context = createContext({ run: () => kernel.batch([numbered(3)]) });
+  const run = () => runInContext("run()", context, { timeout: 5 });
+  assertThrows(run); // What it throws is of the context.
+  inside = false;
+  kernel.finish(2);
+  for (let i = 0; i < 3; i++) await kernel.pass(); // The event loop finds out.
+  const [first, last] = Reflect.get(told[0] as Error, "results");
+  assertEquals(
+    `${first.reason}`,
+    "Error: the decoder of number 1 was cut short",
+  );
+  assertEquals([last.value, calls], [77, 1]);
+});
 
 // ---- Waiting -------------------------------------------------------------------
 
