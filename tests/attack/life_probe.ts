@@ -7,8 +7,10 @@ import { createContext, runInContext } from "node:vm";
 import { Ring, UringError } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
 import { close } from "../../sys/file.ts";
+import { pipe } from "../kit/fds.ts";
 import { collect, settles, sleep } from "../kit/wait.ts";
 
+const blocker = pipe();
 const problems = new Map<string, number>();
 const report = (text: string) =>
   problems.set(text, (problems.get(text) ?? 0) + 1);
@@ -100,7 +102,11 @@ function takeUpIndices(): Ring[] {
 
 function busyRing(): [Ring, Promise<unknown>[]] {
   const ring = Ring.open();
-  const pending = [1, 2, 3, 4].map(() => ring.cmd(op.timeout(600_000)));
+  const endless = op.timeout(600_000);
+  const pending: Promise<unknown>[] = [1, 2].map(() => ring.cmd(endless));
+  // The one has a slot, and the other has none.
+  const batch = [endless, op.poll(blocker.left, { events: op.POLLIN })];
+  pending.push(ring.cmdAll(batch), ring.cmdAll(batch));
   for (const promise of pending) promise.catch(() => {});
   return [ring, pending];
 }
