@@ -81,7 +81,7 @@ export class Arena {
     const alias = Math.ceil((reserved + 1) / PAGE) * PAGE;
     const flags = mman.MREMAP_MAYMOVE | mman.MREMAP_FIXED;
     const rc = mremap(this.home, 0, this.byteLength, flags, alias);
-    if (rc > 0) return this.#alias = alias;
+    if (rc === 0) return this.#alias = alias;
     this.unmap();
     throw cannotMap(size, -rc);
   }
