@@ -6,7 +6,7 @@ import { checkFd, checkFunction, checkPrototype } from "./check.ts";
 import { recognize, REFUSED_FLAGS } from "./check.ts";
 import type { Completion } from "./completion.ts";
 import { type Advice, generalAdvice } from "./errors.ts";
-import { byteLengthOf } from "./intrinsics.ts";
+import { byteLengthOf, clear } from "./intrinsics.ts";
 import type { Operand } from "./operand.ts";
 import { type FixedBuffer, FixedFile } from "./registered.ts";
 import type { SubmissionQueue } from "./bare/squeue.ts";
@@ -261,7 +261,7 @@ export class Command<T> {
     words[at + 14] = this.#cmd2; // __pad2; cmd[8..15]
     words[at + 15] = this.#cmd3;
     const rest = this.#rest;
-    if (wide && rest === null) words.fill(0, at + 16, at + 32);
+    if (wide && rest === null) clear(words, at + 16, at + 32);
     else if (wide) {
       for (let i = 0; i < 16; i++) {
         words[at + 16 + i] = rest![i];

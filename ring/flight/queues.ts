@@ -188,6 +188,20 @@ export class Queues {
 
   // ---- The way in ----------------------------------------------------------
 
+  /**
+   * Takes a slot, and the memory that its command needs. After a refusal, which a
+   * program may cause again and again, nothing has to be put in order.
+   */
+  take(command: Command<unknown>): Slot {
+    this.taking = true;
+    try {
+      return this.slots.take(command);
+    } catch (error) {
+      if (error instanceof TypeError) this.taking = false;
+      throw error;
+    }
+  }
+
   /** Queues a command, or the chain it is the first of, or lets it wait. */
   enqueue(slot: Slot): void {
     if (this.waiting.first === null && this.#push(slot)) {

@@ -5,8 +5,12 @@ import { IORING_CQE_F_MORE } from "../../sys/uapi/io_uring.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { Command } from "../command.ts";
 import { Completion } from "../completion.ts";
+import { reserveStack } from "../stack.ts";
 import { chainAdvice, generalAdvice, UringError } from "../errors.ts";
 import { NOBODY, type Receiver, type Slot } from "./slot.ts";
+
+/** Calls that fit the stack if it was not full when a decoder failed. */
+const STACK = 64;
 
 /** Receives for the promise of a slot. */
 export const AWAITED: Receiver = {
@@ -37,8 +41,9 @@ const CANCELLED = [E.ECANCELED, E.EINTR, 512, 513, 514, 516];
  * `res` and `flags` are those of the completion that has the result, which is
  * not always the one that `cq` is on: `notification` is the `res` of a later one,
  * or -1. Returns `false` if the result could not be made, and the receiver has
- * the error. With `retry`, a stack overflow is thrown instead: it is the fault of a
- * synchronous call, and a turn delivers the completion on a stack of its own.
+ * the error. With `retry`, the RangeError of a full stack is thrown instead: it is
+ * the fault of a synchronous call, and a turn delivers the completion on a stack of
+ * its own.
  */
 export function deliver(
   slot: Slot,
@@ -59,7 +64,8 @@ export function deliver(
     if (slot.decoding) {
       throw new Error(`the decoder of ${command.name} was cut short`);
     }
-    if (!simple) slot.lease.copyOut(command, res);
+    // Of a command that has failed, the arrays stay as the program has them now.
+    if (!simple && succeeded) slot.lease.copyOut(command, res);
     if (succeeded && decode !== null) {
       const completion = new Completion(
         res,
@@ -74,9 +80,9 @@ export function deliver(
       slot.decoding = false;
     }
   } catch (error) {
-    if (retry && isOverflow(error)) {
+    if (retry) {
       slot.decoding = false;
-      throw error;
+      reserveStack(STACK);
     }
     slot.receiver!.error(slot, error);
     slot.decoding = false;
@@ -91,12 +97,6 @@ export function deliver(
     receiver.error(slot, refusalOf(command, res, slot.chain !== null));
   }
   return true;
-}
-
-/** Returns `true` for the error of a stack that is full. */
-function isOverflow(error: unknown): boolean {
-  return error instanceof RangeError &&
-    error.message === "Maximum call stack size exceeded";
 }
 
 /** Makes the error for a negative result, of a command that may be `linked`. */

@@ -71,8 +71,7 @@ export class SyncCalls {
     if (this.isDirect(command)) {
       this.#run(batch, null);
     } else {
-      this.#queues.taking = true;
-      const slot = this.#queues.slots.take(command);
+      const slot = this.#queues.take(command);
       batch.leave(0, slot);
       this.#singleSlot[0] = slot;
       this.#run(batch, this.#singleSlot);
@@ -124,8 +123,7 @@ export class SyncCalls {
         if (batch.pending(place) === null) continue;
         if (this.#writeDirect(command, place, batch)) continue;
       }
-      this.#queues.taking = true;
-      const slot = this.#queues.slots.take(command);
+      const slot = this.#queues.take(command);
       batch.leave(place, slot);
       this.#queues.enqueue(slot);
     }
