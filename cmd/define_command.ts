@@ -53,7 +53,10 @@ export interface CommandDefinition<I extends Layout, S extends Layout, T> {
   len?: number;
   /** The driver answers with a 32-byte CQE. */
   cqe32?: boolean;
-  /** Makes the result from the completion and from `indirect` after it. */
+  /**
+   * Makes the result from the completion and from `indirect` after it, where a
+   * `pointer` is 0.
+   */
   decode?: (completion: Completion, indirect: Read<S>) => T;
 }
 

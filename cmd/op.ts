@@ -39,7 +39,7 @@ import { checkInside, type FixedBuffer } from "../ring/registered.ts";
 import { operand } from "../ring/operand.ts";
 import { adviceFrom, generalAdvice } from "../ring/errors.ts";
 import * as advice from "./op_advice.ts";
-import { decodeSockaddr, encodeSockaddr } from "./sockaddr.ts";
+import { decodeSockaddr, encodeSockaddr, isUnix } from "./sockaddr.ts";
 import type { SocketAddress } from "./sockaddr.ts";
 import { draftTransfer, lengthOf, readOf, RECV } from "./transfer.ts";
 import { SEND, writeOf } from "./transfer.ts";
@@ -321,7 +321,7 @@ function addressed(
 
 /** Returns an address as messages show it: with port, or as a path in quotes. */
 function addressText(address: SocketAddress): string {
-  if ("path" in address) return JSON.stringify(address.path ?? "");
+  if (isUnix(address)) return JSON.stringify(address.path ?? "");
   const { hostname, port } = address;
   return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
@@ -375,11 +375,11 @@ const COPIED = so.MSG_OOB | so.MSG_DONTROUTE | so.MSG_DONTWAIT |
   so.MSG_MORE | so.MSG_BATCH | so.MSG_FASTOPEN;
 
 /**
- * Flags with which a RECV answers the number of bytes that it wrote. With
- * MSG_TRUNC it answers more, and TCP writes none (tcp_recvmsg_locked()).
+ * Flags with which a RECV answers at least the number of bytes that it wrote. With
+ * MSG_TRUNC it may be more, and TCP writes none (tcp_recvmsg_locked()).
  */
 const COUNTED = so.MSG_OOB | so.MSG_PEEK | so.MSG_DONTWAIT | so.MSG_WAITALL |
-  so.MSG_NOSIGNAL;
+  so.MSG_NOSIGNAL | so.MSG_TRUNC;
 
 /**
  * Sends on a connected socket. `IORING_OP_SEND`; the result is the number of

@@ -9,6 +9,7 @@ import { sockaddr_in, sockaddr_in6, sockaddr_un } from "../sys/uapi/socket.ts";
 import { interfaceIndex } from "../sys/socket_calls.ts";
 import { sizeof } from "../sys/struct.ts";
 import { checkText, checkU16, shown } from "../ring/check.ts";
+import { generalAdvice, UringError } from "../ring/errors.ts";
 import { copyOf, partOf } from "../ring/intrinsics.ts";
 
 /** The address of an internet socket, such as a `Deno.NetAddr`. */
@@ -38,9 +39,14 @@ export type SocketAddress = IpAddress | UnixAddress;
 /** Most bytes of a path, to which `sun_path` adds an ending zero. */
 const PATH_MAX = sockaddr_un.sun_path.size - 1;
 
+/** Returns `true` for an address that has a path. */
+export function isUnix(address: SocketAddress): address is UnixAddress {
+  return (address as Partial<UnixAddress>).path !== undefined;
+}
+
 /** Returns the `struct sockaddr` of an address. */
 export function encodeSockaddr(address: SocketAddress): Uint8Array {
-  if ("path" in address) {
+  if (isUnix(address)) {
     const name = checkText("path", address.path ?? "");
     if (name.includes("\0") && !name.startsWith("\0")) {
       throw new TypeError(
@@ -142,6 +148,9 @@ function scopeId(scope: string | undefined, hostname: string): number {
   if (scope === undefined) return 0;
   const index = /^\d+$/.test(scope) ? Number(scope) : interfaceIndex(scope);
   if (index > 0 && index <= 0xffff_ffff) return index;
+  if (index < 0) {
+    throw new UringError("socket", -1, -index, generalAdvice(-index));
+  }
   throw new TypeError(
     `the scope of hostname ${shown(hostname)} is no network interface. ` +
       "Give its name or its index, as `ip link` lists them",

@@ -39,7 +39,7 @@ export class UringError extends Error {
    * or `Ring.cmdAllSync`. Close descriptors that other commands have opened.
    */
   declare readonly results?: readonly PromiseSettledResult<unknown>[];
-  /** The descriptor; -1 if there was none. */
+  /** The descriptor, or the index of a registered file; -1 if there was none. */
   readonly fd: number;
 
   /** Makes the error for `errno`, a positive number. */

@@ -13,7 +13,9 @@ const byteLength = getter<number>(typed, "byteLength");
 const byteOffset = getter<number>(typed, "byteOffset");
 const buffer = getter<ArrayBufferLike>(typed, "buffer");
 const detached = getter<boolean>(ArrayBuffer.prototype, "detached");
-const { at, set } = prototype;
+const { at, fill, set } = prototype;
+const { copyWithin } = prototype;
+const { setUint32 } = DataView.prototype;
 
 function getter<T>(of: object, name: string | symbol): (this: unknown) => T {
   return Object.getOwnPropertyDescriptor(of, name)!.get!;
@@ -37,6 +39,36 @@ export function bufferOf(bytes: Uint8Array): ArrayBufferLike {
 /** Copies bytes into an array with the built-in `set`. */
 export function setBytes(into: Uint8Array, from: Uint8Array): void {
   set.call(into, from);
+}
+
+/** Zeroes the elements from `start` to `end`. */
+export function clear(
+  array: Uint8Array | Int32Array,
+  start: number,
+  end: number,
+): void {
+  fill.call(array as Uint8Array, 0, start, end);
+}
+
+/** Moves the words from `start` to `end` of an array to `target`. */
+export function moveWords(
+  array: Int32Array,
+  target: number,
+  start: number,
+  end: number,
+): void {
+  copyWithin.call(array as unknown as Uint8Array, target, start, end);
+}
+
+/** Writes a number of 64 bits, given in halves, at a byte offset. */
+export function setHalves(
+  view: DataView,
+  at: number,
+  low: number,
+  high: number,
+): void {
+  setUint32.call(view, at, low, true);
+  setUint32.call(view, at + 4, high, true);
 }
 
 /** Makes a plain Uint8Array of all bytes of an array. */

@@ -100,7 +100,7 @@
 import { IORING_ENTER_GETEVENTS } from "../sys/uapi/io_uring.ts";
 import { lastingAddressOf } from "../sys/arena.ts";
 import { high, low } from "../sys/struct.ts";
-import { bufferOf, byteOffsetOf } from "./intrinsics.ts";
+import { bufferOf, byteOffsetOf, clear } from "./intrinsics.ts";
 import { checkBytes } from "./check.ts";
 import type { RingHandle } from "./bare/setup.ts";
 import type { SubmissionQueue } from "./bare/squeue.ts";
@@ -235,7 +235,7 @@ export function prepRw(sq: SubmissionQueue, sqe: RawSqe): boolean {
     words[at + 12] = low(addr3);
     words[at + 13] = high(addr3);
   }
-  if (sq.sqeWords === 32) words.fill(0, at + 16, at + 32);
+  if (sq.sqeWords === 32) clear(words, at + 16, at + 32);
   // In a mixed ring the SQE is in the queue already, and a no-op until now.
   words[at] = opcode | flags << 8 | ioprio << 16;
   if (!mixed) sq.push();

@@ -255,7 +255,6 @@ export class Ring implements AsyncDisposable {
       if (list.length === 0) return [] as never;
       this.#queues.recovery.putInOrder();
       this.#engine.schedule(list.length);
-      this.#queues.taking = true;
       slots = this.#takeAll(list);
       link(slots);
       for (const slot of slots) {
@@ -395,13 +394,14 @@ export class Ring implements AsyncDisposable {
     });
     let slot: Slot | null = null;
     try {
-      queues.taking = true;
       slot = this.#take(command, stream, signal);
       queues.enqueue(slot);
       return stream;
     } catch (error) {
-      if (slot !== null) slot.receiver = NOBODY;
-      queues.taking = true;
+      if (slot !== null) {
+        slot.receiver = NOBODY;
+        queues.taking = true;
+      }
       throw error;
     }
   }
@@ -643,7 +643,10 @@ export class Ring implements AsyncDisposable {
     return this.#ask(() => {
       checkPrototype(options);
       const { signal } = checkObject("options", options);
-      if (signal === undefined) return undefined;
+      if (signal === undefined) {
+        if (!(options instanceof AbortSignal)) return undefined;
+        throw new TypeError("options is an AbortSignal: pass { signal }");
+      }
       return checkInstance("signal", signal, AbortSignal);
     });
   }
@@ -715,8 +718,7 @@ export class Ring implements AsyncDisposable {
     signal: AbortSignal | undefined,
   ): Slot {
     if (signal !== undefined) throwIfAborted.call(signal);
-    this.#queues.taking = true;
-    const slot = this.#queues.slots.take(command);
+    const slot = this.#queues.take(command);
     slot.receiver = receiver;
     if (signal !== undefined) this.#watches.add(slot, signal);
     return slot;
@@ -724,15 +726,18 @@ export class Ring implements AsyncDisposable {
 
   /** Takes slots for all commands, or for none of them. */
   #takeAll(commands: readonly Command<unknown>[]): Slot[] {
-    const { slots } = this.#queues;
+    const queues = this.#queues;
     const taken = new Array<Slot>(commands.length);
     let count = 0;
     try {
       for (; count < commands.length; count++) {
-        taken[count] = slots.take(commands[count]);
+        taken[count] = queues.take(commands[count]);
       }
     } catch (error) {
-      while (count > 0) slots.give(taken[--count]);
+      const { taking } = queues;
+      queues.taking = true;
+      while (count > 0) queues.slots.give(taken[--count]);
+      queues.taking = taking;
       throw error;
     }
     return taken;

@@ -167,7 +167,7 @@ export function mmap(
   return halves[1] === FAILED ? -errno[0] : halves[1] * 2 ** 32 + halves[0];
 }
 
-/** Calls mremap(2): returns the address, or `-errno`. */
+/** Calls mremap(2) for an address that the caller names. Returns 0, or `-errno`. */
 export function mremap(
   address: number,
   oldLength: number,
@@ -180,7 +180,7 @@ export function mremap(
   const [length, to] = [BigInt(byteLength), BigInt(newAddress)];
   const wide = BigInt(flags);
   result[0] = symbols.mremap(nr.mremap, at, old, length, wide, to);
-  return halves[1] === FAILED ? -errno[0] : halves[1] * 2 ** 32 + halves[0];
+  return halves[1] === FAILED ? -errno[0] : 0;
 }
 
 /**

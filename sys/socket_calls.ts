@@ -67,12 +67,16 @@ export function socketOption(
   return scratchCopy(8, 8 + given * unit);
 }
 
-/** Returns the index of a network interface; 0 if none has the name. */
+/**
+ * Returns the index of a network interface; 0 if none has the name, `-errno` if there
+ * is no descriptor to ask with.
+ */
 export function interfaceIndex(name: string): number {
   const encoded = new TextEncoder().encode(name);
   // The kernel would cut off a longer name, and take the rest for all of it.
   if (encoded.length >= ifreq.ifr_name.size || encoded.includes(0)) return 0;
   const fd = syscall("socket", AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fd;
   const { bytes, view, at } = scratch();
   bytes.fill(0, 0, sizeof(ifreq));
   bytes.set(encoded);

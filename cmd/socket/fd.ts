@@ -5,7 +5,9 @@ import { SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET } from "../../sys/uapi/socket.ts";
 import { sockaddr_in6 } from "../../sys/uapi/socket.ts";
 import { openDescriptors } from "../../sys/file.ts";
 import { socketName, socketOption } from "../../sys/socket_calls.ts";
+import { E } from "../../sys/uapi/errno.ts";
 import { checkObject, checkString, shown } from "../../ring/check.ts";
+import { generalAdvice, UringError } from "../../ring/errors.ts";
 import { partOf } from "../../ring/intrinsics.ts";
 import { decodeSockaddr, encodeSockaddr } from "../sockaddr.ts";
 
@@ -75,6 +77,10 @@ export function socketFd(conn: SocketLike): number {
   const looks = looksOf(conn);
   const fds = openDescriptors();
   if (typeof fds === "number") {
+    if (fds !== -E.ENOENT) {
+      const call = 'openat "/proc/self/fd"';
+      throw new UringError(call, -1, -fds, generalAdvice(-fds));
+    }
     throw new Error(
       "socketFd() reads /proc/self/fd, which is not there. Mount /proc, or " +
         "make the socket with ./op, whose operations return its descriptor",

@@ -10,6 +10,7 @@ import { type Field, sizeof } from "../../sys/struct.ts";
 import { release, version } from "../../sys/uname.ts";
 import { CompletionQueue } from "./cqueue.ts";
 import { registerAdvice, UringError } from "../errors.ts";
+import { reserveStack } from "../stack.ts";
 import * as register from "./register.ts";
 import { refusal, unmappable } from "./setup_advice.ts";
 import { SubmissionQueue } from "./squeue.ts";
@@ -115,13 +116,11 @@ export function setupFor<T>(
   }
 }
 
-/** Calls that fit the stack before a ring is made: twice what making it takes. */
+/**
+ * Calls that fit the stack before a ring is made, while there is nothing to give
+ * back: twice what making it takes.
+ */
 const STACK = 256;
-
-/** Throws the RangeError of a full stack while there is nothing to give back. */
-function reserveStack(calls: number): number {
-  return calls === 0 ? 0 : 1 + reserveStack(calls - 1);
-}
 
 function setupError(errno: number, why: string): UringError {
   return new UringError("io_uring_setup", -1, errno, why);

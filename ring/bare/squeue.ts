@@ -11,6 +11,7 @@ import {
   IOSQE_IO_HARDLINK,
   IOSQE_IO_LINK,
 } from "../../sys/uapi/io_uring.ts";
+import { clear, moveWords } from "../intrinsics.ts";
 import { viewAt } from "../../sys/bytes.ts";
 
 /** As it is at load: a program may redefine it, and would get the queue. */
@@ -183,7 +184,7 @@ export class SubmissionQueue {
   /** Pushes a no-op that posts no CQE, for one place of a mixed ring. */
   fill(): void {
     const word = this.at(0);
-    this.words.fill(0, word, word + 16);
+    clear(this.words, word, word + 16);
     this.words[word] = NO_OP;
     this.push();
   }
@@ -265,8 +266,8 @@ export class SubmissionQueue {
 
   /** Inserts a filler at `word`. The SQEs from there to the last place move up. */
   #pad(word: number): void {
-    this.words.copyWithin(word + 16, word, this.#mask * 16);
-    this.words.fill(0, word, word + 16);
+    moveWords(this.words, word + 16, word, this.#mask * 16);
+    clear(this.words, word, word + 16);
     this.words[word] = NO_OP;
   }
 
@@ -336,8 +337,8 @@ export class SubmissionQueue {
       if (!taken) {
         const link = linked ? IOSQE_IO_LINK << 8 : 0;
         words[word] = (large ? IORING_OP_NOP128 : IORING_OP_NOP) | link;
-        words.fill(0, word + 1, word + 8);
-        words.fill(0, word + 10, word + 16);
+        clear(words, word + 1, word + 8);
+        clear(words, word + 10, word + 16);
         cut.push(word);
       }
       at = at + (large ? 2 : 1) | 0;

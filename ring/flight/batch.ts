@@ -20,8 +20,9 @@
 
 import type { CompletionQueue } from "../bare/cqueue.ts";
 import { Command } from "../command.ts";
+import { reserveStack } from "../stack.ts";
 import { completionOf, decoderCutShort, isCancelled } from "./settle.ts";
-import { isOverflow, ownMemory, refusalOf, rejectWith } from "./settle.ts";
+import { ownMemory, refusalOf, rejectWith, STACK } from "./settle.ts";
 import type { Phase, Receiver, Waiter, Watched, Watcher } from "./slot.ts";
 import { NOBODY, Slot } from "./slot.ts";
 
@@ -188,9 +189,9 @@ export class Batch implements Receiver, Waiter, Watched {
       value = command.decoded(completion);
       this.#decoding = false;
     } catch (error) {
-      if (retry && isOverflow(error)) {
+      if (retry) {
         this.#decoding = false;
-        throw error;
+        reserveStack(STACK);
       }
       this.fail(place, error);
       this.#decoding = false;

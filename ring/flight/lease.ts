@@ -8,8 +8,10 @@ import {
   bufferOf,
   byteLengthOf,
   byteOffsetOf,
+  clear,
   copyOf,
   setBytes,
+  setHalves,
 } from "../intrinsics.ts";
 import type { Operand } from "../operand.ts";
 import { type Block, give, take } from "./pool.ts";
@@ -44,8 +46,7 @@ export class Lease {
       if (operand.inside < 0) continue;
       const address = this.#addresses[this.count - 1];
       const { view } = this.blocks[operand.inside]!;
-      view.setUint32(operand.at, low(address), true);
-      view.setUint32(operand.at + 4, high(address), true);
+      setHalves(view, operand.at, low(address), high(address));
     }
   }
 
@@ -66,8 +67,8 @@ export class Lease {
     // Bytes that are copied back must not be an earlier command's, and a driver may
     // count more than it has written: a TAP device skips padding (tun_put_user()),
     // /dev/sg answers the length that was asked for (sg_new_read(), Linux 6.12).
-    if (bytes !== null) block.bytes.set(bytes);
-    else block.bytes.fill(0, 0, byteLength);
+    if (bytes !== null) setBytes(block.bytes, bytes);
+    else clear(block.bytes, 0, byteLength);
   }
 
   #add(block: Block | null, address: number): void {
@@ -94,6 +95,7 @@ export class Lease {
       const written = counted
         ? Math.min(Math.max(res, 0), byteLength)
         : byteLength;
+      if (written === 0) continue;
       if (byteLengthOf(bytes) < written) {
         throw new TypeError(
           `${name} completed with ${res}, but the array for its result was ` +
@@ -108,13 +110,17 @@ export class Lease {
    * Returns the memory behind each address for the command's decoder: the caller's
    * own, after {@linkcode copyOut}, or else a copy. A view of a block would reach the
    * whole pool through `buffer`: the bytes of other commands, and addresses that the
-   * kernel follows.
+   * kernel follows. In a copy, addresses are zero.
    */
   memories({ operands }: Command<unknown>): Uint8Array[] {
     return operands.map(({ bytes, byteLength, writes }, i) => {
       const block = this.blocks[i];
       if (block === null || bytes !== null && writes) return bytes!;
-      return copyOf(block.bytes, 0, byteLength);
+      const copy = copyOf(block.bytes, 0, byteLength);
+      for (const { inside, at } of operands) {
+        if (inside === i) clear(copy, at, at + 8);
+      }
+      return copy;
     });
   }
 

@@ -197,6 +197,20 @@ export class Queues {
 
   // ---- The way in ----------------------------------------------------------
 
+  /**
+   * Takes a slot, and the memory that its command needs. After a refusal, which a
+   * program may cause again and again, nothing has to be put in order.
+   */
+  take(command: Command<unknown>): Slot {
+    this.taking = true;
+    try {
+      return this.slots.take(command);
+    } catch (error) {
+      if (error instanceof TypeError) this.taking = false;
+      throw error;
+    }
+  }
+
   /** Queues a command, or the chain it is the first of, or lets it wait. */
   enqueue(slot: Slot): void {
     if (this.waiting.first === null && this.#push(slot)) {
@@ -225,8 +239,23 @@ export class Queues {
     for (let place = 0; place < commands.length; place++) {
       const command = commands[place] as Command<unknown>;
       if (this.isDirect(command)) continue;
-      batch.leave(place, this.slots.take(command));
+      try {
+        batch.leave(place, this.take(command));
+      } catch (error) {
+        if (error instanceof TypeError) this.#giveSlots(batch);
+        throw error;
+      }
     }
+  }
+
+  /** Gives back the slots of a batch of which a command was refused. */
+  #giveSlots(batch: Batch): void {
+    this.taking = true;
+    for (let place = 0; place < batch.commands.length; place++) {
+      const slot = batch.slot(place);
+      if (slot !== null) this.slots.give(slot);
+    }
+    this.taking = false;
   }
 
   /**

@@ -5,9 +5,13 @@ import { IORING_CQE_F_MORE } from "../../sys/uapi/io_uring.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { Command } from "../command.ts";
 import { Completion } from "../completion.ts";
+import { reserveStack } from "../stack.ts";
 import { chainAdvice, generalAdvice, UringError } from "../errors.ts";
 import type { Lease } from "./lease.ts";
 import { NOBODY, type Receiver, type Slot } from "./slot.ts";
+
+/** Calls that fit the stack if it was not full when a decoder failed. */
+export const STACK = 64;
 
 /** Receives for the promise of a slot. */
 export const AWAITED: Receiver = {
@@ -52,8 +56,9 @@ export function isCancelled(res: number): boolean {
  * `res` and `flags` are those of the completion that has the result, which is
  * not always the one that `cq` is on: `notification` is the `res` of a later one,
  * or -1. Returns `false` if the result could not be made, and the receiver has
- * the error. With `retry`, a stack overflow is thrown instead: it is the fault of a
- * synchronous call, and a turn delivers the completion on a stack of its own.
+ * the error. With `retry`, the RangeError of a full stack is thrown instead: it is
+ * the fault of a synchronous call, and a turn delivers the completion on a stack of
+ * its own.
  */
 export function deliver(
   slot: Slot,
@@ -73,7 +78,8 @@ export function deliver(
     if (slot.decoding) {
       throw decoderCutShort(command);
     }
-    if (command.leases) slot.lease.copyOut(command, res);
+    // Of a command that has failed, the arrays stay as the program has them now.
+    if (command.leases && succeeded) slot.lease.copyOut(command, res);
     if (res === 0 && command.success >= 0) {
       value = command.success;
     } else if (succeeded && command.decodes) {
@@ -84,9 +90,9 @@ export function deliver(
       slot.decoding = false;
     }
   } catch (error) {
-    if (retry && isOverflow(error)) {
+    if (retry) {
       slot.decoding = false;
-      throw error;
+      reserveStack(STACK);
     }
     slot.receiver!.error(slot, error);
     slot.decoding = false;
@@ -133,12 +139,6 @@ export function completionOf(
   const extra1 = cq.wide ? cq.extra(0) : 0n;
   const extra2 = cq.wide ? cq.extra(1) : 0n;
   return new Completion(res, flags, memory, extra1, extra2, notification);
-}
-
-/** Returns `true` for the error of a stack that is full. */
-export function isOverflow(error: unknown): boolean {
-  return error instanceof RangeError &&
-    error.message === "Maximum call stack size exceeded";
 }
 
 /** Makes the error for a negative result, of a command that may be `linked`. */

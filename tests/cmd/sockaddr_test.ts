@@ -325,6 +325,13 @@ Deno.test("an address with half of a surrogate pair is refused", () => {
   assertEquals(decodeSockaddr(encodeSockaddr({ path })), { path });
 });
 
+Deno.test("a path that is undefined is none", () => {
+  const address = { hostname: "127.0.0.1", port: 1, path: undefined };
+  const { hostname, port } = address;
+  const encoded = encodeSockaddr(address as unknown as SocketAddress);
+  assertEquals(encoded, encodeSockaddr({ hostname, port }));
+});
+
 Deno.test("a value without an address is refused", () => {
   for (const value of [undefined, null, "127.0.0.1", 7, {}, { port: 1 }]) {
     assertThrows(() => encodeSockaddr(wrong(value)), TypeError);

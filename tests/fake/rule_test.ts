@@ -1,6 +1,12 @@
 /** While completions are delivered, the ring only queues. */
 
-import { assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertThrows,
+} from "@std/assert";
+import * as op from "../../cmd/op.ts";
 import { IORING_CQE_F_MORE as MORE } from "../../sys/uapi/io_uring.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { turn } from "../kit/wait.ts";
@@ -300,4 +306,62 @@ Deno.test("a batch that was cut short in a decoder completes for no one", async 
   kernel.finish(1);
   await kernel.pass();
   assertEquals([queues.room.inFlight, strays.errors], [0, []]);
+});
+
+Deno.test("a decoder that overflows the stack fails its own command, and no synchronous call", async () => {
+  await using kernel = new FakeKernel();
+  const told = new Told();
+  let runs = 0;
+  const endless = (): number => 1 + endless();
+  kernel.react = kernel.keep;
+  const decode = () => {
+    runs++;
+    return endless();
+  };
+  kernel.run(numbered(1, { decode }), told);
+  await kernel.pass();
+  kernel.wait = () => {
+    if (kernel.kept.has(1)) kernel.finish(1);
+    if (kernel.kept.has(2)) kernel.finish(2, 7);
+  };
+  assertEquals(kernel.batch([numbered(2)]), [7]);
+  assertEquals(told.all.map(String), [
+    "RangeError: Maximum call stack size exceeded",
+  ]);
+  assertEquals(runs, 1);
+});
+
+Deno.test("what a decoder throws is not asked anything", async () => {
+  await using kernel = new FakeKernel();
+  const told = new Told();
+  kernel.react = kernel.keep;
+  const thrown = new Proxy({}, {
+    get: () => asked++,
+    getPrototypeOf: () => {
+      throw new Error("the trap ran");
+    },
+  });
+  let asked = 0;
+  const decode = () => {
+    throw thrown;
+  };
+  kernel.run(numbered(1, { decode }), told);
+  await kernel.pass();
+  kernel.wait = () => {
+    if (kernel.kept.has(1)) kernel.finish(1);
+    if (kernel.kept.has(2)) kernel.finish(2, 7);
+  };
+  assertEquals(kernel.batch([numbered(2)]), [7]);
+  assert(told.all[0] === thrown);
+  assertEquals(asked, 0);
+});
+
+Deno.test("a command whose memory is refused leaves nothing to be put in order", async () => {
+  await using kernel = new FakeKernel();
+  const { queues } = kernel.engine;
+  const gone = new Uint8Array(8);
+  const command = op.write(0, gone);
+  structuredClone(gone.buffer, { transfer: [gone.buffer] });
+  assertThrows(() => queues.take(command), TypeError, "memory of WRITE");
+  assertEquals(queues.taking, false);
 });

@@ -27,7 +27,12 @@ const ROOMS: Readonly<Record<string, Room>> = {
   sys: { files: ["sys/"], imports: SYS },
   // The ring: its words, its three wings, and its face.
   checks: {
-    files: ["ring/errors.ts", "ring/check.ts", "ring/intrinsics.ts"],
+    files: [
+      "ring/errors.ts",
+      "ring/check.ts",
+      "ring/intrinsics.ts",
+      "ring/stack.ts",
+    ],
     imports: SYS,
   },
   bare: { files: ["ring/bare/"], imports: [...SYS, "checks"] },

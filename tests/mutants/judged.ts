@@ -40,4 +40,18 @@ export const EQUIVALENT: readonly Judged[] = [
     what: "`true` becomes `false`",
     reason: "zero has the same bytes in either order",
   },
+  {
+    file: "sys/libc.ts",
+    code:
+      "return halves[1] === FAILED ? -errno[0] : halves[1] * 2 ** 32 + halves[0];",
+    what: "`1` becomes `0`",
+    reason:
+      "both halves of MAP_FAILED are the same, and an address is of a page",
+  },
+  {
+    file: "sys/mapping.ts",
+    code: "if (address < 0) return address;",
+    what: "`address < 0` becomes `address <= 0`",
+    reason: "the kernel maps nothing at address 0",
+  },
 ];

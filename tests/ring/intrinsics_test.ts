@@ -1,8 +1,12 @@
 /** Reads of typed arrays that no subclass can falsify. */
 
 import { assertEquals } from "@std/assert";
+import { stub } from "@std/testing/mock";
+import { Ring, uringCmd } from "../../mod.ts";
+import * as op from "../../cmd/op.ts";
 import { copyOf, partOf } from "../../ring/intrinsics.ts";
 import { pattern } from "../kit/bytes.ts";
+import { devNull } from "../kit/fds.ts";
 
 Deno.test("a part and a copy have bytes of the array, and none around it", () => {
   const around = pattern(12);
@@ -46,4 +50,33 @@ Deno.test("a part and a copy are plain arrays, whatever the array says", () => {
     assertEquals(Object.getPrototypeOf(made), Uint8Array.prototype);
     assertEquals([...made], [...pattern(12).subarray(4, 8)]);
   }
+});
+
+Deno.test("methods of typed arrays that a program replaces get no memory of the ring", async () => {
+  await using ring = Ring.open({ sqe128: true });
+  using file = devNull();
+  const seen: number[] = [];
+  const typed = Object.getPrototypeOf(Uint8Array.prototype);
+  const methods = ["set", "fill", "copyWithin", "subarray", "slice"] as const;
+  using _ = new DisposableStack();
+  for (const name of methods) {
+    _.use(stub(typed, name, function (this: Uint8Array) {
+      seen.push(this.buffer.byteLength);
+      return this;
+    }));
+  }
+  const views = ["setUint32", "setBigUint64"] as const;
+  for (const name of views) {
+    _.use(stub(DataView.prototype, name, function (this: DataView) {
+      seen.push(this.buffer.byteLength);
+    }));
+  }
+  const commands = [
+    op.write(file.fd, new Uint8Array(8)),
+    op.read(file.fd, new Uint8Array(8)),
+    uringCmd({ fd: file.fd, cmd_op: 0 }),
+  ];
+  await Promise.all(commands.map((command) => ring.cmd(command)));
+  ring.cmdAllSync(commands);
+  assertEquals(seen, []);
 });

@@ -345,6 +345,14 @@ Deno.test("a completion that overflowed the CQ is flushed and delivered", async 
 
 // ---- Abort -------------------------------------------------------------------
 
+Deno.test("a signal in the place of the options is refused", async () => {
+  await using ring = Ring.open();
+  const { signal } = new AbortController();
+  const wrong = signal as unknown as { signal: AbortSignal };
+  const told = "options is an AbortSignal: pass { signal }";
+  await assertRejects(() => ring.cmd(op.nop(), wrong), TypeError, told);
+});
+
 Deno.test("a command whose signal was already aborted never reaches the kernel", async () => {
   await using ring = Ring.open();
   const reason = new Error("not today");

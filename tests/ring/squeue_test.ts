@@ -149,6 +149,17 @@ for (const start of STARTS) {
     kernel.take(4);
     assertEquals([sq.publish(), sq.space], [0, 4]);
   });
+
+  Deno.test(`SQEs given out after publish() are not taken with the others, ${from}`, () => {
+    const kernel = new Kernel({ start });
+    const { sq } = kernel;
+    sq.next();
+    assertEquals(sq.publish(), 1);
+    sq.next();
+    kernel.take(1);
+    sq.taken(1);
+    assertEquals(sq.publish(), 1);
+  });
 }
 
 Deno.test("a queue starts at the head and tail that it finds", () => {

@@ -17,6 +17,7 @@ Deno.test("with no descriptor left, a ring and a command name the limit, and one
     after: number;
   }>(`
     import { close, open } from "@uring/sys/file.ts";
+    import { socketFd } from "@uring/cmd/socket/mod.ts";
     const ring = Ring.open();
     const path = op.openat("/dev/null");
     const { refused, opened } = hostile.within("NOFILE", 256, () => {
@@ -26,6 +27,8 @@ Deno.test("with no descriptor left, a ring and a command name the limit, and one
         objection(() => Ring.open()),
         objection(() => Ring.open({ sqpoll: true })),
         objection(() => ring.cmdSync(path)),
+        objection(() => socketFd({ addr: { transport: "tcp", hostname: "::", port: 1 } })),
+        objection(() => op.connect(0, { hostname: "fe80::1%lo", port: 1 })),
       ];
       close(held.pop());
       const opened = [Ring.open().cmdSync(op.nop()), objection(() => Ring.open())];
@@ -39,7 +42,9 @@ Deno.test("with no descriptor left, a ring and a command name the limit, and one
     "allows. Close some, or raise it with `ulimit -n`.";
   const open = `UringError: io_uring_setup: ${advice}`;
   const command = `UringError: OPENAT "/dev/null": ${advice}`;
-  assertEquals(refused, [open, open, command]);
+  const folder = `UringError: openat "/proc/self/fd": ${advice}`;
+  const socket = `UringError: socket: ${advice}`;
+  assertEquals(refused, [open, open, command, folder, socket]);
   assertEquals([opened, after], [[0, open], 0]);
 });
 
