@@ -17,7 +17,6 @@ import { SyncCalls } from "../flight/sync.ts";
 import { Bell } from "./bell.ts";
 import { Pace } from "./pace.ts";
 import { closed, opened } from "./unload.ts";
-import { loadNet } from "./waker.ts";
 
 /** Rounds of queueing, submitting and reaping in one turn. */
 const ROUNDS = 16;
@@ -36,7 +35,7 @@ export class Engine {
   /** Times that a later completion woke the event loop. */
   wakes = 0;
 
-  readonly #fd: number;
+  readonly #handle: RingHandle;
   readonly #pace: Pace;
   #bell: Bell | null = null;
   /** The kernel signals completions to the bell. */
@@ -55,7 +54,7 @@ export class Engine {
   readonly #turnOfLoop = () => this.#takeTurn(true);
 
   constructor(handle: RingHandle, spin = true) {
-    this.#fd = handle.fd;
+    this.#handle = handle;
     this.#pace = new Pace(spin);
     this.queues = new Queues(handle, {
       schedule: () => this.schedule(),
@@ -160,6 +159,7 @@ export class Engine {
   #takeTurn(ofLoop: boolean): void {
     const { queues } = this;
     if (queues.life === "closed" || queues.failure !== null) return;
+    if (ofLoop) this.#pace.loopCame(queues.completions);
     if (queues.busy !== null) {
       // A decoder that calls into Deno can run microtasks and so come here, as
       // can the loading of a module. The event loop cannot: what a call has left
@@ -236,20 +236,22 @@ export class Engine {
     if (this.#bell !== null) return this.#bell;
     const { queues } = this;
     const { busy } = queues;
-    // Code of the program may run here. It is no part of a delivery, so it may
-    // wait for the ring; but a turn inside this one would make another bell.
+    const ring = () => {
+      if (queues.life === "closed" || queues.life === "failed") return;
+      this.wakes++;
+      this.#takeTurn(true);
+    };
+    // Code of the program runs here if a module is loaded. It is no part of a
+    // delivery, so it may wait for the ring; but a turn inside this one would make
+    // another bell.
     queues.busy = "turn";
     try {
-      loadNet();
+      this.#bell = new Bell(this.#handle, ring);
     } finally {
       queues.busy = busy;
     }
     this.#signals = true;
-    return this.#bell = new Bell(this.#fd, queues.deferred, () => {
-      if (queues.life === "closed" || queues.life === "failed") return;
-      this.wakes++;
-      this.#takeTurn(true);
-    });
+    return this.#bell;
   }
 
   #comeBack(): void {

@@ -78,6 +78,13 @@ export class Pace {
     return now - this.#since >= this.#slice;
   }
 
+  /** Takes note that the event loop has called: the microtasks begin anew. */
+  loopCame(completions: number): void {
+    this.#turns = 0;
+    this.#before = completions;
+    this.#going = false;
+  }
+
   /** Takes note of a turn of the event loop, and of the time that it took. */
   loopHad(ms: number): void {
     this.#given++;
@@ -93,9 +100,10 @@ export class Pace {
 
   /** Returns `true` if a ring that waits should look again instead of sleeping. */
   shouldSpin(): boolean {
+    if (!this.#spin) return false;
     const now = performance.now();
     if (this.#waitingSince === 0) this.#waitingSince = now;
-    return this.#spin && this.#brief && now - this.#waitingSince < BRIEF_MS;
+    return this.#brief && now - this.#waitingSince < BRIEF_MS;
   }
 
   /** Ends the wait, if there was one, after completions. */

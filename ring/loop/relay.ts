@@ -1,0 +1,86 @@
+/**
+ * A wire through the waker, which reads the eventfd with a ring of its own.
+ *
+ * **Contract.** The kernel may write the block of a relay until the read of the
+ * eventfd has completed. The relay gives the block back only then.
+ *
+ * @module
+ */
+
+import { E } from "../../sys/uapi/errno.ts";
+import { close } from "../../sys/file.ts";
+import { abandon, type Block, give, take } from "../flight/pool.ts";
+import { type Reader, Waker } from "./waker.ts";
+import type { Listener, Wire } from "./wire.ts";
+
+/** The connection of one eventfd to the waker. */
+export class Relay implements Wire, Reader {
+  readonly eventfd: number;
+  readonly #listener: Listener;
+  readonly #waker: Waker;
+  readonly #id: number;
+  /** The memory that the kernel reads the eventfd into. */
+  readonly #block: Block;
+  /** `true` while a read of the eventfd is in flight. */
+  #armed = false;
+  #held = false;
+
+  /** Connects an eventfd, which must not be O_NONBLOCK: a read has to wait. */
+  constructor(eventfd: number, listener: Listener) {
+    this.eventfd = eventfd;
+    this.#listener = listener;
+    this.#block = take(8);
+    try {
+      this.#block.address; // Maps the memory now, which throws if there is none.
+      this.#waker = Waker.current();
+      this.#id = this.#waker.add(this);
+    } catch (error) {
+      give(this.#block);
+      throw error;
+    }
+  }
+
+  arm(): void {
+    if (this.#armed) return;
+    this.#armed = true;
+    this.#waker.arm(this.#id, this.eventfd, this.#block.address);
+  }
+
+  /** Waits until the read was cancelled. It ends even if the waker fails. */
+  disarm(): void {
+    while (this.#armed) this.#waker.disarm(this.#id);
+  }
+
+  hold(on: boolean): void {
+    if (this.#held === on) return;
+    this.#held = on;
+    this.#waker.hold(on);
+  }
+
+  taken(res: number): boolean {
+    this.#armed = false;
+    if (res < 0) this.#listener.disconnect();
+    return res >= 0;
+  }
+
+  rung(): void {
+    this.#listener.rung();
+  }
+
+  fail(): void {
+    this.#waker.fail(E.EPIPE);
+  }
+
+  disconnect(): void {
+    this.#listener.disconnect();
+  }
+
+  close(): void {
+    this.hold(false);
+    if (this.#armed) abandon(this.#block);
+    else give(this.#block);
+    this.#armed = false;
+    close(this.eventfd);
+    this.#waker.remove(this.#id);
+  }
+}
