@@ -136,8 +136,8 @@ export class Engine {
   /**
    * Gives the event loop a turn that ends in a look for I/O. While an immediate is
    * pending, Deno looks in one round of 61 only. So none is left pending, and the
-   * waker writes a byte to its own pipe: the loop finds the byte at once, together
-   * with all else that is ready.
+   * bell signals its own eventfd: the loop finds the signal at once, together with
+   * all else that is ready.
    */
   #giveWay(): void {
     const began = performance.now();
@@ -145,7 +145,8 @@ export class Engine {
       this.#pace.loopHad(performance.now() - began);
       this.#takeTurn(true);
     };
-    // Deno has to read the pipe to its end before it looks for another byte.
+    // Deno tries another read after each that it made, without a look for I/O. A
+    // signal that is raised only now is not found by that.
     setImmediate(() => {
       const { life, failure, iopoll } = this.queues;
       const over = life === "closed" || failure !== null;

@@ -93,7 +93,7 @@ export class Pace {
     this.#shortest = Math.min(ms, this.#shortest + 0.0001);
   }
 
-  /** `true` if the waker, which takes 20 ms to load, is worth it for these turns. */
+  /** `true` if a bell, for which Deno loads a module, is worth it for these turns. */
   get goesOn(): boolean {
     return this.#given >= MANY;
   }
