@@ -154,7 +154,7 @@ Deno.test("a command completes on an unreachable ring", async () => {
     }
     writeSync(pair.right, "there");
     console.log(await read5, new TextDecoder().decode(bytes));
-    // Then the ring is closed, and so is that of the waker.
+    // Then the ring is closed.
     await until(() => descriptors("io_uring").length === 0);
   `,
     ["-A", "--v8-flags=--expose-gc"],
