@@ -3,6 +3,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { probe, Ring } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
+import "../kit/no_watchdogs.ts";
 import { isRoot, openFdCount } from "../kit/process.ts";
 import { runScript } from "../kit/run.ts";
 import { pipe, writeSync } from "../kit/fds.ts";

@@ -11,6 +11,7 @@ import * as op from "../../cmd/op.ts";
 import type { Command } from "../../ring/command.ts";
 import * as raw from "../../ring/raw.ts";
 import { libc } from "../../sys/libc.ts";
+import "../kit/no_watchdogs.ts";
 import { devNull, type FdPair, pipe, writeSync } from "../kit/fds.ts";
 import { runDeno } from "../kit/run.ts";
 import { pretendRelease } from "../kit/refuse.ts";
