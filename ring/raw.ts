@@ -62,14 +62,17 @@
  * that have completed when it returns are settled at once.
  *
  * *Waking up.* Only if commands remain does the event loop have to wake up. The
- * ring signals an eventfd; a small ring of the library reads the eventfd and,
- * linked to that read, writes a byte into a pipe; the other end of the pipe is a
- * socket of `node:net`, which the event loop watches with epoll. No thread waits
- * and no call blocks. While the program is awake, IORING_CQ_EVENTFD_DISABLED turns
+ * ring signals an eventfd, which Deno reads as it reads a pipe: the event loop
+ * watches it with epoll. No thread waits and no call blocks. Where Deno has no class
+ * of pipes for this, as before Deno 2.8, a small ring of the library reads the
+ * eventfd and, linked to that read, writes a byte into a pipe, whose other end is a
+ * socket of `node:net`. While the program is awake, IORING_CQ_EVENTFD_DISABLED turns
  * the signal off. Without free descriptors for this, the ring is polled every 1 to
- * 20 ms. If the last wait took less than 0.2 ms, the ring looks for completions that
- * long before the event loop sleeps, because waking up takes 0.05 ms
- * (`Ring.open({ spin: false })` leaves the processor to others).
+ * 20 ms. If somebody closes the eventfd by its number, completions are found late, by
+ * a look in each second, until the ring has another. If the last wait took less than
+ * 0.2 ms, the ring looks for completions that long before the event loop sleeps,
+ * because waking up takes 0.05 ms (`Ring.open({ spin: false })` leaves the processor
+ * to others).
  *
  * *Overflow.* Commands in flight are limited to the CQEs that the CQ has room for,
  * and more wait in order, so that the CQ cannot overflow. If the kernel reports an

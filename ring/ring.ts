@@ -17,7 +17,7 @@
  *  9 deliver                 decodes the result and resolves the promise
  * 10 Slots.give              gives back slot and memory; the CQ's head moves on
  * 11 Engine rest             if a command is still in flight, arms the bell ...
- * 12 Bell, Waker             ... whose eventfd wakes the event loop: back to 5
+ * 12 Bell, Direct            ... whose eventfd wakes the event loop: back to 5
  * ```
  *
  * @module

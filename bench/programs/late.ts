@@ -59,7 +59,7 @@ async function compare(
   return [a, b];
 }
 
-/** Extra milliseconds of the first one of a process: Deno loads `node:net`. */
+/** Extra milliseconds of the first one of a process: Deno loads `node:process`. */
 const firstMs = await once(() => ring.cmd(sleep)) - 1;
 const [ours, ffi] = await compare(
   60,

@@ -115,6 +115,6 @@ function firsts({ programs: { start, late } }: Results): string {
     `${number(start.firstMs)} ms, because libc is opened and nothing is`,
     `compiled yet; later ones took ${number(start.ms)} ms. The first command`,
     `that completed late took ${number(late.firstMs)} ms longer than it would`,
-    `have by itself, because Deno loads \`node:net\` for it.`,
+    `have by itself, because Deno loads its \`node:process\` for it.`,
   ].join(" ");
 }

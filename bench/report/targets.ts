@@ -114,7 +114,7 @@ function speed(samples: Samples): Target[] {
 
 function latency(
   samples: Samples,
-  { late, idle }: ProgramResults,
+  { late, wake, idle }: ProgramResults,
 ): Target[] {
   return [
     atMost({
@@ -132,6 +132,24 @@ function latency(
       value: late.ratio,
       limit: 1.2,
       unit: "times FFI's",
+    }),
+    atMost({
+      name: "`cmd`, `spin: false`: CPU time of a late completion",
+      how: "of the process, through a pipe of Deno over through the waker, " +
+        "the way before; a call that blocks takes " +
+        `${(wake.blockedCpuUs / wake.wakerCpuUs).toFixed(2)} of it`,
+      value: wake.cpuToWaker,
+      limit: 0.65,
+      unit: "times the waker's",
+    }),
+    atMost({
+      name: "`cmd`, `spin: false`: time until a late completion reaches its " +
+        "`await`",
+      how: "the same; a call that blocks takes " +
+        `${(wake.blockedUs / wake.wakerUs).toFixed(2)} of it`,
+      value: wake.toWaker,
+      limit: 0.6,
+      unit: "times the waker's",
     }),
     below({
       name: "CPU time of a process while it awaits a command",

@@ -1,54 +1,58 @@
 /**
- * Tells a ring about completions that come later: through the waker, or through a
- * timer where there are no descriptors or no memory for the waker, or where the
- * kernel refuses it. So no completion is left unseen.
- *
- * **Contract.** The kernel may write a bell's block until the read of its eventfd
- * has completed. The bell gives the block back only then.
+ * Tells a ring about completions that come later: through an eventfd that the event
+ * loop hears of, or through a timer where there are no descriptors or no memory for
+ * that, or where the kernel refuses it. So no completion is left unseen.
  *
  * @module
  */
 
 import { O_CLOEXEC } from "../../sys/uapi/fcntl.ts";
+import { IORING_SETUP_DEFER_TASKRUN } from "../../sys/uapi/io_uring.ts";
 import { close } from "../../sys/file.ts";
 import { syscall } from "../../sys/libc.ts";
-import { PollTimer } from "./polling.ts";
-import { abandon, type Block, give, take } from "../flight/pool.ts";
+import { scratch } from "../../sys/scratch.ts";
 import { registerEventfd, unregisterEventfd } from "../bare/register.ts";
-import { type Listener, must, Waker } from "./waker.ts";
+import type { RingHandle } from "../bare/setup.ts";
+import { Direct } from "./direct.ts";
+import { PollTimer } from "./polling.ts";
+import { Relay } from "./relay.ts";
+import { must } from "./waker.ts";
+import type { Listener, Wire } from "./wire.ts";
 
 /** Looks of the timer until a bell tries to connect again: 0.3 s at 20 ms each. */
 const LOOKS_BEFORE_RECONNECT = 16;
-
-/** The connection of a bell to the waker. */
-interface Wire {
-  readonly waker: Waker;
-  readonly id: number;
-  /** Negative once it is closed. */
-  eventfd: number;
-  /** The memory that the kernel reads the eventfd into, until it is given back. */
-  block: Block | null;
-}
+/** Milliseconds between two looks for signals that did not come. */
+const WATCHDOG_MS = 1000;
+/**
+ * Looks in a row that find a signal missing, until the wire is given up. The first
+ * may have come before the event loop could deliver the signal; and the second, if
+ * the program had the thread for a second.
+ */
+const MOST_MISSED = 3;
 
 /** A signal for one ring to look for completions. */
 export class Bell implements Listener {
-  readonly #fd: number;
-  /** `true` if the ring posts completions only when entered (DEFER_TASKRUN). */
-  readonly #deferred: boolean;
+  readonly #handle: RingHandle;
   readonly #ring: () => void;
   readonly #timer: PollTimer;
   #wire: Wire | null = null;
   /** The number of looks of the timer at which to try to connect again. */
   #retryAt = 0;
-  /** `true` while a read of the eventfd is in flight. */
+  /** `true` while a call of the ring is requested. */
   #armed = false;
+  /** A turn to take once the event loop has looked for I/O. */
+  #turn: (() => void) | null = null;
   #held = false;
+  /** What the wire or the timer was told last; `null` if it may not have heard. */
+  #kept: boolean | null = null;
+  #watchdog: ReturnType<typeof setTimeout> | undefined;
+  /** Looks of the watchdog that found a signal missing since the last signal. */
+  #missed = 0;
   #closed = false;
 
-  /** Makes a bell that calls `ring` after each signal of the ring `fd`. */
-  constructor(fd: number, deferred: boolean, ring: () => void) {
-    this.#fd = fd;
-    this.#deferred = deferred;
+  /** Makes a bell that calls `ring` after each signal of a ring. */
+  constructor(handle: RingHandle, ring: () => void) {
+    this.#handle = handle;
     this.#ring = ring;
     this.#timer = new PollTimer(ring);
     this.#connect();
@@ -61,38 +65,73 @@ export class Bell implements Listener {
       this.#connect();
     }
     if (this.#wire === null) return this.#timer.arm();
-    const { waker, id, eventfd, block } = this.#wire;
+    // First, so that a call that is cut short afterwards loses no signal.
+    this.#watch();
     this.#armed = true;
-    waker.arm(id, eventfd, block!.address);
+    this.#wire.arm();
   }
 
-  /** Takes a turn once the event loop has looked for I/O. */
+  /**
+   * Takes a turn once the event loop has looked for I/O. The bell signals its own
+   * eventfd: the loop, which has nothing else to do, finds that together with all
+   * else that is ready. The turn has to look for completions too: it is the answer
+   * to a request.
+   */
   nudge(turn: () => void): void {
-    if (this.#wire === null) setImmediate(turn);
-    else this.#wire.waker.nudge(turn);
+    const wire = this.#wire;
+    if (wire === null || this.#turn !== null) return void setImmediate(turn);
+    this.#watch(); // First, as in arm().
+    this.#turn = turn;
+    this.#keep();
+    wire.arm();
+    const { view, at } = scratch();
+    view.setUint32(0, 1, true);
+    view.setUint32(4, 0, true);
+    if (syscall("write", wire.eventfd, at, 8) < 0) this.disconnect();
   }
 
-  /** Keeps the process alive, or lets it end. */
+  /**
+   * Keeps the process alive, or lets it end. A call that was cut short can be made
+   * again.
+   */
   hold(on: boolean): void {
-    if (this.#held === on) return;
-    if (this.#wire === null) this.#timer.hold(on);
-    else this.#wire.waker.hold(this, on);
-    this.#held = on; // Last: a call that was cut short can be made again.
+    this.#held = on;
+    this.#keep();
   }
 
-  /** Notes that the read has completed. Returns `false` if it is no signal. */
-  taken(res: number): boolean {
-    this.#armed = false;
-    if (this.#closed) return false;
-    if (res < 0) this.disconnect();
-    return res >= 0;
+  #keep(): void {
+    const on = this.#held || this.#turn !== null;
+    if (this.#kept === on) return;
+    this.#kept = null;
+    (this.#wire ?? this.#timer).hold(on);
+    this.#kept = on;
   }
 
-  /** Calls the ring after a signal, unless the ring was closed meanwhile. */
+  /** Handles a signal of the eventfd, unless the ring was closed meanwhile. */
   rung(): void {
+    this.#missed = 0;
+    this.#answer();
+  }
+
+  /** Takes the turn, or calls the ring. An error must not stop other rings. */
+  #answer(): void {
     if (this.#closed) return;
-    if (this.#deferred) this.#renew();
-    this.#ring();
+    if (this.#handle.flags & IORING_SETUP_DEFER_TASKRUN) this.#renew();
+    const armed = this.#armed;
+    this.#armed = false;
+    if (this.#turn !== null) return this.#takeTurn();
+    if (!armed) return;
+    try {
+      this.#ring();
+    } catch (error) {
+      reportError(error);
+    }
+  }
+
+  #takeTurn(): void {
+    if (this.#turn !== null) setImmediate(this.#turn);
+    this.#turn = null;
+    this.#keep();
   }
 
   /**
@@ -102,86 +141,105 @@ export class Bell implements Listener {
    * eventfd again, until it is registered anew.
    */
   #renew(): void {
-    if (this.#wire === null) return;
-    const { eventfd } = this.#wire;
-    if (unregisterEventfd(this.#fd) < 0) this.disconnect();
-    else if (registerEventfd(this.#fd, eventfd) < 0) this.disconnect();
+    const { fd } = this.#handle;
+    const eventfd = this.#wire?.eventfd;
+    if (eventfd === undefined) return;
+    if (unregisterEventfd(fd) < 0) this.disconnect();
+    else if (registerEventfd(fd, eventfd) < 0) this.disconnect();
+  }
+
+  /** Sets the watchdog, unless it is set. */
+  #watch(): void {
+    if (this.#watchdog !== undefined) return;
+    const timer = setTimeout(() => this.#look(), WATCHDOG_MS);
+    Deno.unrefTimer(timer);
+    this.#watchdog = timer;
+  }
+
+  /**
+   * Answers a signal that did not come, as if it had. Somebody may have closed a
+   * descriptor of the wire by its number, and then none will come.
+   */
+  #look(): void {
+    this.#watchdog = undefined;
+    if (this.#wire === null || !this.#armed && this.#turn === null) return;
+    const { cq, sq } = this.#handle;
+    if (this.#turn === null && cq.ready === 0 && !sq.needsEnter) {
+      this.#missed = 0;
+    } else if (++this.#missed === MOST_MISSED) {
+      return this.#wire.fail();
+    }
+    this.#watch();
+    if (this.#missed > 0) this.#answer();
   }
 
   #connect(): void {
+    const { fd } = this.#handle;
+    this.#kept = null;
     try {
-      this.#wire = connect(this, this.#fd);
+      this.#wire = connect(fd, this);
     } catch {
       // There are no descriptors or no memory, the ring was restricted, or the
       // permission for FFI was revoked: the ring is polled instead.
       this.#retryAt = this.#timer.looks + LOOKS_BEFORE_RECONNECT;
       return;
     }
+    this.#missed = 0;
     this.#timer.stop();
-    if (this.#held) {
-      this.#timer.hold(false);
-      this.#wire.waker.hold(this, true);
-    }
+    this.#timer.hold(false);
+    this.#keep();
   }
 
   /** Switches to the timer, which starts at once. */
   disconnect(): void {
-    const wire = this.#wire!;
     this.#letGo();
-    unregisterEventfd(this.#fd);
-    if (this.#held) {
-      wire.waker.hold(this, false);
-      this.#timer.hold(true);
-    }
+    unregisterEventfd(this.#handle.fd);
+    this.#takeTurn();
     this.#retryAt = this.#timer.looks + LOOKS_BEFORE_RECONNECT;
     if (!this.#closed) this.#timer.arm();
   }
 
-  /**
-   * Closes the eventfd and leaves the waker. A call that was cut short can be made
-   * again, and gives nothing back twice.
-   */
+  /** Ends the connection. A call that was cut short can be made again. */
   #letGo(): void {
-    const wire = this.#wire!;
-    const { block } = wire;
-    if (this.#armed && block !== null) abandon(block);
-    wire.block = null;
-    if (!this.#armed && block !== null) give(block);
+    clearTimeout(this.#watchdog);
+    this.#watchdog = undefined;
     this.#armed = false;
-    if (wire.eventfd >= 0) close(wire.eventfd);
-    wire.eventfd = -1;
-    wire.waker.remove(wire.id);
+    this.#wire?.close();
     this.#wire = null;
+    this.#kept = null;
   }
 
-  /** Closes the bell. The ring it belongs to is idle, or closed. */
+  /**
+   * Closes the bell. The ring it belongs to is idle, or closed. A call that was cut
+   * short can be made again.
+   */
   close(): void {
     this.hold(false);
     this.#closed = true;
     this.#timer.stop();
-    // It ends even if the waker fails, which disconnects its bells.
-    while (this.#armed) this.#wire!.waker.disarm(this.#wire!.id);
-    if (this.#wire !== null) this.#letGo();
+    this.#wire?.disarm();
+    this.#letGo();
+    this.#takeTurn();
   }
 }
 
-/** Registers an eventfd with the ring `fd`, and connects its bell to the waker. */
-function connect(bell: Bell, fd: number): Wire {
-  const waker = Waker.current();
-  const id = waker.add(bell);
-  let eventfd = -1;
-  let block: Block | undefined;
+/** Makes an eventfd that the ring `fd` signals, and connects it to the event loop. */
+function connect(fd: number, listener: Listener): Wire {
+  // Not O_NONBLOCK: io_uring would answer a read with EAGAIN, not wait.
+  const eventfd = must("eventfd2", syscall("eventfd2", 0, O_CLOEXEC));
+  let wire: Wire | undefined;
+  let registered = false;
   try {
-    block = take(8);
-    block.address; // Maps the memory now, which throws if there is none.
-    // Not O_NONBLOCK: io_uring would answer a read with EAGAIN, not wait.
-    eventfd = must("eventfd2", syscall("eventfd2", 0, O_CLOEXEC));
     must("io_uring_register", registerEventfd(fd, eventfd));
-    return { waker, id, eventfd, block };
+    registered = true;
+    const direct = Direct.open(eventfd, listener);
+    wire = direct ?? new Relay(eventfd, listener);
+    direct?.start();
+    return wire;
   } catch (error) {
-    if (block !== undefined) give(block);
-    if (eventfd >= 0) close(eventfd);
-    waker.remove(id);
+    if (registered) unregisterEventfd(fd);
+    if (wire === undefined) close(eventfd);
+    else wire.close();
     throw error;
   }
 }

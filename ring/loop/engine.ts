@@ -17,7 +17,6 @@ import { SyncCalls } from "../flight/sync.ts";
 import { Bell } from "./bell.ts";
 import { Pace } from "./pace.ts";
 import { closed, opened } from "./unload.ts";
-import { loadNet } from "./waker.ts";
 
 /** Rounds of queueing, submitting and reaping in one turn. */
 const ROUNDS = 16;
@@ -39,7 +38,7 @@ export class Engine {
   /** Times that a later completion woke the event loop. */
   wakes = 0;
 
-  readonly #fd: number;
+  readonly #handle: RingHandle;
   readonly #pace: Pace;
   #bell: Bell | null = null;
   /** The kernel signals completions to the bell. */
@@ -60,7 +59,7 @@ export class Engine {
   readonly #turnOfLoop = () => this.#takeTurn(true);
 
   constructor(handle: RingHandle, spin = true) {
-    this.#fd = handle.fd;
+    this.#handle = handle;
     this.#pace = new Pace(spin);
     this.queues = new Queues(handle, {
       schedule: () => this.schedule(),
@@ -107,7 +106,7 @@ export class Engine {
       if (this.#referenced) {
         this.#closeTimer = setTimeout(() => this.#warn(), CLOSE_WARNING_MS);
       }
-      // A turn of its own: one that is scheduled waits for the waker, and may be
+      // A turn of its own: one that is scheduled waits for the bell, and may be
       // lost where `tearDown` was cut short.
       void READY.then(this.#turn);
     }
@@ -144,8 +143,8 @@ export class Engine {
   /**
    * Gives the event loop a turn that ends in a look for I/O. While an immediate is
    * pending, Deno looks in one round of 61 only. So none is left pending, and the
-   * waker writes a byte to its own pipe: the loop finds the byte at once, together
-   * with all else that is ready.
+   * bell signals its own eventfd: the loop finds the signal at once, together with
+   * all else that is ready.
    */
   #giveWay(): void {
     const began = performance.now();
@@ -153,7 +152,8 @@ export class Engine {
       this.#pace.loopHad(performance.now() - began);
       this.#takeTurn(true);
     };
-    // Deno has to read the pipe to its end before it looks for another byte.
+    // Deno tries another read after each that it made, without a look for I/O. A
+    // signal that is raised only now is not found by that.
     setImmediate(() => {
       const { life, failure, iopoll } = this.queues;
       const over = life === "closed" || failure !== null;
@@ -167,6 +167,7 @@ export class Engine {
   #takeTurn(ofLoop: boolean): void {
     const { queues } = this;
     if (this.#over) return;
+    if (ofLoop) this.#pace.loopCame(queues.completions);
     if (queues.busy !== null) {
       // A decoder that calls into Deno can run microtasks and so come here, as
       // can the loading of a module. The event loop cannot: what a call has left
@@ -250,20 +251,22 @@ export class Engine {
     if (this.#bell !== null) return this.#bell;
     const { queues } = this;
     const { busy } = queues;
-    // Code of the program may run here. It is no part of a delivery, so it may
-    // wait for the ring; but a turn inside this one would make another bell.
+    const ring = () => {
+      if (queues.life === "closed" || queues.life === "failed") return;
+      this.wakes++;
+      this.#takeTurn(true);
+    };
+    // Code of the program runs here if a module is loaded. It is no part of a
+    // delivery, so it may wait for the ring; but a turn inside this one would make
+    // another bell.
     queues.busy = "turn";
     try {
-      loadNet();
+      this.#bell = new Bell(this.#handle, ring);
     } finally {
       queues.busy = busy;
     }
     this.#signals = true;
-    return this.#bell = new Bell(this.#fd, queues.deferred, () => {
-      if (queues.life === "closed" || queues.life === "failed") return;
-      this.wakes++;
-      this.#takeTurn(true);
-    });
+    return this.#bell;
   }
 
   #comeBack(): void {

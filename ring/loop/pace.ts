@@ -86,6 +86,13 @@ export class Pace {
     return now - loop.since >= loop.slice;
   }
 
+  /** Takes note that the event loop has called: the microtasks begin anew. */
+  loopCame(completions: number): void {
+    loop.spent = 0;
+    loop.going = false;
+    this.#before = completions;
+  }
+
   /** Takes note of a turn of the event loop, and of the time that it took. */
   loopHad(ms: number): void {
     loop.given++;
@@ -94,16 +101,17 @@ export class Pace {
     loop.shortest = Math.min(ms, loop.shortest + 0.0001);
   }
 
-  /** `true` if the waker, which takes 20 ms to load, is worth it for these turns. */
+  /** `true` if a bell, for which Deno loads a module, is worth it for these turns. */
   get goesOn(): boolean {
     return loop.given >= MANY;
   }
 
   /** Returns `true` if a ring that waits should look again instead of sleeping. */
   shouldSpin(): boolean {
+    if (!this.#spin) return false;
     const now = performance.now();
     if (this.#waitingSince === 0) this.#waitingSince = now;
-    return this.#spin && this.#brief && now - this.#waitingSince < BRIEF_MS;
+    return this.#brief && now - this.#waitingSince < BRIEF_MS;
   }
 
   /** Ends the wait, if there was one, after completions. */

@@ -23,6 +23,7 @@ import { UringError } from "../errors.ts";
 import { type Block, take } from "../flight/pool.ts";
 import { registerFiles } from "../bare/register.ts";
 import { type RingHandle, setup } from "../bare/setup.ts";
+import type { Listener } from "./wire.ts";
 
 // The high half of `user_data`, which distinguishes the waker's own completions.
 const READ = 1;
@@ -34,18 +35,14 @@ const CANCEL = 3;
  * until the waker gives up.
  */
 const TRIES = 64;
-/** Milliseconds between two looks for signals whose byte did not come. */
-const WATCHDOG_MS = 1000;
 
-/** A receiver of the signals of one eventfd. */
-export interface Listener {
+/** A listener that hands over the memory for the read of its eventfd. */
+export interface Reader extends Listener {
   /** Notes that the read has completed. Returns `true` to have `rung` called. */
   taken(res: number): boolean;
-  /** Handles a signal of the eventfd. */
-  rung(): void;
-  /** Handles the end of a waker that cannot continue. */
-  disconnect(): void;
 }
+
+const READY = Promise.resolve();
 
 /** The byte that wakers write to their pipes. Its value is not used. */
 let byte: Block | undefined;
@@ -56,24 +53,25 @@ export class Waker {
 
   /** Returns the waker of this isolate, and makes it if there is none. */
   static current(): Waker {
+    loadNet(); // Code of the program, which runs then, may make a waker too.
     return Waker.#current ??= new Waker();
   }
 
-  readonly #listeners = new Map<number, Listener>();
+  readonly #readers = new Map<number, Reader>();
   readonly #handle: RingHandle;
   readonly #socket: net.Socket;
-  /** The listeners whose signal was taken, and that are not rung yet. */
-  readonly #signalled: Listener[] = [];
-  /** Turns to take once the event loop has looked for I/O. */
-  readonly #turns: (() => void)[] = [];
+  /** The readers whose signal was taken, and that are not rung yet. */
+  readonly #signalled: Reader[] = [];
   /** Those that keep the process alive. */
-  readonly #holders = new Set<unknown>();
-  #referenced = false;
-  #watchdog: ReturnType<typeof setTimeout> | undefined;
-  /** The watchdog found a signal without its byte. */
-  #suspect = false;
+  readonly #holders = new Set<Reader>();
+  /** What the socket was told last; `null` if it may not have heard. */
+  #referenced: boolean | null = false;
   #nextId = 1;
+  /** Nothing enters the ring any more. */
   #closed = false;
+  /** The descriptor of the ring may be another file's by now. */
+  #lost = false;
+  #released = false;
 
   private constructor() {
     this.#handle = setup({
@@ -91,101 +89,70 @@ export class Waker {
       this.#handle.close();
       throw error;
     }
-    this.#socket.on("error", () => this.#fail(E.EINVAL));
+    this.#socket.on("error", () => this.fail(E.EINVAL));
     this.#socket.unref();
   }
 
-  /** Adds a listener. Returns its id. */
-  add(listener: Listener): number {
-    this.#listeners.set(this.#nextId, listener);
+  /** Adds a reader. Returns its id. */
+  add(reader: Reader): number {
+    this.#readers.set(this.#nextId, reader);
     return this.#nextId++;
   }
 
   /**
-   * Removes a listener, and closes the waker after the last one. A call that was
-   * cut short can be made again.
+   * Removes a reader, and closes the waker after the last one. A call that was cut
+   * short can be made again.
    */
   remove(id: number): void {
-    this.#listeners.delete(id);
-    if (this.#listeners.size > 0 || this.#closed) return;
-    this.#end();
-    this.#handle.close();
-    this.#closed = true;
+    this.#readers.delete(id);
+    if (this.#readers.size === 0) this.#release();
   }
 
-  #end(): void {
+  /**
+   * Closes a waker that cannot continue, and disconnects its readers. The last of
+   * them to be removed does what was cut short.
+   */
+  fail(errno: number): void {
+    if (!this.#closed) {
+      // These errnos say that the descriptor is no ring's.
+      this.#lost = errno === E.EBADF || errno === E.EOPNOTSUPP;
+      this.#release();
+    }
+    for (const reader of [...this.#readers.values()]) reader.disconnect();
+  }
+
+  #release(): void {
+    this.#closed = true;
+    if (this.#released) return;
     if (Waker.#current === this) Waker.#current = null;
-    for (const turn of this.#turns) setImmediate(turn);
-    this.#turns.length = 0;
-    clearTimeout(this.#watchdog);
     // In a microtask, where it is not cut short: it could not be made again.
-    void Promise.resolve().then(() => this.#socket.destroy());
+    void READY.then(() => this.#socket.destroy());
+    if (!this.#lost) this.#handle.close();
+    this.#released = true;
   }
 
-  /** Closes a waker that cannot continue, and disconnects its listeners. */
-  #fail(errno: number): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#end();
-    // These errnos say that the descriptor is no ring's: it may be another file.
-    if (errno !== E.EBADF && errno !== E.EOPNOTSUPP) this.#handle.close();
-    for (const listener of [...this.#listeners.values()]) listener.disconnect();
+  /** `true` once this waker has failed, or the last reader has left. */
+  get closed(): boolean {
+    return this.#closed;
   }
 
   /**
    * Keeps the process alive until each holder has released it. A call that was cut
    * short can be made again.
    */
-  hold(holder: unknown, on: boolean): void {
+  hold(holder: Reader, on: boolean): void {
     if (this.#closed) return;
     if (on) this.#holders.add(holder);
     else this.#holders.delete(holder);
     const wanted = this.#holders.size > 0;
     if (wanted === this.#referenced) return;
-    if (wanted) {
-      this.#socket.ref();
-      this.#watchdog ??= this.#watch();
-    } else {
-      this.#socket.unref();
-    }
+    this.#referenced = null;
+    if (wanted) this.#socket.ref();
+    else this.#socket.unref();
     this.#referenced = wanted;
   }
 
-  #watch(): ReturnType<typeof setTimeout> {
-    const timer = setTimeout(() => this.#look(), WATCHDOG_MS);
-    Deno.unrefTimer(timer);
-    return timer;
-  }
-
-  /**
-   * Rings listeners whose byte did not come. Somebody may have closed the pipe by
-   * its number, and then none will: twice in a row, and this waker is closed.
-   */
-  #look(): void {
-    this.#watchdog = undefined;
-    if (this.#holders.size === 0 && this.#turns.length === 0) return;
-    this.#take();
-    const missing = this.#signalled.length > 0 || this.#turns.length > 0;
-    if (missing && this.#suspect) return this.#fail(E.EPIPE);
-    this.#watchdog = this.#watch();
-    if (missing) this.#ringAll();
-    this.#suspect = missing;
-  }
-
-  /**
-   * Takes a turn once the event loop has looked for I/O. A byte is in the pipe by
-   * then: the loop, which has nothing else to do, finds it together with all else
-   * that is ready.
-   */
-  nudge(turn: () => void): void {
-    if (this.#closed) return void setImmediate(turn);
-    if (this.#turns.push(turn) > 1) return;
-    this.hold(this.#turns, true);
-    this.#pushWrite(0);
-    this.#enter(0, 0);
-  }
-
-  /** Reads an eventfd into 8 bytes at `address`, to ring its listener. */
+  /** Reads an eventfd into 8 bytes at `address`, to ring its reader. */
   arm(id: number, eventfd: number, address: number): void {
     this.#push(id, READ, {
       opcode: uapi.IORING_OP_READ,
@@ -194,7 +161,13 @@ export class Waker {
       addr: address,
       len: 8,
     });
-    this.#pushWrite(id);
+    this.#push(id, WRITE, {
+      opcode: uapi.IORING_OP_WRITE,
+      flags: uapi.IOSQE_CQE_SKIP_SUCCESS | uapi.IOSQE_FIXED_FILE,
+      fdWord: 0, // The pipe.
+      addr: byte!.address,
+      len: 1,
+    });
     this.#enter(0, 0);
     // A failed read cancels its write: no byte comes, so take it now.
     this.#take();
@@ -209,16 +182,6 @@ export class Waker {
     });
     this.#enter(1, uapi.IORING_ENTER_GETEVENTS);
     this.#take();
-  }
-
-  #pushWrite(id: number): void {
-    this.#push(id, WRITE, {
-      opcode: uapi.IORING_OP_WRITE,
-      flags: uapi.IOSQE_CQE_SKIP_SUCCESS | uapi.IOSQE_FIXED_FILE,
-      fdWord: 0, // The pipe.
-      addr: byte!.address,
-      len: 1,
-    });
   }
 
   #push(id: number, kind: number, sqe: Omit<CommandSpec<number>, "name">) {
@@ -236,13 +199,13 @@ export class Waker {
       if (rc >= toSubmit) return;
       if (rc === 0 || rc === -E.EINTR) continue;
       // The kernel cut the chain: a read without its write would wake nothing.
-      if (rc > 0) return this.#fail(E.EAGAIN);
-      if (!isPassing(-rc) || ++tries === TRIES) return this.#fail(-rc);
+      if (rc > 0) return this.fail(E.EAGAIN);
+      if (!isPassing(-rc) || ++tries === TRIES) return this.fail(-rc);
       this.#takePosted();
     }
   }
 
-  /** Takes the completions, so that each bell knows its state. Rings none yet. */
+  /** Takes the completions, so that each reader knows its state. Rings none yet. */
   #take(): void {
     this.#takePosted();
     while (!this.#closed && this.#handle.sq.needsEnter) {
@@ -260,34 +223,20 @@ export class Waker {
       cq.commit();
       taken++;
       if (userDataHigh !== READ) continue; // The read it is linked to reports.
-      const listener = this.#listeners.get(userDataLow);
-      if (listener?.taken(res)) this.#signalled.push(listener);
+      const reader = this.#readers.get(userDataLow);
+      if (reader?.taken(res)) this.#signalled.push(reader);
     }
     return taken;
   }
 
   /**
-   * Rings the listeners whose signal was taken. A listener may close others, take
-   * more completions, or end this waker. The byte of a completion taken early
-   * still comes, because the kernel writes it after the read has completed.
+   * Rings the readers whose signal was taken. A reader may close others, take more
+   * completions, or end this waker. The byte of a completion taken early still
+   * comes, because the kernel writes it after the read has completed.
    */
   #wake(): void {
-    this.#suspect = false;
     this.#take();
-    this.#ringAll();
-  }
-
-  #ringAll(): void {
-    const turns = this.#turns.splice(0);
-    this.hold(this.#turns, false);
-    for (const turn of turns) setImmediate(turn);
-    for (const listener of this.#signalled.splice(0)) {
-      try {
-        listener.rung();
-      } catch (error) {
-        reportError(error); // The error of one ring must not stop the next.
-      }
-    }
+    for (const reader of this.#signalled.splice(0)) reader.rung();
   }
 }
 
@@ -314,7 +263,7 @@ function pipeTo(fd: number): number {
  * first needed, and not with an import(), for which every caller would wait. The
  * loading runs microtasks, and so code of the program.
  */
-export function loadNet(): typeof net {
+function loadNet(): typeof net {
   const node = globalThis as unknown as { process: typeof process };
   return node.process.getBuiltinModule("node:net");
 }

@@ -159,7 +159,7 @@ Deno.test("a command completes on an unreachable ring", async () => {
     console.log(await read5, new TextDecoder().decode(bytes));
     writeSync(other.right, "there");
     console.log(await batch);
-    // Then the ring is closed, and so is that of the waker.
+    // Then the ring is closed.
     await until(() => descriptors("io_uring").length === 0);
   `,
     ["-A", "--v8-flags=--expose-gc"],

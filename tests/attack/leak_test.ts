@@ -119,7 +119,7 @@ Deno.test(`opening, using and closing ${cycles} rings leaks nothing`, async () =
       for (let i = 0; i < count; i++) {
         const ring = Ring.open({ deferTaskrun: i % 3 === 0 });
         if (i % 10 === 0) ring.registerBuffers([memory]);
-        // A later completion needs an eventfd and the waker as well.
+        // A later completion needs an eventfd as well.
         await ring.cmd(i % 100 === 0 ? op.timeout(0.1) : op.nop());
         await ring.close();
       }

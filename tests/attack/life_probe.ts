@@ -1,6 +1,7 @@
 /**
  * Cuts calls short that open, restrict, hold, fail or close a ring, and prints a line
- * for each thing that went wrong. The argument is a name of {@linkcode ATTACKS}.
+ * for each thing that went wrong. The arguments are a name of {@linkcode ATTACKS}, and
+ * the way of completions to the event loop.
  */
 
 import { createContext, runInContext } from "node:vm";
@@ -9,6 +10,7 @@ import * as op from "../../cmd/op.ts";
 import { close } from "../../sys/file.ts";
 import { pipe } from "../kit/fds.ts";
 import { collect, settles, sleep } from "../kit/wait.ts";
+import { take, type WAYS } from "../kit/wires.ts";
 
 const blocker = pipe();
 const problems = new Map<string, number>();
@@ -223,7 +225,7 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
         { length: 40 },
         () => Ring.open({ disabled: true }),
       );
-      rings[0].restrict(restrictions); // Loads node:net, outside of the context.
+      rings[0].restrict(restrictions); // Loads a module, outside of the context.
       let i = 1;
       untilTimeout(() => {
         rings[i]?.restrict(restrictions);
@@ -252,5 +254,7 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
   },
 };
 
-await ATTACKS[Deno.args[0]]();
+const [attack, way] = Deno.args;
+take(way as typeof WAYS[number]);
+await ATTACKS[attack]();
 for (const [text, count] of problems) console.log(`${count} times: ${text}`);

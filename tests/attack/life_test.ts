@@ -2,6 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { runDeno } from "../kit/run.ts";
+import { WAYS } from "../kit/wires.ts";
 
 for (
   const [attack, promise] of [
@@ -22,15 +23,13 @@ for (
     ["loop", "a program that opens a ring for each command lets timers fire"],
   ]
 ) {
-  Deno.test(promise, async () => {
-    const { pathname } = new URL("life_probe.ts", import.meta.url);
-    const flags = ["-A", "--no-check", "--v8-flags=--expose-gc"];
-    const { stdout, stderr } = await runDeno([
-      "run",
-      ...flags,
-      pathname,
-      attack,
-    ]);
-    assertEquals(stdout + stderr, "");
-  });
+  for (const way of WAYS) {
+    Deno.test(`${promise}, through ${way}`, async () => {
+      const { pathname } = new URL("life_probe.ts", import.meta.url);
+      const flags = ["-A", "--no-check", "--v8-flags=--expose-gc"];
+      const args = ["run", ...flags, pathname, attack, way];
+      const { stdout, stderr } = await runDeno(args);
+      assertEquals(stdout + stderr, "");
+    });
+  }
 }

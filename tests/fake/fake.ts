@@ -15,6 +15,7 @@ import { enter, prepRw, type RingHandle, setup } from "../../ring/raw.ts";
 import { SubmissionQueue } from "../../ring/bare/squeue.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
+import "../kit/no_watchdogs.ts";
 import { turn } from "../kit/wait.ts";
 
 /** Indices of the shared words; the CQEs begin at the last one. */

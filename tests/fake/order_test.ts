@@ -194,7 +194,7 @@ Deno.test("the delay of a retried cancellation doubles, until there is none to r
   let fired = 0;
   const real = setTimeout;
   using _timers = stub(globalThis, "setTimeout", (fn, delay, ...rest) => {
-    // Not those of `until`, of the waker's watchdog and of close().
+    // Not those of `until`, of the bell's watchdog and of close().
     const other = delay! < 10 || delay === 1000 || delay! > 1280;
     if (other) return real(fn, delay, ...rest);
     delays.push(delay!);

@@ -4,6 +4,7 @@ import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { Ring } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
+import "../kit/no_watchdogs.ts";
 import { isRoot } from "../kit/process.ts";
 import { turn, until } from "../kit/wait.ts";
 import { run } from "../kit/run.ts";

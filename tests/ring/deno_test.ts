@@ -17,6 +17,8 @@ Deno.test("a module that loads during the first wait does not start a second tur
     `
     import { Ring } from "@uring/mod.ts";
     import * as op from "@uring/cmd/op.ts";
+    import { take } from "@uring/tests/kit/wires.ts";
+    take("the waker"); // It loads the module.
     const ring = Ring.open({ spin: false });
     for (let i = 0; i < 15; i++) await ring.cmd(op.nop());
     const [nop, late] = ring.link([op.nop(), op.timeout(50)]);

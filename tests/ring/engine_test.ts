@@ -20,6 +20,7 @@ import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
+import "../kit/no_watchdogs.ts";
 import { message } from "../kit/commands.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
 import { outcomes } from "../kit/outcome.ts";

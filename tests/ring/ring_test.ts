@@ -26,8 +26,9 @@ import { openFdCount } from "../kit/process.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { runScript } from "../kit/run.ts";
 import { refuseEnter, refuseSetupFlags } from "../kit/refuse.ts";
-import { lacksFlag, lacksLinux, testUnless } from "../kit/skip.ts";
+import { lacksFlag, testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
+import { take, WAYS } from "../kit/wires.ts";
 
 const { EAGAIN, EBADR, EBUSY, EINTR } = E;
 
@@ -140,9 +141,7 @@ for (
     `,
         ["-A"],
       );
-      // Before Linux 6.5, a write to a pipe, such as the waker's, runs in a worker.
-      const ofWaker = lacksLinux(6, 5) === "" ? 0 : 1;
-      assertEquals(stdout, `${most + ofWaker}\n`, stderr);
+      assertEquals(stdout, `${most}\n`, stderr);
     },
   );
 }
@@ -764,19 +763,22 @@ Deno.test("a decoder may close the ring it runs on", async () => {
   await closing;
 });
 
-Deno.test("rings opened and closed leave no descriptor and no mapping", async () => {
-  const rings = () =>
-    Deno.readTextFileSync("/proc/self/maps").split("io_uring").length;
-  async function cycle(): Promise<void> {
-    await using ring = Ring.open({ sqe128: true });
-    await ring.cmd(op.timeout(0));
-  }
-  await cycle();
-  const [fds, maps] = [openFdCount(), rings()];
-  for (let i = 0; i < 50; i++) await cycle();
-  // node:net closes the waker's socket in a later turn of the event loop.
-  await until(() => openFdCount() <= fds && rings() <= maps);
-});
+for (const way of WAYS) {
+  Deno.test(`rings that ${way} wakes leave no descriptor and no mapping once closed`, async () => {
+    using _way = take(way);
+    const rings = () =>
+      Deno.readTextFileSync("/proc/self/maps").split("io_uring").length;
+    async function cycle(): Promise<void> {
+      await using ring = Ring.open({ sqe128: true });
+      await ring.cmd(op.timeout(0));
+    }
+    await cycle();
+    const [fds, maps] = [openFdCount(), rings()];
+    for (let i = 0; i < 50; i++) await cycle();
+    // node:net closes the waker's socket in a later turn of the event loop.
+    await until(() => openFdCount() <= fds && rings() <= maps);
+  });
+}
 
 Deno.test("64 rings on one thread do not disturb each other", async () => {
   const rings = Array.from({ length: 64 }, () => Ring.open({ entries: 4 }));

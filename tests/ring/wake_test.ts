@@ -10,6 +10,7 @@ import {
   assertNotEquals,
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
+import { closeSync, openSync } from "node:fs";
 import { Ring, type RingOptions } from "../../mod.ts";
 import { PollTimer } from "../../ring/loop/polling.ts";
 import { Engine } from "../../ring/loop/engine.ts";
@@ -20,16 +21,18 @@ import { enableRings, registerRestrictions } from "../../ring/bare/register.ts";
 import { type RingHandle, setup } from "../../ring/bare/setup.ts";
 import { Bell } from "../../ring/loop/bell.ts";
 import { E } from "../../sys/uapi/errno.ts";
-import { close } from "../../sys/file.ts";
+import { close, fileFacts, open } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
+import "../kit/no_watchdogs.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
 import { descriptors, openFdCount } from "../kit/process.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { runScript } from "../kit/run.ts";
 import { type EnterCall, refuse, refuseEnter } from "../kit/refuse.ts";
 import { lacksFlag, testUnless } from "../kit/skip.ts";
-import { turn, until, wake } from "../kit/wait.ts";
+import { collect, turn, until, wake } from "../kit/wait.ts";
+import { replacePipe, take as through, WAYS } from "../kit/wires.ts";
 
 const { EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM, EPERM } = E;
 
@@ -48,6 +51,7 @@ const FULL = `
   import { close, open } from "@uring/sys/file.ts";
   import { takeUpSignals } from "@uring/tests/kit/signals.ts";
   import { wake } from "@uring/tests/kit/wait.ts";
+  import { take } from "@uring/tests/kit/wires.ts";
   import { syscall } from "@uring/sys/libc.ts";
   import { scratch } from "@uring/sys/scratch.ts";
   const full = [];
@@ -67,38 +71,48 @@ for (
   ] as [string, RingOptions][]
 ) {
   const shape = JSON.stringify(options);
-  const name = `without descriptors the clock polls a ring with ${shape}`;
-  testUnless(missing, name, async () => {
-    // The waker needs three descriptors: with fewer it closes those that it got.
-    // Two of them, a ring and a pipe, are counted. Of 8, some are left for Deno.
-    const { stdout, stderr } = await runScript(
-      `${FULL}
-      const count = () => Array.from({ length: 100 }, (_, fd) => {
-        try {
-          return Deno.readLinkSync("/proc/self/fd/" + fd);
-        } catch {
-          return "";
+  for (
+    // An eventfd is enough for a pipe of Deno. The waker needs a ring and the two
+    // ends of a pipe too: with fewer it closes those that it got, and with more it
+    // closes one end. Of 8, some are left for Deno.
+    const [way, expected] of [
+      [WAYS[0], "0,1,1,1"],
+      [WAYS[1], "0,0,0,3"],
+    ] as const
+  ) {
+    const name =
+      `without descriptors for ${way} the clock polls a ring with ${shape}`;
+    testUnless(missing, name, async () => {
+      const { stdout, stderr } = await runScript(
+        `${FULL}
+        take("${way}");
+        const count = () => Array.from({ length: 100 }, (_, fd) => {
+          try {
+            return Deno.readLinkSync("/proc/self/fd/" + fd);
+          } catch {
+            return "";
+          }
+        }).filter((name) => /eventfd|io_uring|pipe/.test(name)).length;
+        const rooms = [0, 1, 2, 8];
+        const rings = rooms.map(() => Ring.open(${shape}));
+        const took = [];
+        for (const [i, ring] of rings.entries()) {
+          fill();
+          full.splice(0, rooms[i]).forEach(close);
+          const before = count();
+          await wake(ring);
+          await Promise.all([30, 10, 20].map((delay) => ring.cmd(op.timeout(delay))));
+          took.push(count() - before);
         }
-      }).filter((name) => /io_uring|pipe/.test(name)).length;
-      const rooms = [0, 1, 2, 8];
-      const rings = rooms.map(() => Ring.open(${shape}));
-      const took = [];
-      for (const [i, ring] of rings.entries()) {
-        fill();
-        full.splice(0, rooms[i]).forEach(close);
-        const before = count();
-        await wake(ring);
-        await Promise.all([30, 10, 20].map((delay) => ring.cmd(op.timeout(delay))));
-        took.push(count() - before);
-      }
-      free();
-      console.log(took.join());
-    `,
-      ["-A"],
-      LIMITED,
-    );
-    assertEquals(stdout, "0,0,0,2\n", stderr);
-  });
+        free();
+        console.log(took.join());
+      `,
+        ["-A"],
+        LIMITED,
+      );
+      assertEquals(stdout, `${expected}\n`, stderr);
+    });
+  }
 }
 
 Deno.test("once there are descriptors again, a waker replaces the clock", async () => {
@@ -148,29 +162,35 @@ Deno.test("a ring that the clock polls lets the process end after unref()", asyn
   assertEquals([code, stdout], [0, "bye\n"], stderr);
 });
 
+const { IORING_REGISTER_FILES, IORING_REGISTER_EVENTFD } = uapi;
+const [, WAKER] = WAYS;
+
 for (
-  const [call, errno, op_, why] of [
-    ["io_uring_setup", ENOMEM, undefined, "no memory for a ring"],
-    ["io_uring_setup", EPERM, undefined, "no permission for another ring"],
-    ["pipe2", ENFILE, undefined, "no file left in the system"],
-    ["io_uring_register", EMFILE, uapi.IORING_REGISTER_FILES, "no file table"],
-    ["eventfd2", ENOMEM, undefined, "no memory for an eventfd"],
-    ["io_uring_register", ENOMEM, uapi.IORING_REGISTER_EVENTFD, "no memory"],
+  const [call, errno, op_, why, ways] of [
+    ["io_uring_setup", ENOMEM, undefined, "no memory for a ring", [WAKER]],
+    ["io_uring_setup", EPERM, undefined, "no permission for it", [WAKER]],
+    ["pipe2", ENFILE, undefined, "no file left in the system", [WAKER]],
+    ["io_uring_register", EMFILE, IORING_REGISTER_FILES, "no table", [WAKER]],
+    ["eventfd2", ENOMEM, undefined, "no memory for an eventfd", WAYS],
+    ["io_uring_register", ENOMEM, IORING_REGISTER_EVENTFD, "no memory", WAYS],
   ] as const
 ) {
-  Deno.test(`with ${why} (${call}) the clock polls a ring, and the waker wakes the next`, async () => {
-    await using ring = Ring.open();
-    await using next = Ring.open();
-    const before = openFdCount();
-    const eventfds = descriptors("eventfd").length;
-    {
-      using _refused = refuse([call], errno, op_);
-      await Promise.all([wake(ring), ring.cmd(op.timeout(20))]);
-      await until(() => openFdCount() === before);
-    }
-    await wake(next);
-    assertEquals(descriptors("eventfd").length, eventfds + 1);
-  });
+  for (const way of ways) {
+    Deno.test(`with ${why} (${call}) the clock polls a ring, and ${way} wakes the next`, async () => {
+      using _way = through(way);
+      await using ring = Ring.open();
+      await using next = Ring.open();
+      const before = openFdCount();
+      const eventfds = descriptors("eventfd").length;
+      {
+        using _refused = refuse([call], errno, op_);
+        await Promise.all([wake(ring), ring.cmd(op.timeout(20))]);
+        await until(() => openFdCount() === before);
+      }
+      await wake(next);
+      assertEquals(descriptors("eventfd").length, eventfds + 1);
+    });
+  }
 }
 
 Deno.test("a bell without a waker tries to connect at every sixteenth look by the clock", async () => {
@@ -185,7 +205,7 @@ Deno.test("a bell without a waker tries to connect at every sixteenth look by th
       libc().errno[0] = ENOMEM;
       return -1;
     });
-    const bell: Bell = new Bell(handle.fd, false, () => {
+    const bell: Bell = new Bell(handle, () => {
       if (++look < 40) bell.arm();
     });
     bell.arm();
@@ -196,10 +216,9 @@ Deno.test("a bell without a waker tries to connect at every sixteenth look by th
   assertEquals(looks, [0, 16, 32]);
 });
 
-testUnless(
-  noDefer,
-  "the waker wakes a restricted ring",
-  async () => {
+for (const way of WAYS) {
+  testUnless(noDefer, `${way} wakes a restricted ring`, async () => {
+    using _way = through(way);
     for (const deferTaskrun of [false, true]) {
       await using ring = Ring.open({ disabled: true, deferTaskrun });
       ring.restrict({ ops: [uapi.IORING_OP_TIMEOUT] });
@@ -209,8 +228,8 @@ testUnless(
       await ring.close();
       assertEquals(descriptors("eventfd").length, before - 1);
     }
-  },
-);
+  });
+}
 
 Deno.test("the clock polls after 1 ms, then less often, and after 1 ms again when armed anew", async () => {
   let wanted = 8;
@@ -300,6 +319,7 @@ for (const held of [false, true]) {
 const isWakers = ({ toSubmit }: EnterCall) => toSubmit === 2;
 
 Deno.test("a ring keeps its waker after one EINTR or EAGAIN", async () => {
+  using _way = through(WAKER);
   await using ring = Ring.open();
   await wake(ring);
   const open = descriptors("io_uring");
@@ -386,7 +406,7 @@ for (
 /** Makes `count` rings with armed bells, each with a completion not yet reported. */
 function signalled(rung: (i: number) => void, count: number) {
   const handles = Array.from({ length: count }, () => setup({ entries: 4 }));
-  const bells = handles.map(({ fd }, i) => new Bell(fd, false, () => rung(i)));
+  const bells = handles.map((handle, i) => new Bell(handle, () => rung(i)));
   for (const bell of bells) {
     bell.hold(true);
     bell.arm();
@@ -404,51 +424,61 @@ function signalled(rung: (i: number) => void, count: number) {
   };
 }
 
-Deno.test("a bell closed while another rings does not ring, and frees its memory once", async () => {
-  for (const count of [2, 3, 40]) {
-    const rung: number[] = [];
-    using rings = signalled((i) => {
-      rung.push(i);
-      // The waker has already reaped the reads of all bells.
-      for (const bell of rings.bells) bell.close();
-      for (const bell of rings.bells) bell.close();
-    }, count);
-    await until(() => rung.length > 0);
-    await turn();
-    await turn();
-    assertEquals(rung.length, 1);
-    const blocks = Array.from({ length: 3 * count }, () => take(8));
-    const addresses = new Set(blocks.map(({ address }) => address));
-    assertEquals(addresses.size, blocks.length);
-    blocks.forEach(give);
-  }
-});
+for (const way of WAYS) {
+  Deno.test(`a bell closed while another rings through ${way} does not ring, and frees its memory once`, async () => {
+    using _way = through(way);
+    for (const count of [2, 3, 40]) await closeAll(count);
+  });
+}
 
-Deno.test("all bells ring, even if each one closes another bell that is armed", async () => {
+/** Closes as many bells, and some twice, while the first of them rings. */
+async function closeAll(count: number): Promise<void> {
   const rung: number[] = [];
-  const handle = setup({ entries: 4 });
   using rings = signalled((i) => {
     rung.push(i);
-    const idle = new Bell(handle.fd, false, () => rung.push(-1));
-    idle.arm();
-    idle.close();
-  }, 20);
-  await until(() => rung.length === rings.bells.length);
-  const all = rings.bells.map((_, i) => i);
-  assertEquals(rung.toSorted((a, b) => a - b), all);
-  handle.close();
-});
+    // The waker has already reaped the reads of all bells.
+    for (const bell of rings.bells) bell.close();
+    for (const bell of rings.bells) bell.close();
+  }, count);
+  await until(() => rung.length > 0);
+  await turn();
+  await turn();
+  assertEquals(rung.length, 1);
+  const blocks = Array.from({ length: 3 * count }, () => take(8));
+  const addresses = new Set(blocks.map(({ address }) => address));
+  assertEquals(addresses.size, blocks.length);
+  blocks.forEach(give);
+}
 
-Deno.test("a bell that throws does not keep others from ringing", async () => {
-  using reported = reportedErrors();
-  const rung: number[] = [];
-  using _rings = signalled((i) => {
-    rung.push(i);
-    if (i === 0) throw new Error("the first");
-  }, 3);
-  await until(() => rung.length === 3);
-  assertEquals(reported.errors.map(String), ["Error: the first"]);
-});
+for (const way of WAYS) {
+  Deno.test(`all bells ring through ${way}, even if each one closes another bell that is armed`, async () => {
+    using _way = through(way);
+    const rung: number[] = [];
+    const handle = setup({ entries: 4 });
+    using rings = signalled((i) => {
+      rung.push(i);
+      const idle = new Bell(handle, () => rung.push(-1));
+      idle.arm();
+      idle.close();
+    }, 20);
+    await until(() => rung.length === rings.bells.length);
+    const all = rings.bells.map((_, i) => i);
+    assertEquals(rung.toSorted((a, b) => a - b), all);
+    handle.close();
+  });
+
+  Deno.test(`a bell that throws does not keep others from ringing through ${way}`, async () => {
+    using _way = through(way);
+    using reported = reportedErrors();
+    const rung: number[] = [];
+    using _rings = signalled((i) => {
+      rung.push(i);
+      if (i === 0) throw new Error("the first");
+    }, 3);
+    await until(() => rung.length === 3);
+    assertEquals(reported.errors.map(String), ["Error: the first"]);
+  });
+}
 
 /** Empties the pool of blocks, so that each further block lies after the last. */
 function drain() {
@@ -468,8 +498,9 @@ function drain() {
 }
 
 Deno.test("arming an armed bell reads its eventfd no second time", () => {
+  using _way = through(WAKER);
   const handle = setup({ entries: 4 });
-  const bell = new Bell(handle.fd, false, () => {});
+  const bell = new Bell(handle, () => {});
   bell.arm();
   const real = libc().symbols.enter;
   let enters = 0;
@@ -486,12 +517,13 @@ Deno.test("arming an armed bell reads its eventfd no second time", () => {
 });
 
 Deno.test("the block of a bell is reused only once its read has completed", () => {
+  using _way = through(WAKER);
   const handles: RingHandle[] = [];
   const open = () =>
     [1, 2].map(() => {
       const handle = setup({ entries: 4 });
       handles.push(handle);
-      return new Bell(handle.fd, false, () => {});
+      return new Bell(handle, () => {});
     });
   open().forEach((bell) => bell.close()); // The waker has its blocks now.
   using blocks = drain();
@@ -522,6 +554,8 @@ Deno.test("the clock polls a ring whose eventfd was closed, and lets the process
     import { close } from "@uring/sys/file.ts";
     import { descriptors } from "@uring/tests/kit/process.ts";
     import { turn, wake } from "@uring/tests/kit/wait.ts";
+    import { take } from "@uring/tests/kit/wires.ts";
+    take("${WAKER}");
     const others = descriptors("eventfd"); // Deno has some.
     const rings = [Ring.open({ spin: false }), Ring.open()];
     for (const ring of rings) await wake(ring);
@@ -541,9 +575,256 @@ Deno.test("the clock polls a ring whose eventfd was closed, and lets the process
   assertEquals([code, stdout, stderr], [0, "late\n", ""]);
 });
 
+// ---- Pipes of Deno ---------------------------------------------------------------------
+
+/** The start of a script with a ring whose eventfd is known. */
+const KNOWN = `
+  import { Ring } from "@uring/mod.ts";
+  import * as op from "@uring/cmd/op.ts";
+  import { close } from "@uring/sys/file.ts";
+  import { syscall } from "@uring/sys/libc.ts";
+  import { pipe, writeSync } from "@uring/tests/kit/fds.ts";
+  import { descriptors } from "@uring/tests/kit/process.ts";
+  import { until, wake } from "@uring/tests/kit/wait.ts";
+  import { replacePipe } from "@uring/tests/kit/wires.ts";
+  const others = descriptors("eventfd"); // Deno has some.
+  const ring = Ring.open({ spin: false });
+  const mine = () => descriptors("eventfd").filter((fd) => !others.includes(fd));
+`;
+
+Deno.test("a ring whose eventfd was closed gets another, and leaves the file alone that has its number now", async () => {
+  const { code, stdout, stderr } = await runScript(
+    `${KNOWN}
+    await wake(ring);
+    const [eventfd] = mine();
+    close(eventfd);
+    const ends = pipe();
+    console.log(ends.left === eventfd, mine().length);
+    for (let i = 0; i < 3; i++) await ring.cmd(op.timeout(30));
+    while (mine().length === 0) await ring.cmd(op.timeout(1));
+    await wake(ring);
+    await ring.close();
+    console.log(writeSync(ends.right, "x"), mine().length);
+    console.log(descriptors("io_uring").length);
+  `,
+    ["-A"],
+    ["timeout", "60"],
+  );
+  assertEquals([code, stdout, stderr], [0, "true 0\n1 0\n0\n", ""]);
+});
+
+Deno.test("a ring notices at once that the read of its eventfd fails", async () => {
+  const { code, stdout, stderr } = await runScript(
+    `${KNOWN}
+    import "@uring/tests/kit/no_watchdogs.ts"; // Only the failed read can tell.
+    await wake(ring);
+    const [eventfd] = mine();
+    const F_DUPFD = 0; // The file stays open, so that epoll does not forget it.
+    const copy = syscall("fcntl", eventfd, F_DUPFD, 0);
+    close(eventfd);
+    await ring.cmd(op.timeout(30));
+    await ring.cmd(op.timeout(30));
+    close(copy);
+    while (mine().length === 0) await ring.cmd(op.timeout(1));
+    console.log(mine()[0] === eventfd, descriptors("io_uring").length);
+    await ring.close();
+    console.log(mine().length);
+  `,
+    ["-A"],
+    ["timeout", "60"],
+  );
+  assertEquals([code, stdout, stderr], [0, "true 1\n0\n", ""]);
+});
+
+Deno.test("where pipes do not tell of signals, the waker wakes all rings", async () => {
+  const { code, stdout, stderr } = await runScript(
+    `${KNOWN}
+    let made = 0;
+    const silent = replacePipe(function () {
+      made++;
+      for (const name of ["open", "useUserBuffer", "readStart", "ref", "unref"]) {
+        this[name] = () => 0;
+      }
+      this.open = (fd) => (this.fd = fd, 0);
+      this.close = () => close(this.fd);
+    });
+    const timer = setInterval(() => {}, 1000); // Such a pipe holds no process.
+    for (let i = 0; i < 3; i++) await ring.cmd(op.timeout(30));
+    silent[Symbol.dispose]();
+    while (descriptors("io_uring").length < 2) await ring.cmd(op.timeout(1));
+    await wake(ring);
+    await using next = Ring.open();
+    await wake(next);
+    console.log(made, mine().length, descriptors("io_uring").length);
+    clearInterval(timer);
+    await ring.close();
+  `,
+    ["-A"],
+    ["timeout", "60"],
+  );
+  assertEquals([code, stdout, stderr], [0, "1 2 3\n", ""]);
+});
+
+Deno.test("a pipe whose signals come late is not given up", async () => {
+  const known = descriptors("eventfd");
+  const handle = setup({ entries: 4 });
+  const real = setTimeout;
+  let look = () => {};
+  using _timers = stub(globalThis, "setTimeout", (run, ms, ...rest) => {
+    if (ms !== 1000) return real(run, ms, ...rest);
+    look = run as () => void;
+    return real(() => {}, 0);
+  });
+  let rung = 0;
+  const bell = new Bell(handle, () => {
+    rung++;
+    while (handle.cq.next());
+    handle.cq.commit();
+  });
+  const complete = () => {
+    bell.arm();
+    op.nop().submit(handle.sq, 0, 0);
+    handle.enter(handle.sq.publish(), 0, 0);
+  };
+  const eventfds = descriptors("eventfd");
+  assertEquals(eventfds.length, known.length + 1);
+  for (let i = 0; i < 5; i++) {
+    complete();
+    look();
+    assertEquals(rung, 2 * i + 1);
+    complete();
+    await until(() => rung === 2 * i + 2);
+  }
+  assertEquals(descriptors("eventfd"), eventfds);
+  bell.close();
+  handle.close();
+});
+
+/** Deno's class of pipes without a method, or with one that does something else. */
+function pipesWith(methods: Record<string, unknown>) {
+  return function () {
+    const none = () => 0;
+    const names = [
+      "open",
+      "useUserBuffer",
+      "readStart",
+      "ref",
+      "unref",
+      "close",
+    ];
+    const all = Object.fromEntries(names.map((name) => [name, none]));
+    return { ...all, ...methods };
+  };
+}
+
+for (
+  const [what, Pipe] of [
+    ["is no class of pipes", undefined],
+    ["is one that cannot be made", () => {}],
+    ["is one that reads into no memory", pipesWith({ useUserBuffer: null })],
+    ["is one that refuses an eventfd", pipesWith({ open: () => -E.EEXIST })],
+  ] as const
+) {
+  Deno.test(`where there ${what}, the waker wakes a ring`, async () => {
+    const eventfds = descriptors("eventfd").length;
+    const rings = descriptors("io_uring").length;
+    {
+      using _class = replacePipe(Pipe);
+      await using ring = Ring.open();
+      await wake(ring);
+      assertEquals(descriptors("io_uring").length, rings + 2);
+    }
+    assertEquals(descriptors("eventfd").length, eventfds);
+    assertEquals(descriptors("io_uring").length, rings);
+  });
+}
+
+Deno.test("the waker wakes a ring whose eventfd has a number that Deno knows otherwise", async () => {
+  const rings = descriptors("io_uring").length;
+  await using ring = Ring.open();
+  const file = openSync("/dev/null", "r");
+  close(file); // Deno thinks that it is open.
+  await wake(ring);
+  assertEquals(descriptors("eventfd").includes(file), true);
+  assertEquals(descriptors("io_uring").length, rings + 2);
+  await ring.close();
+  try {
+    closeSync(file);
+  } catch {
+    // It is closed already.
+  }
+});
+
+Deno.test("the number of a closed eventfd is not closed again", async () => {
+  const known = descriptors("eventfd");
+  const ring = Ring.open();
+  await wake(ring);
+  const [eventfd] = descriptors("eventfd").filter((fd) => !known.includes(fd));
+  await ring.close();
+  assertEquals(descriptors("eventfd"), known);
+  const files = [open("/dev/null")];
+  while (files.at(-1)! < eventfd) files.push(open("/dev/null"));
+  assertEquals(files.includes(eventfd), true);
+  for (let i = 0; i < 3; i++) {
+    await turn();
+    collect();
+  }
+  assertEquals(fileFacts(eventfd), fileFacts(files[0]));
+  files.forEach(close);
+});
+
+// ---- Turns of the event loop ---------------------------------------------------------
+
+for (const way of WAYS) {
+  Deno.test(`a nudge through ${way} takes its turn, and rings no bell`, async () => {
+    using _way = through(way);
+    const handle = setup({ entries: 4 });
+    let rung = 0;
+    const bell = new Bell(handle, () => rung++);
+    bell.arm();
+    for (let i = 0; i < 3; i++) {
+      await new Promise<void>((resolve) => bell.nudge(resolve));
+    }
+    // Two at a time: the second is an immediate.
+    await Promise.all(
+      [1, 2].map(() => new Promise<void>((resolve) => bell.nudge(resolve))),
+    );
+    assertEquals(rung, 0);
+    bell.arm();
+    op.nop().submit(handle.sq, 0, 0);
+    handle.enter(handle.sq.publish(), 0, 0);
+    await until(() => rung === 1);
+    bell.close();
+    handle.close();
+  });
+
+  Deno.test(`a nudge through ${way} takes its turn even if the bell closes`, async () => {
+    using _way = through(way);
+    const handle = setup({ entries: 4 });
+    const bell = new Bell(handle, () => {});
+    const turns = new Promise<void>((resolve) => bell.nudge(resolve));
+    bell.close();
+    await turns;
+    await new Promise<void>((resolve) => bell.nudge(resolve));
+    handle.close();
+  });
+
+  Deno.test(`a nudge through ${way} takes its turn even if the eventfd was closed`, async () => {
+    using _way = through(way);
+    const known = descriptors("eventfd");
+    const handle = setup({ entries: 4 });
+    const bell = new Bell(handle, () => {});
+    descriptors("eventfd").filter((fd) => !known.includes(fd)).forEach(close);
+    await new Promise<void>((resolve) => bell.nudge(resolve));
+    bell.close();
+    handle.close();
+  });
+}
+
 // ---- The end of a waker ----------------------------------------------------------------
 
 Deno.test("a waker without rings closes, and the next ring opens another", async () => {
+  using _way = through(WAKER);
   async function late(): Promise<void> {
     await using ring = Ring.open();
     await using other = Ring.open();
@@ -561,6 +842,7 @@ Deno.test("a waker without rings closes, and the next ring opens another", async
 });
 
 Deno.test("the clock polls rings whose waker lost its descriptor, until another wakes them", async () => {
+  using _way = through(WAKER);
   // A thread has 16 registered rings: with those taken, the waker enters by its
   // descriptor.
   const idle = Array.from({ length: 16 }, () => Ring.open({ entries: 1 }));
@@ -591,6 +873,7 @@ Deno.test("the clock polls rings whose waker lost its descriptor, until another 
 });
 
 Deno.test("the clock polls rings whose waker cannot be entered for long", async () => {
+  using _way = through(WAKER);
   await using ring = Ring.open();
   let refused = 0;
   {

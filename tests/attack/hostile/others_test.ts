@@ -7,6 +7,7 @@ import { isRoot } from "../../kit/process.ts";
 import { pipe, tcpPair, unixPair, writeSync } from "../../kit/fds.ts";
 import { testUnless } from "../../kit/skip.ts";
 import { until } from "../../kit/wait.ts";
+import { take, WAYS } from "../../kit/wires.ts";
 import { ask } from "./ask.ts";
 import { woken } from "./surroundings.ts";
 
@@ -38,24 +39,27 @@ async function fork() {
   };
 }
 
-Deno.test("a child inherits no descriptor of a ring or of its waker", async () => {
-  const before = descriptors("self");
-  await using ring = Ring.open();
-  await woken(ring);
-  const made = [...descriptors("self")].flatMap(([number, to]) =>
-    before.get(number) === to ? [] : [to]
-  );
-  const [rings, pipes] = ["anon_inode:[io_uring]", "pipe:"].map((start) =>
-    made.filter((to) => to.startsWith(start))
-  );
-  assertGreater(rings.length, 0);
-  assertGreater(pipes.length, 0);
-  await using child = await fork();
-  const theirs = [...descriptors(child.pid).values()];
-  assertGreater(theirs.length, 2);
-  const ours = [...rings, ...pipes, "anon_inode:[eventfd]"];
-  assertEquals(theirs.filter((to) => ours.includes(to)), []);
-});
+for (const way of WAYS) {
+  Deno.test(`a child inherits no descriptor of a ring that ${way} wakes`, async () => {
+    using _way = take(way);
+    const before = descriptors("self");
+    await using ring = Ring.open();
+    await woken(ring);
+    const made = [...descriptors("self")].flatMap(([number, to]) =>
+      before.get(number) === to ? [] : [to]
+    );
+    const [rings, pipes] = ["anon_inode:[io_uring]", "pipe:"].map((start) =>
+      made.filter((to) => to.startsWith(start))
+    );
+    assertGreater(rings.length, 0);
+    assertEquals(pipes.length > 0, way === "the waker");
+    await using child = await fork();
+    const theirs = [...descriptors(child.pid).values()];
+    assertGreater(theirs.length, 2);
+    const ours = [...rings, ...pipes, "anon_inode:[eventfd]"];
+    assertEquals(theirs.filter((to) => ours.includes(to)), []);
+  });
+}
 
 Deno.test("commands in flight complete with their data while a child lives, and after it", async () => {
   await using ring = Ring.open();

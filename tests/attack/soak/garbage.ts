@@ -68,11 +68,10 @@ export interface Task {
 
 /**
  * Resources that a terminated worker leaks, because no code of it runs at its end:
- * descriptors of its ring, of the eventfd, and of the waker's ring and pipe;
- * mappings of the two rings, of the aliases of its memory, and around those; and
- * memory, part of it the runtime's own.
+ * descriptors of its ring and of the eventfd; mappings of the ring, of the aliases
+ * of its memory, and around those; and memory, part of it the runtime's own.
  */
-export const LEFT_BY_WORKER = { descriptors: 4, mappings: 10, mb: 0.5 };
+export const LEFT_BY_WORKER = { descriptors: 2, mappings: 10, mb: 0.5 };
 /** More of them would take all descriptors that a process may have. */
 const MOST_WORKERS = 100;
 
