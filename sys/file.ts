@@ -2,6 +2,7 @@
 
 import { AT_EMPTY_PATH, AT_FDCWD, F_GETFL, O_ACCMODE } from "./uapi/fcntl.ts";
 import { O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "./uapi/fcntl.ts";
+import { E } from "./uapi/errno.ts";
 import { S_IFBLK, S_IFCHR, S_IFMT, statx } from "./uapi/fs.ts";
 import { syscall } from "./libc.ts";
 import { scratch, scratchCopy } from "./scratch.ts";
@@ -18,6 +19,18 @@ export function open(path: string, flags: number = O_RDONLY): number {
 /** Closes a descriptor. */
 export function close(fd: number): void {
   syscall("close", fd);
+}
+
+/**
+ * Returns the number of the inode behind a descriptor; -1n if the descriptor is not
+ * open, 0n if the kernel does not say.
+ */
+export function inodeOf(fd: number): bigint {
+  const { bytes, view, at } = scratch();
+  bytes[0] = 0; // The empty path.
+  const rc = syscall("statx", fd, at, AT_EMPTY_PATH, 0, at + 8);
+  if (rc < 0) return rc === -E.EBADF ? -1n : 0n;
+  return BigInt(statx.stx_ino.get(view, 8));
 }
 
 /**

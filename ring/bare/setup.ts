@@ -1,7 +1,7 @@
 /** io_uring_setup(2): making a ring and mapping its queues. */
 
 import { E } from "../../sys/uapi/errno.ts";
-import { close } from "../../sys/file.ts";
+import { close, inodeOf } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { io_uring_enter, syscall } from "../../sys/libc.ts";
 import { map, Mapping, unmap } from "../../sys/mapping.ts";
@@ -178,6 +178,8 @@ function trySetup(options: SetupOptions, flags: number): number {
 class Parts {
   /** The descriptor of the ring; negative for none. */
   fd = -1;
+  /** Its inode, which no other ring has; 0n if it is not known. */
+  inode = 0n;
   readonly rings = new Mapping();
   readonly sqes = new Mapping();
   /** The index of the registered descriptor; negative for none. */
@@ -201,9 +203,19 @@ function releaseParts(parts: Parts): void {
   unmap(parts.sqes);
   unmap(parts.rings);
   if (fd < 0) return;
-  close(fd);
+  if (isStill(fd, parts.inode)) close(fd);
   parts.fd = -1;
   lastClosed = performance.now();
+}
+
+/**
+ * Returns `false` if the descriptor is another file's: somebody has closed the ring
+ * by its number, and the kernel has given the number out again.
+ */
+function isStill(fd: number, inode: bigint): boolean {
+  if (inode === 0n) return true;
+  const now = inodeOf(fd);
+  return now === inode || now === 0n;
 }
 
 /**
@@ -239,6 +251,7 @@ function makeHandle(parts: Parts, options: SetupOptions): RingHandle {
   const hold = options.hold ?? false;
   const [sq, cq] = makeQueues(params, ring, parts.sqes.buffer, hold);
   limitWorkers(fd, options.maxWorkers ?? 0);
+  parts.inode = inodeOf(fd);
   // Entering by the index saves the kernel the look-up of the file. A thread has
   // 16 of them (IO_RINGFD_REG_MAX, Linux 6.18); rings beyond that do without.
   const index = register.registerRingFd(fd);

@@ -9,8 +9,11 @@ import { reserveStack } from "../stack.ts";
 import { chainAdvice, generalAdvice, UringError } from "../errors.ts";
 import { NOBODY, type Receiver, type Slot } from "./slot.ts";
 
-/** Calls that fit the stack if it was not full when a decoder failed. */
-const STACK = 64;
+/**
+ * Calls that fit the stack if it was not full when a decoder failed. They take more
+ * than V8 does to compile a function again, which needs the most.
+ */
+const STACK = 1024;
 
 /** Receives for the promise of a slot. */
 export const AWAITED: Receiver = {
