@@ -42,7 +42,8 @@ export class Bell implements Listener {
   #retryAt = 0;
   /** `true` while a read of the eventfd is in flight. */
   #armed = false;
-  #held = false;
+  /** What `hold` has told the waker or the timer; `null` while it does. */
+  #held: boolean | null = false;
   #closed = false;
 
   /** Makes a bell that calls `ring` after each signal of the ring `fd`. */
@@ -75,9 +76,10 @@ export class Bell implements Listener {
   /** Keeps the process alive, or lets it end. */
   hold(on: boolean): void {
     if (this.#held === on) return;
+    this.#held = null; // Of a call that is cut short, the effect is not known.
     if (this.#wire === null) this.#timer.hold(on);
     else this.#wire.waker.hold(this, on);
-    this.#held = on; // Last: a call that was cut short can be made again.
+    this.#held = on;
   }
 
   /** Notes that the read has completed. Returns `false` if it is no signal. */

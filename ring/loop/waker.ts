@@ -68,7 +68,8 @@ export class Waker {
   readonly #turns: (() => void)[] = [];
   /** Those that keep the process alive. */
   readonly #holders = new Set<unknown>();
-  #referenced = false;
+  /** What the socket was told; `null` while it is. */
+  #referenced: boolean | null = false;
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   /** The watchdog found a signal without its byte. */
   #suspect = false;
@@ -133,8 +134,8 @@ export class Waker {
   }
 
   /**
-   * Keeps the process alive until each holder has released it. A call that was cut
-   * short can be made again.
+   * Keeps the process alive until each holder has released it. After a call that was
+   * cut short, the next one tells the socket again.
    */
   hold(holder: unknown, on: boolean): void {
     if (this.#closed) return;
@@ -142,24 +143,29 @@ export class Waker {
     else this.#holders.delete(holder);
     const wanted = this.#holders.size > 0;
     if (wanted === this.#referenced) return;
+    this.#referenced = null;
     if (wanted) {
       this.#socket.ref();
       this.#watchdog ??= this.#watch();
+      Deno.refTimer(this.#watchdog);
     } else {
       this.#socket.unref();
+      if (this.#watchdog !== undefined) Deno.unrefTimer(this.#watchdog);
     }
     this.#referenced = wanted;
   }
 
   #watch(): ReturnType<typeof setTimeout> {
     const timer = setTimeout(() => this.#look(), WATCHDOG_MS);
-    Deno.unrefTimer(timer);
+    if (this.#holders.size === 0) Deno.unrefTimer(timer);
     return timer;
   }
 
   /**
    * Rings listeners whose byte did not come. Somebody may have closed the pipe by
-   * its number, and then none will: twice in a row, and this waker is closed.
+   * its number, or Deno's reading of it may have ended on a full stack, and then none
+   * will: twice in a row, and this waker is closed. So the watchdog, too, keeps the
+   * process alive.
    */
   #look(): void {
     this.#watchdog = undefined;

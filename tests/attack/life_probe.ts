@@ -200,6 +200,21 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
     });
     pending.then(() => ring.close());
   },
+  /** Deno says so if it ends before a command that it should have waited for. */
+  async refAgain() {
+    for (let frames = 0; frames < 30; frames++) {
+      for (let pad = 0; pad < 12; pad++) {
+        const ring = Ring.open();
+        const pending = ring.cmd(op.timeout(2));
+        await null;
+        await null;
+        atDepth(frames, () => ring.unref(), ...new Array(pad).fill(0));
+        ring.ref();
+        await pending;
+        await ring.close();
+      }
+    }
+  },
   async open() {
     Ring.open();
     untilTimeout(() => void Ring.open().close(), 20);

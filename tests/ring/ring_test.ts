@@ -905,3 +905,21 @@ Deno.test("a closed ring has no descriptor, and none attaches to it", async () =
   // Which nothing was attached to.
   assertEquals(await Promise.all(other.link([op.nop(), op.nop()])), [0, 0]);
 });
+
+Deno.test("the longest chain of a ring runs, and one more is refused by that number", async () => {
+  for (const [entries, cqEntries] of [[4, 4], [64, 64], [64, 128]]) {
+    await using ring = Ring.open({ entries, cqEntries });
+    const chain = await Promise.allSettled(
+      ring.link(new Array(1000).fill(op.nop())),
+    );
+    const { reason } = chain[0] as PromiseRejectedResult;
+    const longest = Number(/the longest has (\d+)/.exec(reason.message)![1]);
+    const nops = new Array(longest).fill(op.nop());
+    await Promise.all(ring.link(nops));
+    const more = await Promise.allSettled(ring.link([...nops, op.nop()]));
+    assertEquals(
+      new Set(more.map(({ status }) => status)),
+      new Set(["rejected"]),
+    );
+  }
+});
