@@ -25,7 +25,8 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
     ...["ring/address_test.ts", "ring/restrict_test.ts", "ring/ring_test.ts"],
   ],
   "ring/bare/": [
-    ...["ring/squeue_test.ts", "ring/cqueue_test.ts", "ring/raw_test.ts"],
+    ...["ring/squeue_test.ts", "ring/cqueue_test.ts", "ring/errors_test.ts"],
+    "ring/raw_test.ts",
     ...["ring/hold_test.ts", "fake/failure_test.ts", "fake/order_test.ts"],
     ...["ring/restrict_test.ts", "ring/ring_test.ts"],
   ],
