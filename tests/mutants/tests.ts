@@ -44,6 +44,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
     "ring/process_test.ts",
     "ring/deno_test.ts",
   ],
+  "ring/loop/unload.ts": ["ring/unload_test.ts"],
   "ring/loop/pace.ts": ["fake/", "ring/wake_test.ts", "ring/ring_test.ts"],
   "cmd/": ["cmd/uring_cmd_test.ts"],
   "cmd/cli/": ["ring/process_test.ts", "ring/deno_test.ts"],
