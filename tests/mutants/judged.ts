@@ -53,6 +53,12 @@ export const EQUIVALENT: readonly Judged[] = [
     reason: "needs a drive, as the guests of test:vm have",
   },
   {
+    file: "cmd/nvme/open.ts",
+    code: "nvme_passthru_cmd.addr.set(view, 0, at + data);",
+    what: "without `nvme_passthru_cmd.addr.set(view, 0, at + data);`",
+    reason: "needs a drive, as the guests of test:vm have",
+  },
+  {
     file: "cmd/nvme/passthru.ts",
     code: "if (byteLength <= (maxSegments - 1) * PAGE) return;",
     what: "`(maxSegments - 1) * PAGE` becomes `(maxSegments - 1) / PAGE`",

@@ -40,3 +40,15 @@ Deno.test("a ring that has given the event loop sixteen turns is expected to go 
   assertEquals(before, Array(16).fill(false));
   assertEquals(pace.goesOn, true);
 });
+
+Deno.test("a ring spins in a wait after one that was brief, and only where it is allowed", () => {
+  for (const [spin, ms] of [[true, 0.1], [true, 1], [false, 0.1]] as const) {
+    let now = 1000;
+    using _clock = stub(performance, "now", () => now);
+    const pace = new Pace(spin);
+    assertEquals(pace.shouldSpin(), false);
+    now += ms;
+    pace.completionsCame();
+    assertEquals(pace.shouldSpin(), spin && ms < 0.2);
+  }
+});
