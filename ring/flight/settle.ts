@@ -88,7 +88,6 @@ export function deliver(
       reserveStack(STACK);
     }
     slot.receiver!.error(slot, error);
-    slot.decoding = false;
     return false;
   }
   const receiver = slot.receiver!;

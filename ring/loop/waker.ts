@@ -253,18 +253,18 @@ export class Waker {
     this.#takePosted();
     while (!this.#closed && this.#handle.sq.needsEnter) {
       this.#enter(0, uapi.IORING_ENTER_GETEVENTS);
-      if (this.#takePosted() === 0) return;
+      if (!this.#takePosted()) return;
     }
   }
 
-  /** Takes the completions that are in the queue. Returns their number. */
-  #takePosted(): number {
-    let taken = 0;
+  /** Takes the completions that are in the queue. Returns `false` if there are none. */
+  #takePosted(): boolean {
+    let taken = false;
     const { cq } = this.#handle;
     while (!this.#closed && cq.next()) {
       const { userDataLow, userDataHigh, res } = cq;
       cq.commit();
-      taken++;
+      taken = true;
       if (userDataHigh !== READ) continue; // The read it is linked to reports.
       const listener = this.#listeners.get(userDataLow);
       if (listener?.taken(res)) this.#signalled.push(listener);

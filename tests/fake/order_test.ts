@@ -587,6 +587,25 @@ Deno.test("a result is never taken for a command of its batch", async () => {
   ]);
 });
 
+for (
+  const [what, flags, expected] of [
+    ["at once for all that completes late", 0, [0, 3]],
+    [
+      "for one completion at a time with DEFER_TASKRUN",
+      uapi.IORING_SETUP_DEFER_TASKRUN,
+      [0, 1, 1, 1],
+    ],
+  ] as const
+) {
+  Deno.test(`a batch waits ${what}`, async () => {
+    await using kernel = new FakeKernel({ flags });
+    kernel.react = kernel.keep;
+    kernel.wait = () => kernel.finish([...kernel.kept.keys()][0]);
+    assertEquals(kernel.batch([1, 2, 3].map((i) => numbered(i))), [0, 0, 0]);
+    assertEquals(kernel.calls.map((call) => call.minComplete), [...expected]);
+  });
+}
+
 Deno.test("after EBUSY a call waits for fewer completions", async () => {
   await using kernel = patient({ entries: 8, cqEntries: 32 });
   let busy = true;

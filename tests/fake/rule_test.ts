@@ -182,6 +182,24 @@ Deno.test("a synchronous call that was cut short is put in order by the next one
   assertEquals([queues.room.inFlight, strays.errors], [0, []]);
 });
 
+Deno.test("a call that was cut short leaves its commands their memory until they complete", async () => {
+  await using kernel = new FakeKernel();
+  using strays = reportedErrors();
+  kernel.react = kernel.keep;
+  const { queues } = kernel.engine;
+  kernel.wait = () => {
+    throw new Error("cut short");
+  };
+  assertThrows(() => kernel.batch([numbered(1)], true), Error, "cut short");
+  kernel.wait = () => {};
+  await kernel.pass();
+  assertEquals([...queues.commands()].length, 1); // The kernel has it.
+  kernel.finish(1);
+  await kernel.pass();
+  assertEquals([...queues.commands()].length, 0);
+  assertEquals([queues.room.inFlight, strays.errors], [0, []]);
+});
+
 Deno.test("a call that was cut short in a decoder is put in order by the event loop", async () => {
   await using kernel = new FakeKernel();
   kernel.react = (sqe) => kernel.post(sqe, 0);

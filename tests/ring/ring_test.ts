@@ -17,6 +17,7 @@ import * as op from "../../cmd/op.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
+import { Queues } from "../../ring/flight/queues.ts";
 import { rereadsSqes } from "../../ring/bare/setup.ts";
 import { textOf, utf8 } from "../kit/bytes.ts";
 import { message } from "../kit/commands.ts";
@@ -887,6 +888,48 @@ Deno.test("what holds a ring can be written as JSON and shown, also once it is c
   check(fd);
   await ring.close();
   check(-1);
+});
+
+testUnless(
+  lacksFlag("SQPOLL"),
+  "rings that share a submission thread link no commands",
+  async () => {
+    await using alone = Ring.open({ sqpoll: true });
+    assertEquals(await Promise.all(alone.link([op.nop(), op.nop()])), [0, 0]);
+    await using attached = Ring.open({ sqpoll: true, attach: alone });
+    for (const ring of [alone, attached]) {
+      for (const link of ring.link([op.nop(), op.nop()])) {
+        await assertRejects(() => link, TypeError, "share a submission thread");
+      }
+      assertEquals(await ring.cmd(op.nop()), 0);
+    }
+    // Rings that share workers only may.
+    await using other = Ring.open();
+    await using workers = Ring.open({ attach: other });
+    assertEquals(await Promise.all(workers.link([op.nop(), op.nop()])), [0, 0]);
+  },
+);
+
+Deno.test("a command that is cut short before it is queued lets go of its file", async () => {
+  await using ring = Ring.open();
+  using node = devNull();
+  const [file] = ring.registerFiles([node.fd]);
+  {
+    using _cut = stub(Queues.prototype, "enqueue", () => {
+      throw new RangeError("cut short");
+    });
+    const command = ring.cmd(op.read(file, new Uint8Array(8)));
+    await assertRejects(() => command, RangeError, "cut short");
+  }
+  await ring.cmd(op.nop());
+  ring.unregisterFiles();
+});
+
+Deno.test("a table of more buffers than the kernel takes is refused by their number", async () => {
+  await using ring = Ring.open();
+  const buffers = Array(4097).fill(ring.alloc(8));
+  const message = "number of buffers must be an integer from 1 to 4096";
+  assertThrows(() => ring.registerBuffers(buffers), RangeError, message);
 });
 
 Deno.test("a closed ring has no descriptor, and none attaches to it", async () => {
