@@ -15,7 +15,8 @@ import { syscall } from "../../sys/libc.ts";
 import { PollTimer } from "./polling.ts";
 import { abandon, type Block, give, take } from "../flight/pool.ts";
 import { registerEventfd, unregisterEventfd } from "../bare/register.ts";
-import { type Listener, must, Waker } from "./waker.ts";
+import { must } from "./pipe.ts";
+import { type Listener, Waker } from "./waker.ts";
 
 /** Looks of the timer until a bell tries to connect again: 0.3 s at 20 ms each. */
 const LOOKS_BEFORE_RECONNECT = 16;

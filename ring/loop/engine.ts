@@ -17,7 +17,7 @@ import { SyncCalls } from "../flight/sync.ts";
 import { Bell } from "./bell.ts";
 import { Pace } from "./pace.ts";
 import { closed, opened } from "./unload.ts";
-import { loadNet } from "./waker.ts";
+import { loadNet } from "./pipe.ts";
 
 /** Rounds of queueing, submitting and reaping in one turn. */
 const ROUNDS = 16;
