@@ -26,11 +26,19 @@ export function close(fd: number): void {
  * open, 0n if the kernel does not say.
  */
 export function inodeOf(fd: number): bigint {
-  const { bytes, view, at } = scratch();
-  bytes[0] = 0; // The empty path.
-  const rc = syscall("statx", fd, at, AT_EMPTY_PATH, 0, at + 8);
+  const rc = stat(fd);
   if (rc < 0) return rc === -E.EBADF ? -1n : 0n;
-  return BigInt(statx.stx_ino.get(view, 8));
+  return BigInt(statx.stx_ino.get(scratch().view, STAT));
+}
+
+/** The place of a `struct statx` in the scratch memory, after the empty path. */
+const STAT = 8;
+
+/** Calls statx(2) for a descriptor. Returns 0, or `-errno`. */
+function stat(fd: number): number {
+  const { bytes, at } = scratch();
+  bytes[0] = 0; // The empty path.
+  return syscall("statx", fd, at, AT_EMPTY_PATH, 0, at + STAT);
 }
 
 /**
@@ -59,13 +67,12 @@ export interface FileFacts {
 
 /** Returns facts about an open descriptor, or `-errno`. */
 export function fileFacts(fd: number): FileFacts | number {
-  const { bytes, view, at } = scratch();
-  bytes[0] = 0; // The empty path.
-  const rc = syscall("statx", fd, at, AT_EMPTY_PATH, 0, at + 8);
+  const rc = stat(fd);
   if (rc < 0) return rc;
-  const type = statx.stx_mode.get(view, 8) & S_IFMT;
-  const major = statx.stx_rdev_major.get(view, 8);
-  const minor = statx.stx_rdev_minor.get(view, 8);
+  const { view } = scratch();
+  const type = statx.stx_mode.get(view, STAT) & S_IFMT;
+  const major = statx.stx_rdev_major.get(view, STAT);
+  const minor = statx.stx_rdev_minor.get(view, STAT);
   const flags = syscall("fcntl", fd, F_GETFL);
   if (flags < 0) return flags;
   return { type, device: [major, minor], access: flags & O_ACCMODE };

@@ -1,5 +1,5 @@
 /**
- * What a ring gives back, and the time that the kernel takes for it.
+ * The parts of a ring, how they are given back, and the time the kernel takes for it.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { close, inodeOf } from "../../sys/file.ts";
 import { Mapping, unmap } from "../../sys/mapping.ts";
 import * as register from "./register.ts";
 
-/** What a ring has to give back. */
+/** The parts that a ring has to give back. */
 export class Parts {
   /** The descriptor of the ring; negative for none. */
   fd = -1;

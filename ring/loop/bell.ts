@@ -43,7 +43,7 @@ export class Bell implements Listener {
   #retryAt = 0;
   /** `true` while a read of the eventfd is in flight. */
   #armed = false;
-  /** What `hold` has told the waker or the timer; `null` while it does. */
+  /** The last word of `hold` to the waker or the timer; `null` while it speaks. */
   #held: boolean | null = false;
   #closed = false;
 

@@ -61,7 +61,7 @@ export class Waker {
   readonly #turns: (() => void)[] = [];
   /** Those that keep the process alive. */
   readonly #holders = new Set<unknown>();
-  /** What the socket was told; `null` while it is. */
+  /** `true` if the socket was told to keep the process alive; `null` meanwhile. */
   #referenced: boolean | null = false;
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   /** The watchdog found a signal without its byte. */

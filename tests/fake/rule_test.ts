@@ -324,6 +324,15 @@ Deno.test("a batch that was cut short in a decoder completes for no one", async 
   assertEquals([queues.room.inFlight, strays.errors], [0, []]);
 });
 
+/** Runs command 2 by a synchronous call, in which command 1 completes as well. */
+function runBeside(kernel: FakeKernel): void {
+  kernel.wait = () => {
+    if (kernel.kept.has(1)) kernel.finish(1);
+    if (kernel.kept.has(2)) kernel.finish(2, 7);
+  };
+  assertEquals(kernel.batch([numbered(2)]), [7]);
+}
+
 Deno.test("a decoder that overflows the stack fails its own command, and no synchronous call", async () => {
   await using kernel = new FakeKernel();
   const told = new Told();
@@ -336,11 +345,7 @@ Deno.test("a decoder that overflows the stack fails its own command, and no sync
   };
   kernel.run(numbered(1, { decode }), told);
   await kernel.pass();
-  kernel.wait = () => {
-    if (kernel.kept.has(1)) kernel.finish(1);
-    if (kernel.kept.has(2)) kernel.finish(2, 7);
-  };
-  assertEquals(kernel.batch([numbered(2)]), [7]);
+  runBeside(kernel);
   assertEquals(told.all.map(String), [
     "RangeError: Maximum call stack size exceeded",
   ]);
@@ -363,11 +368,7 @@ Deno.test("what a decoder throws is not asked anything", async () => {
   };
   kernel.run(numbered(1, { decode }), told);
   await kernel.pass();
-  kernel.wait = () => {
-    if (kernel.kept.has(1)) kernel.finish(1);
-    if (kernel.kept.has(2)) kernel.finish(2, 7);
-  };
-  assertEquals(kernel.batch([numbered(2)]), [7]);
+  runBeside(kernel);
   assert(told.all[0] === thrown);
   assertEquals(asked, 0);
 });

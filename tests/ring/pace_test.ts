@@ -1,4 +1,4 @@
-/** When the event loop gets a turn, by a clock of the test's own. */
+/** The pace of a ring, by a clock of the test's own. */
 
 import { assertEquals, assertLess } from "@std/assert";
 import { stub } from "@std/testing/mock";

@@ -1,4 +1,4 @@
-/** What is released when the page ends. */
+/** The end of a page, which releases what is open. */
 
 import { assertEquals } from "@std/assert";
 import { closed, opened } from "../../ring/loop/unload.ts";
