@@ -220,7 +220,8 @@ export class Ring implements AsyncDisposable {
    * and Deno ends the process.
    *
    * The chain is handed over in one piece, and may not be longer than the
-   * ring's `entries`.
+   * ring's `entries`, nor than `cqEntries` less the places that are kept for
+   * cancellations: a quarter, at most 16.
    *
    * @throws {TypeError} if `commands` is not an array: there is no promise then
    * that could reject.
@@ -248,7 +249,8 @@ export class Ring implements AsyncDisposable {
       if (!this.#queues.room.holds(list)) {
         throw new RangeError(
           `a chain of ${list.length} commands does not fit a ring of ` +
-            `${this.#handle.sq.entries} entries`,
+            `${this.#handle.sq.entries} entries: the longest has ` +
+            `${this.#queues.room.longest}, where a zero-copy send counts twice`,
         );
       }
       if (signal !== undefined) throwIfAborted.call(signal);

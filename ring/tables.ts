@@ -3,7 +3,7 @@
 import { lastingAddressOf } from "../sys/arena.ts";
 import { fileFacts } from "../sys/file.ts";
 import * as register from "./bare/register.ts";
-import { patiently } from "./bare/setup.ts";
+import { patiently } from "./bare/release.ts";
 import { checkBytes, checkFd, checkInteger, checkList } from "./check.ts";
 import type { Command } from "./command.ts";
 import { registerAdvice, UringError } from "./errors.ts";

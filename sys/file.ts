@@ -2,6 +2,7 @@
 
 import { AT_EMPTY_PATH, AT_FDCWD, F_GETFL, O_ACCMODE } from "./uapi/fcntl.ts";
 import { O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "./uapi/fcntl.ts";
+import { E } from "./uapi/errno.ts";
 import { S_IFBLK, S_IFCHR, S_IFMT, statx } from "./uapi/fs.ts";
 import { syscall } from "./libc.ts";
 import { scratch, scratchCopy } from "./scratch.ts";
@@ -18,6 +19,26 @@ export function open(path: string, flags: number = O_RDONLY): number {
 /** Closes a descriptor. */
 export function close(fd: number): void {
   syscall("close", fd);
+}
+
+/**
+ * Returns the number of the inode behind a descriptor; -1n if the descriptor is not
+ * open, 0n if the kernel does not say.
+ */
+export function inodeOf(fd: number): bigint {
+  const rc = stat(fd);
+  if (rc < 0) return rc === -E.EBADF ? -1n : 0n;
+  return BigInt(statx.stx_ino.get(scratch().view, STAT));
+}
+
+/** The place of a `struct statx` in the scratch memory, after the empty path. */
+const STAT = 8;
+
+/** Calls statx(2) for a descriptor. Returns 0, or `-errno`. */
+function stat(fd: number): number {
+  const { bytes, at } = scratch();
+  bytes[0] = 0; // The empty path.
+  return syscall("statx", fd, at, AT_EMPTY_PATH, 0, at + STAT);
 }
 
 /**
@@ -46,13 +67,12 @@ export interface FileFacts {
 
 /** Returns facts about an open descriptor, or `-errno`. */
 export function fileFacts(fd: number): FileFacts | number {
-  const { bytes, view, at } = scratch();
-  bytes[0] = 0; // The empty path.
-  const rc = syscall("statx", fd, at, AT_EMPTY_PATH, 0, at + 8);
+  const rc = stat(fd);
   if (rc < 0) return rc;
-  const type = statx.stx_mode.get(view, 8) & S_IFMT;
-  const major = statx.stx_rdev_major.get(view, 8);
-  const minor = statx.stx_rdev_minor.get(view, 8);
+  const { view } = scratch();
+  const type = statx.stx_mode.get(view, STAT) & S_IFMT;
+  const major = statx.stx_rdev_major.get(view, STAT);
+  const minor = statx.stx_rdev_minor.get(view, STAT);
   const flags = syscall("fcntl", fd, F_GETFL);
   if (flags < 0) return flags;
   return { type, device: [major, minor], access: flags & O_ACCMODE };

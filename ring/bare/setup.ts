@@ -1,15 +1,16 @@
 /** io_uring_setup(2): making a ring and mapping its queues. */
 
 import { E } from "../../sys/uapi/errno.ts";
-import { close } from "../../sys/file.ts";
+import { inodeOf } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { io_uring_enter, syscall } from "../../sys/libc.ts";
-import { map, Mapping, unmap } from "../../sys/mapping.ts";
+import { map, type Mapping } from "../../sys/mapping.ts";
 import { scratch, scratchCopy } from "../../sys/scratch.ts";
 import { type Field, sizeof } from "../../sys/struct.ts";
 import { release, version } from "../../sys/uname.ts";
 import { CompletionQueue } from "./cqueue.ts";
 import { registerAdvice, UringError } from "../errors.ts";
+import { Parts, patiently, releaseParts } from "./release.ts";
 import { reserveStack } from "../stack.ts";
 import * as register from "./register.ts";
 import { refusal, unmappable } from "./setup_advice.ts";
@@ -137,29 +138,6 @@ export function rereadsSqes(): boolean {
   return running >= 6010 && running < 6014;
 }
 
-/** Milliseconds in which the kernel takes a closed ring apart: 30 are usual. */
-const GRACE_MS = 250;
-const pause = new Int32Array(new SharedArrayBuffer(4));
-let lastClosed = -Infinity;
-
-/**
- * Makes a call, and retries it every 5 ms if it answers ENOMEM within
- * {@linkcode GRACE_MS} after a ring was closed.
- *
- * The memory of a ring, and of the buffers registered with it, counts against
- * RLIMIT_MEMLOCK until the kernel has taken the ring apart
- * (io_ring_exit_work(), Linux 6.18). Without the retry, a program that closes
- * one ring and opens the next would be refused.
- */
-export function patiently(call: () => number): number {
-  for (;;) {
-    const rc = call();
-    const passed = performance.now() - lastClosed > GRACE_MS;
-    if (rc !== -E.ENOMEM || passed) return rc;
-    Atomics.wait(pause, 0, 0, 5);
-  }
-}
-
 /** Calls io_uring_setup(2); the parameters stay in the scratch memory. */
 function trySetup(options: SetupOptions, flags: number): number {
   const { bytes, view, at } = scratch();
@@ -174,37 +152,11 @@ function trySetup(options: SetupOptions, flags: number): number {
   return syscall("io_uring_setup", options.entries, at);
 }
 
-/** What a ring has to give back. */
-class Parts {
-  /** The descriptor of the ring; negative for none. */
-  fd = -1;
-  readonly rings = new Mapping();
-  readonly sqes = new Mapping();
-  /** The index of the registered descriptor; negative for none. */
-  index = -1;
-}
-
 /**
  * The parts of the last ring that was begun, which are empty once it has an owner.
  * `node:vm` may end a call without running `catch`: the next call gives them back.
  */
 let unfinished = new Parts();
-
-/**
- * Gives back the parts of a ring, each once. Nothing that can be cut short stands
- * between a system call and the note that it was made.
- */
-function releaseParts(parts: Parts): void {
-  const { fd, index } = parts;
-  if (index >= 0) register.unregisterRingFd(fd, index);
-  parts.index = -1;
-  unmap(parts.sqes);
-  unmap(parts.rings);
-  if (fd < 0) return;
-  close(fd);
-  parts.fd = -1;
-  lastClosed = performance.now();
-}
 
 /**
  * Maps the ring of a new descriptor, and makes its handle and its owner. Whatever
@@ -239,6 +191,7 @@ function makeHandle(parts: Parts, options: SetupOptions): RingHandle {
   const hold = options.hold ?? false;
   const [sq, cq] = makeQueues(params, ring, parts.sqes.buffer, hold);
   limitWorkers(fd, options.maxWorkers ?? 0);
+  parts.inode = inodeOf(fd);
   // Entering by the index saves the kernel the look-up of the file. A thread has
   // 16 of them (IO_RINGFD_REG_MAX, Linux 6.18); rings beyond that do without.
   const index = register.registerRingFd(fd);

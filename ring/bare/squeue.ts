@@ -296,11 +296,12 @@ export class SubmissionQueue {
     if (this.words.length === 0) {
       throw new TypeError("the memory of the SQEs was detached");
     }
+    // First: what the kernel may have seen is never taken back.
+    this.#published = this.#next;
     // A store with release order: the kernel sees the plain stores to the SQEs first.
     Atomics.store(this.#ring, this.#tail, this.#next);
     this.#last = -1;
     if (this.#offered !== 0) this.#seen = Atomics.load(this.#ring, this.#head);
-    this.#published = this.#next;
     this.#offered = this.#next - this.#seen | 0;
     return this.#offered;
   }

@@ -67,6 +67,12 @@ export class Room {
       this.places(commands.length) <= this.#sqEntries;
   }
 
+  /** The number of commands in the longest chain, if each completes once. */
+  get longest(): number {
+    const entries = this.#sqEntries;
+    return Math.min(this.capacity, this.#mixedSq ? entries - 1 >> 1 : entries);
+  }
+
   /** Returns the places for `count` SQEs: in a mixed ring two each, and a filler. */
   places(count: number): number {
     return this.#mixedSq ? 2 * count + 1 : count;

@@ -10,8 +10,11 @@ import { chainAdvice, generalAdvice, UringError } from "../errors.ts";
 import type { Lease } from "./lease.ts";
 import { NOBODY, type Receiver, type Slot } from "./slot.ts";
 
-/** Calls that fit the stack if it was not full when a decoder failed. */
-export const STACK = 64;
+/**
+ * Calls that fit the stack if it was not full when a decoder failed. They take more
+ * than V8 does to compile a function again, which needs the most.
+ */
+export const STACK = 1024;
 
 /** Receives for the promise of a slot. */
 export const AWAITED: Receiver = {
@@ -95,7 +98,6 @@ export function deliver(
       reserveStack(STACK);
     }
     slot.receiver!.error(slot, error);
-    slot.decoding = false;
     return false;
   }
   const receiver = slot.receiver!;

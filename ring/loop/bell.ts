@@ -14,9 +14,9 @@ import { scratch } from "../../sys/scratch.ts";
 import { registerEventfd, unregisterEventfd } from "../bare/register.ts";
 import type { RingHandle } from "../bare/setup.ts";
 import { Direct } from "./direct.ts";
+import { must } from "./pipe.ts";
 import { PollTimer } from "./polling.ts";
 import { Relay } from "./relay.ts";
-import { must } from "./waker.ts";
 import type { Listener, Wire } from "./wire.ts";
 
 /** Looks of the timer until a bell tries to connect again: 0.3 s at 20 ms each. */
@@ -104,6 +104,10 @@ export class Bell implements Listener {
     if (this.#kept === on) return;
     this.#kept = null;
     (this.#wire ?? this.#timer).hold(on);
+    if (this.#watchdog !== undefined) {
+      if (on) Deno.refTimer(this.#watchdog);
+      else Deno.unrefTimer(this.#watchdog);
+    }
     this.#kept = on;
   }
 
@@ -151,14 +155,15 @@ export class Bell implements Listener {
   /** Sets the watchdog, unless it is set. */
   #watch(): void {
     if (this.#watchdog !== undefined) return;
-    const timer = setTimeout(() => this.#look(), WATCHDOG_MS);
-    Deno.unrefTimer(timer);
-    this.#watchdog = timer;
+    this.#watchdog = setTimeout(() => this.#look(), WATCHDOG_MS);
+    if (this.#kept !== true) Deno.unrefTimer(this.#watchdog);
   }
 
   /**
    * Answers a signal that did not come, as if it had. Somebody may have closed a
-   * descriptor of the wire by its number, and then none will come.
+   * descriptor of the wire by its number, or Deno's reading of it may have ended on
+   * a full stack, and then none will come. So the watchdog, too, keeps the process
+   * alive.
    */
   #look(): void {
     this.#watchdog = undefined;

@@ -74,8 +74,8 @@ export class Pace {
     loop.spent = 0;
     const now = performance.now();
     if (!loop.going) {
-      loop.going = true;
-      setImmediate(ended); // It runs when the microtasks have ended.
+      setImmediate(ended);
+      loop.going = true; // It runs when the microtasks have ended.
       loop.since = now;
     } else if (now - loop.lookedAt > loop.slice / 4) {
       loop.budget = Math.max(TURN_COST, loop.budget >> 1);

@@ -10,19 +10,12 @@
  */
 
 import type * as net from "node:net";
-import type process from "node:process";
 import { E } from "../../sys/uapi/errno.ts";
-import { O_CLOEXEC } from "../../sys/uapi/fcntl.ts";
-import { close } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { isOlder } from "../../sys/deno.ts";
-import { syscall } from "../../sys/libc.ts";
-import { scratch } from "../../sys/scratch.ts";
 import { Command, type CommandSpec } from "../command.ts";
-import { UringError } from "../errors.ts";
 import { type Block, take } from "../flight/pool.ts";
-import { registerFiles } from "../bare/register.ts";
 import { type RingHandle, setup } from "../bare/setup.ts";
+import { loadNet, pipeTo, watch } from "./pipe.ts";
 import type { Listener } from "./wire.ts";
 
 // The high half of `user_data`, which distinguishes the waker's own completions.
@@ -137,8 +130,8 @@ export class Waker {
   }
 
   /**
-   * Keeps the process alive until each holder has released it. A call that was cut
-   * short can be made again.
+   * Keeps the process alive until each holder has released it. After a call that was
+   * cut short, the next one tells the socket again.
    */
   hold(holder: Reader, on: boolean): void {
     if (this.#closed) return;
@@ -210,18 +203,18 @@ export class Waker {
     this.#takePosted();
     while (!this.#closed && this.#handle.sq.needsEnter) {
       this.#enter(0, uapi.IORING_ENTER_GETEVENTS);
-      if (this.#takePosted() === 0) return;
+      if (!this.#takePosted()) return;
     }
   }
 
-  /** Takes the completions that are in the queue. Returns their number. */
-  #takePosted(): number {
-    let taken = 0;
+  /** Takes the completions that are in the queue. Returns `false` if there are none. */
+  #takePosted(): boolean {
+    let taken = false;
     const { cq } = this.#handle;
     while (!this.#closed && cq.next()) {
       const { userDataLow, userDataHigh, res } = cq;
       cq.commit();
-      taken++;
+      taken = true;
       if (userDataHigh !== READ) continue; // The read it is linked to reports.
       const reader = this.#readers.get(userDataLow);
       if (reader?.taken(res)) this.#signalled.push(reader);
@@ -240,59 +233,7 @@ export class Waker {
   }
 }
 
-/**
- * Makes a pipe whose end to write to is the first file of the ring `fd`. Returns
- * the end to read from.
- */
-function pipeTo(fd: number): number {
-  const { view, at } = scratch();
-  must("pipe2", syscall("pipe2", at, O_CLOEXEC));
-  const readEnd = view.getInt32(0, true);
-  const writeEnd = view.getInt32(4, true);
-  // The kernel looks up the file of a linked command when the command starts. A
-  // descriptor might be another file's by then, if this waker has closed.
-  const rc = registerFiles(fd, [writeEnd]);
-  close(writeEnd);
-  if (rc < 0) close(readEnd);
-  must("io_uring_register", rc);
-  return readEnd;
-}
-
-/**
- * Loads `node:net`, which takes 20 ms, more than all of this library: when it is
- * first needed, and not with an import(), for which every caller would wait. The
- * loading runs microtasks, and so code of the program.
- */
-function loadNet(): typeof net {
-  const node = globalThis as unknown as { process: typeof process };
-  return node.process.getBuiltinModule("node:net");
-}
-
-/** Makes the event loop watch the end of a pipe. */
-function watch(fd: number, wake: () => void): net.Socket {
-  const net = loadNet();
-  const options = { fd, writable: false };
-  if (isOlder(Deno.version.deno, [2, 8, 0])) {
-    // It refuses `onread` after it has taken the descriptor.
-    return new net.Socket(options).on("data", wake);
-  }
-  // Reading into one byte of ours passes by the stream, which costs more than the
-  // rest of Deno's part. With more room, Deno would look for more bytes.
-  const callback = () => {
-    wake();
-    return true;
-  };
-  const onread = { buffer: new Uint8Array(1), callback };
-  return new net.Socket({ ...options, onread });
-}
-
 /** Returns `true` for an error of io_uring_enter() that passes by itself. */
 function isPassing(errno: number): boolean {
   return errno === E.EAGAIN || errno === E.EBUSY;
-}
-
-/** Returns the result of a system call, and throws if the call has failed. */
-export function must(call: string, rc: number): number {
-  if (rc < 0) throw new UringError(call, -1, -rc);
-  return rc;
 }

@@ -113,6 +113,15 @@ function busyRing(): [Ring, Promise<unknown>[]] {
   return [ring, pending];
 }
 
+/** Returns whether a ring takes commands: the call was cut short at its end. */
+function isOpen(ring: Ring | undefined): boolean {
+  try {
+    return ring?.cmdSync(op.nop()) === 0;
+  } catch {
+    return false;
+  }
+}
+
 const descriptorCount = () => [...Deno.readDirSync("/proc/self/fd")].length;
 const ringMappings = () =>
   Deno.readTextFileSync("/proc/self/maps").split("io_uring").length - 1;
@@ -199,6 +208,21 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
     });
     pending.then(() => ring.close());
   },
+  /** Deno says so if it ends before a command that it should have waited for. */
+  async refAgain() {
+    for (let frames = 0; frames < 30; frames++) {
+      for (let pad = 0; pad < 12; pad++) {
+        const ring = Ring.open();
+        const pending = ring.cmd(op.timeout(2));
+        await null;
+        await null;
+        atDepth(frames, () => ring.unref(), ...new Array(pad).fill(0));
+        ring.ref();
+        await pending;
+        await ring.close();
+      }
+    }
+  },
   async open() {
     Ring.open();
     untilTimeout(() => void Ring.open().close(), 20);
@@ -226,14 +250,14 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
         () => Ring.open({ disabled: true }),
       );
       rings[0].restrict(restrictions); // Loads a module, outside of the context.
-      let i = 1;
+      let i = 0;
       untilTimeout(() => {
-        rings[i]?.restrict(restrictions);
         i = Math.min(i + 1, rings.length);
+        rings[i]?.restrict(restrictions);
       }, 1 + round % 3);
       const ring = rings[i];
       try {
-        ring?.restrict(restrictions);
+        if (!isOpen(ring)) ring?.restrict(restrictions);
         await ring?.cmd(op.nop());
         ring?.cmdSync(op.nop());
       } catch (error) {

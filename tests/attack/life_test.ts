@@ -17,6 +17,10 @@ for (
       "a ring closes after an unload event at the end of the stack, and leaves nothing",
     ],
     ["unref", "unref() can be cut short and made again"],
+    [
+      "refAgain",
+      "ref() takes effect after an unref() that was cut short, at every depth",
+    ],
     ["ref", "ref() can be cut short and made again"],
     ["open", "Ring.open() that node:vm cuts short leaves nothing"],
     ["restrict", "restrict() that node:vm cuts short can be made again"],

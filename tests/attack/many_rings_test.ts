@@ -1,7 +1,7 @@
 /** Many rings, many workers, many files: side by side, and when some of them end. */
 
-import { assertEquals, assertRejects } from "@std/assert";
-import { probe, Ring } from "../../mod.ts";
+import { assertEquals } from "@std/assert";
+import { Ring } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
 import "../kit/no_watchdogs.ts";
 import { isRoot, openFdCount } from "../kit/process.ts";
@@ -325,25 +325,5 @@ testUnless(
     );
     const expected = `${SOCKETS}\n${SOCKETS} ${SOCKETS}\ntrue\ntrue 0\n`;
     assertEquals([code, stdout], [0, expected], stderr);
-  },
-);
-
-testUnless(
-  probe().setupFlags.includes("SQPOLL") ? "" : "sqpoll",
-  "rings that share a submission thread link no commands",
-  async () => {
-    await using alone = Ring.open({ sqpoll: true });
-    assertEquals(await Promise.all(alone.link([op.nop(), op.nop()])), [0, 0]);
-    await using attached = Ring.open({ sqpoll: true, attach: alone });
-    for (const ring of [alone, attached]) {
-      for (const link of ring.link([op.nop(), op.nop()])) {
-        await assertRejects(() => link, TypeError, "share a submission thread");
-      }
-      assertEquals(await ring.cmd(op.nop()), 0);
-    }
-    // Rings that share workers only may.
-    await using other = Ring.open();
-    await using workers = Ring.open({ attach: other });
-    assertEquals(await Promise.all(workers.link([op.nop(), op.nop()])), [0, 0]);
   },
 );

@@ -246,6 +246,7 @@ Deno.test("a device is made of its facts, which are checked and frozen", () => {
     for (const value of [0, -512, 0.5, NaN, 2 ** 32]) {
       assertThrows(make(name, value), RangeError, name);
     }
+    for (const value of [1, 2 ** 32 - 1]) make(name, value)();
   }
   for (const name of ["writable", "readOnly"]) {
     assertBoolean(name, (value) => make(name, value)());

@@ -311,6 +311,10 @@ Deno.test("encodedRead makes the expected bytes", () => {
     [1, 8 * 16, 0x0304, false, true], // data
   ]);
   const scratch = encodedRead(0x0102, { offset: 0 });
+  // Of the data, as many bytes are copied back as were read.
+  for (const { operands } of [command, scratch]) {
+    assertEquals(operands.map(({ counted }) => counted), [false, false, true]);
+  }
   assertEquals(addresses(scratch)[2], [1, 8 * 16, EXTENT, false, true]);
   assertEquals(scratch.operands[1].bytes![8 * 16 + 10], 2); // 0x20000
 });

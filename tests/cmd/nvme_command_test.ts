@@ -727,6 +727,10 @@ Deno.test("NVMe: texts keep each byte, and the NQN is UTF-8 up to its zero", () 
   assertEquals([two.subsystemNqn, two.modelNumber], ["nqn:a", "QEMU"]);
   const whole = decode(command, structure(4096, { 768: "n".repeat(256) }));
   assertEquals(whole.subsystemNqn, "n".repeat(256));
+  const none = decode(command, structure(4096, { 768: "\0nqn" }));
+  assertEquals(none.subsystemNqn, "");
+  const marked = decode(command, structure(4096, { 768: "\ufeffnqn" }));
+  assertEquals(marked.subsystemNqn, "\ufeffnqn");
 });
 
 Deno.test("NVMe: the format of protection information is decoded", () => {
@@ -752,6 +756,9 @@ Deno.test("NVMe: the list of active namespaces ends at the first 0, or is full",
   const some = structure(4096, { 0: [1, 0, 0, 0, 0, 0, 0, 0x80], 12: [9] });
   assertEquals(decode(command, some), [1, 0x8000_0000]);
   assertEquals(decode(command, memory(4096)), []);
+  // By default, the list begins with the lowest number.
+  const all = nvme.activeNamespaces(FD, { after: 0 });
+  assertEquals(sqeBytes(command), sqeBytes(all));
   const full = new Uint32Array(1024).map((_, i) => i + 1);
   const bytes = new Uint8Array(full.buffer);
   assertEquals(decode(command, bytes), [...full]);
@@ -993,6 +1000,9 @@ Deno.test("NVMe: a status has its name by type and code", () => {
       error.message,
       `OP on fd 3: ${name} (status code type`,
     );
+  }
+  for (const [type, code] of [[8, 0], [-1, 0], [0, 256], [0, -1], [0, 0.5]]) {
+    range("must be an integer", () => nvme.nvmeStatusName(type, code));
   }
 });
 
@@ -1749,6 +1759,14 @@ Deno.test("NVMe: a value that is no descriptor is refused", () => {
 });
 
 // ---- Namespaces ------------------------------------------------------------
+
+Deno.test("NVMe: a file that is not the node of a namespace is refused by its name", () => {
+  using node = devNull();
+  type(
+    `fd ${node.fd} is /dev/null. Open the node of an NVMe namespace`,
+    () => nvme.nvmeNamespace(node.fd),
+  );
+});
 
 Deno.test("NVMe: an object that only looks like a namespace is refused", () => {
   const data = block;

@@ -1,12 +1,16 @@
 /** The probe: what it leaves behind, and what it says of this machine. */
 
 import {
+  assertArrayIncludes,
   assertEquals,
   assertGreater,
   assertLess,
   assertNotEquals,
 } from "@std/assert";
 import { probe } from "../../mod.ts";
+import { E } from "../../sys/uapi/errno.ts";
+import * as uapi from "../../sys/uapi/io_uring.ts";
+import { refuse } from "../kit/refuse.ts";
 import { scriptValue, withMounts } from "../kit/run.ts";
 import { lacksMounts, testUnless } from "../kit/skip.ts";
 
@@ -64,5 +68,25 @@ Deno.test("each answer of the probe has a reason, unless it is yes", () => {
   assertEquals(refused, null);
   for (const [name, { available, reason }] of Object.entries(families)) {
     if (available !== "yes") assertNotEquals(reason, "", name);
+  }
+});
+
+Deno.test("where the kernel lists no setup flags, the probe finds them by trying each", () => {
+  const listed = probe().setupFlags;
+  using _older = refuse(
+    ["io_uring_register"],
+    E.EINVAL,
+    uapi.IORING_REGISTER_QUERY,
+  );
+  const { setupFlags } = probe();
+  // What needs memory or another ring is not tried, nor what kernels without the
+  // list never have.
+  const untried = [
+    ...["NO_MMAP", "ATTACH_WQ", "REGISTERED_FD_ONLY"],
+    "SQ_REWIND",
+  ];
+  assertEquals(setupFlags, listed.filter((flag) => !untried.includes(flag)));
+  for (const flag of ["CQSIZE", "SUBMIT_ALL", "COOP_TASKRUN"]) {
+    assertArrayIncludes(setupFlags, [flag]);
   }
 });

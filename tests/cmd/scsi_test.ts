@@ -477,6 +477,9 @@ Deno.test("a SCSI command only reads if its opcode and its service action do", (
     reads(0x7f, 0, 0, 0, 0, 0, 0, 24, ...action);
   assertEquals(bytes.filter((low) => long(0, low)), [0x09, 0x0a, 0x12]);
   assertEquals(bytes.filter((high) => long(high, 0x09)), [0]);
+  const shortest = Uint8Array.of(0x7f, 0, 0, 0, 0, 0, 0, 2, 0, 0x09);
+  assertEquals(onlyReads(shortest), true);
+  assertEquals(onlyReads(shortest.subarray(0, 9)), false);
   assertEquals(onlyReads(Uint8Array.of(0x7f, 0, 0, 0, 0, 0)), false);
 });
 
@@ -563,11 +566,16 @@ Deno.test("a SCSI page that is not the one asked for is an error", () => {
   );
   // The list of pages, and a serial number, are not an identity.
   for (
-    const page of [[0, 0, 0, 3, 0, 0x80, 0x83], [5, 0x80, 0, 3, 65, 66, 67]]
+    const page of [
+      [0, 0, 0, 3, 0, 0x80, 0x83],
+      [5, 0x80, 0, 3, 65, 66, 67],
+      [5, 0x80, 0, 2, 65, 66],
+      [5, 0x80, 0, 1, 65],
+    ]
   ) {
     const data = Object.assign(new Uint8Array(252), page);
     const { decode } = scsi.vpdPage(5, { page: page[1] });
-    for (const residual of [252 - 7, 0]) {
+    for (const residual of [252 - page.length, 0]) {
       assertEquals([...decode!(completion({ data, residual }))], page);
     }
   }

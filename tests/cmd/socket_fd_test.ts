@@ -212,9 +212,13 @@ Deno.test("the listener of Deno.serve is found", async () => {
   await server.shutdown();
 });
 
-Deno.test("a UDP socket is found, and not taken for a TCP one of its port", () => {
+Deno.test("a UDP socket is found, and not taken for a TCP one of its port", async () => {
   const [udp, tcp] = listenTwice();
   const addr = udp.addr as Deno.NetAddr;
+  // The socket of a connection has the address of the listener.
+  const [client, server] = await connect(tcp);
+  using _client = client;
+  using _server = server;
   assertEquals(number(socketFd(udp), SO_TYPE), SOCK_DGRAM);
   assertEquals(number(socketFd(tcp), SO_TYPE), SOCK_STREAM);
   assertEquals(ends(socketFd(udp)), [endpoint(addr), null]);

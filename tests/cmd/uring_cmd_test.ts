@@ -294,6 +294,11 @@ Deno.test("numbers that a field cannot hold are refused with the field's name", 
       assertThrows(make, TypeError, `${name} must be a number`);
     }
   }
+  const [most, least] = [65535, 0].map((value) =>
+    words(uringCmd({ fd: 5, cmd_op: 0, ioprio: value, personality: value }))
+  );
+  assertEquals([most.ioprio, most.personality], [65535, 65535]);
+  assertEquals([least.ioprio, least.personality], [undefined, undefined]);
   for (const value of [-1, -1n, 2n ** 64n, 2 ** 53, 0.5, NaN]) {
     assertThrows(() => unsafeAddress(value), RangeError, "address must");
   }

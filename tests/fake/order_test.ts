@@ -253,7 +253,9 @@ Deno.test("a cancellation that found no free SQE still goes ahead of waiting com
   kernel.react = driver;
   for (let i = 0; i < 4; i++) await kernel.pass();
   const asked = kernel.taken.filter(({ opcode }) => opcode === CANCEL);
-  assertEquals(asked.length, ROOM, "not all were asked to be cancelled");
+  // On a slow machine the driver is asked again meanwhile.
+  const targets = new Set(asked.map(({ addr }) => addr));
+  assertEquals(targets.size, ROOM, "not all were asked to be cancelled");
   kernel.react = kernel.keep;
   for (const fd of range(1, 4)) kernel.finish(fd);
 });
@@ -584,6 +586,25 @@ Deno.test("a result is never taken for a command of its batch", async () => {
     0,
   ]);
 });
+
+for (
+  const [what, flags, expected] of [
+    ["at once for all that completes late", 0, [0, 3]],
+    [
+      "for one completion at a time with DEFER_TASKRUN",
+      uapi.IORING_SETUP_DEFER_TASKRUN,
+      [0, 1, 1, 1],
+    ],
+  ] as const
+) {
+  Deno.test(`a batch waits ${what}`, async () => {
+    await using kernel = new FakeKernel({ flags });
+    kernel.react = kernel.keep;
+    kernel.wait = () => kernel.finish([...kernel.kept.keys()][0]);
+    assertEquals(kernel.batch([1, 2, 3].map((i) => numbered(i))), [0, 0, 0]);
+    assertEquals(kernel.calls.map((call) => call.minComplete), [...expected]);
+  });
+}
 
 Deno.test("after EBUSY a call waits for fewer completions", async () => {
   await using kernel = patient({ entries: 8, cqEntries: 32 });

@@ -184,6 +184,24 @@ Deno.test("a synchronous call that was cut short is put in order by the next one
   assertEquals([queues.room.inFlight, strays.errors], [0, []]);
 });
 
+Deno.test("a call that was cut short leaves its commands their memory until they complete", async () => {
+  await using kernel = new FakeKernel();
+  using strays = reportedErrors();
+  kernel.react = kernel.keep;
+  const { queues } = kernel.engine;
+  kernel.wait = () => {
+    throw new Error("cut short");
+  };
+  assertThrows(() => kernel.batch([numbered(1)], true), Error, "cut short");
+  kernel.wait = () => {};
+  await kernel.pass();
+  assertEquals([...queues.commands()].length, 1); // The kernel has it.
+  kernel.finish(1);
+  await kernel.pass();
+  assertEquals([...queues.commands()].length, 0);
+  assertEquals([queues.room.inFlight, strays.errors], [0, []]);
+});
+
 Deno.test("a call that was cut short in a decoder is put in order by the event loop", async () => {
   await using kernel = new FakeKernel();
   kernel.react = (sqe) => kernel.post(sqe, 0);
@@ -308,6 +326,15 @@ Deno.test("a batch that was cut short in a decoder completes for no one", async 
   assertEquals([queues.room.inFlight, strays.errors], [0, []]);
 });
 
+/** Runs command 2 by a synchronous call, in which command 1 completes as well. */
+function runBeside(kernel: FakeKernel): void {
+  kernel.wait = () => {
+    if (kernel.kept.has(1)) kernel.finish(1);
+    if (kernel.kept.has(2)) kernel.finish(2, 7);
+  };
+  assertEquals(kernel.batch([numbered(2)]), [7]);
+}
+
 Deno.test("a decoder that overflows the stack fails its own command, and no synchronous call", async () => {
   await using kernel = new FakeKernel();
   const told = new Told();
@@ -320,11 +347,7 @@ Deno.test("a decoder that overflows the stack fails its own command, and no sync
   };
   kernel.run(numbered(1, { decode }), told);
   await kernel.pass();
-  kernel.wait = () => {
-    if (kernel.kept.has(1)) kernel.finish(1);
-    if (kernel.kept.has(2)) kernel.finish(2, 7);
-  };
-  assertEquals(kernel.batch([numbered(2)]), [7]);
+  runBeside(kernel);
   assertEquals(told.all.map(String), [
     "RangeError: Maximum call stack size exceeded",
   ]);
@@ -347,11 +370,7 @@ Deno.test("what a decoder throws is not asked anything", async () => {
   };
   kernel.run(numbered(1, { decode }), told);
   await kernel.pass();
-  kernel.wait = () => {
-    if (kernel.kept.has(1)) kernel.finish(1);
-    if (kernel.kept.has(2)) kernel.finish(2, 7);
-  };
-  assertEquals(kernel.batch([numbered(2)]), [7]);
+  runBeside(kernel);
   assert(told.all[0] === thrown);
   assertEquals(asked, 0);
 });

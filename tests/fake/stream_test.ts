@@ -6,7 +6,13 @@ import { CommandStream } from "../../ring/flight/stream.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import { IORING_CQE_F_MORE as MORE } from "../../sys/uapi/io_uring.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
-import { FakeKernel, numbered, throwOnce, type Told } from "./fake.ts";
+import {
+  FakeKernel,
+  numbered,
+  type Sqe,
+  throwOnce,
+  type Told,
+} from "./fake.ts";
 
 const { EAGAIN, ECANCELED, ENOBUFS } = E;
 
@@ -185,34 +191,16 @@ Deno.test("what completes while its stream is being cancelled silences nobody el
   assertEquals(next?.all, [5]);
 });
 
-for (const whose of ["a stream", "a stream whose ring was dropped"]) {
-  Deno.test(`${whose} goes on after the kernel has ended it because the CQ is full`, async () => {
-    const { kernel, stream, sqe } = await streaming();
-    await using _ = kernel;
-    if (whose !== "a stream") kernel.engine.drop();
-    for (let res = 1; res <= 8; res++) kernel.post(sqe, res, MORE);
-    kernel.post(sqe, 9); // There is no room: the kernel posts its last one later.
-    for (let i = 0; i < 3; i++) await kernel.pass();
-    const [, again] = kernel.taken;
-    assertEquals([kernel.taken.length, again.fd, again.low], [2, 1, sqe.low]);
-    kernel.post(again, 10, MORE);
-    kernel.post(again, 11); // The file has ended.
-    await kernel.pass();
-    const values = await Array.fromAsync(stream);
-    assertEquals(values, Array.from({ length: 11 }, (_, i) => 1 + i));
-    assertEquals(kernel.engine.queues.room.inFlight, 0);
-  });
+/** Posts more values than the CQ has room for, so that the kernel ends the stream. */
+function overflow(kernel: FakeKernel, sqe: Sqe): void {
+  for (let res = 1; res <= 8; res++) kernel.post(sqe, res, MORE);
+  kernel.post(sqe, 9); // There is no room: the kernel posts its last one later.
 }
 
-Deno.test("a stream that is cut short while it is queued again has each value once", async () => {
-  const { kernel, stream, sqe } = await streaming();
-  await using _ = kernel;
-  const { queues } = kernel.engine;
-  for (let res = 1; res <= 8; res++) kernel.post(sqe, res, MORE);
-  kernel.post(sqe, 9);
-  throwOnce(queues.waiting, "add");
-  assertThrows(() => queues.reap(), RangeError, "cut short");
-  kernel.engine.schedule();
+/** Expects that a stream is queued again after {@linkcode overflow}, and ends well. */
+async function expectToGoOn(
+  { kernel, stream, sqe }: Awaited<ReturnType<typeof streaming>>,
+): Promise<void> {
   for (let i = 0; i < 3; i++) await kernel.pass();
   const [, again] = kernel.taken;
   assertEquals([kernel.taken.length, again.fd, again.low], [2, 1, sqe.low]);
@@ -222,4 +210,25 @@ Deno.test("a stream that is cut short while it is queued again has each value on
   const values = await Array.fromAsync(stream);
   assertEquals(values, Array.from({ length: 11 }, (_, i) => 1 + i));
   assertEquals(kernel.engine.queues.room.inFlight, 0);
+}
+
+for (const whose of ["a stream", "a stream whose ring was dropped"]) {
+  Deno.test(`${whose} goes on after the kernel has ended it because the CQ is full`, async () => {
+    const started = await streaming();
+    await using kernel = started.kernel;
+    if (whose !== "a stream") kernel.engine.drop();
+    overflow(kernel, started.sqe);
+    await expectToGoOn(started);
+  });
+}
+
+Deno.test("a stream that is cut short while it is queued again has each value once", async () => {
+  const started = await streaming();
+  await using kernel = started.kernel;
+  const { queues } = kernel.engine;
+  overflow(kernel, started.sqe);
+  throwOnce(queues.waiting, "add");
+  assertThrows(() => queues.reap(), RangeError, "cut short");
+  kernel.engine.schedule();
+  await expectToGoOn(started);
 });

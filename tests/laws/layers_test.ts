@@ -123,7 +123,7 @@ Deno.test("the rules of import allow and forbid what they should", () => {
       ["cmd/define_command.ts", "cmd/uring_cmd.ts", true],
       ["ring/ring.ts", "ring/loop/engine.ts", true],
       ["ring/ring.ts", "sys/libc.ts", true],
-      ["ring/loop/waker.ts", "node:net", true],
+      ["ring/loop/pipe.ts", "node:net", true],
       ["ring/loop/engine.ts", "ring/flight/queues.ts", true],
       ["ring/flight/queues.ts", "ring/bare/squeue.ts", true],
       ["ring/bare/setup.ts", "ring/errors.ts", true],

@@ -25,7 +25,8 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
     ...["ring/address_test.ts", "ring/restrict_test.ts", "ring/ring_test.ts"],
   ],
   "ring/bare/": [
-    ...["ring/squeue_test.ts", "ring/cqueue_test.ts", "ring/raw_test.ts"],
+    ...["ring/squeue_test.ts", "ring/cqueue_test.ts", "ring/errors_test.ts"],
+    "ring/raw_test.ts",
     ...["ring/hold_test.ts", "fake/failure_test.ts", "fake/order_test.ts"],
     ...["ring/restrict_test.ts", "ring/ring_test.ts"],
   ],
@@ -43,6 +44,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
     "ring/process_test.ts",
     "ring/deno_test.ts",
   ],
+  "ring/loop/unload.ts": ["ring/unload_test.ts"],
   "ring/loop/pace.ts": ["fake/", "ring/wake_test.ts", "ring/ring_test.ts"],
   "cmd/": ["cmd/uring_cmd_test.ts"],
   "cmd/cli/": ["ring/process_test.ts", "ring/deno_test.ts"],

@@ -398,8 +398,10 @@ Deno.test("an operand knows whether the kernel reads or writes", () => {
     [made.at, made.byteLength, made.counted, made.inside],
     [8, 5, true, -1],
   );
-  const scratch = scratchOperand(16, 12);
-  assertEquals([scratch.bytes, scratch.byteLength], [null, 12]);
+  assertEquals(scratchOperand(16, 12), {
+    ...{ at: 16, inside: -1, bytes: null, byteLength: 12 },
+    ...{ reads: false, writes: true, counted: false },
+  });
 });
 
 Deno.test("a completion has the values it was made of, and defaults", () => {
@@ -409,6 +411,8 @@ Deno.test("a completion has the values it was made of, and defaults", () => {
   assertEquals([res, flags, extra1, extra2, notification], [-5, 6, 7n, 8n, 9]);
   assertStrictEquals(full.memory(), memory[0]);
   assertStrictEquals(full.memory(1), memory[1]);
+  const message = "the command has no address number 2";
+  assertThrows(() => full.memory(2), RangeError, message);
   const least = new Completion(1);
   assertEquals(
     [least.flags, least.extra1, least.extra2, least.notification],

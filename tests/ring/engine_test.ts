@@ -358,3 +358,26 @@ Deno.test("the kernel returns all 32 bits of a generation", async () => {
   assertEquals(strays.errors, []);
   await engine.close();
 });
+
+// ---- Turns and the end -----------------------------------------------------------
+
+Deno.test("a command without company is submitted in the next microtask", async () => {
+  await using ring = Ring.open();
+  await turn();
+  const { enters } = ring.stats();
+  const nop = ring.cmd(op.nop());
+  assertEquals(ring.stats().enters, enters);
+  await null;
+  assertEquals(ring.stats().enters, enters + 1);
+  await nop;
+});
+
+Deno.test("close() of a ring that is collected meanwhile resolves", async () => {
+  const engine = new Engine(setup({ entries: 4 }));
+  const late = outcomes(run(engine, op.timeout(ENDLESS)));
+  await turn();
+  const closed = engine.close();
+  engine.drop();
+  await closed;
+  assertEquals(await late, ["AbortError"]);
+});

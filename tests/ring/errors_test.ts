@@ -9,8 +9,11 @@ import {
   fatalAdvice,
   registerAdvice,
   uringCmdAdvice,
+  UringError,
 } from "../../ring/errors.ts";
 import * as op from "../../cmd/op.ts";
+import { refusal } from "../../ring/bare/setup_advice.ts";
+import * as uapi from "../../sys/uapi/io_uring.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import { errnoName } from "../../sys/errno_names.ts";
 
@@ -207,4 +210,23 @@ Deno.test("the errno of a timeout without a command to limit is explained", () =
 Deno.test("an errno without a name is shown as its number", () => {
   assertEquals(errnoName(E.EPERM), "EPERM");
   assertEquals(errnoName(9999), "E9999");
+});
+
+Deno.test("an error names its descriptor, which may be 0", () => {
+  const message = (fd: number) => new UringError("READ", fd, E.EIO).message;
+  assertEquals(message(0), "READ on fd 0: EIO (5)");
+  assertEquals(message(-1), "READ: EIO (5)");
+});
+
+Deno.test("a ring of an unknown shape is explained by what was asked for, and only that", () => {
+  const rows = [
+    [uapi.IORING_SETUP_ATTACH_WQ, "The descriptor to attach to"],
+    [uapi.IORING_SETUP_SQ_AFF, "The processor to bind to"],
+  ] as const;
+  for (const [flag, text] of rows) {
+    for (const flags of [0, ...rows.map(([each]) => each)]) {
+      const explained = refusal(E.EINVAL, flags).includes(text);
+      assertEquals(explained, flags === flag, text);
+    }
+  }
 });

@@ -12,6 +12,8 @@ import {
   IORING_REGISTER_IOWQ_MAX_WORKERS,
 } from "../../sys/uapi/io_uring.ts";
 import { registerRingFd, unregisterRingFd } from "../../ring/bare/register.ts";
+import { close } from "../../sys/file.ts";
+import { devNull } from "../kit/fds.ts";
 import { openFdCount } from "../kit/process.ts";
 import { until } from "../kit/wait.ts";
 import { refuse } from "../kit/refuse.ts";
@@ -692,4 +694,14 @@ Deno.test("a closed ring does not enter another ring of its number", () => {
     Deno.readLinkSync(`/proc/self/fd/${ring.fd}`);
     assertEquals(run(ring, 1), [[1, 0]]);
   });
+});
+
+Deno.test("a ring whose descriptor somebody closed closes no other file of that number", () => {
+  const ring = raw.setup({ entries: 4 });
+  close(ring.fd);
+  using files = new DisposableStack();
+  // The kernel gives out the lowest number that is free.
+  while (files.use(devNull()).fd !== ring.fd);
+  ring.close();
+  assertEquals(Deno.readLinkSync(`/proc/self/fd/${ring.fd}`), "/dev/null");
 });

@@ -17,6 +17,7 @@ import * as op from "../../cmd/op.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
+import { Queues } from "../../ring/flight/queues.ts";
 import { rereadsSqes } from "../../ring/bare/setup.ts";
 import { textOf, utf8 } from "../kit/bytes.ts";
 import { message } from "../kit/commands.ts";
@@ -891,6 +892,48 @@ Deno.test("what holds a ring can be written as JSON and shown, also once it is c
   check(-1);
 });
 
+testUnless(
+  lacksFlag("SQPOLL"),
+  "rings that share a submission thread link no commands",
+  async () => {
+    await using alone = Ring.open({ sqpoll: true });
+    assertEquals(await Promise.all(alone.link([op.nop(), op.nop()])), [0, 0]);
+    await using attached = Ring.open({ sqpoll: true, attach: alone });
+    for (const ring of [alone, attached]) {
+      for (const link of ring.link([op.nop(), op.nop()])) {
+        await assertRejects(() => link, TypeError, "share a submission thread");
+      }
+      assertEquals(await ring.cmd(op.nop()), 0);
+    }
+    // Rings that share workers only may.
+    await using other = Ring.open();
+    await using workers = Ring.open({ attach: other });
+    assertEquals(await Promise.all(workers.link([op.nop(), op.nop()])), [0, 0]);
+  },
+);
+
+Deno.test("a command that is cut short before it is queued lets go of its file", async () => {
+  await using ring = Ring.open();
+  using node = devNull();
+  const [file] = ring.registerFiles([node.fd]);
+  {
+    using _cut = stub(Queues.prototype, "enqueue", () => {
+      throw new RangeError("cut short");
+    });
+    const command = ring.cmd(op.read(file, new Uint8Array(8)));
+    await assertRejects(() => command, RangeError, "cut short");
+  }
+  await ring.cmd(op.nop());
+  ring.unregisterFiles();
+});
+
+Deno.test("a table of more buffers than the kernel takes is refused by their number", async () => {
+  await using ring = Ring.open();
+  const buffers = Array(4097).fill(ring.alloc(8));
+  const message = "number of buffers must be an integer from 1 to 4096";
+  assertThrows(() => ring.registerBuffers(buffers), RangeError, message);
+});
+
 Deno.test("a closed ring has no descriptor, and none attaches to it", async () => {
   const closed = Ring.open({ sqpoll: true });
   const number = closed.fd;
@@ -906,4 +949,22 @@ Deno.test("a closed ring has no descriptor, and none attaches to it", async () =
   }
   // Which nothing was attached to.
   assertEquals(await Promise.all(other.link([op.nop(), op.nop()])), [0, 0]);
+});
+
+Deno.test("the longest chain of a ring runs, and one more is refused by that number", async () => {
+  for (const [entries, cqEntries] of [[4, 4], [64, 64], [64, 128]]) {
+    await using ring = Ring.open({ entries, cqEntries });
+    const chain = await Promise.allSettled(
+      ring.link(new Array(1000).fill(op.nop())),
+    );
+    const { reason } = chain[0] as PromiseRejectedResult;
+    const longest = Number(/the longest has (\d+)/.exec(reason.message)![1]);
+    const nops = new Array(longest).fill(op.nop());
+    await Promise.all(ring.link(nops));
+    const more = await Promise.allSettled(ring.link([...nops, op.nop()]));
+    assertEquals(
+      new Set(more.map(({ status }) => status)),
+      new Set(["rejected"]),
+    );
+  }
 });

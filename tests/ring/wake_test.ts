@@ -216,6 +216,33 @@ Deno.test("a bell without a waker tries to connect at every sixteenth look by th
   assertEquals(looks, [0, 16, 32]);
 });
 
+Deno.test("a bell whose waker has failed tries to connect at every sixteenth look, too", async () => {
+  using _way = through(WAKER);
+  const handle = setup({ entries: 4 });
+  let look = 0;
+  const bell: Bell = new Bell(handle, () => {
+    if (++look < 40) bell.arm();
+  });
+  {
+    using _failed = refuseEnter((call) => isWakers(call) ? ENOMEM : undefined);
+    bell.arm();
+  }
+  const { call } = libc().symbols;
+  const looks: number[] = [];
+  {
+    using _refused = stub(libc().symbols, "call", (nr, ...args) => {
+      if (nr !== libc().nr.eventfd2) return call(nr, ...args);
+      looks.push(look);
+      libc().errno[0] = ENOMEM;
+      return -1;
+    });
+    await until(() => look === 40);
+    bell.close();
+  }
+  handle.close();
+  assertEquals(looks, [16, 32]);
+});
+
 for (const way of WAYS) {
   testUnless(noDefer, `${way} wakes a restricted ring`, async () => {
     using _way = through(way);
@@ -493,6 +520,10 @@ function drain() {
       blocks.push(block);
       return (block.address - last.address) / 64;
     },
+    /** `true` if the kernel may write to the arena of these blocks for good. */
+    get held(): boolean {
+      return last.arena.held;
+    },
     [Symbol.dispose]: () => blocks.forEach(give),
   };
 }
@@ -536,12 +567,14 @@ Deno.test("the block of a bell is reused only once its read has completed", () =
   assertEquals([blocks.next, blocks.next].toSorted(), [1, 2]);
   const [armed, other] = open();
   armed.arm();
+  assertEquals(blocks.held, false);
   {
     // The waker fails, and never learns that the read has completed.
     using _refused = refuseEnter(() => ENOMEM);
     other.arm();
   }
   for (const bell of [armed, other]) bell.close();
+  assertEquals(blocks.held, true);
   assertEquals(blocks.next, 5);
   for (const handle of handles) handle.close();
 });
@@ -870,6 +903,37 @@ Deno.test("the clock polls rings whose waker lost its descriptor, until another 
     await Promise.all([ring, other].map((each) => each.cmd(op.timeout(10))));
   }
   await Promise.all(idle.map((each) => each.close()));
+});
+
+Deno.test("a ring waits on although the program has closed the pipe of its waker", async () => {
+  const { code, stdout, stderr } = await runScript(
+    `
+    import { Ring } from "@uring/mod.ts";
+    import * as op from "@uring/cmd/op.ts";
+    import { close } from "@uring/sys/file.ts";
+    import { wake } from "@uring/tests/kit/wait.ts";
+    const links = () => Array.from({ length: 100 }, (_, fd) => {
+      try {
+        return Deno.readLinkSync("/proc/self/fd/" + fd);
+      } catch {
+        return "";
+      }
+    });
+    const before = links(); // Deno has some pipes.
+    const ring = Ring.open({ spin: false });
+    await wake(ring);
+    const made = links()
+      .findIndex((name) => /^pipe:/.test(name) && !before.includes(name));
+    if (made < 0) throw new Error("there is no pipe");
+    close(made);
+    await ring.cmd(op.timeout(20));
+    console.log("late");
+    Deno.exit(); // Deno would close the number, which is no file's now.
+  `,
+    ["-A"],
+    ["timeout", "30"],
+  );
+  assertEquals([code, stdout, stderr], [0, "late\n", ""]);
 });
 
 Deno.test("the clock polls rings whose waker cannot be entered for long", async () => {

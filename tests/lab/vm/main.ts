@@ -117,6 +117,8 @@ const NOT_IN_GUESTS = [
   "ring/squeue_test.ts",
   "ring/cqueue_test.ts",
   "ring/pool_test.ts",
+  "ring/pace_test.ts",
+  "ring/unload_test.ts",
   "ring/errors_test.ts",
   "ring/intrinsics_test.ts",
   "sys",

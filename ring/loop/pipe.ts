@@ -1,0 +1,67 @@
+/**
+ * The pipe through which the waker reaches the event loop.
+ *
+ * @module
+ */
+
+import type * as net from "node:net";
+import type process from "node:process";
+import { O_CLOEXEC } from "../../sys/uapi/fcntl.ts";
+import { close } from "../../sys/file.ts";
+import { isOlder } from "../../sys/deno.ts";
+import { syscall } from "../../sys/libc.ts";
+import { scratch } from "../../sys/scratch.ts";
+import { UringError } from "../errors.ts";
+import { registerFiles } from "../bare/register.ts";
+
+/**
+ * Makes a pipe whose end to write to is the first file of the ring `fd`. Returns
+ * the end to read from.
+ */
+export function pipeTo(fd: number): number {
+  const { view, at } = scratch();
+  must("pipe2", syscall("pipe2", at, O_CLOEXEC));
+  const readEnd = view.getInt32(0, true);
+  const writeEnd = view.getInt32(4, true);
+  // The kernel looks up the file of a linked command when the command starts. A
+  // descriptor might be another file's by then, if this waker has closed.
+  const rc = registerFiles(fd, [writeEnd]);
+  close(writeEnd);
+  if (rc < 0) close(readEnd);
+  must("io_uring_register", rc);
+  return readEnd;
+}
+
+/**
+ * Loads `node:net`, which takes 20 ms, more than all of this library: when it is
+ * first needed, and not with an import(), for which every caller would wait. The
+ * loading runs microtasks, and so code of the program.
+ */
+export function loadNet(): typeof net {
+  const node = globalThis as unknown as { process: typeof process };
+  return node.process.getBuiltinModule("node:net");
+}
+
+/** Makes the event loop watch the end of a pipe. */
+export function watch(fd: number, wake: () => void): net.Socket {
+  const net = loadNet();
+  const options = { fd, writable: false };
+  if (isOlder(Deno.version.deno, [2, 8, 0])) {
+    // It refuses `onread` after it has taken the descriptor.
+    return new net.Socket(options).on("data", wake);
+  }
+  // Reading into one byte of ours passes by the stream, which costs more than the
+  // rest of Deno's part. With more room, Deno would look for more bytes.
+  const callback = () => {
+    wake();
+    return true;
+  };
+  const onread = { buffer: new Uint8Array(1), callback };
+  return new net.Socket({ ...options, onread });
+}
+
+/** Returns the result of a system call, and throws if the call has failed. */
+export function must(call: string, rc: number): number {
+  if (rc < 0) throw new UringError(call, -1, -rc);
+  return rc;
+}
