@@ -912,6 +912,8 @@ Deno.test("a ring waits on although the program has closed the pipe of its waker
     import * as op from "@uring/cmd/op.ts";
     import { close } from "@uring/sys/file.ts";
     import { wake } from "@uring/tests/kit/wait.ts";
+    import { take } from "@uring/tests/kit/wires.ts";
+    take("${WAKER}");
     const links = () => Array.from({ length: 100 }, (_, fd) => {
       try {
         return Deno.readLinkSync("/proc/self/fd/" + fd);
