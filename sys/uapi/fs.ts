@@ -10,6 +10,7 @@ export const BLKPBSZGET: number = _IO(0x12, 123);
 
 export const S_IFMT = 0o170000;
 export const S_IFSOCK = 0o140000;
+export const S_IFLNK = 0o120000;
 export const S_IFREG = 0o100000;
 export const S_IFBLK = 0o060000;
 export const S_IFDIR = 0o040000;

@@ -1,6 +1,6 @@
 // <sys/socket.h>, <linux/sockios.h>, <linux/in.h>, <linux/in6.h>, <linux/un.h>, <linux/tcp.h>, <linux/if.h>, <linux/net_tstamp.h>, Linux 7.2.
 
-import { bytes, s32, struct, u16, u32 } from "../struct.ts";
+import { bytes, s32, struct, u16, u32, u64 } from "../struct.ts";
 
 /** Unix sockets. */
 export const AF_UNIX = 1;
@@ -80,6 +80,10 @@ export const MSG_NOSIGNAL = 0x4000;
 /** More data follows. */
 export const MSG_MORE = 0x8000;
 export const MSG_BATCH = 0x40000;
+/** Close received descriptors on exec. */
+export const MSG_CMSG_CLOEXEC = 0x40000000;
+/** Control message with descriptors. */
+export const SCM_RIGHTS = 1;
 export const MSG_ZEROCOPY = 0x4000000;
 export const MSG_FASTOPEN = 0x20000000;
 
@@ -114,6 +118,12 @@ export const sockaddr_in6 = struct(28, {
 export const sockaddr_un = struct(110, {
   sun_family: u16(0),
   sun_path: bytes(2, 108),
+});
+
+export const cmsghdr = struct(16, {
+  cmsg_len: u64(0),
+  cmsg_level: s32(8),
+  cmsg_type: s32(12),
 });
 
 export const ifreq = struct(40, {

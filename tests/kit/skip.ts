@@ -2,6 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { probe } from "../../cmd/probe.ts";
+import { readText } from "../../sys/file.ts";
 import { version } from "../../sys/uname.ts";
 import { isRoot } from "./process.ts";
 
@@ -64,6 +65,15 @@ export function lacksRoot(): string {
 /** Returns what a program in mounts of its own needs, if that is missing. */
 export function lacksMounts(): string {
   return isRoot && existsSync("/usr/bin/unshare") ? "" : "root with unshare(1)";
+}
+
+/**
+ * Returns `"a guest of the laboratory"` on any other machine. Tests that can hang the
+ * kernel run only there.
+ */
+export function lacksGuest(): string {
+  const words = (readText("/proc/cmdline") ?? "").split(" ");
+  return words.includes("uring.guest") ? "" : "a guest of the laboratory";
 }
 
 /** Returns an address, such as `"::1"`, if this machine does not have it. */

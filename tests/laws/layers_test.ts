@@ -19,6 +19,8 @@ const SYS = ["uapi", "struct", "sys"];
 /** The ring as families see it: commands as values, and nothing that runs them. */
 const WORDS = [...SYS, "checks", "vocabulary"];
 const RING = [...WORDS, "bare", "flight", "loop", "raw", "face"];
+/** The parts of the FUSE server, each of which imports those above it. */
+const FUSE = ["fuseWire", "fuseFace", "fusePaths", "fuseServer", "fuseReady"];
 
 const ROOMS: Readonly<Record<string, Room>> = {
   // The kernel.
@@ -68,8 +70,56 @@ const ROOMS: Readonly<Record<string, Room>> = {
     ],
     imports: WORDS,
   },
-  probe: { files: ["cmd/probe.ts"], imports: [...RING, "base", "family"] },
-  cli: { files: ["cmd/cli/"], imports: [...RING, "base", "family", "probe"] },
+  // Servers run a ring of their own, and have more files than a family.
+  fuseWire: {
+    files: [
+      "cmd/fuse/awaitable.ts",
+      "cmd/fuse/errors.ts",
+      "cmd/fuse/stat.ts",
+      "cmd/fuse/request.ts",
+      "cmd/fuse/notifications.ts",
+      "cmd/fuse/init.ts",
+    ],
+    imports: SYS,
+  },
+  fuseFace: {
+    files: [
+      "cmd/fuse/context.ts",
+      "cmd/fuse/nodes.ts",
+      "cmd/fuse/file_system.ts",
+    ],
+    imports: ["fuseWire"],
+  },
+  fusePaths: {
+    files: ["cmd/fuse/tree.ts", "cmd/fuse/layer.ts", "cmd/fuse/paths.ts"],
+    imports: [...SYS, "fuseWire", "fuseFace"],
+  },
+  fuseServer: {
+    files: [
+      "cmd/fuse/table.ts",
+      "cmd/fuse/server.ts",
+      "cmd/fuse/operations/",
+      "cmd/fuse/transport.ts",
+      "cmd/fuse/session.ts",
+    ],
+    imports: [...SYS, "fuseWire", "fuseFace"],
+  },
+  fuseReady: {
+    files: ["cmd/fuse/memory.ts", "cmd/fuse/from_fuse_native.ts"],
+    imports: ["fuseWire", "fuseFace"],
+  },
+  fuse: {
+    files: ["cmd/fuse/"],
+    imports: [...RING, "base", ...FUSE],
+  },
+  probe: {
+    files: ["cmd/probe.ts"],
+    imports: [...RING, "base", "family", ...FUSE, "fuse"],
+  },
+  cli: {
+    files: ["cmd/cli/"],
+    imports: [...RING, "base", "family", "fuse", "probe"],
+  },
   family: { files: ["cmd/"], imports: [...WORDS, "base"] },
   entry: {
     files: ["mod.ts"],
@@ -121,6 +171,10 @@ Deno.test("the rules of import allow and forbid what they should", () => {
       ["cmd/socket/mod.ts", "cmd/op.ts", true],
       ["cmd/socket/mod.ts", "cmd/socket/fd.ts", true],
       ["cmd/define_command.ts", "cmd/uring_cmd.ts", true],
+      ["cmd/fuse/mount.ts", "cmd/fuse/session.ts", true],
+      ["cmd/fuse/waiting.ts", "ring/ring.ts", true],
+      ["cmd/fuse/operations/files.ts", "cmd/fuse/nodes.ts", true],
+      ["cmd/cli/demo.ts", "cmd/fuse/mod.ts", true],
       ["ring/ring.ts", "ring/loop/engine.ts", true],
       ["ring/ring.ts", "sys/libc.ts", true],
       ["ring/loop/pipe.ts", "node:net", true],
@@ -132,6 +186,13 @@ Deno.test("the rules of import allow and forbid what they should", () => {
       ["cmd/block.ts", "cmd/socket/mod.ts", false],
       ["cmd/block.ts", "cmd/socket/fd.ts", false],
       ["cmd/block.ts", "cmd/probe.ts", false],
+      ["cmd/block.ts", "cmd/fuse/mod.ts", false],
+      ["cmd/fuse/session.ts", "cmd/fuse/classic.ts", false],
+      ["cmd/fuse/session.ts", "ring/ring.ts", false],
+      ["cmd/fuse/nodes.ts", "cmd/fuse/table.ts", false],
+      ["cmd/fuse/tree.ts", "cmd/fuse/session.ts", false],
+      ["cmd/fuse/memory.ts", "cmd/fuse/mount.ts", false],
+      ["cmd/fuse/mount.ts", "cmd/block.ts", false],
       ["cmd/block.ts", "mod.ts", false],
       ["cmd/block.ts", "ring/ring.ts", false],
       ["cmd/block.ts", "ring/flight/queues.ts", false],

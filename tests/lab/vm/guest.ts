@@ -34,6 +34,9 @@ const MACHINES = {
 
 const MiB = 2 ** 20;
 
+/** The word of the kernel's command line by which tests know a guest. */
+const MARK = "uring.guest";
+
 /**
  * Parameters of an NVMe driver that is part of the kernel; init.sh gives a module
  * its own. The queues are short, so that tests can fill them.
@@ -99,7 +102,7 @@ export async function boot(options: Boot): Promise<string> {
     ...["-kernel", options.kernel, "-initrd", options.initrd],
     // The kernel prints errors at once. init.sh prints all other messages at the
     // end, so that they do not come between the lines of the tests.
-    ...["-append", `console=${tty} loglevel=4 panic=-1 ${PARAMETERS}`],
+    ...["-append", `console=${tty} loglevel=4 panic=-1 ${PARAMETERS} ${MARK}`],
     ...disks(folder),
   ]);
   if (options.icount) await pin(child.pid);

@@ -80,6 +80,7 @@ const USERLAND = {
     "e2fsprogs",
     "btrfs-progs",
     "nvme-cli",
+    "fuse3",
   ],
   leaveOut: /^(etc|var|usr\/share)$|\/(gconv|security|systemd)$/,
 };
@@ -98,6 +99,7 @@ const MODULES = [
     "loop",
     "ext4",
     "btrfs",
+    "fuse",
   ],
 ];
 

@@ -1,0 +1,19 @@
+/** Values that may be promises, without a promise where there is none. */
+
+/** A value, or the promise of one. */
+export type Awaitable<T> = T | PromiseLike<T>;
+
+/** Returns `true` for a promise, or another object with a `then`. */
+export function isPromise<T>(value: Awaitable<T>): value is PromiseLike<T> {
+  return value instanceof Promise ||
+    typeof value === "object" && value !== null &&
+      typeof Reflect.get(value, "then") === "function";
+}
+
+/** Calls `next` with a value: now, or when its promise resolves. */
+export function after<T, R>(
+  value: Awaitable<T>,
+  next: (value: T) => Awaitable<R>,
+): Awaitable<R> {
+  return isPromise(value) ? value.then(next) : next(value);
+}

@@ -1,0 +1,138 @@
+/** Programs that unmount: the thread that serves a mount must not do so itself. */
+
+import { syscall } from "../../sys/libc.ts";
+
+/** Returns `true` if this process is root's, which mounts by itself. */
+export function isRoot(): boolean {
+  return syscall("geteuid") === 0;
+}
+
+/** What a program printed, and whether it succeeded. */
+export interface Outcome {
+  readonly success: boolean;
+  /** The text of its standard error. */
+  readonly said: string;
+  /** There is no such program. */
+  readonly missing: boolean;
+}
+
+/** Runs a program in the root directory. */
+export async function run(program: string, args: string[]): Promise<Outcome> {
+  try {
+    const { success, stderr } = await new Deno.Command(program, {
+      args,
+      cwd: "/",
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+      env: { LC_ALL: "C" },
+    }).output();
+    const said = new TextDecoder().decode(stderr).trim();
+    return { success, said, missing: false };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) {
+      return { success: false, said: `there is no ${program}`, missing: true };
+    }
+    throw explain(error, program);
+  }
+}
+
+/** Says how to allow a program. */
+export function explain(error: unknown, program: string): unknown {
+  if (!(error instanceof Deno.errors.NotCapable)) return error;
+  return new Deno.errors.NotCapable(
+    `FUSE needs ${program}, which Deno may not start: ${error.message}. ` +
+      "Run with --allow-run=sh,umount,fusermount3",
+    { cause: error },
+  );
+}
+
+/** How to unmount. */
+export interface UnmountOptions {
+  /**
+   * `true` takes the mount away at once, and ends it when its last file is closed.
+   */
+  readonly lazy?: boolean;
+  /** `true` aborts all requests first. Root only. */
+  readonly force?: boolean;
+}
+
+/**
+ * Unmounts a directory in a child process: umount(8) for root, fusermount3(1) for
+ * others, and each where the other is missing.
+ *
+ * @throws {Error} with what the program said.
+ */
+export async function unmountByChild(
+  dir: string,
+  { lazy = false, force = false }: UnmountOptions,
+): Promise<void> {
+  const user = async () =>
+    await run("fusermount3", ["-u", ...lazy ? ["-z"] : [], "--", dir]);
+  const root = async () =>
+    await run("umount", [
+      ...lazy ? ["-l"] : [],
+      ...force ? ["-f"] : [],
+      dir,
+    ]);
+  const [first, second] = isRoot() ? [root, user] : [user, root];
+  let outcome = await first();
+  if (outcome.missing) outcome = await second();
+  if (outcome.success) return;
+  const busy = /busy/.test(outcome.said);
+  throw new Error(
+    `${dir} cannot be unmounted: ${outcome.said}` +
+      (busy
+        ? ". A program has a file of it open, or is in it. Close that, or use " +
+          "unmount({ lazy: true })"
+        : ""),
+  );
+}
+
+/**
+ * Takes a mount away whose server is gone, however it ended. It reads a pipe of ours
+ * until that ends. fusermount3 has `auto_unmount` for this, which fails where
+ * io_uring held the connection a moment longer.
+ */
+const WATCH = `
+trap '' INT TERM HUP
+read -r line
+[ "$line" = done ] && exit
+fusermount3 -u -z -q -- "$0" 2>/dev/null || umount -l "$0" 2>/dev/null
+`;
+
+/** A process that unmounts a directory when this one has died. */
+export class Watchdog {
+  readonly #child: Deno.ChildProcess;
+  readonly #pipe: WritableStreamDefaultWriter<Uint8Array>;
+
+  /** @throws {Error} if `sh` cannot be started. */
+  constructor(dir: string) {
+    try {
+      this.#child = new Deno.Command("sh", {
+        args: ["-c", WATCH, dir],
+        cwd: "/",
+        stdin: "piped",
+        stdout: "null",
+        stderr: "null",
+        // Signals of the terminal are for us, who unmount in time.
+        detached: true,
+      }).spawn();
+    } catch (error) {
+      throw explain(error, "sh");
+    }
+    this.#child.unref();
+    this.#pipe = this.#child.stdin.getWriter();
+  }
+
+  /** Ends the process: the directory may be another mount's now. */
+  async stop(): Promise<void> {
+    try {
+      await this.#pipe.write(new TextEncoder().encode("done\n"));
+      await this.#pipe.close();
+    } catch {
+      // It is gone.
+    }
+    await this.#child.status;
+  }
+}

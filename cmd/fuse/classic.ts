@@ -1,0 +1,186 @@
+/**
+ * The transport of plain reads and writes of /dev/fuse.
+ *
+ * It reads until there is nothing left, then waits beside the event loop. A reply is
+ * written over its request. As long as handlers answer at once, one buffer serves all.
+ */
+
+import { E } from "../../sys/uapi/errno.ts";
+import { fuse_in_header, fuse_out_header } from "../../sys/uapi/fuse.ts";
+import { arena, arenaOf } from "../../sys/arena.ts";
+import { bytesAt, viewAt } from "../../sys/bytes.ts";
+import { errnoName } from "../../sys/errno_names.ts";
+import { close } from "../../sys/file.ts";
+import { transfer } from "../../sys/libc.ts";
+import { sizeof } from "../../sys/struct.ts";
+import { FuseRequest } from "./request.ts";
+import type { Receiver, Transport } from "./transport.ts";
+import type { Waiter } from "./waiting.ts";
+
+const IN_HEADER = sizeof(fuse_in_header);
+const OUT_HEADER = sizeof(fuse_out_header);
+const { len, error: errorField, unique } = fuse_out_header;
+/** Bytes beside the data of a write: the headers, and some room. */
+const HEADERS = 4096;
+/** Requests after which timers and other tasks of the program get a turn. */
+const MOST_AT_ONCE = 256;
+
+/** A request, and the addresses of its memory. */
+class Message {
+  readonly view: DataView;
+  readonly address: bigint;
+  readonly size: bigint;
+  readonly request: FuseRequest;
+
+  constructor(byteLength: number) {
+    const buffer = arena(byteLength);
+    // Reads and writes are synchronous, so that the home is good.
+    this.address = BigInt(arenaOf(buffer)!.home);
+    this.size = BigInt(byteLength);
+    this.view = viewAt(buffer, 0, byteLength);
+    this.request = new FuseRequest({
+      head: this.view,
+      argument: IN_HEADER,
+      input: bytesAt(buffer, 0, byteLength),
+      joined: true,
+      output: bytesAt(buffer, OUT_HEADER, byteLength - OUT_HEADER),
+    });
+  }
+}
+
+/** The classic transport of one mount, whose descriptor it closes. */
+export class Classic implements Transport {
+  readonly name = "classic";
+  readonly #fd: number;
+  readonly #waiter: Waiter;
+  readonly #byteLength: number;
+  readonly #drain = () => this.#drainNow();
+  /** The memory of requests, by request. */
+  readonly #messages = new Map<FuseRequest, Message>();
+  readonly #free: Message[] = [];
+  #receiver: Receiver | null = null;
+  #ended = false;
+  /** There is no memory for another request until one is answered. */
+  #starved = false;
+
+  /** @param fd Of /dev/fuse, with O_NONBLOCK. */
+  constructor(fd: number, maxWrite: number, waiter: Waiter) {
+    this.#fd = fd;
+    this.#waiter = waiter;
+    this.#byteLength = maxWrite + HEADERS;
+    this.#free.push(this.#newMessage());
+  }
+
+  start(receiver: Receiver): void {
+    this.#receiver = receiver;
+    this.#drainNow();
+  }
+
+  reply(request: FuseRequest, errno: number, byteLength: number): boolean {
+    if (this.#ended) return false;
+    const { view, address } = this.#messages.get(request)!;
+    const length = OUT_HEADER + (errno === 0 ? byteLength : 0);
+    view.setUint32(len.offset, length, true);
+    view.setInt32(errorField.offset, -errno, true);
+    view.setUint32(unique.offset, request.unique, true);
+    view.setUint32(unique.offset + 4, request.unique / 0x1_0000_0000, true);
+    const rc = transfer("write", this.#fd, address, BigInt(length));
+    if (rc >= 0) return true;
+    // The kernel refused the form of the reply, and its caller still waits.
+    if (rc === -E.EINVAL && errno !== E.EIO) this.reply(request, E.EIO, 0);
+    return false;
+  }
+
+  free(request: FuseRequest): void {
+    this.#free.push(this.#messages.get(request)!);
+    if (!this.#starved) return;
+    this.#starved = false;
+    setImmediate(this.#drain);
+  }
+
+  notify(message: Uint8Array): Promise<number> {
+    if (this.#ended) return Promise.resolve(-E.ENOTCONN);
+    return this.#waiter.send(message);
+  }
+
+  abort(): void {
+    this.#end(E.ECONNABORTED);
+  }
+
+  ref(): void {
+    this.#waiter.ref();
+  }
+
+  unref(): void {
+    this.#waiter.unref();
+  }
+
+  /** Reads and delivers requests until there are none, or many were. */
+  #drainNow(): void {
+    for (let count = 0; !this.#ended && count < MOST_AT_ONCE; count++) {
+      const message = this.#free.pop() ?? this.#another();
+      if (message === null) return;
+      const { request, address, size } = message;
+      const length = transfer("read", this.#fd, address, size);
+      if (length < 0) {
+        this.#free.push(message);
+        switch (-length) {
+          case E.EINTR:
+          case E.ENOENT: // The request was interrupted before it was read.
+            continue;
+          case E.EAGAIN:
+            return this.#wait();
+          default:
+            return this.#end(-length);
+        }
+      }
+      request.begin(length);
+      if (this.#receiver!.receive(request)) this.#free.push(message);
+    }
+    if (!this.#ended) setImmediate(this.#drain);
+  }
+
+  #wait(): void {
+    this.#waiter.wait().then(this.#drain, (error) => {
+      if (this.#ended) return;
+      this.#end(E.EIO);
+      console.error("The wait for FUSE requests failed:", error);
+    });
+  }
+
+  /** Makes memory for one more request; `null` if it has to wait for some. */
+  #another(): Message | null {
+    try {
+      return this.#newMessage();
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.#starved = true; // All others are in use, and are freed some time.
+      return null;
+    }
+  }
+
+  #newMessage(): Message {
+    const message = new Message(this.#byteLength);
+    this.#messages.set(message.request, message);
+    return message;
+  }
+
+  /** Ends the connection, and tells the session. */
+  #end(errno: number): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const fd = this.#fd;
+    // A wait holds the file: only then does closing it abort the connection.
+    this.#waiter.stop().finally(() => close(fd));
+    this.#receiver?.ended(errno);
+  }
+}
+
+/** Says what ended a connection, for people. */
+export function endOf(errno: number): string {
+  return errno === E.ENODEV
+    ? "unmounted"
+    : errno === E.ECONNABORTED
+    ? "aborted"
+    : `read of /dev/fuse: ${errnoName(errno)}`;
+}

@@ -1,0 +1,79 @@
+/** Options of a mount, and what they ask the kernel for. */
+
+import { pageSize } from "../../sys/page_size.ts";
+import { checkInteger } from "../../ring/check.ts";
+import type { Flag, Wishes } from "./init.ts";
+import type { NodeFileSystem } from "./nodes.ts";
+import type { AnyNode } from "./server.ts";
+
+/** Options of {@linkcode mount}. */
+export interface MountOptions {
+  /** What `mount` and `df` show as the device. Default `"deno"`. */
+  name?: string;
+  /** What follows `fuse.` in the type of the mount. Default: nothing. */
+  subtype?: string;
+  /** `true` refuses all writes. Default `false`. */
+  readOnly?: boolean;
+  /**
+   * `true` lets other users in. A user other than root needs `user_allow_other` in
+   * /etc/fuse.conf. Default `false`.
+   */
+  allowOther?: boolean;
+  /** `false` leaves the checks of permissions to the handlers. Default `true`. */
+  defaultPermissions?: boolean;
+  /** `false` leaves a dead mount behind when the process is killed. Default `true`. */
+  autoUnmount?: boolean;
+  /** `false` leaves SIGINT, SIGTERM and SIGHUP to the program. Default `true`. */
+  signals?: boolean;
+  /** How requests come. Default `"auto"`. */
+  transport?: "auto" | "classic";
+  /** Bytes of the largest write, from 4096 to 1 MiB. Default 1 MiB. */
+  maxWrite?: number;
+  /** Milliseconds for which the kernel keeps names. Default 1000. */
+  entryTtlMs?: number;
+  /** Milliseconds for which the kernel keeps attributes. Default 1000. */
+  attrTtlMs?: number;
+  /** Milliseconds for which the kernel keeps that a name is not there. Default 0. */
+  negativeTtlMs?: number;
+  /** `true` lets the kernel collect writes, and keep size and times. Default `false`. */
+  writeback?: boolean;
+  /** `true` passes each read and write on, past the kernel's cache. Default `false`. */
+  directIo?: boolean;
+  /** `true` keeps cached data when a file is opened again. Default `false`. */
+  keepCache?: boolean;
+  /** A signal that unmounts. */
+  signal?: AbortSignal;
+  /**
+   * Is told what a handler threw that is no errno, so that the caller got EIO. Default:
+   * `console.error`.
+   */
+  onError?: (error: unknown, op: string, path: string | null) => void;
+  /**
+   * Milliseconds after which the caller of a handler that has not answered gets EIO.
+   * Default 0: it waits.
+   */
+  timeoutMs?: number;
+}
+
+const MiB = 2 ** 20;
+
+/** Returns what a filesystem with these options asks the kernel for. */
+export function wishesOf(
+  fs: NodeFileSystem<AnyNode>,
+  options: MountOptions,
+): Wishes {
+  const { maxWrite = MiB, writeback = false } = options;
+  checkInteger("maxWrite", maxWrite, 4096, MiB);
+  const page = pageSize();
+  const flags: Flag[] = ["DO_READDIRPLUS", "READDIRPLUS_AUTO"];
+  if (fs.readdir === undefined) flags.length = 0;
+  if (fs.truncatesOnOpen === true) flags.push("ATOMIC_O_TRUNC");
+  if (fs.lock !== undefined) flags.push("POSIX_LOCKS", "FLOCK_LOCKS");
+  if (fs.ioctl !== undefined) flags.push("HAS_IOCTL_DIR");
+  if (writeback) flags.push("WRITEBACK_CACHE");
+  return {
+    flags,
+    maxWrite: Math.max(1, Math.floor(maxWrite / page)) * page,
+    pageSize: page,
+  };
+}

@@ -1,0 +1,201 @@
+/**
+ * One request in memory: what the kernel asks, and where the reply goes.
+ *
+ * A transport fills it. In the classic transport the arguments and the data are one
+ * message, and the reply is written over it. In the io_uring transport the first
+ * argument is in a header of its own, and the payload holds the rest. A handler reads
+ * the arguments before it writes the reply.
+ */
+
+import { E } from "../../sys/uapi/errno.ts";
+import { fuse_in_header } from "../../sys/uapi/fuse.ts";
+import { bytesAt, viewAt } from "../../sys/bytes.ts";
+import { type Field, high, low } from "../../sys/struct.ts";
+import { FuseError } from "./errors.ts";
+
+const { opcode, unique, nodeid, uid, gid, pid } = fuse_in_header;
+
+/** Strict, because two names must not become one: see {@linkcode FuseRequest.name}. */
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const encoder = new TextEncoder();
+/** Names up to this length are decoded here, which is faster than a decoder. */
+const SHORT = 24;
+
+/** Where the parts of a request are. */
+export interface RequestMemory {
+  /** The view with the header, and with the first argument at byte `argument`. */
+  readonly head: DataView;
+  readonly argument: number;
+  /** The bytes with the data of the request. */
+  readonly input: Uint8Array;
+  /** `true` if the data follows the first argument; otherwise it starts at 0. */
+  readonly joined: boolean;
+  /** The bytes for the payload of the reply. */
+  readonly output: Uint8Array;
+}
+
+/** A request of the kernel. Its memory is used again after the reply. */
+export class FuseRequest {
+  opcode = 0;
+  /** The number that the reply names. The kernel counts up from 2. */
+  unique = 0;
+  nodeid = 0;
+  uid = 0;
+  gid = 0;
+  pid = 0;
+  readonly #head: DataView;
+  readonly #argument: number;
+  readonly #input: Uint8Array;
+  readonly #joined: boolean;
+  /** The payload of the reply. */
+  readonly out: Uint8Array;
+  readonly outView: DataView;
+  /** The next byte of the data, and the end of it. */
+  #at = 0;
+  #end = 0;
+
+  constructor({ head, argument, input, joined, output }: RequestMemory) {
+    this.#head = head;
+    this.#argument = argument;
+    this.#input = input;
+    this.#joined = joined;
+    this.out = output;
+    const { buffer, byteOffset, length } = output;
+    this.outView = viewAt(buffer, byteOffset, length);
+  }
+
+  /** Reads the header of a request whose data ends at byte `end` of the input. */
+  begin(end: number): void {
+    const head = this.#head;
+    this.opcode = head.getUint32(opcode.offset, true);
+    this.unique = head.getUint32(unique.offset, true) +
+      head.getUint32(unique.offset + 4, true) * 0x1_0000_0000;
+    this.nodeid = head.getUint32(nodeid.offset, true) +
+      head.getUint32(nodeid.offset + 4, true) * 0x1_0000_0000;
+    this.uid = head.getUint32(uid.offset, true);
+    this.gid = head.getUint32(gid.offset, true);
+    this.pid = head.getUint32(pid.offset, true);
+    this.#end = end;
+    this.#at = this.#joined ? this.#argument : 0;
+  }
+
+  /** Moves to the data, after a first argument of `byteLength` bytes. */
+  skip(byteLength: number): void {
+    if (this.#joined) this.#at += byteLength;
+  }
+
+  /** Reads 32 bits of the first argument. */
+  u32(field: Field): number {
+    return this.#head.getUint32(this.#argument + field.offset, true);
+  }
+
+  /**
+   * Reads 64 bits of the first argument as a number.
+   *
+   * @throws {FuseError} EOVERFLOW from 2^53 on, where numbers have gaps.
+   */
+  u64(field: Field): number {
+    const at = this.#argument + field.offset;
+    const upper = this.#head.getUint32(at + 4, true);
+    if (upper > 0x1f_ffff) throw tooLarge(this.big(field));
+    return this.#head.getUint32(at, true) + upper * 0x1_0000_0000;
+  }
+
+  /** Reads 64 bits of the first argument as they are. */
+  big(field: Field): bigint {
+    return this.#head.getBigUint64(this.#argument + field.offset, true);
+  }
+
+  /**
+   * Takes the next text, which ends with a zero byte.
+   *
+   * @throws {FuseError} EILSEQ for bytes that are no UTF-8. Another text would stand
+   * for them, which may be the name of another file.
+   */
+  name(): string {
+    const start = this.#at;
+    const input = this.#input;
+    let text = "";
+    const short = Math.min(this.#end, start + SHORT);
+    for (let at = start; at < short; at++) {
+      const byte = input[at];
+      if (byte === 0) {
+        this.#at = at + 1;
+        return text;
+      }
+      if (byte > 0x7f) break;
+      text += String.fromCharCode(byte);
+    }
+    return this.#longName(start);
+  }
+
+  #longName(start: number): string {
+    const zero = this.#input.indexOf(0, start);
+    const end = zero < 0 || zero > this.#end ? this.#end : zero;
+    this.#at = end + 1;
+    try {
+      return decoder.decode(this.#input.subarray(start, end));
+    } catch {
+      throw new FuseError("EILSEQ", "a name is not UTF-8");
+    }
+  }
+
+  /** Takes the next `byteLength` bytes, in place: a view, valid until the reply. */
+  data(byteLength: number): Uint8Array {
+    const start = this.#at;
+    const end = Math.min(start + byteLength, this.#end);
+    this.#at = end;
+    const { buffer, byteOffset } = this.#input;
+    return bytesAt(buffer, byteOffset + start, end - start);
+  }
+
+  /** Takes the next `count` pairs of 64 bits, as of `struct fuse_forget_one`. */
+  pairs(count: number, then: (first: number, second: number) => void): void {
+    const { buffer, byteOffset } = this.#input;
+    const view = viewAt(buffer, byteOffset, this.#end);
+    for (let i = 0; i < count && this.#at + 16 <= this.#end; i++) {
+      const first = Number(view.getBigUint64(this.#at, true));
+      const second = Number(view.getBigUint64(this.#at + 8, true));
+      this.#at += 16;
+      then(first, second);
+    }
+  }
+
+  /** Returns the first `byteLength` bytes of the reply's payload. */
+  into(byteLength: number): Uint8Array {
+    const { buffer, byteOffset } = this.out;
+    return bytesAt(buffer, byteOffset, Math.min(byteLength, this.out.length));
+  }
+
+  /** Writes bytes into the payload of the reply. Returns their number. */
+  put(bytes: Uint8Array): number {
+    this.out.set(bytes);
+    return bytes.length;
+  }
+
+  /** Writes a text into the payload of the reply. Returns its bytes. */
+  putText(text: string): number {
+    return encoder.encodeInto(text, this.out).written;
+  }
+
+  /** Zeroes the first bytes of the reply's payload. */
+  clear(byteLength: number): void {
+    const { outView } = this;
+    for (let at = 0; at < byteLength; at += 4) outView.setUint32(at, 0, true);
+  }
+
+  /** Writes 64 bits into the payload of the reply. */
+  putU64(at: number, value: number | bigint): void {
+    this.outView.setUint32(at, low(value), true);
+    this.outView.setUint32(at + 4, high(value), true);
+  }
+}
+
+/** Returns the error of an offset or a length that no JavaScript number has. */
+function tooLarge(value: bigint): FuseError {
+  const { EOVERFLOW } = E;
+  return new FuseError(
+    EOVERFLOW,
+    `${value} is beyond 2^53, up to which a JavaScript number is exact`,
+  );
+}

@@ -1,0 +1,189 @@
+/** The state that operations share, and the parts of replies that several have. */
+
+import { E } from "../../sys/uapi/errno.ts";
+import * as uapi from "../../sys/uapi/fuse.ts";
+import type { FuseRequest } from "./request.ts";
+import type { Entry, NodeFileSystem } from "./nodes.ts";
+import { type Stat, type StatDefaults, writeAttr } from "./stat.ts";
+import { NodeTable, OpenFiles } from "./table.ts";
+
+const { fuse_entry_out: ENTRY, fuse_attr_out: ATTR } = uapi;
+const { fuse_open_out: OPEN } = uapi;
+/** Bytes of a `struct fuse_entry_out`. */
+export const ENTRY_BYTES = 128;
+const ATTR_BYTES = 104;
+const OPEN_BYTES = 16;
+
+/** What a mount says about all of its files. */
+export interface ServerOptions {
+  /** Milliseconds for which the kernel may keep a name. */
+  readonly entryTtlMs: number;
+  /** Milliseconds for which the kernel may keep attributes. */
+  readonly attrTtlMs: number;
+  /** Milliseconds for which the kernel may keep that there is no such name. */
+  readonly negativeTtlMs: number;
+  /** Reads and writes go past the kernel's cache. */
+  readonly directIo: boolean;
+  /** An open keeps what the cache has of the file. */
+  readonly keepCache: boolean;
+  readonly defaults: StatDefaults;
+}
+
+/** A file of any filesystem. */
+export type AnyNode = object;
+
+/** The files and the open files of a mount. */
+export class Server {
+  readonly nodes: NodeTable<AnyNode>;
+  readonly files = new OpenFiles<AnyNode>();
+  /** Sends a notification to the kernel. The session sets it. */
+  notify: (message: Uint8Array) => Promise<number> = () =>
+    Promise.resolve(-E.ENOTCONN);
+
+  constructor(
+    readonly fs: NodeFileSystem<AnyNode>,
+    readonly options: ServerOptions,
+  ) {
+    this.nodes = new NodeTable(fs.root);
+  }
+
+  /** Returns the error of an operation that writes and is not there. */
+  get unwritable(): number {
+    return this.fs.write === undefined ? -E.EROFS : -E.ENOSYS;
+  }
+
+  /**
+   * Writes a `struct fuse_entry_out` into the payload at byte `at`, and counts the
+   * lookup. Returns the type and permission bits.
+   */
+  putEntryAt(
+    request: FuseRequest,
+    at: number,
+    { node, stat, ttlMs }: Entry<AnyNode>,
+  ): number {
+    const { outView } = request;
+    const { options } = this;
+    // The attributes first: they may be refused, and then nothing is counted.
+    const number = this.nodes.idOf(node);
+    const attr = at + ENTRY.attr.offset;
+    const mode = writeAttr(outView, attr, stat, number, options.defaults);
+    const id = this.nodes.enter(node);
+    if (number === 0 && (stat.ino === undefined || stat.ino === null)) {
+      request.putU64(attr, id);
+    }
+    request.putU64(at + ENTRY.nodeid.offset, id);
+    request.putU64(at + ENTRY.generation.offset, 0);
+    putTtl(
+      request,
+      at + ENTRY.entry_valid.offset,
+      at + ENTRY.entry_valid_nsec.offset,
+      ttlMs ?? options.entryTtlMs,
+    );
+    putTtl(
+      request,
+      at + ENTRY.attr_valid.offset,
+      at + ENTRY.attr_valid_nsec.offset,
+      stat.ttlMs ?? options.attrTtlMs,
+    );
+    return mode;
+  }
+
+  /** Writes the reply that names a file. */
+  putEntry(request: FuseRequest, entry: Entry<AnyNode>): number {
+    this.putEntryAt(request, 0, entry);
+    return ENTRY_BYTES;
+  }
+
+  /** Writes the reply that there is no such name. */
+  putNoEntry(request: FuseRequest): number {
+    const { negativeTtlMs } = this.options;
+    if (negativeTtlMs <= 0) return -E.ENOENT;
+    request.clear(ENTRY_BYTES);
+    const { entry_valid, entry_valid_nsec } = ENTRY;
+    const [at, nanosecondsAt] = [entry_valid.offset, entry_valid_nsec.offset];
+    putTtl(request, at, nanosecondsAt, negativeTtlMs);
+    return ENTRY_BYTES;
+  }
+
+  /** Writes the reply with the attributes of a file. */
+  putAttr(request: FuseRequest, stat: Stat): number {
+    const { nodeid, outView } = request;
+    const { defaults, attrTtlMs } = this.options;
+    writeAttr(outView, ATTR.attr.offset, stat, nodeid, defaults);
+    const { attr_valid, attr_valid_nsec, dummy } = ATTR;
+    const ttlMs = stat.ttlMs ?? attrTtlMs;
+    putTtl(request, attr_valid.offset, attr_valid_nsec.offset, ttlMs);
+    outView.setUint32(dummy.offset, 0, true);
+    return ATTR_BYTES;
+  }
+
+  /** Opens a file, and writes a `struct fuse_open_out` at byte `at`. */
+  putOpen(
+    request: FuseRequest,
+    at: number,
+    node: AnyNode,
+    handle: unknown,
+    directory: boolean,
+  ): number {
+    const { directIo, keepCache } = this.options;
+    const fh = this.files.add(node, handle, directory);
+    let flags = 0;
+    if (!directory) {
+      if (directIo) flags |= uapi.FOPEN_DIRECT_IO;
+      if (keepCache) flags |= uapi.FOPEN_KEEP_CACHE;
+      // Saves a request at each close: Linux 5.16.
+      if (this.fs.flush === undefined) flags |= uapi.FOPEN_NOFLUSH;
+    }
+    request.putU64(at + OPEN.fh.offset, fh);
+    request.outView.setUint32(at + OPEN.open_flags.offset, flags, true);
+    request.outView.setInt32(at + OPEN.backing_id.offset, 0, true);
+    return at + OPEN_BYTES;
+  }
+
+  /** Takes back what a reply counted that the kernel no longer wanted. */
+  undo(request: FuseRequest): void {
+    const id = (at: number) => Number(request.outView.getBigUint64(at, true));
+    switch (request.opcode) {
+      case uapi.FUSE_CREATE:
+      case uapi.FUSE_TMPFILE:
+        this.abandon(id(ENTRY_BYTES + OPEN.fh.offset));
+        this.forget(id(ENTRY.nodeid.offset), 1);
+        return;
+      case uapi.FUSE_OPEN:
+      case uapi.FUSE_OPENDIR:
+        return this.abandon(id(OPEN.fh.offset));
+      case uapi.FUSE_LOOKUP:
+      case uapi.FUSE_MKDIR:
+      case uapi.FUSE_MKNOD:
+      case uapi.FUSE_SYMLINK:
+      case uapi.FUSE_LINK:
+        return this.forget(id(ENTRY.nodeid.offset), 1);
+    }
+  }
+
+  /** Is called for an open file that the kernel will not release. */
+  abandon: (fh: number) => void = () => {};
+
+  /** Counts lookups as forgotten. */
+  forget(id: number, lookups: number): void {
+    const node = this.nodes.forget(id, lookups);
+    if (node !== null) this.fs.forget?.(node);
+  }
+}
+
+/** The longest time that the kernel is told, in seconds: 68 years. */
+const FOREVER = 0x7fff_ffff;
+
+/** Writes a duration as seconds and nanoseconds. */
+export function putTtl(
+  request: FuseRequest,
+  at: number,
+  nanosecondsAt: number,
+  ttlMs: number,
+): void {
+  const { outView } = request;
+  const seconds = Math.min(Math.floor(ttlMs / 1000), FOREVER);
+  const rest = seconds === FOREVER ? 0 : (ttlMs - seconds * 1000) * 1e6;
+  request.putU64(at, seconds);
+  outView.setUint32(nanosecondsAt, rest, true);
+}
