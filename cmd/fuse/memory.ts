@@ -135,9 +135,10 @@ export function memory(
     },
     readlink: (file) => file.target,
     link(file, parent, name) {
+      const entry = add(parent, name, file);
       file.nlink++;
       file.ctime = now();
-      return add(parent, name, file);
+      return entry;
     },
     unlink: remove,
     rmdir: remove,

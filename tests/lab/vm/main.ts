@@ -275,6 +275,8 @@ async function writeRoot(path: string, { arch, files }: Image): Promise<void> {
     "etc/passwd",
     "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
   );
+  // fusermount3 opens it.
+  root.link("etc/mtab", "/proc/self/mounts");
   root.file("etc/group", "root:x:0:\nnogroup:x:65534:\n");
   modules.forEach(({ name, bytes }, i) =>
     root.file(`modules/${String(i).padStart(3, "0")}-${name}.ko`, bytes)

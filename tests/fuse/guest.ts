@@ -1,0 +1,159 @@
+/**
+ * Mounts for tests, in guests only.
+ *
+ * A mount can leave processes behind that no signal ends. So a server is a process of
+ * its own, everything that uses the mount is another, each has a deadline, and in the
+ * end all FUSE connections of the guest are aborted.
+ */
+
+import { assert } from "@std/assert";
+import { readText } from "../../sys/file.ts";
+import { type Run, run } from "../kit/run.ts";
+import { lacksGuest } from "../kit/skip.ts";
+import { settles, sleep } from "../kit/wait.ts";
+
+/** The reason to skip tests that mount. */
+export const missing: string = lacksGuest();
+
+/** Seconds after which a command that uses a mount is killed. */
+const DEADLINE = 60;
+
+/** Runs a shell command, which is killed in time. */
+export function sh(command: string, seconds = DEADLINE): Promise<Run> {
+  const limit = ["-s", "KILL", `${seconds}`];
+  return run("timeout", [...limit, "sh", "-c", command]);
+}
+
+/** Runs a shell command and returns what it prints. Throws if it fails. */
+export async function ok(command: string, seconds?: number): Promise<string> {
+  const { code, stdout, stderr } = await sh(command, seconds);
+  if (code === 0) return stdout.trim();
+  throw new Error(`${command}: exit ${code}\n${stdout}${stderr}`);
+}
+
+/** Runs a script of this folder in another process. */
+export async function client(
+  file: string,
+  args: readonly string[],
+  seconds = 120,
+): Promise<string> {
+  const limit = ["-s", "KILL", `${seconds}`, Deno.execPath()];
+  const script = new URL(file, import.meta.url).pathname;
+  const { code, stdout, stderr } = await run(
+    "timeout",
+    [...limit, "run", "-A", "--no-check", "--cached-only", script, ...args],
+  );
+  if (code === 0) return stdout.trim();
+  throw new Error(`${file}: exit ${code}\n${stdout}${stderr}`);
+}
+
+/** A server in a process of its own. */
+export interface Served {
+  /** Where it is mounted. */
+  readonly dir: string;
+  readonly pid: number;
+  /** The lines that it has printed so far. */
+  readonly lines: readonly string[];
+  /** Ends when the process has. */
+  readonly status: Promise<Deno.CommandStatus>;
+  /** Waits for a line with a text. */
+  line(text: string): Promise<string>;
+  kill(signal: Deno.Signal): void;
+}
+
+/** How to serve. */
+export interface Serving {
+  /** Options of `mount`. */
+  readonly options?: Record<string, unknown>;
+  /** Programs before Deno, such as `setpriv`. */
+  readonly prefix?: readonly string[];
+  readonly dir?: string;
+}
+
+/** Serves one of the filesystems of `server.ts` while `use` runs. */
+export async function serve(
+  kind: string,
+  use: (served: Served) => Promise<void>,
+  { options = {}, prefix = [], dir: given }: Serving = {},
+): Promise<void> {
+  const dir = given ?? await Deno.makeTempDir({ prefix: "fuse-" });
+  const served = start(kind, dir, options, prefix);
+  try {
+    await served.line("mounted");
+    await use(served);
+  } catch (error) {
+    console.log(`the server printed:\n${served.lines.join("\n")}`);
+    throw error;
+  } finally {
+    await cleanUp(dir);
+    served.kill("SIGKILL");
+    assert(await settles(served.status), "the server does not end");
+  }
+}
+
+/** Starts a server, which may fail. */
+export function start(
+  kind: string,
+  dir: string,
+  options: Record<string, unknown> = {},
+  prefix: readonly string[] = [],
+): Served {
+  const script = new URL("server.ts", import.meta.url).pathname;
+  const words = [
+    ...[...prefix, Deno.execPath()],
+    ...["run", "-A", "--no-check", "--cached-only", script],
+    ...[kind, dir, JSON.stringify(options)],
+  ];
+  const child = new Deno.Command(words[0], {
+    args: words.slice(1),
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1", DENO_DIR: Deno.env.get("DENO_DIR") ?? "" },
+  }).spawn();
+  const lines: string[] = [];
+  const read = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
+    let rest = "";
+    for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+      const parts = (rest + text).split("\n");
+      rest = parts.pop()!;
+      lines.push(...parts);
+    }
+  };
+  const ended = Promise.all([read(child.stdout), read(child.stderr)]);
+  let over = false;
+  const status = child.status.finally(() => over = true);
+  return {
+    dir,
+    pid: child.pid,
+    lines,
+    status: Promise.all([status, ended]).then(([status]) => status),
+    async line(text) {
+      const end = performance.now() + DEADLINE * 1000;
+      for (;;) {
+        const found = lines.find((line) => line.includes(text));
+        if (found !== undefined) return found;
+        if (over || performance.now() > end) {
+          throw new Error(`no line with ${text}:\n${lines.join("\n")}`);
+        }
+        await sleep(10);
+      }
+    },
+    kill: (signal) => {
+      if (!over) child.kill(signal);
+    },
+  };
+}
+
+/** Takes a mount away, however it is, and ends whoever waits for it. */
+async function cleanUp(dir: string): Promise<void> {
+  await sh(`umount -l ${dir}; umount -l ${dir}`, 10);
+  const all = "/sys/fs/fuse/connections/*/abort";
+  await sh(`for each in ${all}; do echo 1 >$each; done`, 10);
+  await sh(`rmdir ${dir}`, 10);
+}
+
+/** Returns `true` if something is mounted on a directory. */
+export function isMounted(dir: string): boolean {
+  return (readText("/proc/mounts") ?? "").includes(` ${dir} `);
+}

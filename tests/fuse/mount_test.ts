@@ -1,0 +1,382 @@
+/** Mounts in a guest: what other processes see, and how a mount ends. */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { hasLinux, testUnless } from "../kit/skip.ts";
+import { settles, sleep, until } from "../kit/wait.ts";
+import { client, isMounted, missing, ok, serve, sh, start } from "./guest.ts";
+
+/** As whom an ordinary user mounts. */
+const NOBODY = [
+  "/usr/bin/setpriv",
+  ...["--reuid", "65534", "--regid", "65534", "--clear-groups"],
+];
+
+testUnless(
+  missing,
+  "the hello world is read, and ends with umount",
+  () =>
+    serve("hello", async ({ dir, line, status }) => {
+      assertMatch(await line("mounted"), /by fsopen; .* poll with io_uring/);
+      assertEquals(
+        await ok(`cat ${dir}/hello.txt; ls ${dir}`),
+        [
+          "hello, world",
+          "hello.txt",
+        ].join("\n"),
+      );
+      assertMatch(
+        await ok(`stat -c '%a %F %s %u %g' ${dir}/hello.txt`),
+        /^644/,
+      );
+      const { stderr } = await sh(`cat ${dir}/nothing; echo >${dir}/new`);
+      assertMatch(stderr, /nothing.*No such file/);
+      assertMatch(stderr, /new.*Read-only file system/);
+      await ok(`umount ${dir}`);
+      assertMatch(
+        await line("finished"),
+        /"inFlight":0,"nodes":\d,"handles":0/,
+      );
+      assertEquals((await status).code, 0);
+    }),
+);
+
+const COMMANDS = `
+cd "$1"
+head -c 3000000 /dev/urandom >/tmp/source
+cp /tmp/source copy && cmp /tmp/source copy
+for i in 1 2 3; do echo "line $i" >>log; done
+[ "$(cat log)" = "$(printf 'line 1\\nline 2\\nline 3')" ]
+truncate -s 7 log && [ "$(cat log)" = "line 1" ]
+truncate -s 5000 log && [ "$(stat -c %s log)" = 5000 ]
+: >log && [ "$(stat -c %s log)" = 0 ]
+mkdir -p one/two/three && echo deep >one/two/three/file
+mv one/two other && [ "$(cat other/three/file)" = deep ] && rmdir one
+ln -s other/three/file link && [ "$(cat link)" = deep ]
+[ "$(readlink link)" = other/three/file ]
+mv copy renamed && mv renamed other/three && cmp /tmp/source other/three/renamed
+for i in $(seq 200); do echo $i >many$i; done
+[ "$(ls | grep -c many)" = 200 ] && rm many*
+chmod 600 log && [ "$(stat -c %a log)" = 600 ]
+touch -d '2001-02-03 04:05:06' log
+[ "$(stat -c %Y log)" = "$(date -d '2001-02-03 04:05:06' +%s)" ]
+dd if=/tmp/source of=direct bs=4096 count=16 2>/dev/null
+cmp -n 65536 /tmp/source direct
+rm -r other && rm link log direct && [ -z "$(ls -A)" ]
+`;
+
+for (const kind of ["memory", "paths", "async"]) {
+  testUnless(
+    missing,
+    `shell commands work on a filesystem: ${kind}`,
+    () =>
+      serve(kind, async ({ dir, lines }) => {
+        await Deno.writeTextFile("/tmp/commands", `set -ex\n${COMMANDS}`);
+        await ok(`sh /tmp/commands ${dir}`, 120);
+        assertEquals(lines.filter((line) => line.startsWith("told")), []);
+        await ok(`umount ${dir}`);
+      }),
+  );
+}
+
+testUnless(
+  missing,
+  "memory() has hard links, attributes and unlinked files",
+  () =>
+    serve("memory", async ({ dir }) => {
+      await ok(`set -e; cd ${dir}
+      echo text >a; ln a b; [ "$(stat -c %h b)" = 2 ]; [ a -ef b ]
+      exec 3<>b; rm a b; echo more >&3; [ "$(cat /proc/self/fd/3)" = more ]
+      [ "$(stat -L -c %h /proc/self/fd/3)" = 0 ]; exec 3>&-
+      mkfifo fifo; [ -p fifo ]; mkdir full; echo >full/x; ! rmdir full
+      [ "$(stat -c %h .)" = 3 ]; df . | grep -q deno; sync -f . || sync
+      cp /bin/busybox busybox; ./busybox true; rm -r full fifo busybox; ls -A`);
+    }),
+);
+
+for (
+  const [kind, features, steps] of [
+    ["memory", ["links", "open"], 1500],
+    ["paths", [], 1000],
+    ["async", [], 400],
+  ] as const
+) {
+  testUnless(
+    missing,
+    `random changes leave tmpfs and ${kind} alike`,
+    () =>
+      serve(kind, async ({ dir, lines }) => {
+        for (const seed of [1, Date.now() % 1_000_000]) {
+          const [a, b] = [`${dir}/${seed}`, `/tmp/model-${kind}-${seed}`];
+          await ok(`mkdir ${a} ${b}`);
+          const args = [a, b, `${seed}`, `${steps}`, ...features];
+          await client("random_client.ts", args, 240);
+        }
+        assertEquals(lines.filter((line) => line.startsWith("told")), []);
+      }),
+  );
+}
+
+testUnless(
+  missing,
+  "each error of a handler reaches the caller, and no other",
+  () =>
+    serve("errors", async ({ dir, lines }) => {
+      for (
+        const [name, message] of [
+          ["ENOTEMPTY", "Directory not empty"],
+          ["code", "Invalid cross-device link"],
+          ["NotFound", "No such file"],
+          ["unknown", "Input/output error"],
+          ["number", "Input/output error"],
+          ["null", "Input/output error"],
+        ]
+      ) {
+        const { stderr } = await sh(`busybox cat ${dir}/${name}`);
+        assert(stderr.includes(message), `${name}: ${stderr}`);
+      }
+      assertEquals(lines.filter((line) => line.startsWith("told")), [
+        "told OPEN /unknown: the reason",
+        "told OPEN /number: 17",
+        "told OPEN /null: null",
+      ]);
+    }),
+);
+
+testUnless(
+  missing,
+  "a wrong number of bytes is no longer than what was asked for",
+  () =>
+    serve("slow", async ({ dir, lines }) => {
+      assertEquals(await ok(`cat ${dir}/many`), "A".repeat(13));
+      assertMatch(
+        (await sh(`busybox cat ${dir}/negative`)).stderr,
+        /Input\/output error/,
+      );
+      assertMatch(lines.at(-1)!, /told READ \/negative: .* returned -1/);
+    }),
+);
+
+testUnless(
+  missing,
+  "a signal to the caller aborts the handler's signal",
+  () =>
+    serve("slow", async ({ dir, line }) => {
+      const reading = sh(`timeout -s INT 2 busybox cat ${dir}/interrupted`, 20);
+      assertMatch(await line("interrupted by"), /got a signal/);
+      assertEquals((await reading).code === 137, false);
+    }),
+);
+
+testUnless(
+  missing,
+  "a handler that never answers is answered for",
+  () =>
+    serve("slow", async ({ dir, line }) => {
+      const { stderr } = await sh(`busybox cat ${dir}/never`, 20);
+      assertMatch(stderr, /Input\/output error/);
+      assertMatch(await line("told"), /READ \/never: No answer after 500 ms/);
+    }, { options: { timeoutMs: 500 } }),
+);
+
+testUnless(missing, "an ordinary user mounts with fusermount3", async () => {
+  await ok("mkdir -p /tmp/user && chown 65534 /tmp/user && chmod 755 /uring");
+  await serve("memory", async ({ dir, line, lines, status, kill }) => {
+    assertMatch(await line("mounted"), /by fusermount3/);
+    const user = NOBODY.join(" ");
+    await ok(`cd /; ${user} sh -c 'echo text >${dir}/file && cat ${dir}/file'`);
+    assertMatch(await ok(`${user} stat -c '%u %a' ${dir}`), /^65534 755$/);
+    // Root is another user, too.
+    assertMatch((await sh(`ls ${dir}`)).stderr, /Permission denied/);
+    kill("SIGTERM");
+    await line("finished");
+    assertEquals((await status).code, 0, lines.join("\n"));
+    assert(!isMounted(dir));
+  }, { dir: "/tmp/user", prefix: [...NOBODY, "env", "DENO_DIR=/tmp/nobody"] });
+});
+
+testUnless(missing, "every refusal is explained", async (t) => {
+  const refused = async (
+    dir: string,
+    reason: RegExp,
+    { options = {}, prefix = [] as string[], setup = "", undo = "" } = {},
+  ) => {
+    await t.step(`${reason}`, async () => {
+      await ok(setup || ":");
+      try {
+        const served = start("hello", dir, options, prefix);
+        assert(await settles(served.status, 60_000));
+        const line = await served.line("refused").catch(String);
+        assertMatch(line, reason);
+      } finally {
+        await ok(undo || ":");
+      }
+    });
+  };
+  const user = { prefix: [...NOBODY, "env", "DENO_DIR=/tmp/nobody"] };
+  await refused("/tmp/nothing", /ENOENT: .* no such directory/);
+  await refused("/etc/passwd", /ENOTDIR: .* is no directory/);
+  await refused("/tmp", /There is no \/dev\/fuse. In a container/, {
+    setup: "mv /dev/fuse /dev/away",
+    undo: "mv /dev/away /dev/fuse",
+  });
+  const own = { setup: "mkdir -p /tmp/own && chown 65534 /tmp/own" };
+  await refused("/tmp/own", /EPERM: .*\/dev\/fuse.*chmod 666/, {
+    ...user,
+    setup: `${own.setup} && chmod 600 /dev/fuse`,
+    undo: "chmod 666 /dev/fuse",
+  });
+  await refused("/tmp/own", /user_allow_other.*leave out/, {
+    ...user,
+    options: { allowOther: true },
+  });
+  await refused("/run", /not owned by user.*of this user's own/, user);
+  await refused("/tmp/own", /fusermount3 is missing/, {
+    ...user,
+    setup: "mv /usr/bin/fusermount3 /usr/bin/away",
+    undo: "mv /usr/bin/away /usr/bin/fusermount3",
+  });
+  await refused("/tmp/own", /may not mount. In a container/, {
+    prefix: [
+      "/usr/bin/setpriv",
+      "--bounding-set=-sys_admin",
+      "--inh-caps=-sys_admin",
+    ],
+  });
+});
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  testUnless(
+    missing,
+    `${signal} unmounts`,
+    () =>
+      serve("hello", async ({ dir, kill, line, status }) => {
+        kill(signal);
+        await line("finished");
+        assertEquals((await status).code, 0);
+        assert(!isMounted(dir));
+      }),
+  );
+}
+
+testUnless(
+  missing,
+  "the mount of a killed server goes away by itself",
+  () =>
+    serve("memory", async ({ dir, kill }) => {
+      await ok(`echo text >${dir}/file`);
+      const reading = sh(`cd ${dir} && sleep 3; cat file`, 20);
+      await sleep(500);
+      kill("SIGKILL");
+      await until(() => !isMounted(dir));
+      const { stderr } = await reading;
+      assertMatch(stderr, /not connected|No such file|abort/i);
+      assertEquals((await sh(`ls -A ${dir}`)).stdout, "");
+    }),
+);
+
+for (
+  const [how, command] of [
+    ["umount -l", "umount -l $0"],
+    ["umount -f", "umount -f $0"],
+    [
+      "an abort",
+      "for i in /sys/fs/fuse/connections/*; do echo 1 >$i/abort; done",
+    ],
+  ]
+) {
+  testUnless(
+    missing,
+    `${how} ends the server, and nothing is left`,
+    () =>
+      serve("hello", async ({ dir, line, status }) => {
+        await ok(`cat ${dir}/hello.txt`);
+        await ok(command.replaceAll("$0", dir));
+        await line("finished");
+        assertEquals((await status).code, 0);
+        assert(!isMounted(dir));
+      }),
+  );
+}
+
+testUnless(
+  missing,
+  "`await using` ends although a file is open",
+  () =>
+    serve("memory", async ({ dir, line, status }) => {
+      await ok(`echo text >${dir}/file`);
+      const reading = sh(`exec 3<${dir}/file; touch ${dir}.open; sleep 8`, 30);
+      await until(() =>
+        Deno.readDirSync("/tmp").some(({ name }) =>
+          `/tmp/${name}` === `${dir}.open`
+        )
+      );
+      await ok(`touch ${dir}.dispose`);
+      await line("disposed");
+      assert(!isMounted(dir));
+      assertEquals((await status).code, 0);
+      await reading;
+    }, { options: { dispose: true } }),
+);
+
+testUnless(
+  missing,
+  "the kernel drops and takes what it is told to",
+  () =>
+    serve("changing", async ({ dir, line }) => {
+      assertEquals(await ok(`cat ${dir}/file; cat ${dir}/file`), "11");
+      await ok(`touch ${dir}.invalidate`);
+      assertEquals(await line("invalidate:"), "invalidate: true, false");
+      assertEquals(await ok(`cat ${dir}/file; stat -c %Y ${dir}/file`), "22");
+      await ok(`touch ${dir}.store`);
+      assertEquals(await line("store:"), "store: true, false");
+      assertEquals(await ok(`cat ${dir}/file`), "S");
+    }, { options: { keepCache: true, entryTtlMs: 1e9 } }),
+);
+
+testUnless(
+  missing,
+  "the process itself may read by Deno.readFile",
+  () =>
+    serve("hello", async ({ line }) => {
+      assertEquals(await line("self:"), "self: hello, world");
+    }, { options: { self: true } }),
+);
+
+testUnless(
+  missing || (hasLinux(6, 6) ? "" : "Linux 6.6 or later"),
+  "without io_uring, a thread of the pool waits",
+  async () => {
+    try {
+      await serve("memory", async ({ dir, line, status }) => {
+        assertMatch(await line("mounted"), /waiting by ppoll/);
+        await ok(`cd ${dir} && cp /bin/busybox x && cmp x /bin/busybox; rm x`);
+        await ok(`umount ${dir}`);
+        await line("finished");
+        assertEquals((await status).code, 0);
+      }, { options: { withoutRing: true } });
+    } finally {
+      await ok("echo 0 >/proc/sys/kernel/io_uring_disabled");
+    }
+  },
+);
+
+testUnless(
+  missing || (await hasGit() ? "" : "git"),
+  "git clones into a mount, and finds nothing wrong",
+  () =>
+    serve("memory", async ({ dir }) => {
+      await ok(
+        `set -e; export HOME=/tmp; cd /tmp; rm -rf origin; mkdir origin
+        cd origin; git init -q .; git config user.email a@b; git config user.name n
+        for i in $(seq 50); do echo $i >f$i; done; git add .; git commit -qm one
+        git clone -q /tmp/origin ${dir}/clone; cd ${dir}/clone; git fsck
+        echo more >>f1; git commit -qam two; git gc -q; git status --short
+        diff -r --exclude=.git /tmp/origin . | grep -c . | grep -qx 3`,
+        240,
+      );
+    }),
+);
+
+async function hasGit(): Promise<boolean> {
+  return (await sh("git --version")).code === 0;
+}
