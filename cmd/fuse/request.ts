@@ -97,7 +97,7 @@ export class FuseRequest {
   u64(field: Field): number {
     const at = this.#argument + field.offset;
     const upper = this.#head.getUint32(at + 4, true);
-    if (upper > 0x1f_ffff) throw tooLarge(this.big(field));
+    if (upper > 0x1f_ffff) throw new TooLarge(this.big(field));
     return this.#head.getUint32(at, true) + upper * 0x1_0000_0000;
   }
 
@@ -191,11 +191,12 @@ export class FuseRequest {
   }
 }
 
-/** Returns the error of an offset or a length that no JavaScript number has. */
-function tooLarge(value: bigint): FuseError {
-  const { EOVERFLOW } = E;
-  return new FuseError(
-    EOVERFLOW,
-    `${value} is beyond 2^53, up to which a JavaScript number is exact`,
-  );
+/** An offset or a length that no JavaScript number has. The program is told. */
+export class TooLarge extends FuseError {
+  constructor(value: bigint) {
+    super(
+      E.EOVERFLOW,
+      `${value} is beyond 2^53, up to which a JavaScript number is exact`,
+    );
+  }
 }

@@ -13,7 +13,7 @@ import { Context } from "./context.ts";
 import { errnoOf } from "./errors.ts";
 import { type Agreement, negotiate, type Wishes } from "./init.ts";
 import { operationName, OPERATIONS } from "./operations/mod.ts";
-import type { FuseRequest } from "./request.ts";
+import { type FuseRequest, TooLarge } from "./request.ts";
 import type { Server } from "./server.ts";
 import type { Receiver, Transport } from "./transport.ts";
 
@@ -189,9 +189,8 @@ export class Session implements Receiver {
   /** Returns `-errno` of what a handler threw. */
   #failure(error: unknown, request: FuseRequest, ctx: Context): number {
     const errno = errnoOf(error, ctx.interrupted);
-    if (errno > 0) return -errno;
-    this.#tell(error, request);
-    return -E.EIO;
+    if (errno === 0 || error instanceof TooLarge) this.#tell(error, request);
+    return errno === 0 ? -E.EIO : -errno;
   }
 
   /** Tells the program what became EIO. What its function throws is dropped. */

@@ -8,6 +8,7 @@
  */
 
 import { type Awaitable, isPromise } from "./awaitable.ts";
+import { FuseError } from "./errors.ts";
 
 /** A name that the kernel knows. */
 export class PathNode {
@@ -56,9 +57,14 @@ export class PathTree {
     return node.path;
   }
 
-  /** Returns the path of a name in a directory. */
+  /**
+   * Returns the path of a name in a directory.
+   *
+   * @throws {FuseError} ENOENT for a directory that is gone.
+   */
   join(parent: PathNode, name: string): string {
     const path = this.pathOf(parent);
+    if (path === "") throw new FuseError("ENOENT");
     return path === "/" ? `/${name}` : `${path}/${name}`;
   }
 

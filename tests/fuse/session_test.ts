@@ -1,0 +1,418 @@
+/**
+ * A session on a fake kernel: the bytes of requests and replies, and the promise that
+ * every request is answered once. Offsets are those of <linux/fuse.h>, written again.
+ */
+
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import type { FileSystem, Stat } from "../../cmd/fuse/mod.ts";
+import { FakeKernel, names, words } from "./fake.ts";
+import { sleep, turn } from "../kit/wait.ts";
+
+// Operations, by the numbers of the header.
+const [LOOKUP, FORGET, GETATTR, SETATTR, MKDIR, UNLINK] = [1, 2, 3, 4, 9, 10];
+const [LINK, OPEN, READ, WRITE, STATFS, RELEASE] = [13, 14, 15, 16, 17, 18];
+const [GETXATTR, LISTXATTR, FLUSH, INIT, OPENDIR] = [22, 23, 25, 26, 27];
+const [READDIR, CREATE, INTERRUPT, BATCH_FORGET] = [28, 35, 36, 42];
+const [READDIRPLUS, LSEEK, TMPFILE] = [44, 46, 51];
+const [ENOENT, EINTR, EIO, EPERM, EROFS, ERANGE] = [2, 4, 5, 1, 30, 34];
+const [ENOSYS, ENODATA, EOVERFLOW, EILSEQ, ESTALE, EPROTO] = [
+  ...[38, 61, 75, 84, 116, 71],
+];
+
+const text = new TextEncoder().encode("hello, world\n");
+const DIRECTORY: Stat = { kind: "directory", ino: 9 };
+const hello: FileSystem = {
+  getattr: (path) =>
+    path === "/"
+      ? DIRECTORY
+      : path === "/hello"
+      ? { size: text.length, mode: 0o600 }
+      : null,
+  readdir:
+    () => ["hello", { name: "sub", stat: DIRECTORY }, ".", "é".repeat(9)],
+  read: (_, into, { offset }) => text.subarray(offset, offset + into.length),
+};
+
+/** Returns the arguments of a READ, a WRITE or a READDIR. */
+const range = (fh: number, offset: number | bigint, size: number) =>
+  words(BigInt(fh), BigInt(offset), size, 0, 0n, 0, 0);
+
+/** Opens the root directory, or a file. Returns the number of the open file. */
+function open(kernel: FakeKernel, opcode: number, nodeid: number, flags = 0) {
+  const { errno, view } = kernel.now(opcode, nodeid, words(flags, 0));
+  assertEquals([errno, view.byteLength], [0, 16]);
+  return Number(view.getBigUint64(0, true));
+}
+
+Deno.test("INIT agrees on what both have", async () => {
+  const { kernel } = FakeKernel.ofPaths(hello, { flags: ["POSIX_LOCKS"] });
+  const offered = words(7, 99, 131_072, 0xffff_ffff, 0xffff_ffff);
+  const { errno, bytes } = kernel.now(INIT, 0, offered, new Uint8Array(44));
+  assertEquals([errno, bytes.length], [0, 64]);
+  // flags: bits 0 1 5 12 15 18 21 22 23 30; flags2: bit 3. max_write 131072 is 32
+  // pages; max_background 64, congestion_threshold 48; time_gran 1.
+  const golden = words(7, 45, 131_072, 0x40e4_9023, 48 << 16 | 64);
+  const rest = words(131_072, 1, 32, 8, 0, 0, 0, 0, 0, 0, 0);
+  assertEquals(bytes, new Uint8Array([...golden, ...rest]));
+  const { minor, flags } = await kernel.session.ready;
+  assertEquals([minor, flags.length], [45, 11]);
+});
+
+Deno.test("INIT of an old kernel gets no more than it offers", async () => {
+  const { kernel } = FakeKernel.ofPaths(hello);
+  const { view } = kernel.now(INIT, 0, words(7, 36, 4096, 1 << 5, 0xff));
+  assertEquals([view.getUint32(4, true), view.getUint32(12, true)], [36, 32]);
+  assertEquals(view.getUint32(32, true), 0);
+  assertEquals((await kernel.session.ready).flags, ["BIG_WRITES"]);
+  const old = FakeKernel.ofPaths(hello).kernel;
+  assertEquals(old.now(INIT, 0, words(7, 20, 4096, 0)).errno, EPROTO);
+  await assertRejects(() => old.session.ready, Error, "too old");
+});
+
+Deno.test("a look-up answers with number, times and attributes", () => {
+  const { kernel } = FakeKernel.ofPaths(hello);
+  const { errno, view } = kernel.now(LOOKUP, 1, names("hello"));
+  assertEquals([errno, view.byteLength], [0, 128]);
+  const at = (byte: number) => view.getBigUint64(byte, true);
+  assertEquals([at(0), at(8), at(16), at(24)], [2n, 0n, 1n, 0n]);
+  assertEquals(view.getUint32(32, true), 500_000_000); // Names: 1500 ms.
+  assertEquals(view.getUint32(36, true), 250_000_000); // Attributes: 250 ms.
+  assertEquals([at(40), at(48)], [2n, 13n]);
+  assertEquals(view.getUint32(100, true), 0o100600);
+  assertEquals([view.getUint32(108, true), view.getUint32(112, true)], [7, 8]);
+  assertEquals(kernel.now(LOOKUP, 1, names("no")).errno, ENOENT);
+  assertEquals(kernel.now(LOOKUP, 77, names("hello")).errno, ESTALE);
+});
+
+Deno.test("the kernel may keep that a name is not there", () => {
+  const { kernel } = FakeKernel.ofPaths(hello, { negativeTtlMs: 2000 });
+  const { errno, view } = kernel.now(LOOKUP, 1, names("no"));
+  assertEquals([errno, view.byteLength], [0, 128]);
+  assertEquals([view.getBigUint64(0, true), view.getBigUint64(16, true)], [
+    ...[0n, 2n],
+  ]);
+});
+
+Deno.test("names of all lengths and letters arrive as they are", () => {
+  const seen: string[] = [];
+  const { kernel } = FakeKernel.ofPaths({
+    getattr: (path) => (seen.push(path), null),
+  });
+  const all = ["a", "x".repeat(23), "y".repeat(24), "z".repeat(25), "é", "𝒳y"];
+  all.push("n".repeat(255), "\uFEFFbom", `${"a".repeat(22)}é`, " ", "a\nb");
+  for (const name of all) kernel.now(LOOKUP, 1, names(name));
+  assertEquals(seen, all.map((name) => `/${name}`));
+  const wrong = new Uint8Array([0x61, 0xff, 0]);
+  assertEquals(kernel.now(LOOKUP, 1, wrong).errno, EILSEQ);
+  assertEquals(seen.length, all.length);
+});
+
+Deno.test("a directory is read in parts, and each name once", () => {
+  const many = Array.from({ length: 500 }, (_, i) => `name-${i}`);
+  let reads = 0;
+  const { kernel } = FakeKernel.ofPaths({
+    getattr: () => DIRECTORY,
+    readdir: () => (reads++, many),
+  });
+  const fh = open(kernel, OPENDIR, 1);
+  const found: string[] = [];
+  for (let offset = 0n, left = 100; left > 0; left--) {
+    const { bytes, view } = kernel.now(READDIR, 1, range(fh, offset, 1000));
+    assert(bytes.length <= 1000 && bytes.length % 8 === 0);
+    if (bytes.length === 0) break;
+    for (let at = 0; at < bytes.length;) {
+      const length = view.getUint32(at + 16, true);
+      offset = view.getBigUint64(at + 8, true);
+      const name = bytes.subarray(at + 24, at + 24 + length);
+      found.push(new TextDecoder().decode(name));
+      at += 24 + length + 7 & ~7;
+    }
+  }
+  assertEquals(found, [".", "..", ...many]);
+  assertEquals(reads, 1);
+  kernel.now(READDIR, 1, range(fh, 0, 1000));
+  assertEquals(reads, 2);
+});
+
+Deno.test("a directory with attributes counts look-ups, one without does not", () => {
+  const { kernel } = FakeKernel.ofPaths(hello);
+  const fh = open(kernel, OPENDIR, 1);
+  const { bytes, view } = kernel.now(READDIRPLUS, 1, range(fh, 0, 4096));
+  const found: [string, bigint, number][] = [];
+  for (let at = 0; at < bytes.length;) {
+    const length = view.getUint32(at + 144, true);
+    const name = bytes.subarray(at + 152, at + 152 + length);
+    const type = view.getUint32(at + 148, true);
+    const id = view.getBigUint64(at, true);
+    found.push([new TextDecoder().decode(name), id, type]);
+    at += 152 + length + 7 & ~7;
+  }
+  assertEquals(found, [
+    [".", 0n, 4],
+    ["..", 0n, 4],
+    ["hello", 0n, 0],
+    ["sub", 2n, 4],
+    ["é".repeat(9), 0n, 0],
+  ]);
+  assertEquals(kernel.session.stats().nodes, 2);
+  kernel.tell(FORGET, 2, words(1n));
+  assertEquals(kernel.session.stats().nodes, 1);
+});
+
+Deno.test("a name that is none is EIO, and what came before is sent", () => {
+  const { kernel } = FakeKernel.ofPaths({
+    getattr: () => DIRECTORY,
+    readdir: () => ["good", "a/b"],
+  });
+  const fh = open(kernel, OPENDIR, 1);
+  const { errno, bytes } = kernel.now(READDIR, 1, range(fh, 0, 4096));
+  assertEquals([errno, bytes.length], [0, 32 + 32 + 32]);
+  assertEquals(kernel.now(READDIR, 1, range(fh, 3, 4096)).errno, EIO);
+  assertMatch(kernel.told[0], /^READDIR \/: readdir returned the name "a\/b"/);
+});
+
+Deno.test("numbers of nodes end with the last look-up, and come never again", () => {
+  const { kernel } = FakeKernel.ofPaths(hello);
+  const look = () =>
+    kernel.now(LOOKUP, 1, names("hello")).view.getBigUint64(0, true);
+  assertEquals([look(), look(), look()], [2n, 2n, 2n]);
+  kernel.tell(FORGET, 2, words(2n));
+  assertEquals(look(), 2n);
+  kernel.tell(BATCH_FORGET, 0, words(2, 0, 2n, 1n, 2n, 1n));
+  assertEquals(kernel.session.stats().nodes, 1);
+  assertEquals(look(), 3n);
+  assertEquals(kernel.now(GETATTR, 2, words(0, 0, 0n)).errno, ESTALE);
+  kernel.tell(FORGET, 99, words(1n));
+  kernel.tell(FORGET, 1, words(1n));
+  assertEquals(kernel.now(GETATTR, 1, words(0, 0, 0n)).errno, 0);
+});
+
+Deno.test("reads answer with what there is, in memory of the reply or of their own", () => {
+  const { kernel } = FakeKernel.ofPaths({
+    ...hello,
+    read: (path, into, ctx) => {
+      if (ctx.flags !== 0) return new Uint8Array(into.length + 5).fill(7);
+      into.set(text.subarray(ctx.offset));
+      assertEquals([path, ctx.uid, ctx.gid, ctx.pid], [
+        "/hello",
+        1000,
+        1001,
+        1002,
+      ]);
+      return text.length - ctx.offset;
+    },
+  });
+  kernel.now(LOOKUP, 1, names("hello"));
+  const fh = open(kernel, OPEN, 2);
+  assertEquals(kernel.now(READ, 2, range(fh, 7, 4096)).bytes, text.slice(7));
+  const longer = words(BigInt(fh), 0n, 100, 0, 0n, 1, 0);
+  assertEquals(kernel.now(READ, 2, longer).bytes.length, 100);
+  assertEquals(kernel.now(READ, 2, range(fh + 1, 0, 1)).errno, 9);
+  assertEquals(kernel.now(RELEASE, 2, words(BigInt(fh), 0, 0, 0n)).errno, 0);
+  assertEquals(kernel.now(READ, 2, range(fh, 0, 1)).errno, 9);
+});
+
+Deno.test("what is missing is ENOSYS, or EROFS where it would write", () => {
+  const { kernel } = FakeKernel.ofPaths(hello);
+  kernel.now(LOOKUP, 1, names("hello"));
+  const fh = open(kernel, OPEN, 2);
+  const of = (opcode: number, ...parts: Uint8Array[]) =>
+    kernel.now(opcode, 2, ...parts).errno;
+  assertEquals(of(FLUSH, words(BigInt(fh), 0, 0, 0n)), ENOSYS);
+  assertEquals(of(GETXATTR, words(0, 0), names("user.x")), ENOSYS);
+  assertEquals(of(LSEEK, words(BigInt(fh), 0n, 3, 0)), ENOSYS);
+  assertEquals(of(63), ENOSYS);
+  assertEquals(of(4096), ENOSYS);
+  assertEquals(of(OPEN, words(1, 0)), EROFS);
+  assertEquals(of(MKDIR, words(0, 0), names("x")), EROFS);
+  assertEquals(of(UNLINK, names("x")), EROFS);
+  assertEquals(of(SETATTR, new Uint8Array(88)), EROFS);
+  assertEquals(of(CREATE, words(1, 0, 0, 0), names("x")), EROFS);
+  assertEquals(of(TMPFILE, words(1, 0, 0, 0), names("")), ENOSYS);
+  const { kernel: writable } = FakeKernel.ofPaths({ ...hello, write() {} });
+  const { errno } = writable.now(MKDIR, 1, words(0, 0), names("x"));
+  assertEquals(errno, ENOSYS);
+  assertEquals(writable.now(LINK, 1, words(1n), names("x")).errno, EPERM);
+  const { view } = writable.now(STATFS, 1);
+  assertEquals([view.byteLength, view.getUint32(44, true)], [80, 255]);
+  assertEquals(kernel.told, []);
+});
+
+Deno.test("offsets from 2^53 on are refused with words", () => {
+  const { kernel } = FakeKernel.ofPaths(hello);
+  kernel.now(LOOKUP, 1, names("hello"));
+  const fh = open(kernel, OPEN, 2);
+  assertEquals(kernel.now(READ, 2, range(fh, 2 ** 53 - 1, 9)).errno, 0);
+  assertEquals(
+    kernel.now(READ, 2, range(fh, 2n ** 53n, 9)).errno,
+    EOVERFLOW,
+  );
+  assertMatch(
+    kernel.told[0],
+    /READ \/hello: .*9007199254740992 is beyond 2\^53/,
+  );
+});
+
+Deno.test("an extended attribute answers with its size, or its bytes", () => {
+  const { kernel } = FakeKernel.ofPaths({
+    ...hello,
+    getxattr: (_, name) => name === "user.a" ? text : null,
+    listxattr: () => ["user.a", "user.b"],
+  });
+  const get = (size: number, name: string) =>
+    kernel.now(GETXATTR, 1, words(size, 0), names(name));
+  assertEquals(get(0, "user.a").view.getUint32(0, true), 13);
+  assertEquals(get(13, "user.a").bytes, text);
+  assertEquals(get(12, "user.a").errno, ERANGE);
+  assertEquals(get(0, "user.b").errno, ENODATA);
+  const list = kernel.now(LISTXATTR, 1, words(100, 0)).bytes;
+  assertEquals(new TextDecoder().decode(list), "user.a\0user.b\0");
+});
+
+Deno.test("whatever a handler throws, the request is answered and the program told", async () => {
+  const recursion = (): never => recursion();
+  const thrown: [string, () => unknown][] = [
+    ["error", () => {
+      throw new Error("why");
+    }],
+    ["rejection", () => Promise.reject(new Error("later"))],
+    ["undefined", () => {
+      throw undefined;
+    }],
+    ["overflow", recursion],
+    ["wrong kind", () => ({ kind: "door" })],
+    ["negative", () => ({ size: -1 })],
+    [
+      "thenable",
+      () => ({
+        then: (_: unknown, no: (e: Error) => void) => no(new Error("no")),
+      }),
+    ],
+    ["getter", () => ({
+      get size(): number {
+        throw new Error("getter");
+      },
+    })],
+  ];
+  const { kernel } = FakeKernel.ofPaths({
+    getattr: (path) =>
+      thrown.find(([name]) => `/${name}` === path)![1]() as Stat,
+  });
+  for (const [name] of thrown) {
+    const { errno } = await kernel.ask(LOOKUP, 1, names(name));
+    assertEquals(errno, EIO, name);
+  }
+  assertEquals(kernel.told.length, thrown.length);
+  assertEquals(kernel.unanswered, 0);
+  assertEquals(kernel.session.stats().nodes, 1);
+});
+
+Deno.test("an interrupt aborts the signal of its request, before or after it is read", async () => {
+  let early: AbortSignal | null = null;
+  const { kernel } = FakeKernel.ofPaths({
+    getattr: async (_, ctx) => {
+      await turn();
+      const { signal } = ctx;
+      early ??= signal;
+      await new Promise((_, reject) => {
+        if (signal.aborted) reject(signal.reason);
+        signal.addEventListener("abort", () => reject(signal.reason));
+      });
+      return null;
+    },
+  });
+  const first = kernel.ask(LOOKUP, 1, names("a"));
+  const unique = kernel.next - 2;
+  kernel.tell(INTERRUPT, 0, words(BigInt(unique)));
+  assertEquals((await first).errno, EINTR);
+  const second = kernel.ask(LOOKUP, 1, names("b"));
+  const other = kernel.next - 2;
+  await sleep(5);
+  kernel.tell(INTERRUPT, 0, words(BigInt(other)));
+  assertEquals((await second).errno, EINTR);
+  // By another queue, it may come before its request.
+  kernel.tell(INTERRUPT, 0, words(BigInt(kernel.next + 2)));
+  assertEquals((await kernel.ask(LOOKUP, 1, names("c"))).errno, EINTR);
+  assertEquals(kernel.told, []);
+});
+
+Deno.test("a handler that is late is answered for once, and keeps its memory", async () => {
+  const late = Promise.withResolvers<number>();
+  let memory: Uint8Array | null = null;
+  const { kernel } = FakeKernel.ofPaths({
+    ...hello,
+    read: (_, into) => {
+      memory = into;
+      return late.promise;
+    },
+  }, { timeoutMs: 20 });
+  kernel.now(LOOKUP, 1, names("hello"));
+  const fh = open(kernel, OPEN, 2);
+  const { errno } = await kernel.ask(READ, 2, range(fh, 0, 64));
+  assertEquals(errno, EIO);
+  assertMatch(kernel.told[0], /READ \/hello: No answer after 20 ms/);
+  kernel.now(LOOKUP, 1, names("hello"));
+  memory!.fill(0x55);
+  const { bytes } = kernel.now(LOOKUP, 1, names("hello"));
+  assertEquals(bytes.includes(0x55), false);
+  late.resolve(64);
+  await turn();
+  assertEquals(kernel.session.stats().inFlight, 0);
+});
+
+Deno.test("what the kernel no longer wants is taken back", () => {
+  const released: unknown[] = [];
+  const { kernel } = FakeKernel.ofPaths({
+    ...hello,
+    open: (path) => path,
+    release: (_, { handle }) => void released.push(handle),
+  });
+  kernel.now(LOOKUP, 1, names("hello"));
+  kernel.unwanted.add(kernel.next);
+  kernel.now(LOOKUP, 1, names("hello"));
+  kernel.unwanted.add(kernel.next);
+  kernel.now(OPEN, 2, words(0, 0));
+  assertEquals(released, ["/hello"]);
+  assertEquals(kernel.session.stats().handles, 0);
+  kernel.tell(FORGET, 2, words(1n));
+  assertEquals(kernel.session.stats().nodes, 1);
+});
+
+Deno.test("the end of a mount aborts the signals, and releases open files", async () => {
+  const released: unknown[] = [];
+  let aborted = false;
+  const { kernel } = FakeKernel.ofPaths({
+    ...hello,
+    open: () => 42,
+    read: (_, _into, { signal }) => {
+      signal.addEventListener("abort", () => aborted = true);
+      return new Promise(() => {});
+    },
+    release: (_, { handle }) => void released.push(handle),
+  });
+  kernel.now(LOOKUP, 1, names("hello"));
+  const fh = open(kernel, OPEN, 2);
+  kernel.ask(READ, 2, range(fh, 0, 64));
+  kernel.session.ready.catch(() => {});
+  kernel.session.ended(19);
+  assertEquals([aborted, released], [true, [42]]);
+  assertEquals(await kernel.session.finished, 19);
+});
+
+Deno.test("writes give the handler the bytes in place", () => {
+  const seen: [number, string][] = [];
+  const { kernel } = FakeKernel.ofPaths({
+    ...hello,
+    write: (_, data, { offset }) => {
+      seen.push([offset, new TextDecoder().decode(data)]);
+      return data.length > 5 ? 5 : undefined;
+    },
+  });
+  kernel.now(LOOKUP, 1, names("hello"));
+  const fh = open(kernel, OPEN, 2, 1);
+  const put = (size: number) =>
+    kernel.now(WRITE, 2, range(fh, 3, size), text.subarray(0, size));
+  assertEquals(put(5).view.getUint32(0, true), 5);
+  assertEquals(put(13).view.getUint32(0, true), 5);
+  assertEquals(seen, [[3, "hello"], [3, "hello, world\n"]]);
+});
