@@ -48,6 +48,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   "ring/loop/pace.ts": ["fake/", "ring/wake_test.ts", "ring/ring_test.ts"],
   "cmd/": ["cmd/uring_cmd_test.ts"],
   "cmd/cli/": ["ring/process_test.ts", "ring/deno_test.ts"],
+  "cmd/fuse/": ["fuse/"],
   "cmd/op.ts": ["ring/ring_test.ts"],
   "cmd/probe.ts": [
     "ring/process_test.ts",

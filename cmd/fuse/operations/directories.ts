@@ -18,7 +18,7 @@ import type { OpenFile } from "../table.ts";
 import { nothing, type Operations } from "./operation.ts";
 
 const { fuse_read_in: READ, fuse_dirent: DIRENT } = uapi;
-const { fuse_release_in, fuse_fsync_in } = uapi;
+const { fuse_open_in, fuse_release_in, fuse_fsync_in } = uapi;
 const HEAD = DIRENT.name.offset;
 /** The number of an inode that is not known, as libfuse has it. */
 const UNKNOWN_INO = 0xffff_ffff;
@@ -30,6 +30,7 @@ export const directories: Operations = {
   [uapi.FUSE_OPENDIR](server, request, ctx) {
     const { fs } = server;
     const node = server.nodes.get(request.nodeid);
+    ctx.flags = request.u32(fuse_open_in.flags);
     if (fs.opendir === undefined) {
       return server.putOpen(request, 0, node, undefined, true);
     }

@@ -128,6 +128,11 @@ const NOT_IN_GUESTS = [
   "cmd/nvme_command_test.ts",
   "cmd/scsi_sense_test.ts",
   "cmd/sockaddr_test.ts",
+  "fuse/session_test.ts",
+  "fuse/paths_test.ts",
+  "fuse/stat_test.ts",
+  "fuse/errors_test.ts",
+  "fuse/from_fuse_native_test.ts",
 ].map((name) => `tests/${name}`);
 
 /**
