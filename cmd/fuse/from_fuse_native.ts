@@ -7,10 +7,11 @@ import type { StatFs } from "./nodes.ts";
 import type { Stat } from "./stat.ts";
 
 /** A callback: 0 or an errno, negative as `Fuse.ENOENT` or positive, and the result. */
-type Callback<T = void> = (error?: number | null, result?: T) => void;
-/** A callback of `read` and `write`: bytes, or a negative errno. */
-type Count = (bytes?: number) => void;
-type Names = (error?: number | null, names?: string[], stats?: Stat[]) => void;
+export type FuseNativeCallback<T = void> = (
+  error?: number | null,
+  result?: T,
+  stats?: Stat[],
+) => void;
 
 /**
  * The operations of `fuse-native` 2.2, each with the arguments that it has there.
@@ -18,31 +19,41 @@ type Names = (error?: number | null, names?: string[], stats?: Stat[]) => void;
  */
 export interface FuseNativeOperations {
   /** Returns attributes; the times are dates. */
-  getattr(path: string, cb: Callback<Stat>): void;
+  getattr(path: string, cb: FuseNativeCallback<Stat>): void;
   /** Returns the attributes of an open file. */
-  fgetattr?(path: string, fd: number, cb: Callback<Stat>): void;
+  fgetattr?(path: string, fd: number, cb: FuseNativeCallback<Stat>): void;
   /** Is called before it is mounted. */
-  init?(cb: Callback): void;
+  init?(cb: FuseNativeCallback): void;
   /** Checks a permission. */
-  access?(path: string, mode: number, cb: Callback): void;
+  access?(path: string, mode: number, cb: FuseNativeCallback): void;
   /** Returns how much room there is. */
-  statfs?(path: string, cb: Callback<StatFs>): void;
+  statfs?(path: string, cb: FuseNativeCallback<StatFs>): void;
   /** Lists a directory. */
-  readdir?(path: string, cb: Names): void;
+  readdir?(path: string, cb: FuseNativeCallback<string[]>): void;
   /** Sets the size of a file. */
-  truncate?(path: string, size: number, cb: Callback): void;
+  truncate?(path: string, size: number, cb: FuseNativeCallback): void;
   /** Sets the size of an open file. */
-  ftruncate?(path: string, fd: number, size: number, cb: Callback): void;
+  ftruncate?(
+    path: string,
+    fd: number,
+    size: number,
+    cb: FuseNativeCallback,
+  ): void;
   /** Sets times, in milliseconds as `fuse-native` gives them. */
-  utimens?(path: string, atime: number, mtime: number, cb: Callback): void;
+  utimens?(
+    path: string,
+    atime: number,
+    mtime: number,
+    cb: FuseNativeCallback,
+  ): void;
   /** Returns the target of a link. */
-  readlink?(path: string, cb: Callback<string>): void;
+  readlink?(path: string, cb: FuseNativeCallback<string>): void;
   /** Sets owner and group. */
-  chown?(path: string, uid: number, gid: number, cb: Callback): void;
+  chown?(path: string, uid: number, gid: number, cb: FuseNativeCallback): void;
   /** Sets permission bits. */
-  chmod?(path: string, mode: number, cb: Callback): void;
+  chmod?(path: string, mode: number, cb: FuseNativeCallback): void;
   /** Makes a special file. */
-  mknod?(path: string, mode: number, dev: number, cb: Callback): void;
+  mknod?(path: string, mode: number, dev: number, cb: FuseNativeCallback): void;
   /** Sets an extended attribute. */
   setxattr?(
     path: string,
@@ -50,23 +61,23 @@ export interface FuseNativeOperations {
     value: Uint8Array,
     position: number,
     flags: number,
-    cb: Callback,
+    cb: FuseNativeCallback,
   ): void;
   /** Returns an extended attribute; `null` or nothing for none. */
   getxattr?(
     path: string,
     name: string,
     position: number,
-    cb: Callback<Uint8Array | null>,
+    cb: FuseNativeCallback<Uint8Array | null>,
   ): void;
   /** Lists extended attributes. */
-  listxattr?(path: string, cb: Callback<string[]>): void;
+  listxattr?(path: string, cb: FuseNativeCallback<string[]>): void;
   /** Removes an extended attribute. */
-  removexattr?(path: string, name: string, cb: Callback): void;
+  removexattr?(path: string, name: string, cb: FuseNativeCallback): void;
   /** Opens a file. */
-  open?(path: string, flags: number, cb: Callback<number>): void;
+  open?(path: string, flags: number, cb: FuseNativeCallback<number>): void;
   /** Opens a directory. */
-  opendir?(path: string, flags: number, cb: Callback<number>): void;
+  opendir?(path: string, flags: number, cb: FuseNativeCallback<number>): void;
   /** Reads into a buffer. */
   read?(
     path: string,
@@ -74,7 +85,7 @@ export interface FuseNativeOperations {
     buffer: Uint8Array,
     length: number,
     position: number,
-    cb: Count,
+    cb: (bytes?: number) => void,
   ): void;
   /** Writes a buffer. */
   write?(
@@ -83,36 +94,46 @@ export interface FuseNativeOperations {
     buffer: Uint8Array,
     length: number,
     position: number,
-    cb: Count,
+    cb: (bytes?: number) => void,
   ): void;
   /** Is called at each close(2). */
-  flush?(path: string, fd: number, cb: Callback): void;
+  flush?(path: string, fd: number, cb: FuseNativeCallback): void;
   /** Stores a file. */
-  fsync?(path: string, datasync: boolean, fd: number, cb: Callback): void;
+  fsync?(
+    path: string,
+    datasync: boolean,
+    fd: number,
+    cb: FuseNativeCallback,
+  ): void;
   /** Stores a directory. */
-  fsyncdir?(path: string, datasync: boolean, fd: number, cb: Callback): void;
+  fsyncdir?(
+    path: string,
+    datasync: boolean,
+    fd: number,
+    cb: FuseNativeCallback,
+  ): void;
   /** Is called after the last close of a file. */
-  release?(path: string, fd: number, cb: Callback): void;
+  release?(path: string, fd: number, cb: FuseNativeCallback): void;
   /** Is called after the last close of a directory. */
-  releasedir?(path: string, fd: number, cb: Callback): void;
+  releasedir?(path: string, fd: number, cb: FuseNativeCallback): void;
   /** Makes and opens a file. */
-  create?(path: string, mode: number, cb: Callback<number>): void;
+  create?(path: string, mode: number, cb: FuseNativeCallback<number>): void;
   /** Removes a name. */
-  unlink?(path: string, cb: Callback): void;
+  unlink?(path: string, cb: FuseNativeCallback): void;
   /** Renames a file. */
-  rename?(from: string, to: string, cb: Callback): void;
+  rename?(from: string, to: string, cb: FuseNativeCallback): void;
   /** Makes a hard link. */
-  link?(from: string, to: string, cb: Callback): void;
+  link?(from: string, to: string, cb: FuseNativeCallback): void;
   /** Makes a symbolic link. */
-  symlink?(target: string, path: string, cb: Callback): void;
+  symlink?(target: string, path: string, cb: FuseNativeCallback): void;
   /** Makes a directory. */
-  mkdir?(path: string, mode: number, cb: Callback): void;
+  mkdir?(path: string, mode: number, cb: FuseNativeCallback): void;
   /** Removes a directory. */
-  rmdir?(path: string, cb: Callback): void;
+  rmdir?(path: string, cb: FuseNativeCallback): void;
 }
 
 /** Resolves when a callback is called. */
-function called<T>(call: (cb: Callback<T>) => void): Promise<T> {
+function called<T>(call: (cb: FuseNativeCallback<T>) => void): Promise<T> {
   return new Promise((resolve, reject) =>
     call((error, result) => {
       if (!error) resolve(result as T);
@@ -122,7 +143,9 @@ function called<T>(call: (cb: Callback<T>) => void): Promise<T> {
 }
 
 /** Resolves to a number of bytes. */
-function counted(call: (cb: Count) => void): Promise<number> {
+function counted(
+  call: (cb: (bytes?: number) => void) => void,
+): Promise<number> {
   return new Promise((resolve, reject) =>
     call((bytes = 0) => bytes < 0 ? reject(errorOf(bytes)) : resolve(bytes))
   );

@@ -44,6 +44,7 @@ export type { Context } from "./context.ts";
 export { FuseError } from "./errors.ts";
 export type { FileSystem } from "./file_system.ts";
 export { fromFuseNative } from "./from_fuse_native.ts";
+export type { FuseNativeCallback } from "./from_fuse_native.ts";
 export type { FuseNativeOperations } from "./from_fuse_native.ts";
 export { memory } from "./memory.ts";
 export { mount } from "./mount.ts";

@@ -161,7 +161,10 @@ testUnless(
   "a signal to the caller aborts the handler's signal",
   () =>
     serve("slow", async ({ dir, line }) => {
-      const reading = sh(`timeout -s INT 2 busybox cat ${dir}/interrupted`, 20);
+      const reading = sh(
+        `timeout -s TERM 2 busybox cat ${dir}/interrupted`,
+        20,
+      );
       assertMatch(await line("interrupted by"), /got a signal/);
       assertEquals((await reading).code === 137, false);
     }),
