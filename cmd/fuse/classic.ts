@@ -12,7 +12,7 @@ import { bytesAt, viewAt } from "../../sys/bytes.ts";
 import { errnoName } from "../../sys/errno_names.ts";
 import { close } from "../../sys/file.ts";
 import { transfer } from "../../sys/libc.ts";
-import { sizeof } from "../../sys/struct.ts";
+import { high, low, sizeof } from "../../sys/struct.ts";
 import { FuseRequest } from "./request.ts";
 import type { Receiver, Transport } from "./transport.ts";
 import type { Waiter } from "./waiting.ts";
@@ -82,8 +82,8 @@ export class Classic implements Transport {
     const length = OUT_HEADER + (errno === 0 ? byteLength : 0);
     view.setUint32(len.offset, length, true);
     view.setInt32(errorField.offset, -errno, true);
-    view.setUint32(unique.offset, request.unique, true);
-    view.setUint32(unique.offset + 4, request.unique / 0x1_0000_0000, true);
+    view.setUint32(unique.offset, low(request.unique), true);
+    view.setUint32(unique.offset + 4, high(request.unique), true);
     const rc = transfer("write", this.#fd, address, BigInt(length));
     if (rc >= 0) return true;
     // The kernel refused the form of the reply, and its caller still waits.

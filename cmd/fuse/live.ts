@@ -57,18 +57,23 @@ export interface Mount extends AsyncDisposable {
    * Makes the kernel forget attributes and data of a path, and the name itself, for
    * a file that has changed by itself. Resolves to `false` if it knew nothing.
    *
+   * @param file A path, or an object of a node-based filesystem, whose name stays.
    * @param options `data: false` leaves the data, `entry: false` the name. With
    * `expire` the name is looked up when it is next used, and stays until then.
    */
   invalidate(
-    path: string,
+    file: string | object,
     options?: { data?: boolean; entry?: boolean; expire?: boolean },
   ): Promise<boolean>;
   /**
    * Puts data into the kernel's cache of a file. Resolves to `false` if the kernel
    * does not know the file.
    */
-  store(path: string, offset: number, data: Uint8Array): Promise<boolean>;
+  store(
+    file: string | object,
+    offset: number,
+    data: Uint8Array,
+  ): Promise<boolean>;
   /** Counts what the mount has done, and what it is doing. */
   stats(): MountStats;
   /** Lets the mount keep the process alive: the default. */
@@ -203,11 +208,11 @@ export class LiveMount implements Mount {
   }
 
   async invalidate(
-    path: string,
+    file: string | object,
     { data = true, entry = true, expire = false } = {},
   ): Promise<boolean> {
     const { nodes } = this.#server;
-    const node = this.#files.find(path);
+    const node = this.#find(file);
     let known = false;
     const send = async (message: Uint8Array) => {
       known = await this.#server.notify(message) === 0 || known;
@@ -215,9 +220,10 @@ export class LiveMount implements Mount {
     const id = node === undefined ? 0 : nodes.idOf(node);
     // From -1 on, there is no data.
     if (id !== 0) await send(inodeMessage(id, data ? 0 : -1));
-    const slash = path.lastIndexOf("/");
-    const parent = this.#files.find(path.slice(0, slash));
-    const name = path.slice(slash + 1);
+    if (typeof file !== "string") return known;
+    const slash = file.lastIndexOf("/");
+    const parent = this.#files.find(file.slice(0, slash));
+    const name = file.slice(slash + 1);
     const parentId = parent === undefined ? 0 : nodes.idOf(parent);
     if (entry && name !== "" && parentId !== 0) {
       await send(entryMessage(parentId, name, expire));
@@ -225,12 +231,16 @@ export class LiveMount implements Mount {
     return known;
   }
 
+  #find(file: string | object): AnyNode | undefined {
+    return typeof file === "string" ? this.#files.find(file) : file;
+  }
+
   async store(
-    path: string,
+    file: string | object,
     offset: number,
     data: Uint8Array,
   ): Promise<boolean> {
-    const node = this.#files.find(path);
+    const node = this.#find(file);
     const id = node === undefined ? 0 : this.#server.nodes.idOf(node);
     if (id === 0) return false;
     return await this.#server.notify(storeMessage(id, offset, data)) === 0;

@@ -37,8 +37,8 @@ export interface RequestMemory {
 /** A request of the kernel. Its memory is used again after the reply. */
 export class FuseRequest {
   opcode = 0;
-  /** The number that the reply names. The kernel counts up from 2. */
-  unique = 0;
+  /** The number that the reply names: a `bigint` from 2^53 on. */
+  unique: number | bigint = 0;
   nodeid = 0;
   uid = 0;
   gid = 0;
@@ -68,8 +68,7 @@ export class FuseRequest {
   begin(end: number): void {
     const head = this.#head;
     this.opcode = head.getUint32(opcode.offset, true);
-    this.unique = head.getUint32(unique.offset, true) +
-      head.getUint32(unique.offset + 4, true) * 0x1_0000_0000;
+    this.unique = numberAt(head, unique.offset);
     this.nodeid = head.getUint32(nodeid.offset, true) +
       head.getUint32(nodeid.offset + 4, true) * 0x1_0000_0000;
     this.uid = head.getUint32(uid.offset, true);
@@ -99,6 +98,11 @@ export class FuseRequest {
     const upper = this.#head.getUint32(at + 4, true);
     if (upper > 0x1f_ffff) throw new TooLarge(this.big(field));
     return this.#head.getUint32(at, true) + upper * 0x1_0000_0000;
+  }
+
+  /** Reads the number of another request. */
+  id(field: Field): number | bigint {
+    return numberAt(this.#head, this.#argument + field.offset);
   }
 
   /** Reads 64 bits of the first argument as they are. */
@@ -189,6 +193,13 @@ export class FuseRequest {
     this.outView.setUint32(at, low(value), true);
     this.outView.setUint32(at + 4, high(value), true);
   }
+}
+
+/** Reads 64 bits: as a number if it is exact. */
+function numberAt(view: DataView, at: number): number | bigint {
+  const upper = view.getUint32(at + 4, true);
+  if (upper > 0x1f_ffff) return view.getBigUint64(at, true);
+  return view.getUint32(at, true) + upper * 0x1_0000_0000;
 }
 
 /** An offset or a length that no JavaScript number has. The program is told. */

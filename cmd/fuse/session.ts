@@ -62,9 +62,9 @@ export class Session implements Receiver {
   readonly #transport: Transport;
   readonly #options: SessionOptions;
   /** By `unique`, in the order of their deadlines. */
-  readonly #flights = new Map<number, Flight>();
+  readonly #flights = new Map<number | bigint, Flight>();
   /** Requests that were interrupted before they came. */
-  readonly #early = new Set<number>();
+  readonly #early = new Set<number | bigint>();
   readonly #began: PromiseWithResolvers<Agreement>;
   readonly #over: PromiseWithResolvers<number>;
   #timer: ReturnType<typeof setTimeout> | null = null;
@@ -80,6 +80,7 @@ export class Session implements Receiver {
     this.#over = Promise.withResolvers();
     this.ready = this.#began.promise;
     this.finished = this.#over.promise;
+    this.ready.catch(() => {}); // Whoever waits for it is told.
     server.notify = (message) => transport.notify(message);
     server.abandon = (fh) => this.#release(server.files.take(fh));
   }
@@ -100,13 +101,16 @@ export class Session implements Receiver {
     this.#requests++;
     switch (request.opcode) {
       case uapi.FUSE_FORGET:
-        this.#forget(request.nodeid, request.u64(uapi.fuse_forget_in.nlookup));
+        this.#forget(
+          request.nodeid,
+          Number(request.id(uapi.fuse_forget_in.nlookup)),
+        );
         return true;
       case uapi.FUSE_BATCH_FORGET:
         this.#forgetMany(request);
         return true;
       case uapi.FUSE_INTERRUPT:
-        this.#interrupt(request.u64(uapi.fuse_interrupt_in.unique));
+        this.#interrupt(request.id(uapi.fuse_interrupt_in.unique));
         return true;
       case uapi.FUSE_INIT:
         this.#init(request);
@@ -127,7 +131,6 @@ export class Session implements Receiver {
     }
     for (const file of this.#server.files.takeAll()) this.#release(file);
     this.#began.reject(new Error("The mount ended before it began."));
-    this.#began.promise.catch(() => {});
     this.#over.resolve(errno);
   }
 
@@ -259,7 +262,7 @@ export class Session implements Receiver {
     request.pairs(count, (id, lookups) => this.#forget(id, lookups));
   }
 
-  #interrupt(unique: number): void {
+  #interrupt(unique: number | bigint): void {
     const flight = this.#flights.get(unique);
     if (flight !== undefined) {
       return Context.interrupt(flight.ctx, interruption());

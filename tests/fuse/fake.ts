@@ -168,7 +168,7 @@ export class FakeKernel implements Transport {
   start(): void {}
 
   reply(request: FuseRequest, errno: number, byteLength: number): boolean {
-    const { unique } = request;
+    const unique = Number(request.unique);
     const waiting = this.#waiting.get(unique);
     assert(waiting !== undefined, `${unique} is answered twice, or wrongly`);
     assert(errno >= 0 && errno < 512 && byteLength <= MEMORY - 16);

@@ -91,6 +91,13 @@ export async function serve(
   }
 }
 
+/** Returns the permissions that the module page names, or all for other work. */
+function permissions(options: Record<string, unknown>): string[] {
+  return options.self || options.withoutRing
+    ? ["-A"]
+    : ["--allow-ffi", "--allow-run=sh,umount,fusermount3", "--no-prompt"];
+}
+
 /** Starts a server, which may fail. */
 export function start(
   kind: string,
@@ -101,7 +108,7 @@ export function start(
   const script = new URL("server.ts", import.meta.url).pathname;
   const words = [
     ...[...prefix, Deno.execPath()],
-    ...["run", "-A", "--no-check", "--cached-only", script],
+    ...["run", ...permissions(options), "--no-check", "--cached-only", script],
     ...[kind, dir, JSON.stringify(options)],
   ];
   const child = new Deno.Command(words[0], {

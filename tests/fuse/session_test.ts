@@ -4,7 +4,9 @@
  */
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import type { FileSystem, Stat } from "../../cmd/fuse/mod.ts";
+import { type FileSystem, memory, type Stat } from "../../cmd/fuse/mod.ts";
+import { FuseRequest } from "../../cmd/fuse/request.ts";
+import { random } from "../kit/random.ts";
 import { FakeKernel, names, words } from "./fake.ts";
 import { sleep, turn } from "../kit/wait.ts";
 
@@ -415,4 +417,33 @@ Deno.test("writes give the handler the bytes in place", () => {
   assertEquals(put(5).view.getUint32(0, true), 5);
   assertEquals(put(13).view.getUint32(0, true), 5);
   assertEquals(seen, [[3, "hello"], [3, "hello, world\n"]]);
+});
+
+Deno.test("requests of random bytes are answered, each once", async () => {
+  const kernel = new FakeKernel(memory(), { flags: [] });
+  const pick = random(7);
+  const replies: Promise<unknown>[] = [];
+  for (let i = 0; i < 20_000; i++) {
+    const opcode = pick(60);
+    if ([FORGET, INTERRUPT, BATCH_FORGET, 41].includes(opcode)) continue;
+    const bytes = new Uint8Array(pick(200));
+    for (let at = 0; at < bytes.length; at++) {
+      bytes[at] = pick(3) === 0 ? pick(256) : pick(3);
+    }
+    replies.push(kernel.ask(opcode, pick(6), bytes));
+  }
+  await Promise.all(replies);
+  assertEquals(kernel.unanswered, 0);
+});
+
+Deno.test("a request may have a number that no JavaScript number is", () => {
+  const request = new FuseRequest({
+    head: new DataView(words(0, 0, 2n ** 63n + 5n, 1n, 0, 0, 0, 0, 1n).buffer),
+    argument: 40,
+    input: new Uint8Array(100),
+    joined: true,
+    output: new Uint8Array(100),
+  });
+  request.begin(40);
+  assertEquals(request.unique, 2n ** 63n + 5n);
 });
