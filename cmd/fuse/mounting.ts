@@ -283,7 +283,7 @@ function explainHelper(said: string): string {
     [/open \/dev\/fuse: No such/, "As root: `modprobe fuse`"],
     [/user_allow_other/, "Or leave out `allowOther`"],
     [
-      /no write access to mountpoint/,
+      /no write access to mountpoint|not owned by user/,
       "Mount on a directory of this user's own",
     ],
     [/mount failed: Operation not permitted/, FORBIDDEN],

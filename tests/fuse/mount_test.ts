@@ -370,7 +370,7 @@ testUnless(
     serve("memory", async ({ dir }) => {
       await ok(
         `set -e; export HOME=/tmp; cd /tmp; rm -rf origin; mkdir origin
-        cd origin; git init -q .; git config user.email a@b; git config user.name n
+        cd origin; git init -q .; git config --global user.email a@b; git config --global user.name n
         for i in $(seq 50); do echo $i >f$i; done; git add .; git commit -qm one
         git clone -q /tmp/origin ${dir}/clone; cd ${dir}/clone; git fsck
         echo more >>f1; git commit -qam two; git gc -q; git status --short
