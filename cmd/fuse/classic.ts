@@ -171,7 +171,8 @@ export class Classic implements Transport {
     this.#ended = true;
     const fd = this.#fd;
     // A wait holds the file: only then does closing it abort the connection.
-    this.#waiter.stop().finally(() => close(fd));
+    const closeIt = () => close(fd);
+    this.#waiter.stop().then(closeIt, closeIt);
     this.#receiver?.ended(errno);
   }
 }

@@ -4,6 +4,9 @@ import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/fuse.ts";
 import type { FuseRequest } from "./request.ts";
 
+/** FUSE_KERNEL_MINOR_VERSION of Linux 7.2, up to which this server knows the protocol. */
+const MINOR = 45;
+
 const { fuse_init_in: IN, fuse_init_out: OUT } = uapi;
 const INIT_BYTES = 64;
 
@@ -76,7 +79,7 @@ export function negotiate(
   const major = request.u32(IN.major);
   const minor = Math.min(
     request.u32(IN.minor),
-    uapi.FUSE_KERNEL_MINOR_VERSION,
+    MINOR,
   );
   // Linux 5.19 has 7.36. Before 7.23 the reply had another size.
   if (major !== uapi.FUSE_KERNEL_VERSION || minor < 23) {

@@ -3,7 +3,6 @@
 import { structFrom } from "../struct.ts";
 
 export const FUSE_KERNEL_VERSION = 7;
-export const FUSE_KERNEL_MINOR_VERSION = 45;
 export const FUSE_ROOT_ID = 1;
 /** Bytes of the smallest buffer that a read of /dev/fuse takes. */
 export const FUSE_MIN_READ_BUFFER = 8192;

@@ -32,7 +32,7 @@ const COMING: Readonly<Record<string, { since: number; value: string }>> = {
 const GROWING = ["IORING_URING_CMD_MASK"];
 
 /** Names of padding, whose bytes a later kernel may give to members. */
-const PADDING = /^_*(pad|resv|reserved|rsvd|spare)/;
+const PADDING = /^_*(pad|resv|reserved|rsvd|spare|unused)/;
 
 /** A line that includes a header of the kernel. */
 const KERNELS = /<(linux|asm|asm-generic)\//;
