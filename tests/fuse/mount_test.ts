@@ -95,9 +95,9 @@ testUnless(
 
 for (
   const [kind, features, steps] of [
-    ["memory", ["links", "open"], 1500],
-    ["paths", [], 1000],
-    ["async", [], 400],
+    ["memory", ["links", "open"], 500],
+    ["paths", [], 300],
+    ["async", [], 150],
   ] as const
 ) {
   testUnless(
