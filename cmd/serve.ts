@@ -198,7 +198,8 @@ export class Serving<Request extends object, Value> {
   async run(options: { stopFd?: number } = {}): Promise<RunEnd> {
     for (;;) {
       const end = this.#service.run(options);
-      if (end !== "stopped") return end;
+      const done = end === "idle" && this.#pending === 0;
+      if (done || end === "signalled" || !this.#service.isOpen) return end;
       if (this.#pending === 0) continue;
       await new Promise<void>((resolve) => this.#quiet = resolve);
       this.#quiet = null;

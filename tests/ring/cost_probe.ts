@@ -18,6 +18,8 @@ import {
   objects,
   promises,
   raw,
+  serviceRun,
+  serviceTurns,
 } from "../kit/hot_loops.ts";
 import {
   awaitedReads,
@@ -59,6 +61,8 @@ const measured: Record<string, [Loop, number]> = {
   objects: [objects, MANY],
   nothing: [nothing, MANY],
   raw: [raw, MANY],
+  serviceRun: [serviceRun, MANY],
+  serviceTurns: [serviceTurns, MANY],
   encode: [encode, MANY],
   cmdAllSync: [cmdAllSync, FEW],
   cmdAll: [cmdAll, FEW],
@@ -121,6 +125,8 @@ const ROUNDS = { warmUp: 8, measured: 16 };
 const OPERATIONS = 32 * DEPTH;
 const loops = {
   raw,
+  serviceRun,
+  serviceTurns,
   encode,
   cmdAllSync,
   cmdAll,
