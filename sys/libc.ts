@@ -56,9 +56,6 @@ const SYMBOLS = {
 
 type Symbols = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
-/** `call` of the table above, in a thread of Deno's pool. */
-const IN_POOL = { call: { ...SYMBOLS.call, nonblocking: true } } as const;
-
 /** The open libc. */
 interface Libc {
   readonly symbols: Symbols;
@@ -147,44 +144,10 @@ export function syscall(
   ...args: (number | bigint)[]
 ): number {
   const { symbols, errno, nr } = libc();
-  const [a, b, c, d, e, f] = registers(args);
+  const arg = (i: number) => BigInt.asUintN(64, BigInt(args[i] ?? 0));
+  const [a, b, c, d, e, f] = [arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)];
   const rc = symbols.call(nr[name], a, b, c, d, e, f);
   return rc >= 0 ? rc : -errno[0];
-}
-
-/** Returns six arguments as wide as registers. */
-function registers(args: readonly (number | bigint)[]): bigint[] {
-  const arg = (i: number) => BigInt.asUintN(64, BigInt(args[i] ?? 0));
-  return [arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)];
-}
-
-let pool: Deno.DynamicLibrary<typeof IN_POOL>["symbols"] | undefined;
-
-/**
- * Makes a system call in a thread of Deno's pool, while this thread goes on: for one
- * that may wait for an answer of this thread, as umount(2) of a file system does that
- * it serves. Resolves to the result, or to -1.
- *
- * **No errno.** It belongs to the thread that made the call. Deno has several, does
- * not say which one it was, and gives the next call to any of them (measured: the
- * errno that the next call finds is another's once in 300 times). So the caller asks
- * the kernel afterwards for what it has to know, such as /proc/self/mountinfo. For
- * close(2) there is IORING_OP_CLOSE, whose completion has the errno.
- *
- * The memory behind an address stays the caller's to keep, until the promise settles.
- * Until then, the process does not end by itself.
- */
-export function syscallInPool(
-  name: keyof SyscallNumbers,
-  ...args: (number | bigint)[]
-): Promise<number> {
-  const { nr } = libc();
-  const { call } = pool ??= permitted(
-    "libc cannot be opened",
-    () => Deno.dlopen("libc.so.6", IN_POOL).symbols,
-  );
-  const [a, b, c, d, e, f] = registers(args);
-  return call(nr[name], a, b, c, d, e, f);
 }
 
 /** Calls mmap(2): returns the address, or `-errno`. */

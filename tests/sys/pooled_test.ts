@@ -1,7 +1,7 @@
 /** System calls in a thread of Deno's pool. */
 
 import { assertEquals } from "@std/assert";
-import { syscallInPool } from "../../sys/libc.ts";
+import { pooledSyscall } from "../../sys/pooled.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { alloc } from "../../ring/alloc.ts";
 import { addressOf } from "../../ring/raw.ts";
@@ -11,7 +11,7 @@ import { settles } from "../kit/wait.ts";
 Deno.test("a system call that blocks in the pool lets this thread go on", async () => {
   using ends = pipe();
   const bytes = alloc(4);
-  const read = syscallInPool("read", ends.left, addressOf(bytes), 4);
+  const read = pooledSyscall("read", ends.left, addressOf(bytes), 4);
   assertEquals(await settles(read, 20), false);
   writeSync(ends.right, "abc");
   assertEquals(await read, 3);
@@ -19,7 +19,7 @@ Deno.test("a system call that blocks in the pool lets this thread go on", async 
 });
 
 Deno.test("a system call that fails in the pool answers -1", async () => {
-  assertEquals(await syscallInPool("close", 1 << 29), -1);
+  assertEquals(await pooledSyscall("close", 1 << 29), -1);
   // Arguments are as wide as registers there as well.
-  assertEquals(await syscallInPool("read", -1, scratch().at, 1), -1);
+  assertEquals(await pooledSyscall("read", -1, scratch().at, 1), -1);
 });
