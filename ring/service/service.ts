@@ -30,9 +30,9 @@ export interface ServiceOptions {
   /** SQEs of 128 bytes. */
   sqe128?: boolean;
   /**
-   * Complete tags only in io_uring_enter() (Linux 6.1). It is cheapest with `run`; a
-   * completion that the event loop waits for takes one system call more. Default:
-   * `true`, where the kernel has it.
+   * Complete tags only in io_uring_enter(), where the kernel can (Linux 6.1): for a
+   * service that sleeps in `run`. In the event loop it takes two calls for a wake-up,
+   * where otherwise one is enough. Default: `false`.
    */
   deferTaskrun?: boolean;
   /** Most kernel workers of this thread. Default: as it is. */
@@ -87,7 +87,7 @@ export class Service {
    * @throws {UringError} if the kernel refuses, with the reason and the remedy.
    */
   static open(options: ServiceOptions): Service {
-    const { tags, sqe128, deferTaskrun = true, maxWorkers } = options;
+    const { tags, sqe128, deferTaskrun, maxWorkers } = options;
     checkInteger("tags", tags, 1, 32767);
     const flags = sqe128 ? uapi.IORING_SETUP_SQE128 : 0;
     const optional = uapi.IORING_SETUP_SUBMIT_ALL |
