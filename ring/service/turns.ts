@@ -72,7 +72,8 @@ export class Turns {
   #busy = false;
   /** In a turn that the event loop has called, which nothing cuts short. */
   #ofLoop = false;
-  #scheduled = false;
+  /** What begins the next turn: a microtask, the event loop, or a submission. */
+  #scheduled: "microtask" | "loop" | null = null;
   #submittedBefore = 0;
   #hops = 0;
   /** In `run`. */
@@ -116,13 +117,14 @@ export class Turns {
 
   /** Schedules a turn after the program's current burst, unless one is to come. */
   schedule(): void {
-    if (this.#scheduled) return;
+    if (this.#scheduled !== null) return;
     const { submitted, completions } = this.#tags;
     this.#submittedBefore = submitted + 1;
     this.#hops = 0;
-    if (this.#pace.loopIsDue(completions)) this.#giveWay();
+    const due = this.#pace.loopIsDue(completions);
+    if (due) this.#giveWay();
     else void READY.then(this.#turn);
-    this.#scheduled = true;
+    this.#scheduled = due ? "loop" : "microtask";
   }
 
   /** Takes the next turn after the event loop has looked for I/O: see `Engine`. */
@@ -144,6 +146,8 @@ export class Turns {
     const { submitted, completions } = this.#tags;
     if (ofLoop) {
       this.#pace.loopCame(completions);
+    } else if (this.#scheduled !== "microtask") {
+      return; // Another turn has done it, or the event loop is due.
     } else if (this.#busy) {
       // A receiver that calls into Deno can run microtasks. If a call was cut short,
       // the event loop goes on after it.
@@ -154,7 +158,7 @@ export class Turns {
       void READY.then(this.#turn);
       return;
     }
-    this.#scheduled = false;
+    this.#scheduled = null;
     this.#running = false; // Left set by a run that was cut short.
     this.#busy = true;
     this.#ofLoop = ofLoop;
@@ -181,14 +185,16 @@ export class Turns {
       if (!this.#enter(toSubmit, 0, flags)) break;
     }
     if (this.over) return;
-    this.#scheduled = true;
+    this.#scheduled = "loop";
     this.#giveWay();
   }
 
   /** Ends a turn: the bell or the event loop begins the next one. */
   #rest(): void {
     const { sq, cq } = this.#handle;
-    // To make a bell can run code of the program. What that submits has its own turn.
+    // All is submitted. To make a bell can run code of the program, whose tags have
+    // a turn of their own.
+    this.#scheduled = null;
     this.#ofLoop = false;
     if (this.inFlight === 0) {
       this.#bell?.hold(false);

@@ -80,15 +80,6 @@ for (
   }
 }
 
-for (const what of ["submit", "run", "abandon", "timeout"]) {
-  for (const flags of [[], [UNOPTIMIZED]]) {
-    const how = flags.length > 0 ? " without the optimizer" : "";
-    Deno.test(`a service goes on after calls that were cut short: ${what}${how}`, async () => {
-      assertEquals(await problems("service", what, ...flags), "");
-    });
-  }
-}
-
 const made = (decode: () => unknown) =>
   new Command({ name: "NOP", opcode: IORING_OP_NOP, decode });
 

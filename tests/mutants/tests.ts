@@ -39,7 +39,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   "ring/flight/pool.ts": ["ring/memory_test.ts", "ring/address_test.ts"],
   "ring/service/": [
     ...["ring/service_test.ts", "cmd/serve_test.ts"],
-    "attack/cut_short_test.ts",
+    "attack/service_test.ts",
   ],
   "ring/loop/": ["ring/wake_test.ts", "attack/many_rings_test.ts"],
   "ring/loop/engine.ts": [

@@ -7,14 +7,20 @@ import {
   assertNotEquals,
   assertThrows,
 } from "@std/assert";
-import { spy } from "@std/testing/mock";
+import { spy, stub } from "@std/testing/mock";
 import { Ring, uringCmd } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
 import { alloc } from "../../ring/alloc.ts";
+import { Command } from "../../ring/command.ts";
 import { Service, type ServiceOptions } from "../../ring/service/service.ts";
 import { StopSignal } from "../../ring/service/stop.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import { libc } from "../../sys/libc.ts";
+import {
+  IORING_CQE_F_MORE,
+  IORING_OP_POLL_ADD,
+  IORING_POLL_ADD_MULTI,
+} from "../../sys/uapi/io_uring.ts";
 import "../kit/no_watchdogs.ts";
 import { devNull, type FdPair, pipe, writeSync } from "../kit/fds.ts";
 import { descriptors } from "../kit/process.ts";
@@ -22,7 +28,7 @@ import { pretendRelease } from "../kit/refuse.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { runScript } from "../kit/run.ts";
 import { collect, settles, turn, until } from "../kit/wait.ts";
-import { take, WAYS } from "../kit/wires.ts";
+import { replacePipe, take, WAYS } from "../kit/wires.ts";
 
 /** Word of an SQE with the low half of its offset. */
 const OFF = 2;
@@ -218,6 +224,22 @@ Deno.test("timers live while tags complete at once for ever", async () => {
   assert(service.stats().completions > 100);
 });
 
+Deno.test("the event loop is due after 16 enters", async () => {
+  using file = devNull();
+  const service = open(1);
+  let left = 1000;
+  service.prepare(0, uringCmd({ fd: file.fd, cmd_op: 0 }), (tag) => {
+    if (left-- > 0) service.submit(tag);
+  });
+  // While time stands still, it is not due for another reason.
+  using _clock = stub(performance, "now", () => 0);
+  service.submit(0);
+  await turn();
+  assertEquals(service.stats().enters, 16);
+  left = 0;
+  await service.close();
+});
+
 Deno.test("a tag that is in flight, unprepared or unknown is refused", async () => {
   const service = open(2);
   using _reader = reader(service, 0, () => {});
@@ -234,9 +256,89 @@ Deno.test("a tag that is in flight, unprepared or unknown is refused", async () 
   const wide = uringCmd({ fd: 0, cmd_op: 0, payload });
   assertThrows(() => service.prepare(1, wide, () => {}), RangeError, "sqe128");
   assertThrows(() => service.submit(1), TypeError, "not prepared");
+  // A call that throws in the middle leaves no SQE that is half of one.
+  service.prepare(1, nop, () => {});
+  assertThrows(() => service.prepare(1, other, () => {}), TypeError, "alloc");
+  assertThrows(() => service.submit(1), TypeError, "not prepared");
   service.abandon();
   assertThrows(() => service.submit(0), TypeError, "has ended");
   await service.close();
+});
+
+Deno.test("a tag that completes many times stays in flight", async () => {
+  const service = open(1);
+  using ends = pipe();
+  const multishot = new Command<unknown>({
+    name: "POLL_ADD",
+    opcode: IORING_OP_POLL_ADD,
+    file: ends.left,
+    len: IORING_POLL_ADD_MULTI,
+    opFlags: op.POLLIN,
+    multishot: true,
+  });
+  const told: boolean[] = [];
+  service.prepare(0, multishot, (_tag, _res, flags) => {
+    told.push((flags & IORING_CQE_F_MORE) !== 0);
+  });
+  service.submit(0);
+  for (let i = 1; i <= 3; i++) {
+    await turn();
+    writeSync(ends.right, "x");
+    await until(() => told.length === i);
+    assertEquals(service.inFlight, 1);
+  }
+  assertEquals(told, [true, true, true]);
+  service.abandon();
+});
+
+Deno.test("a completion that comes while the bell is armed is found", async () => {
+  const service = open(1, { name: "", options: { spin: true } });
+  let told = 0;
+  using read = reader(service, 0, (tag) => {
+    told++;
+    if (told < 3) service.submit(tag);
+  });
+  service.submit(0);
+  await turn();
+  const real = performance.now;
+  // The service asks for the time when it has looked for completions, for the last
+  // time before the kernel is to signal them.
+  using _clock = stub(performance, "now", () => {
+    if (told === 1) {
+      told++;
+      writeSync(read.ends.right, "b");
+    }
+    return real.call(performance);
+  });
+  writeSync(read.ends.right, "a");
+  const found = (async () => {
+    while (told < 3) await turn();
+  })();
+  assert(await settles(found, 5000));
+  await service.close();
+});
+
+Deno.test("what code submits that runs while the bell is made is handed over", async () => {
+  using file = devNull();
+  const service = open(3);
+  let left = 40; // More than one turn, so that the event loop calls the last.
+  let told = false;
+  using _read = reader(service, 1, () => {});
+  const command = uringCmd({ fd: file.fd, cmd_op: 0 });
+  service.prepare(2, command, () => told = true);
+  service.prepare(0, command, (tag) => service.submit(--left > 0 ? tag : 1));
+  // Any code may run in microtasks while Deno loads a module.
+  let made = 0;
+  using _pipe = replacePipe(function () {
+    if (made++ === 0) service.submit(2);
+  });
+  service.submit(0);
+  await until(() => made > 0);
+  const found = (async () => {
+    while (!told) await turn();
+  })();
+  assert(await settles(found, 5000));
+  service.abandon();
 });
 
 Deno.test("a receiver that throws loses no completion and stops nothing", async () => {
