@@ -7,6 +7,7 @@ import {
   assertNotEquals,
   assertThrows,
 } from "@std/assert";
+import { createContext, runInContext } from "node:vm";
 import { spy, stub } from "@std/testing/mock";
 import { Ring, uringCmd } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
@@ -666,6 +667,77 @@ Deno.test("a worker sleeps in the kernel, answers this thread that blocks, and i
   }
   signal.raise();
   assertEquals(await result, { end: "signalled", inFlight: 1, told: 100 });
+});
+
+// ---- Calls that are cut short ---------------------------------------------------
+
+for (const answers of [false, true]) {
+  const when = answers ? "after" : "before";
+  Deno.test(`a receiver that node:vm ends ${when} its answer has answered once`, async () => {
+    const service = open(1);
+    let [told, inside] = [0, true];
+    using read = reader(service, 0, (tag) => {
+      told++;
+      if (answers || told > 1) service.submit(tag);
+      while (inside);
+    });
+    service.submit(0);
+    await turn();
+    const { symbols } = libc();
+    const { enter } = symbols;
+    {
+      // Written while run waits: no signal to the event loop makes the next turn.
+      using _enter = stub(symbols, "enter", (...args) => {
+        if (told === 0) writeSync(read.ends.right, "a");
+        return enter(...args);
+      });
+      const context = createContext({ service });
+      const program = "service.run()";
+      assertThrows(() => runInContext(program, context, { timeout: 100 }));
+    }
+    inside = false;
+    await until(() => told === (answers ? 1 : 2));
+    for (let i = 0; i < 3; i++) await turn();
+    assertEquals([told, service.inFlight], [answers ? 1 : 2, 1]);
+    writeSync(read.ends.right, "b");
+    await until(() => told === (answers ? 2 : 3));
+    service.abandon();
+  });
+}
+
+Deno.test("a turn does not begin inside a receiver, even if Deno runs microtasks there", async () => {
+  const { stdout, stderr } = await runScript(
+    `
+    import { Service } from "@uring/ring/service/service.ts";
+    import * as op from "@uring/cmd/op.ts";
+    const service = Service.open({ tags: 2 });
+    let inside = false;
+    const receive = (tag) => {
+      if (inside) console.log("inside another");
+      inside = true;
+      if (tag === 0 && again-- > 0) {
+        service.submit(0);
+        process.getBuiltinModule("node:net"); // Loads it.
+      }
+      inside = false;
+      told++;
+    };
+    let [told, again] = [0, 1];
+    for (let tag = 0; tag < 2; tag++) {
+      service.prepare(tag, op.nop(), receive);
+      service.submit(tag);
+    }
+    // Where no microtask is the caller, they run in the middle of the call.
+    setTimeout(async () => {
+      service.run();
+      await service.close();
+      console.log(told);
+    });
+  `,
+    undefined,
+    ["timeout", "60"],
+  );
+  assertEquals([stdout, stderr], ["3\n", ""]);
 });
 
 // ---- The life of the process -----------------------------------------------------
