@@ -11,6 +11,7 @@ import {
   type ServingOptions,
 } from "../../cmd/serve.ts";
 import { Service } from "../../ring/service/service.ts";
+import { StopSignal } from "../../ring/service/stop.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import { type FdPair, pipe, writeSync } from "../kit/fds.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
@@ -216,4 +217,20 @@ Deno.test("a server that sleeps in the kernel wakes up for promises, and sleeps 
   server.ask(0, "a");
   assertEquals(await server.serving.run(), "idle");
   assertEquals(server.answers, ["0: a", "0: 2", "0: 1"]);
+});
+
+Deno.test("a stop signal ends a server that sleeps, also while a handler is pending", async () => {
+  using signal = new StopSignal();
+  let waiting = false;
+  await using server: Server = new Server(1, ({ byte }) => {
+    signal.raise();
+    waiting = byte === "p";
+    return waiting ? sleep(5).then(() => byte) : byte;
+  });
+  for (const byte of ["a", "p"]) {
+    server.ask(0, byte);
+    assertEquals(await server.serving.run({ stopFd: signal.fd }), "signalled");
+    assertEquals(await server.take(1), [`0: ${byte}`]);
+  }
+  assert(waiting);
 });
