@@ -5,6 +5,7 @@
 
 import { Ring, uringCmd } from "../../mod.ts";
 import { openat } from "../../cmd/op.ts";
+import { Service } from "../../ring/service/service.ts";
 import {
   enter,
   IORING_OP_URING_CMD,
@@ -76,6 +77,37 @@ export async function cmdInLoops(count: number): Promise<void> {
   await Promise.all(batch.map(async (each) => {
     while (left-- > 0) await ring.cmd(each);
   }));
+}
+
+const service = Service.open({ tags: DEPTH });
+let replies = 0;
+let over: () => void = () => {};
+const words: Int32Array[] = batch.map((_, tag) =>
+  service.prepare(tag, command, (tag, res) => {
+    if (res !== 0) throw new Error(`result ${res}`);
+    if (replies < DEPTH) {
+      if (--replies === 0) over();
+      return;
+    }
+    replies--;
+    words[tag][14] = replies; // A commit_id.
+    service.submit(tag);
+  })
+);
+
+/** Answers in a thread that sleeps in between. */
+export function serviceRun(count: number): void {
+  replies = count;
+  for (let tag = 0; tag < DEPTH; tag++) service.submit(tag);
+  service.run();
+}
+
+/** Answers in the event loop. */
+export async function serviceTurns(count: number): Promise<void> {
+  replies = count;
+  const done = new Promise<void>((resolve) => over = resolve);
+  for (let tag = 0; tag < DEPTH; tag++) service.submit(tag);
+  await done;
 }
 
 type Resolve = (value: unknown) => void;

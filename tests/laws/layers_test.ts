@@ -52,6 +52,10 @@ const ROOMS: Readonly<Record<string, Room>> = {
   },
   flight: { files: ["ring/flight/"], imports: [...WORDS, "bare"] },
   loop: { files: ["ring/loop/"], imports: [...WORDS, "bare", "flight"] },
+  service: {
+    files: ["ring/service/"],
+    imports: [...WORDS, "bare", "loop"],
+  },
   raw: { files: ["ring/raw.ts", "ring/alloc.ts"], imports: [...WORDS, "bare"] },
   face: { files: ["ring/"], imports: RING },
   // The commands: base files, families, and hubs that know every family.
@@ -70,6 +74,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
     ],
     imports: WORDS,
   },
+  serve: { files: ["cmd/serve.ts"], imports: [...WORDS, "service"] },
   // Servers run a ring of their own, and have more files than a family.
   fuseWire: {
     files: [
@@ -179,6 +184,8 @@ Deno.test("the rules of import allow and forbid what they should", () => {
       ["ring/ring.ts", "sys/libc.ts", true],
       ["ring/loop/pipe.ts", "node:net", true],
       ["ring/loop/engine.ts", "ring/flight/queues.ts", true],
+      ["ring/service/service.ts", "ring/loop/bell.ts", true],
+      ["cmd/serve.ts", "ring/service/service.ts", true],
       ["ring/flight/queues.ts", "ring/bare/squeue.ts", true],
       ["ring/bare/setup.ts", "ring/errors.ts", true],
       ["sys/uapi/fs.ts", "sys/uapi/ioctl.ts", true],
@@ -201,6 +208,9 @@ Deno.test("the rules of import allow and forbid what they should", () => {
       ["cmd/probe.ts", "cmd/cli/demo.ts", false],
       ["ring/ring.ts", "cmd/block.ts", false],
       ["ring/raw.ts", "ring/flight/pool.ts", false],
+      ["ring/service/service.ts", "ring/flight/queues.ts", false],
+      ["ring/loop/engine.ts", "ring/service/service.ts", false],
+      ["cmd/block.ts", "cmd/serve.ts", false],
       ["ring/flight/queues.ts", "ring/loop/engine.ts", false],
       ["ring/flight/queues.ts", "ring/ring.ts", false],
       ["ring/command.ts", "ring/flight/slot.ts", false],

@@ -37,6 +37,10 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
     ...["ring/ring_test.ts", "attack/storm_test.ts"],
   ],
   "ring/flight/pool.ts": ["ring/memory_test.ts", "ring/address_test.ts"],
+  "ring/service/": [
+    ...["ring/service_test.ts", "cmd/serve_test.ts"],
+    "attack/service_test.ts",
+  ],
   "ring/loop/": ["ring/wake_test.ts", "attack/many_rings_test.ts"],
   "ring/loop/engine.ts": [
     ...["fake/", "ring/batch_test.ts", "ring/engine_test.ts"],
@@ -55,6 +59,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
     "ring/deno_test.ts",
     "cmd/nodes_test.ts",
   ],
+  "cmd/serve.ts": ["cmd/serve_test.ts"],
   "cmd/sockaddr.ts": ["cmd/socket_test.ts", "cmd/op_test.ts"],
   "cmd/writable.ts": ["cmd/block_test.ts", "cmd/scsi_test.ts"],
 };

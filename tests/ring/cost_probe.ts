@@ -18,6 +18,8 @@ import {
   objects,
   promises,
   raw,
+  serviceRun,
+  serviceTurns,
 } from "../kit/hot_loops.ts";
 import {
   awaitedReads,
@@ -54,11 +56,15 @@ const WARM_UP = { passes: 8, count: 32 * DEPTH };
 const MANY = 1024 * DEPTH;
 /** The same for loops that allocate, or make a system call for each operation. */
 const FEW = 64 * DEPTH;
+/** The same for loops of which each pass has a cost of its own. */
+const MOST = 4 * MANY;
 
 const measured: Record<string, [Loop, number]> = {
   objects: [objects, MANY],
   nothing: [nothing, MANY],
   raw: [raw, MANY],
+  serviceRun: [serviceRun, MOST],
+  serviceTurns: [serviceTurns, MOST],
   encode: [encode, MANY],
   cmdAllSync: [cmdAllSync, FEW],
   cmdAll: [cmdAll, FEW],
@@ -121,6 +127,8 @@ const ROUNDS = { warmUp: 8, measured: 16 };
 const OPERATIONS = 32 * DEPTH;
 const loops = {
   raw,
+  serviceRun,
+  serviceTurns,
   encode,
   cmdAllSync,
   cmdAll,

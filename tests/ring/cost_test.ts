@@ -287,6 +287,8 @@ type Measured =
   | "objects"
   | "nothing"
   | "raw"
+  | "serviceRun"
+  | "serviceTurns"
   | "encode"
   | "cmdAllSync"
   | "cmdAll"
@@ -328,6 +330,12 @@ Deno.test("the measurement finds an object that a loop makes, and nothing else",
 
 Deno.test("the bare ring allocates nothing for a command", async () => {
   assertLess((await bytes()).raw, NOTHING);
+});
+
+Deno.test("a service allocates nothing for a reply", async () => {
+  assertLess((await bytes()).serviceRun, NOTHING);
+  // A turn of the event loop is shared by 16 rounds.
+  assertLess((await bytes()).serviceTurns, 1);
 });
 
 Deno.test("writing a command into an SQE allocates nothing", async () => {
@@ -399,7 +407,15 @@ Deno.test("cmd makes no object for a command but its promise", async () => {
 // ---- Deoptimizations --------------------------------------------------------
 
 const LOOPS = [
-  ...["raw", "encode", "cmdAllSync", "cmdAll", "cmdAllInLoops"],
+  ...[
+    "raw",
+    "serviceRun",
+    "serviceTurns",
+    "encode",
+    "cmdAllSync",
+    "cmdAll",
+    "cmdAllInLoops",
+  ],
   ...["cmdSync", "cmd", "cmdInLoops", "madeReads", "newReads"],
   ...["makerReads", "makerReplies", "madeNvmeReads", "makerNvmeReads"],
   ...["copiedReads", "awaitedReads"],

@@ -128,6 +128,22 @@ for (const start of STARTS) {
     assertEquals(kernel.tail, start + 24 | 0);
   });
 
+  Deno.test(`SQEs of their own are queued by their numbers, ${from}`, () => {
+    const kernel = new Kernel({ start, hold: true });
+    const { sq, ring } = kernel;
+    for (const round of [[2, 0, 3], [0], [1, 2, 3, 0]]) {
+      const tail = kernel.tail;
+      for (const sqe of round) sq.pushOwn(sqe);
+      assertEquals(kernel.tail, tail);
+      assertEquals(sq.publish(), round.length);
+      const queued = round.map((_, i) => ring[ARRAY + (tail + i & 3)]);
+      assertEquals(queued, round);
+      sq.taken(round.length);
+      kernel.take(round.length);
+    }
+    assertEquals(kernel.tail, start + 8 | 0);
+  });
+
   Deno.test(`SQEs are published by publish() only, ${from}`, () => {
     const kernel = new Kernel({ start });
     kernel.sq.next();
