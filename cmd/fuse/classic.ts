@@ -10,7 +10,6 @@ import { fuse_in_header, fuse_out_header } from "../../sys/uapi/fuse.ts";
 import { arena, arenaOf } from "../../sys/arena.ts";
 import { bytesAt, viewAt } from "../../sys/bytes.ts";
 import { errnoName } from "../../sys/errno_names.ts";
-import { close } from "../../sys/file.ts";
 import { transfer } from "../../sys/libc.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
 import { FuseRequest } from "./request.ts";
@@ -24,6 +23,13 @@ const { len, error: errorField, unique } = fuse_out_header;
 const HEADERS = 4096;
 /** Requests after which timers and other tasks of the program get a turn. */
 const MOST_AT_ONCE = 256;
+
+/** A descriptor of /dev/fuse, with O_NONBLOCK. */
+export interface Device {
+  readonly fd: number;
+  /** Closes it, or has its owner do so, when nothing uses it any more. */
+  readonly close: () => void;
+}
 
 /** A request, and the addresses of its memory. */
 class Message {
@@ -48,10 +54,12 @@ class Message {
   }
 }
 
-/** The classic transport of one mount, whose descriptor it closes. */
+/** The classic transport of one mount. */
 export class Classic implements Transport {
   readonly name = "classic";
+  readonly how: string;
   readonly #fd: number;
+  readonly #close: () => void;
   readonly #waiter: Waiter;
   readonly #byteLength: number;
   readonly #drain = () => this.#drainNow();
@@ -63,9 +71,16 @@ export class Classic implements Transport {
   /** There is no memory for another request until one is answered. */
   #starved = false;
 
-  /** @param fd Of /dev/fuse, with O_NONBLOCK. */
-  constructor(fd: number, maxWrite: number, waiter: Waiter) {
+  /** Serves a descriptor of /dev/fuse, and says in `why` why it does so. */
+  constructor(
+    { fd, close }: Device,
+    maxWrite: number,
+    waiter: Waiter,
+    why: string,
+  ) {
+    this.how = `requests by read(2), waiting ${waiter.how}${why && `: ${why}`}`;
     this.#fd = fd;
+    this.#close = close;
     this.#waiter = waiter;
     this.#byteLength = maxWrite + HEADERS;
     this.#free.push(this.#newMessage());
@@ -103,8 +118,12 @@ export class Classic implements Transport {
     return this.#waiter.send(message);
   }
 
+  agreed(): Promise<void> {
+    return Promise.resolve();
+  }
+
   abort(): void {
-    this.#end(E.ECONNABORTED);
+    this.end(E.ECONNABORTED);
   }
 
   ref(): void {
@@ -131,7 +150,7 @@ export class Classic implements Transport {
           case E.EAGAIN:
             return this.#wait();
           default:
-            return this.#end(-length);
+            return this.end(-length);
         }
       }
       request.begin(length);
@@ -143,7 +162,7 @@ export class Classic implements Transport {
   #wait(): void {
     this.#waiter.wait().then(this.#drain, (error) => {
       if (this.#ended) return;
-      this.#end(E.EIO);
+      this.end(E.EIO);
       console.error("The wait for FUSE requests failed:", error);
     });
   }
@@ -165,14 +184,16 @@ export class Classic implements Transport {
     return message;
   }
 
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   /** Ends the connection, and tells the session. */
-  #end(errno: number): void {
+  end(errno: number): void {
     if (this.#ended) return;
     this.#ended = true;
-    const fd = this.#fd;
     // A wait holds the file: only then does closing it abort the connection.
-    const closeIt = () => close(fd);
-    this.#waiter.stop().then(closeIt, closeIt);
+    this.#waiter.stop().then(this.#close, this.#close);
     this.#receiver?.ended(errno);
   }
 }

@@ -1,36 +1,18 @@
-/** A filesystem that is mounted, and served in this thread. */
+/** A filesystem that is mounted. */
 
 import { E } from "../../sys/uapi/errno.ts";
 import { readText } from "../../sys/file.ts";
-import { syscall } from "../../sys/libc.ts";
 import { checkObject } from "../../ring/check.ts";
 import { unmountByChild, type UnmountOptions } from "./children.ts";
 import type { Watchdog } from "./children.ts";
-import { Classic, endOf } from "./classic.ts";
+import { endOf } from "./classic.ts";
 import { FuseError } from "./errors.ts";
-import type { Agreement, Wishes } from "./init.ts";
 import type { Mounted } from "./mounting.ts";
-import type { NodeFileSystem } from "./nodes.ts";
-import { entryMessage, inodeMessage, storeMessage } from "./notifications.ts";
 import type { MountOptions } from "./options.ts";
-import { type AnyNode, Server } from "./server.ts";
-import { Session, type SessionStats } from "./session.ts";
+import type { InvalidateOptions, MountStats } from "./served.ts";
+import type { Protocol, Served } from "./served.ts";
 import { onSignal } from "./signals.ts";
 import type { TransportName } from "./transport.ts";
-import type { Waiter } from "./waiting.ts";
-
-/** What the kernel and the server have agreed on. */
-export interface Protocol {
-  /** The minor version: 45 in Linux 7.2. */
-  readonly minor: number;
-  /** Bytes of the largest write. */
-  readonly maxWrite: number;
-  /** Flags of FUSE_INIT, without the prefix. */
-  readonly flags: readonly string[];
-}
-
-/** Counts of a mount. */
-export type MountStats = SessionStats;
 
 /** A filesystem that is mounted. */
 export interface Mount extends AsyncDisposable {
@@ -38,7 +20,7 @@ export interface Mount extends AsyncDisposable {
   readonly dir: string;
   /** How requests come. */
   readonly transport: TransportName;
-  /** How it was mounted and how it waits, as a sentence. */
+  /** How it was mounted, how requests come, and why so, for people. */
   readonly how: string;
   /** What the kernel and the server have agreed on. */
   readonly protocol: Protocol;
@@ -58,12 +40,10 @@ export interface Mount extends AsyncDisposable {
    * a file that has changed by itself. Resolves to `false` if it knew nothing.
    *
    * @param file A path, or an object of a node-based filesystem, whose name stays.
-   * @param options `data: false` leaves the data, `entry: false` the name. With
-   * `expire` the name is looked up when it is next used, and stays until then.
    */
   invalidate(
     file: string | object,
-    options?: { data?: boolean; entry?: boolean; expire?: boolean },
+    options?: InvalidateOptions,
   ): Promise<boolean>;
   /**
    * Puts data into the kernel's cache of a file. Resolves to `false` if the kernel
@@ -75,19 +55,11 @@ export interface Mount extends AsyncDisposable {
     data: Uint8Array,
   ): Promise<boolean>;
   /** Counts what the mount has done, and what it is doing. */
-  stats(): MountStats;
+  stats(): Promise<MountStats>;
   /** Lets the mount keep the process alive: the default. */
   ref(): void;
   /** Lets the process exit, which unmounts. */
   unref(): void;
-}
-
-/** A filesystem for the server, and the way from a path to its nodes. */
-export interface Files {
-  readonly fs: NodeFileSystem<AnyNode>;
-  /** Returns the node of a path, or that of its directory. */
-  find(path: string): AnyNode | undefined;
-  serve(server: Server): void;
 }
 
 /** Milliseconds for which `await using` waits for the programs of a lazy unmount. */
@@ -97,86 +69,47 @@ const OVER_MS = 5000;
 
 export class LiveMount implements Mount {
   readonly dir: string;
-  readonly transport: TransportName;
-  readonly how: string;
   readonly finished: Promise<void>;
-  readonly #files: Files;
-  readonly #server: Server;
-  readonly #session: Session;
-  readonly #classic: Classic;
-  readonly #options: MountOptions;
-  #agreement: Agreement | null = null;
-  #watchdog: Watchdog | null = null;
+  readonly #mounted: Mounted;
+  readonly #served: Served;
+  readonly #watchdog: Watchdog | null;
   /** The number of the mount's device, such as `"0:45"`. */
-  #device = "";
+  readonly #device: string;
   #over = false;
 
   constructor(
     dir: string,
-    { fd, how }: Mounted,
-    waiter: Waiter,
-    files: Files,
-    wishes: Wishes,
-    options: MountOptions,
+    mounted: Mounted,
+    served: Served,
+    watchdog: Watchdog | null,
+    { signals = true, signal }: MountOptions,
   ) {
     this.dir = dir;
-    this.#files = files;
-    this.#options = options;
-    this.#server = new Server(files.fs, {
-      entryTtlMs: options.entryTtlMs ?? 1000,
-      attrTtlMs: options.attrTtlMs ?? 1000,
-      negativeTtlMs: options.negativeTtlMs ?? 0,
-      directIo: options.directIo ?? false,
-      keepCache: options.keepCache ?? false,
-      defaults: {
-        uid: syscall("geteuid"),
-        gid: syscall("getegid"),
-        time: Date.now(),
-      },
+    this.#mounted = mounted;
+    this.#served = served;
+    this.#watchdog = watchdog;
+    this.#device = deviceOf(dir);
+    const leave = () => void this[Symbol.asyncDispose]().catch(() => {});
+    const ignore = signals ? onSignal(leave) : () => {};
+    signal?.addEventListener("abort", leave, { once: true });
+    this.finished = this.#finish().finally(() => {
+      ignore();
+      signal?.removeEventListener("abort", leave);
     });
-    files.serve(this.#server);
-    const { maxWrite, pageSize } = wishes;
-    // Without MAX_PAGES, a read has up to 32 pages.
-    const most = Math.max(maxWrite, 32 * pageSize);
-    this.#classic = new Classic(fd, most, waiter);
-    this.transport = this.#classic.name;
-    this.how = `mounted by ${how}; requests by read(2), waiting ${waiter.how}`;
-    this.#session = new Session(this.#server, this.#classic, {
-      wishes,
-      timeoutMs: options.timeoutMs ?? 0,
-      onError: options.onError ??
-        ((error, op, path) =>
-          console.error(`FUSE ${op} ${path ?? ""} failed with EIO:`, error)),
-    });
-    this.finished = this.#session.finished.then((errno) => this.#end(errno));
     // Whoever does not wait for it is told by onError.
     this.finished.catch(() => {});
   }
 
-  /** Serves until the kernel has agreed, and from then on. */
-  async begin(watchdog: Watchdog | null): Promise<void> {
-    this.#watchdog = watchdog;
-    this.#classic.start(this.#session);
-    this.#agreement = await this.#session.ready;
-    this.#device = deviceOf(this.dir);
-    const { signals = true, signal } = this.#options;
-    const leave = () => void this[Symbol.asyncDispose]().catch(() => {});
-    const ignore = signals ? onSignal(leave) : () => {};
-    signal?.addEventListener("abort", leave, { once: true });
-    const end = () => {
-      ignore();
-      signal?.removeEventListener("abort", leave);
-    };
-    this.#session.finished.then(end);
+  get transport(): TransportName {
+    return this.#served.transport;
   }
 
-  /** Gives up the connection. */
-  abort(): void {
-    this.#classic.abort();
+  get how(): string {
+    return `mounted by ${this.#mounted.how}; ${this.#served.how}`;
   }
 
   get protocol(): Protocol {
-    return this.#agreement!;
+    return this.#served.protocol;
   }
 
   async unmount(options: UnmountOptions = {}): Promise<void> {
@@ -203,72 +136,51 @@ export class LiveMount implements Mount {
       }
     }
     await within(this.finished, GRACE_MS);
-    this.#classic.abort();
+    this.#served.abort();
     await this.finished;
   }
 
-  async invalidate(
+  invalidate(
     file: string | object,
-    { data = true, entry = true, expire = false } = {},
+    options: InvalidateOptions = {},
   ): Promise<boolean> {
-    const { nodes } = this.#server;
-    const node = this.#find(file);
-    let known = false;
-    const send = async (message: Uint8Array) => {
-      known = await this.#server.notify(message) === 0 || known;
-    };
-    const id = node === undefined ? 0 : nodes.idOf(node);
-    // From -1 on, there is no data.
-    if (id !== 0) await send(inodeMessage(id, data ? 0 : -1));
-    if (typeof file !== "string") return known;
-    const slash = file.lastIndexOf("/");
-    const parent = this.#files.find(file.slice(0, slash));
-    const name = file.slice(slash + 1);
-    const parentId = parent === undefined ? 0 : nodes.idOf(parent);
-    if (entry && name !== "" && parentId !== 0) {
-      await send(entryMessage(parentId, name, expire));
-    }
-    return known;
+    return this.#served.invalidate(file, options);
   }
 
-  #find(file: string | object): AnyNode | undefined {
-    return typeof file === "string" ? this.#files.find(file) : file;
-  }
-
-  async store(
+  store(
     file: string | object,
     offset: number,
     data: Uint8Array,
   ): Promise<boolean> {
-    const node = this.#find(file);
-    const id = node === undefined ? 0 : this.#server.nodes.idOf(node);
-    if (id === 0) return false;
-    return await this.#server.notify(storeMessage(id, offset, data)) === 0;
+    return this.#served.store(file, offset, data);
   }
 
-  stats(): MountStats {
-    return this.#session.stats();
+  stats(): Promise<MountStats> {
+    return this.#served.stats();
   }
 
   ref(): void {
-    this.#session.ref();
+    this.#served.ref();
   }
 
   unref(): void {
-    this.#session.unref();
+    this.#served.unref();
   }
 
   /** Cleans up after the end, and says whether it was a failure. */
-  async #end(errno: number): Promise<void> {
-    this.#over = true;
-    // A connection that was aborted leaves its mount behind.
-    if (this.#device !== "" && deviceOf(this.dir) === this.#device) {
-      await unmountByChild(this.dir, { lazy: true }).catch(() => {});
+  async #finish(): Promise<void> {
+    try {
+      const errno = await this.#served.ended;
+      if (errno === E.ENODEV || errno === E.ECONNABORTED) return;
+      throw new FuseError(errno, endOf(errno));
+    } finally {
+      this.#over = true;
+      // A connection that was aborted leaves its mount behind.
+      if (this.#device !== "" && deviceOf(this.dir) === this.#device) {
+        await unmountByChild(this.dir, { lazy: true }).catch(() => {});
+      }
+      await this.#watchdog?.stop();
     }
-    await this.#watchdog?.stop();
-    await this.#server.fs.destroy?.();
-    if (errno === E.ENODEV || errno === E.ECONNABORTED) return;
-    throw new FuseError(errno, endOf(errno));
   }
 }
 

@@ -1,20 +1,16 @@
 /** Mounts a filesystem, and serves it. */
 
-import { close } from "../../sys/file.ts";
-import {
-  checkFunction,
-  checkObject,
-  checkPrototype,
-} from "../../ring/check.ts";
+import { checkObject, checkPrototype } from "../../ring/check.ts";
 import { unmountByChild, Watchdog } from "./children.ts";
 import type { FileSystem } from "./file_system.ts";
-import { type Files, LiveMount, type Mount } from "./live.ts";
+import { readyHere } from "./here.ts";
+import { LiveMount, type Mount } from "./live.ts";
 import { findDirectory, type Mounted, mountFuse } from "./mounting.ts";
 import type { NodeFileSystem } from "./nodes.ts";
-import { type MountOptions, wishesOf } from "./options.ts";
-import { pathsOf } from "./paths.ts";
+import type { MountOptions } from "./options.ts";
+import { readyInWorker } from "./remote.ts";
+import type { Served } from "./served.ts";
 import type { AnyNode } from "./server.ts";
-import { waiterFor } from "./waiting.ts";
 
 /**
  * Mounts a filesystem on a directory, and serves it in this thread. Resolves when
@@ -42,23 +38,48 @@ export function mount<N extends object, H>(
   fs: NodeFileSystem<N, H>,
   options?: MountOptions,
 ): Promise<Mount>;
+/**
+ * Mounts the filesystem that a module exports by default, and serves it in a Worker.
+ * The program may then use the mount as any other directory, also by `readFileSync`,
+ * `import` and `Deno.Command`. A function that is exported is called with `data` of the
+ * options, and returns the filesystem.
+ *
+ * It needs `--allow-read` for the module and this library, where they are files.
+ *
+ * @example A module with a filesystem, and a program that mounts it
+ * ```ts ignore
+ * // fs.ts
+ * import { memory } from "@uring/cmd/fuse";
+ * export default memory();
+ *
+ * // main.ts
+ * import { mount } from "@uring/cmd/fuse";
+ * await using mem = await mount("/mnt", new URL("./fs.ts", import.meta.url));
+ * Deno.writeTextFileSync("/mnt/hello.txt", "hello");
+ * ```
+ */
+export function mount(
+  dir: string,
+  module: URL,
+  options?: MountOptions,
+): Promise<Mount>;
 export async function mount(
   dir: string,
-  fs: FileSystem | NodeFileSystem<AnyNode>,
+  fs: FileSystem | NodeFileSystem<AnyNode> | URL,
   options: MountOptions = {},
 ): Promise<Mount> {
   checkPrototype(checkObject("options", options));
-  checkFunction("getattr", checkObject("fs", fs).getattr);
-  const files = "root" in fs ? nodesOnly(fs) : withPaths(fs);
   const { signal } = options;
   signal?.throwIfAborted();
   const found = findDirectory(dir);
-  const wishes = wishesOf(files.fs, options);
-  await files.fs.init?.();
-  const watchdog = watch(found, options);
+  const ready = fs instanceof URL
+    ? await readyInWorker(fs, options)
+    : await readyHere(fs, options);
+  let watchdog: Watchdog | null = null;
   let mounted: Mounted | null = null;
-  let live: LiveMount | null = null;
+  let served: Served | null = null;
   try {
+    watchdog = watch(found, options);
     mounted = await mountFuse({
       dir: found,
       name: options.name ?? "deno",
@@ -67,33 +88,18 @@ export async function mount(
       allowOther: options.allowOther ?? false,
       defaultPermissions: options.defaultPermissions ?? true,
     });
-    const waiter = waiterFor(mounted.fd);
-    live = new LiveMount(found, mounted, waiter, files, wishes, options);
-    await live.begin(watchdog);
-    return live;
+    served = await ready.serve(mounted.fd);
+    return new LiveMount(found, mounted, served, watchdog, options);
   } catch (error) {
+    served?.abort();
+    ready.drop();
     // A mount that is not served would hang whoever looks at it.
-    if (live !== null) live.abort();
-    else if (mounted !== null) close(mounted.fd);
     if (mounted !== null) {
       await unmountByChild(found, { lazy: true }).catch(() => {});
     }
     await watchdog?.stop();
     throw error;
   }
-}
-
-function withPaths<H>(user: FileSystem<H>): Files {
-  const paths = pathsOf(user);
-  return {
-    fs: paths.fs as NodeFileSystem<AnyNode>,
-    find: (path) => paths.tree.find(path),
-    serve: ({ nodes }) => paths.known = (node) => nodes.idOf(node) !== 0,
-  };
-}
-
-function nodesOnly(fs: NodeFileSystem<AnyNode>): Files {
-  return { fs, find: () => undefined, serve: () => {} };
 }
 
 /** Starts the process that unmounts when this one is killed; `null` without `sh`. */

@@ -25,8 +25,21 @@ export interface MountOptions {
   autoUnmount?: boolean;
   /** `false` leaves SIGINT, SIGTERM and SIGHUP to the program. Default `true`. */
   signals?: boolean;
-  /** How requests come. Default `"auto"`. */
-  transport?: "auto" | "classic";
+  /**
+   * How requests come. `"io_uring"` needs Linux 6.14 and `fuse.enable_uring=1`;
+   * without, it is `"classic"` all the same, and {@linkcode Mount.how} says why.
+   * `"auto"`, the default, is `"io_uring"` in a Worker only: a thread that serves
+   * with io_uring, and waits for its own mount, waits until the machine is started
+   * again.
+   */
+  transport?: "auto" | "io_uring" | "classic";
+  /**
+   * Requests of each CPU at a time with io_uring, from 1 to 256, with memory for a
+   * write each. Default 8; 2 on machines with more than 16 CPUs.
+   */
+  queueDepth?: number;
+  /** Is passed to the function that a module exports: see {@linkcode mount}. */
+  data?: unknown;
   /** Bytes of the largest write, from 4096 to 1 MiB. Default 1 MiB. */
   maxWrite?: number;
   /** Milliseconds for which the kernel keeps names. Default 1000. */

@@ -32,10 +32,14 @@ export interface RequestMemory {
   readonly joined: boolean;
   /** The bytes for the payload of the reply. */
   readonly output: Uint8Array;
+  /** See {@linkcode FuseRequest.tag}. */
+  readonly tag?: number;
 }
 
 /** A request of the kernel. Its memory is used again after the reply. */
 export class FuseRequest {
+  /** The tag of the service that it comes from; -1 in the classic transport. */
+  readonly tag: number;
   opcode = 0;
   /** The number that the reply names: a `bigint` from 2^53 on. */
   unique: number | bigint = 0;
@@ -54,7 +58,10 @@ export class FuseRequest {
   #at = 0;
   #end = 0;
 
-  constructor({ head, argument, input, joined, output }: RequestMemory) {
+  constructor(
+    { head, argument, input, joined, output, tag = -1 }: RequestMemory,
+  ) {
+    this.tag = tag;
     this.#head = head;
     this.#argument = argument;
     this.#input = input;

@@ -244,8 +244,13 @@ export class Session implements Receiver {
   #init(request: FuseRequest): void {
     const { agreement, result } = negotiate(request, this.#options.wishes);
     this.#answer(request, result);
-    if (agreement !== null) this.#began.resolve(agreement);
-    else this.#began.reject(new Error("The kernel's FUSE is too old."));
+    if (agreement === null) {
+      return this.#began.reject(new Error("The kernel's FUSE is too old."));
+    }
+    this.#transport.agreed(agreement).then(
+      () => this.#began.resolve(agreement),
+      (error) => this.#began.reject(error),
+    );
   }
 
   #forget(id: number, lookups: number): void {

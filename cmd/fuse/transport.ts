@@ -1,5 +1,6 @@
 /** What carries requests and replies between the kernel and a session. */
 
+import type { Agreement } from "./init.ts";
 import type { FuseRequest } from "./request.ts";
 
 /** The name of a transport. */
@@ -18,9 +19,17 @@ export interface Receiver {
 
 /** Carries requests and replies. */
 export interface Transport {
+  /** How requests come: io_uring can end in classic. */
   readonly name: TransportName;
+  /** How requests come, and why, for people. */
+  readonly how: string;
   /** Begins to deliver requests. */
   start(receiver: Receiver): void;
+  /**
+   * Is told of the agreement as soon as INIT is answered. Resolves when programs can
+   * use the mount.
+   */
+  agreed(agreement: Agreement): Promise<void>;
   /**
    * Sends a reply: an errno from 1 on, or 0 and `byteLength` bytes of the request's
    * `out`. Returns `false` if the kernel no longer waits for it.

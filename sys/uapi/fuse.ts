@@ -57,6 +57,9 @@ export const FUSE_TMPFILE = 51;
 export const FUSE_STATX = 52;
 export const FUSE_COPY_FILE_RANGE_64 = 53;
 
+export const FUSE_IO_URING_CMD_REGISTER = 1;
+export const FUSE_IO_URING_CMD_COMMIT_AND_FETCH = 2;
+
 export const FUSE_NOTIFY_POLL = 1;
 export const FUSE_NOTIFY_INVAL_INODE = 2;
 export const FUSE_NOTIFY_INVAL_ENTRY = 3;
@@ -340,4 +343,17 @@ export const fuse_copy_file_range_in = structFrom(
 export const fuse_copy_file_range_out = structFrom(
   8,
   "0 u64 bytes_copied",
+);
+export const fuse_uring_ent_in_out = structFrom(
+  32,
+  "0 u64 flags, 8 u64 commit_id, 16 u32 payload_sz, 20 u32 padding",
+  "24 u64 reserved",
+);
+export const fuse_uring_req_header = structFrom(
+  288,
+  "0 u8[128] in_out, 128 u8[128] op_in, 256 u8[32] ring_ent_in_out",
+);
+export const fuse_uring_cmd_req = structFrom(
+  24,
+  "0 u64 flags, 8 u64 commit_id, 16 u16 qid, 18 u8[6] padding",
 );

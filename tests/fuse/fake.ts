@@ -39,6 +39,7 @@ export function names(...texts: string[]): Uint8Array {
 /** A session whose kernel is the test. */
 export class FakeKernel implements Transport {
   readonly name = "classic";
+  readonly how = "by a test";
   readonly server: Server;
   readonly session: Session;
   /** What `onError` was told: operation, path and message. */
@@ -166,6 +167,10 @@ export class FakeKernel implements Transport {
   }
 
   start(): void {}
+
+  agreed(): Promise<void> {
+    return Promise.resolve();
+  }
 
   reply(request: FuseRequest, errno: number, byteLength: number): boolean {
     const unique = Number(request.unique);

@@ -351,12 +351,13 @@ async function storm(seed: number): Promise<void> {
           const to = words(BigInt(other.id));
           await kernel.ask(RENAME, dir.id, to, names(name, newName));
         });
-      default:
+      default: {
         if (open.length === 0) return;
         const file = pick(open);
         const reply = await kernel.ask(READ, file.id, range(file.fh, 0, 9));
         assertEquals(reply.errno, 0, kernel.told.join());
         return;
+      }
     }
   };
   const renames = { lock: Promise.resolve() as Promise<unknown> };

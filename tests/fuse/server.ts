@@ -140,4 +140,4 @@ if (options.dispose) {
   console.log("disposed");
 }
 await live.finished;
-console.log(`finished ${JSON.stringify(live.stats())}`);
+console.log(`finished ${JSON.stringify(await live.stats())}`);
