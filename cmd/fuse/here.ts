@@ -52,7 +52,11 @@ export async function readyHere(
   options: MountOptions,
   release?: () => void,
 ): Promise<Ready> {
-  checkFunction("getattr", checkObject("fs", fs).getattr);
+  const { getattr } = checkObject("fs", fs);
+  if (getattr === undefined) {
+    throw new TypeError("a filesystem must have the method getattr");
+  }
+  checkFunction("getattr", getattr);
   const files = "root" in fs ? nodesOnly(fs) : withPaths(fs);
   const wishes = wishesOf(files.fs, options);
   await files.fs.init?.();

@@ -14,7 +14,14 @@
  * waits for an answer. `Deno.readFile`, `Deno.stat`, `Deno.readDir` and child processes
  * that open files by themselves work. `readFileSync` and all other `*Sync`, `import`,
  * `Deno.chdir`, `Deno.watchFs`, and `Deno.Command` with a program or the working
- * directory in the mount wait for ever.
+ * directory in the mount wait for ever. All of them work if a Worker serves: put the
+ * filesystem into a module, and pass its URL.
+ *
+ * **How requests come.** By reads of /dev/fuse, or by io_uring: Linux 6.14, where root
+ * has set `fuse.enable_uring=1`. With io_uring, a thread that waits for the mount that
+ * it serves can be ended by nothing but a restart of the machine. So io_uring is the
+ * default in Workers only, whose filesystem must not use its own mount. `how` of a
+ * mount says what it uses, and why.
  *
  * @example A directory with one file
  * ```ts ignore
@@ -33,6 +40,22 @@
  *     text.subarray(offset, offset + into.length),
  * });
  * await hello.finished; // Unmounted, by `umount` or a signal.
+ * ```
+ *
+ * @example A filesystem in a Worker, which the program itself may use in any way
+ * ```ts ignore
+ * // greeting.ts: a filesystem, or a function that returns one.
+ * export default (greeting: string) => ({
+ *   getattr: (path: string) => path === "/" ? { kind: "directory" } : { size: 5 },
+ *   read: () => new TextEncoder().encode(greeting),
+ * });
+ *
+ * // main.ts
+ * import { mount } from "@uring/cmd/fuse";
+ *
+ * const module = new URL("./greeting.ts", import.meta.url);
+ * await using served = await mount("/mnt", module, { data: "hello" });
+ * console.log(Deno.readTextFileSync("/mnt/any"), served.how);
  * ```
  *
  * @module

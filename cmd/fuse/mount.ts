@@ -22,7 +22,7 @@ import type { AnyNode } from "./server.ts";
  * Do not use the mount from the thread that serves it, except by functions such as
  * `Deno.readFile`, which open and close a file in another thread. `readFileSync`,
  * `Deno.open(path).close()`, `import` and `Deno.Command` with a program of it wait for
- * an answer that this thread cannot give.
+ * an answer that this thread cannot give. To serve in a Worker, pass a URL.
  *
  * @param fs Functions of paths, or of nodes: an object with `root` is node-based.
  * @throws {FuseError} if it cannot be mounted, with the reason and the remedy.

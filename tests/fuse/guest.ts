@@ -15,6 +15,57 @@ import { settles, sleep } from "../kit/wait.ts";
 /** The reason to skip tests that mount. */
 export const missing: string = lacksGuest();
 
+/** A way to serve. */
+export interface Way {
+  readonly name: string;
+  /** The options of a server that asks for it. */
+  readonly options: Record<string, unknown>;
+  /** What {@linkcode Mount.how} says. */
+  readonly how: RegExp;
+  readonly missing: string;
+}
+
+/** Switches FUSE over io_uring on. Returns why it cannot be. */
+function lacksUring(): string {
+  if (missing) return missing;
+  try {
+    Deno.writeTextFileSync(ENABLE, "Y");
+    return "";
+  } catch {
+    return "a kernel with FUSE over io_uring";
+  }
+}
+
+/** The parameter that switches FUSE over io_uring on. */
+export const ENABLE = "/sys/module/fuse/parameters/enable_uring";
+
+/** The reason to skip tests of FUSE over io_uring. */
+export const missingUring: string = lacksUring();
+
+/** The ways to serve, each with the same outcome. */
+export const WAYS: readonly Way[] = [
+  {
+    name: "classic",
+    options: {},
+    how: /requests by read\(2\), .* poll with io_uring: a main thread could/,
+    missing,
+  },
+  {
+    name: "io_uring",
+    options: { transport: "io_uring" },
+    how: /requests by io_uring, \d+ queues of 8$/,
+    missing: missingUring,
+  },
+  {
+    name: "in a Worker",
+    options: { worker: true },
+    how: missingUring
+      ? /in a Worker: requests by read/
+      : /in a Worker: requests by io_uring, \d+ queues of 8$/,
+    missing,
+  },
+];
+
 /** Seconds after which a command that uses a mount is killed. */
 const DEADLINE = 60;
 
@@ -93,9 +144,11 @@ export async function serve(
 
 /** Returns the permissions that the module page names, or all for other work. */
 function permissions(options: Record<string, unknown>): string[] {
-  return options.self || options.withoutRing
-    ? ["-A"]
-    : ["--allow-ffi", "--allow-run=sh,umount,fusermount3", "--no-prompt"];
+  if (options.self || options.withoutRing || options.blocking) return ["-A"];
+  return [
+    ...["--allow-ffi", "--allow-run=sh,umount,fusermount3", "--no-prompt"],
+    ...options.worker ? ["--allow-read"] : [],
+  ];
 }
 
 /** Starts a server, which may fail. */

@@ -4,6 +4,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { hasLinux, testUnless } from "../kit/skip.ts";
 import { settles, sleep, until } from "../kit/wait.ts";
 import { client, isMounted, missing, ok, serve, sh, start } from "./guest.ts";
+import { type Served, type Way, WAYS } from "./guest.ts";
 
 /** As whom an ordinary user mounts. */
 const NOBODY = [
@@ -11,33 +12,50 @@ const NOBODY = [
   ...["--reuid", "65534", "--regid", "65534", "--clear-groups"],
 ];
 
-testUnless(
-  missing,
+/** Tests with a server of a kind, in each way to serve. */
+function onEachWay(
+  name: string,
+  kind: string,
+  use: (served: Served, way: Way) => Promise<void>,
+  options: Record<string, unknown> = {},
+): void {
+  for (const way of WAYS) {
+    const all = { options: { ...way.options, ...options } };
+    testUnless(
+      way.missing,
+      `${name}: ${way.name}`,
+      () => serve(kind, (served) => use(served, way), all),
+    );
+  }
+}
+
+onEachWay(
   "the hello world is read, and ends with umount",
-  () =>
-    serve("hello", async ({ dir, line, status }) => {
-      assertMatch(await line("mounted"), /by fsopen; .* poll with io_uring/);
-      assertEquals(
-        await ok(`cat ${dir}/hello.txt; ls ${dir}`),
-        [
-          "hello, world",
-          "hello.txt",
-        ].join("\n"),
-      );
-      assertMatch(
-        await ok(`stat -c '%a %F %s %u %g' ${dir}/hello.txt`),
-        /^644/,
-      );
-      const { stderr } = await sh(`cat ${dir}/nothing; echo >${dir}/new`);
-      assertMatch(stderr, /nothing.*No such file/);
-      assertMatch(stderr, /new.*Read-only file system/);
-      await ok(`umount ${dir}`);
-      assertMatch(
-        await line("finished"),
-        /"inFlight":0,"nodes":\d,"handles":0/,
-      );
-      assertEquals((await status).code, 0);
-    }),
+  "hello",
+  async ({ dir, line, status }, way) => {
+    assertMatch(await line("mounted"), /by fsopen; /);
+    assertMatch(await line("mounted"), way.how);
+    assertEquals(
+      await ok(`cat ${dir}/hello.txt; ls ${dir}`),
+      [
+        "hello, world",
+        "hello.txt",
+      ].join("\n"),
+    );
+    assertMatch(
+      await ok(`stat -c '%a %F %s %u %g' ${dir}/hello.txt`),
+      /^644/,
+    );
+    const { stderr } = await sh(`cat ${dir}/nothing; echo >${dir}/new`);
+    assertMatch(stderr, /nothing.*No such file/);
+    assertMatch(stderr, /new.*Read-only file system/);
+    await ok(`umount ${dir}`);
+    assertMatch(
+      await line("finished"),
+      /"inFlight":0,"nodes":\d,"handles":0/,
+    );
+    assertEquals((await status).code, 0);
+  },
 );
 
 const COMMANDS = `
@@ -65,32 +83,30 @@ rm -r other && rm link log direct && [ -z "$(ls -A)" ]
 `;
 
 for (const kind of ["memory", "paths", "async"]) {
-  testUnless(
-    missing,
+  onEachWay(
     `shell commands work on a filesystem: ${kind}`,
-    () =>
-      serve(kind, async ({ dir, lines }) => {
-        await Deno.writeTextFile("/tmp/commands", `set -ex\n${COMMANDS}`);
-        await ok(`sh /tmp/commands ${dir}`, 120);
-        assertEquals(lines.filter((line) => line.startsWith("told")), []);
-        await ok(`umount ${dir}`);
-      }),
+    kind,
+    async ({ dir, lines }) => {
+      await Deno.writeTextFile("/tmp/commands", `set -ex\n${COMMANDS}`);
+      await ok(`sh /tmp/commands ${dir}`, 120);
+      assertEquals(lines.filter((line) => line.startsWith("told")), []);
+      await ok(`umount ${dir}`);
+    },
   );
 }
 
-testUnless(
-  missing,
+onEachWay(
   "memory() has hard links, attributes and unlinked files",
-  () =>
-    serve("memory", async ({ dir }) => {
-      await ok(`set -e; cd ${dir}
+  "memory",
+  async ({ dir }) => {
+    await ok(`set -e; cd ${dir}
       echo text >a; ln a b; [ "$(stat -c %h b)" = 2 ]; [ a -ef b ]
       exec 3<>b; rm a b; echo more >&3; [ "$(cat /proc/self/fd/3)" = more ]
       [ "$(stat -L -c %h /proc/self/fd/3)" = 0 ]; exec 3>&-
       mkfifo fifo; [ -p fifo ]; mkdir full; echo >full/x; ! rmdir full
       [ "$(stat -c %h .)" = 3 ]; df . | grep -q deno; sync -f . || sync
       cp /bin/busybox busybox; ./busybox true; rm -r full fifo busybox; ls -A`);
-    }),
+  },
 );
 
 for (
@@ -100,85 +116,81 @@ for (
     ["async", [], 150],
   ] as const
 ) {
-  testUnless(
-    missing,
+  onEachWay(
     `random changes leave tmpfs and ${kind} alike`,
-    () =>
-      serve(kind, async ({ dir, lines }) => {
-        for (const seed of [1, Date.now() % 1_000_000]) {
-          const [a, b] = [`${dir}/${seed}`, `/tmp/model-${kind}-${seed}`];
-          await ok(`mkdir ${a} ${b}`);
-          const args = [a, b, `${seed}`, `${steps}`, ...features];
-          await client("random_client.ts", args, 240);
-        }
-        assertEquals(lines.filter((line) => line.startsWith("told")), []);
-      }),
+    kind,
+    async ({ dir, lines }) => {
+      for (const seed of [1, Date.now() % 1_000_000]) {
+        const [a, b] = [`${dir}/${seed}`, `/tmp/model-${kind}-${seed}`];
+        await ok(`rm -rf ${b}; mkdir ${a} ${b}`);
+        const args = [a, b, `${seed}`, `${steps}`, ...features];
+        await client("random_client.ts", args, 240);
+      }
+      assertEquals(lines.filter((line) => line.startsWith("told")), []);
+    },
   );
 }
 
-testUnless(
-  missing,
+onEachWay(
   "each error of a handler reaches the caller, and no other",
-  () =>
-    serve("errors", async ({ dir, lines }) => {
-      for (
-        const [name, message] of [
-          ["ENOTEMPTY", "Directory not empty"],
-          ["code", "Invalid cross-device link"],
-          ["NotFound", "No such file"],
-          ["unknown", "Input/output error"],
-          ["number", "Input/output error"],
-          ["null", "Input/output error"],
-        ]
-      ) {
-        const { stderr } = await sh(`busybox cat ${dir}/${name}`);
-        assert(stderr.includes(message), `${name}: ${stderr}`);
-      }
-      assertEquals(lines.filter((line) => line.startsWith("told")), [
-        "told OPEN /unknown: the reason",
-        "told OPEN /number: 17",
-        "told OPEN /null: null",
-      ]);
-    }),
+  "errors",
+  async ({ dir, lines }) => {
+    for (
+      const [name, message] of [
+        ["ENOTEMPTY", "Directory not empty"],
+        ["code", "Invalid cross-device link"],
+        ["NotFound", "No such file"],
+        ["unknown", "Input/output error"],
+        ["number", "Input/output error"],
+        ["null", "Input/output error"],
+      ]
+    ) {
+      const { stderr } = await sh(`busybox cat ${dir}/${name}`);
+      assert(stderr.includes(message), `${name}: ${stderr}`);
+    }
+    assertEquals(lines.filter((line) => line.startsWith("told")), [
+      "told OPEN /unknown: the reason",
+      "told OPEN /number: 17",
+      "told OPEN /null: null",
+    ]);
+  },
 );
 
-testUnless(
-  missing,
+onEachWay(
   "a wrong number of bytes is no longer than what was asked for",
-  () =>
-    serve("slow", async ({ dir, lines }) => {
-      assertEquals(await ok(`cat ${dir}/many`), "A".repeat(13));
-      assertMatch(
-        (await sh(`busybox cat ${dir}/negative`)).stderr,
-        /Input\/output error/,
-      );
-      assertMatch(lines.at(-1)!, /told READ \/negative: .* returned -1/);
-    }),
+  "slow",
+  async ({ dir, lines }) => {
+    assertEquals(await ok(`cat ${dir}/many`), "A".repeat(13));
+    assertMatch(
+      (await sh(`busybox cat ${dir}/negative`)).stderr,
+      /Input\/output error/,
+    );
+    assertMatch(lines.at(-1)!, /told READ \/negative: .* returned -1/);
+  },
 );
 
-testUnless(
-  missing,
+onEachWay(
   "a signal to the caller aborts the handler's signal",
-  () =>
-    serve("slow", async ({ dir, line }) => {
-      const reading = sh(
-        `timeout -s TERM 2 busybox cat ${dir}/interrupted`,
-        20,
-      );
-      assertMatch(await line("interrupted by"), /got a signal/);
-      assertEquals((await reading).code === 137, false);
-    }),
+  "slow",
+  async ({ dir, line }) => {
+    const reading = sh(
+      `timeout -s TERM 2 busybox cat ${dir}/interrupted`,
+      20,
+    );
+    assertMatch(await line("interrupted by"), /got a signal/);
+    assertEquals((await reading).code === 137, false);
+  },
 );
 
-testUnless(
-  missing,
+onEachWay(
   "a handler that never answers is answered for",
-  () =>
-    serve("slow", async ({ dir, line }) => {
-      const { stderr } = await sh(`busybox cat ${dir}/never`, 20);
-      assertMatch(stderr, /Input\/output error/);
-      assertMatch(await line("told"), /READ \/never: No answer after 500 ms/);
-    }, { options: { timeoutMs: 500 } }),
+  "slow",
+  async ({ dir, line }) => {
+    const { stderr } = await sh(`busybox cat ${dir}/never`, 20);
+    assertMatch(stderr, /Input\/output error/);
+    assertMatch(await line("told"), /READ \/never: No answer after 500 ms/);
+  },
+  { timeoutMs: 500 },
 );
 
 testUnless(missing, "an ordinary user mounts with fusermount3", async () => {
@@ -261,20 +273,20 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   );
 }
 
-testUnless(
-  missing,
+onEachWay(
   "the mount of a killed server goes away by itself",
-  () =>
-    serve("memory", async ({ dir, kill }) => {
-      await ok(`echo text >${dir}/file`);
-      const reading = sh(`cd ${dir} && sleep 3; cat file`, 20);
-      await sleep(500);
-      kill("SIGKILL");
-      await until(() => !isMounted(dir));
-      const { stderr } = await reading;
-      assertMatch(stderr, /not connected|No such file|abort/i);
-      assertEquals((await sh(`ls -A ${dir}`)).stdout, "");
-    }),
+  "memory",
+  async ({ dir, kill }) => {
+    await ok(`echo text >${dir}/file`);
+    const reading = sh(`cd ${dir} && sleep 3; cat file`, 20);
+    await sleep(500);
+    kill("SIGKILL");
+    await until(() => !isMounted(dir));
+    const { stderr } = await reading;
+    assertMatch(stderr, /not connected|No such file|abort/i);
+    assertEquals((await sh(`ls -A ${dir}`)).stdout, "");
+    await ok("sync", 20);
+  },
 );
 
 for (
@@ -287,62 +299,63 @@ for (
     ],
   ]
 ) {
-  testUnless(
-    missing,
+  onEachWay(
     `${how} ends the server, and nothing is left`,
-    () =>
-      serve("hello", async ({ dir, line, status }) => {
-        await ok(`cat ${dir}/hello.txt`);
-        await ok(command.replaceAll("$0", dir));
-        await line("finished");
-        assertEquals((await status).code, 0);
-        assert(!isMounted(dir));
-      }),
+    "hello",
+    async ({ dir, line, status }) => {
+      await ok(`cat ${dir}/hello.txt`);
+      await ok(command.replaceAll("$0", dir));
+      await line("finished");
+      assertEquals((await status).code, 0);
+      assert(!isMounted(dir));
+    },
   );
 }
 
-testUnless(
-  missing,
+onEachWay(
   "`await using` ends although a file is open",
-  () =>
-    serve("memory", async ({ dir, line, status }) => {
-      await ok(`echo text >${dir}/file`);
-      const reading = sh(`exec 3<${dir}/file; touch ${dir}.open; sleep 8`, 30);
-      await until(() =>
-        Deno.readDirSync("/tmp").some(({ name }) =>
-          `/tmp/${name}` === `${dir}.open`
-        )
-      );
-      await ok(`touch ${dir}.dispose`);
-      await line("disposed");
-      assert(!isMounted(dir));
-      assertEquals((await status).code, 0);
-      await reading;
-    }, { options: { dispose: true } }),
+  "memory",
+  async ({ dir, line, status }) => {
+    await ok(`echo text >${dir}/file`);
+    const reading = sh(`exec 3<${dir}/file; touch ${dir}.open; sleep 8`, 30);
+    await until(() =>
+      Deno.readDirSync("/tmp").some(({ name }) =>
+        `/tmp/${name}` === `${dir}.open`
+      )
+    );
+    await ok(`touch ${dir}.dispose`);
+    await line("disposed");
+    assert(!isMounted(dir));
+    assertEquals((await status).code, 0);
+    await reading;
+  },
+  { dispose: true },
 );
 
-testUnless(
-  missing,
-  "the kernel drops and takes what it is told to",
-  () =>
-    serve("changing", async ({ dir, line }) => {
-      assertEquals(await ok(`cat ${dir}/file; cat ${dir}/file`), "11");
-      await ok(`touch ${dir}.invalidate`);
-      assertEquals(await line("invalidate:"), "invalidate: true, false");
-      assertEquals(await ok(`cat ${dir}/file; stat -c %Y ${dir}/file`), "22");
-      await ok(`touch ${dir}.store`);
-      assertEquals(await line("store:"), "store: true, false");
-      assertEquals(await ok(`cat ${dir}/file`), "S");
-    }, { options: { keepCache: true, entryTtlMs: 1e9 } }),
-);
+for (const way of WAYS.filter(({ options }) => !options.worker)) {
+  testUnless(
+    way.missing,
+    `the kernel drops and takes what it is told to: ${way.name}`,
+    () =>
+      serve("changing", async ({ dir, line }) => {
+        assertEquals(await ok(`cat ${dir}/file; cat ${dir}/file`), "11");
+        await ok(`touch ${dir}.invalidate`);
+        assertEquals(await line("invalidate:"), "invalidate: true, false");
+        assertEquals(await ok(`cat ${dir}/file; stat -c %Y ${dir}/file`), "22");
+        await ok(`touch ${dir}.store`);
+        assertEquals(await line("store:"), "store: true, false");
+        assertEquals(await ok(`cat ${dir}/file`), "S");
+      }, { options: { ...way.options, keepCache: true, entryTtlMs: 1e9 } }),
+  );
+}
 
-testUnless(
-  missing,
+onEachWay(
   "the process itself may read by Deno.readFile",
-  () =>
-    serve("hello", async ({ line }) => {
-      assertEquals(await line("self:"), "self: hello, world");
-    }, { options: { self: true } }),
+  "hello",
+  async ({ line }) => {
+    assertEquals(await line("self:"), "self: hello, world");
+  },
+  { self: true },
 );
 
 testUnless(

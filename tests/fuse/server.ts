@@ -1,105 +1,15 @@
 /** The program that serves a filesystem for a test: KIND, DIRECTORY, OPTIONS. */
 
-import { type FileSystem, FuseError, memory } from "../../cmd/fuse/mod.ts";
-import { type Mount, mount, type MountOptions } from "../../cmd/fuse/mod.ts";
+import { memory, type Mount, mount } from "../../cmd/fuse/mod.ts";
+import type { MountOptions } from "../../cmd/fuse/mod.ts";
 import { readText } from "../../sys/file.ts";
-import { byPaths } from "./by_paths.ts";
+import { change, KINDS } from "./filesystems.ts";
 
 const [kind, dir, json] = Deno.args;
 const options = JSON.parse(json);
-const text = new TextEncoder().encode("hello, world\n");
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-const names = (...list: string[]) => ({
-  getattr: (path: string) =>
-    path === "/"
-      ? { kind: "directory" as const }
-      : list.includes(path.slice(1))
-      ? { kind: "file" as const, size: text.length }
-      : null,
-  readdir: () => list,
-});
-
-const read = (
-  _path: string,
-  into: Uint8Array,
-  { offset }: { offset: number },
-) => text.subarray(offset, offset + into.length);
 
 let live: Mount;
-/** What changes by itself, for `invalidate`. */
-let version = 1;
-
-const KINDS: Readonly<Record<string, () => FileSystem<unknown>>> = {
-  hello: () => ({ ...names("hello.txt"), read }),
-  paths: () => byPaths(),
-  async: () => delayed(byPaths()),
-  /** Each file fails with the error of its name. */
-  errors: () => ({
-    ...names("ENOTEMPTY", "code", "NotFound", "unknown", "number", "null"),
-    open: (path) => {
-      switch (path.slice(1)) {
-        case "code":
-          throw Object.assign(new Error("node's"), { code: "EXDEV" });
-        case "NotFound":
-          throw new Deno.errors.NotFound("Deno's");
-        case "number":
-          throw 17;
-        case "null":
-          return Promise.reject(null);
-        case "unknown":
-          throw new Error("the reason");
-        default:
-          throw new FuseError(path.slice(1));
-      }
-    },
-    read,
-  }),
-  /** Each file never answers, or answers wrongly. */
-  slow: () => ({
-    ...names("never", "interrupted", "many", "negative"),
-    read: (path, into) => {
-      if (path === "/many") return new Uint8Array(into.length + 100).fill(65);
-      if (path === "/negative") return -1;
-      return new Promise<number>(() => {});
-    },
-    open: (path, _flags, ctx) => {
-      if (path !== "/interrupted") return;
-      return new Promise<void>((_, reject) => {
-        ctx.signal.addEventListener("abort", () => {
-          console.log("interrupted by", ctx.signal.reason.message);
-          reject(ctx.signal.reason);
-        });
-        console.log("waiting for a signal");
-      });
-    },
-  }),
-  changing: () => ({
-    getattr: (path) =>
-      path === "/"
-        ? { kind: "directory" }
-        : { size: 1, mtime: version * 1000, ttlMs: 1e9 },
-    readdir: () => ["file"],
-    read: () => new TextEncoder().encode(`${version}`),
-  }),
-};
-
-function delayed(fs: FileSystem<unknown>): FileSystem<unknown> {
-  const slow: Record<string, unknown> = {};
-  for (const [name, method] of Object.entries(fs)) {
-    const call = method as (...args: unknown[]) => unknown;
-    slow[name] = async (...args: unknown[]) => {
-      if (Math.random() < 0.5) await sleep(Math.random() * 3);
-      return call.apply(fs, args);
-    };
-    if (name === "rename") {
-      const rename = slow[name] as (...args: unknown[]) => Promise<void>;
-      // A method that takes no flags is not asked to exchange.
-      slow[name] = (from: string, to: string) => rename(from, to);
-    }
-  }
-  return slow as unknown as FileSystem<unknown>;
-}
-
 if (options.withoutRing) {
   // As a seccomp filter does.
   Deno.writeTextFileSync("/proc/sys/kernel/io_uring_disabled", "2");
@@ -110,7 +20,10 @@ try {
     onError: (error, op, path) =>
       console.log(`told ${op} ${path}: ${(error as Error)?.message ?? error}`),
   };
-  live = kind === "memory"
+  const module = new URL("./filesystems.ts", import.meta.url);
+  live = options.worker
+    ? await mount(dir, module, { ...all, data: kind })
+    : kind === "memory"
     ? await mount(dir, memory(), all)
     : await mount(dir, KINDS[kind](), all);
 } catch (error) {
@@ -123,7 +36,7 @@ if (kind === "changing") {
   // A client asks for a change by making a file elsewhere.
   for (const what of ["invalidate", "store"]) {
     while (readText(`${dir}.${what}`) === undefined) await sleep(20);
-    version++;
+    change();
     const data = new TextEncoder().encode("S");
     const known = what === "store"
       ? await live.store("/file", 0, data)
@@ -134,10 +47,32 @@ if (kind === "changing") {
 if (kind === "hello" && options.self) {
   console.log(`self: ${await Deno.readTextFile(`${dir}/hello.txt`)}`);
 }
+if (options.told) {
+  console.log(`told: ${await live.invalidate("/file")}`);
+  const { requests } = await live.stats();
+  console.log(`requests: ${requests > 0}`);
+}
+if (options.unref) live.unref();
+if (options.blocking) {
+  // What waits for an answer while this thread can give none.
+  Deno.writeTextFileSync(`${dir}/module.ts`, "export default 7;");
+  console.log(`read: ${Deno.readTextFileSync(`${dir}/module.ts`)}`);
+  const { default: seven } = await import(`file://${dir}/module.ts`);
+  Deno.copyFileSync("/bin/busybox", `${dir}/busybox`);
+  const args = ["echo", "from the mount"];
+  const program = new Deno.Command(`${dir}/busybox`, { args, cwd: dir });
+  const said = new TextDecoder().decode(program.outputSync().stdout).trim();
+  Deno.chdir(dir);
+  const names = [...Deno.readDirSync(".")].map(({ name }) => name).sort();
+  Deno.chdir("/");
+  using file = await Deno.open(`${dir}/module.ts`);
+  console.log(`blocking: ${seven} ${said} ${names} ${file.statSync().size}`);
+}
 if (options.dispose) {
   while (readText(`${dir}.dispose`) === undefined) await sleep(20);
   await live[Symbol.asyncDispose]();
   console.log("disposed");
 }
-await live.finished;
-console.log(`finished ${JSON.stringify(await live.stats())}`);
+const failure = await live.finished.then(() => null, (error) => error.message);
+if (failure !== null) console.log(`failed: ${failure}`);
+else console.log(`finished ${JSON.stringify(await live.stats())}`);

@@ -132,6 +132,8 @@ const NOT_IN_GUESTS = [
   "fuse/paths_test.ts",
   "fuse/stat_test.ts",
   "fuse/errors_test.ts",
+  "fuse/entry_test.ts",
+  "fuse/worker_test.ts",
   "fuse/from_fuse_native_test.ts",
 ].map((name) => `tests/${name}`);
 
