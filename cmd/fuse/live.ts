@@ -175,9 +175,11 @@ export class LiveMount implements Mount {
       throw new FuseError(errno, endOf(errno));
     } finally {
       this.#over = true;
-      // A connection that was aborted leaves its mount behind.
+      // A connection that was aborted leaves its mount behind. That of a Worker that
+      // was ended is not aborted yet.
       if (this.#device !== "" && deviceOf(this.dir) === this.#device) {
-        await unmountByChild(this.dir, { lazy: true }).catch(() => {});
+        const options = { lazy: true, force: true };
+        await unmountByChild(this.dir, options).catch(() => {});
       }
       await this.#watchdog?.stop();
     }

@@ -1,8 +1,10 @@
 /**
  * Serves a filesystem in a Worker: the side of the thread that mounts.
  *
- * The descriptor of /dev/fuse is this side's. When the Worker is gone, however it
- * ended, closing it aborts the connection, and nobody waits for an answer for ever.
+ * The descriptor of /dev/fuse is this side's, which closes it when the Worker says
+ * that nothing uses it, or is gone. A Worker that dies of an error gives up its ring
+ * before. That of a Worker which had to be ended stays until the process ends, and
+ * holds the file: then a forced unmount aborts the connection, which root may.
  */
 
 import { E } from "../../sys/uapi/errno.ts";

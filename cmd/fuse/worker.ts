@@ -31,6 +31,10 @@ const calls: Calls = {
   async serve(fd) {
     served = await ready.serve(fd);
     void tellEnd(served);
+    // After the listeners of the module, which may have handled it.
+    for (const event of ["error", "unhandledrejection"]) {
+      addEventListener(event, abortUnlessHandled);
+    }
     const { transport, how, protocol } = served;
     return { transport, how, protocol };
   },
@@ -39,6 +43,14 @@ const calls: Calls = {
   store: (file, offset, data) => served!.store(file, offset, data),
   stats: () => served!.stats(),
 };
+
+/**
+ * Gives up the connection before an error ends this thread: its ring would stay, and
+ * keep the descriptor open, until the process ends.
+ */
+function abortUnlessHandled(event: Event): void {
+  if (!event.defaultPrevented) served?.abort();
+}
 
 async function tellEnd(served: Served): Promise<void> {
   let errno = 0;
