@@ -66,6 +66,8 @@ export class Uring implements Transport {
   #receiver: Receiver | null = null;
   /** Why requests come by read(2) after all. */
   #refusal = "";
+  /** Entries that the kernel has refused, by queue. */
+  readonly #refused: number[];
 
   /**
    * Makes the ring and all memory, of which the kernel gets nothing yet.
@@ -76,6 +78,7 @@ export class Uring implements Transport {
   constructor(device: Device, size: UringSize) {
     const { queues, depth, payload } = this.#size = size;
     const count = queues * depth;
+    this.#refused = new Array<number>(queues).fill(0);
     this.#service = Service.open({
       tags: count + ServiceWaiter.TAGS,
       sqe128: true,
@@ -178,14 +181,18 @@ export class Uring implements Transport {
     if (this.#classic.ended) return;
     const words = this.#words[tag];
     const registers = words[CMD_OP] === uapi.FUSE_IO_URING_CMD_REGISTER;
-    if (registers && errno !== E.EAGAIN) {
-      this.#refusal ||= `the kernel refused io_uring with ${errnoName(errno)}`;
-      return;
-    }
+    if (registers && errno !== E.EAGAIN) return this.#refuse(tag, errno);
     // After a reply that the kernel did not take, the queue needs an entry again.
     words[CMD_OP] = uapi.FUSE_IO_URING_CMD_REGISTER;
     words[COMMIT_ID] = words[COMMIT_ID + 1] = 0;
     this.#service.submit(tag);
+  }
+
+  /** With a queue that has no entry, the kernel uses /dev/fuse for all requests. */
+  #refuse(tag: number, errno: number): void {
+    const { queues, depth } = this.#size;
+    if (++this.#refused[tag % queues] < depth) return;
+    this.#refusal ||= `the kernel refused io_uring with ${errnoName(errno)}`;
   }
 
   reply(request: FuseRequest, errno: number, byteLength: number): boolean {

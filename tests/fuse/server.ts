@@ -2,6 +2,7 @@
 
 import { memory, type Mount, mount } from "../../cmd/fuse/mod.ts";
 import type { MountOptions } from "../../cmd/fuse/mod.ts";
+import { Service } from "../../ring/service/service.ts";
 import { readText } from "../../sys/file.ts";
 import { change, KINDS } from "./filesystems.ts";
 
@@ -13,6 +14,15 @@ let live: Mount;
 if (options.withoutRing) {
   // As a seccomp filter does.
   Deno.writeTextFileSync("/proc/sys/kernel/io_uring_disabled", "2");
+}
+if (options.refused) {
+  // As if there were one vector: the kernel wants two.
+  const { prepare } = Service.prototype;
+  Service.prototype.prepare = function (tag, command, receive) {
+    const words = prepare.call(this, tag, command, receive);
+    if (command.name.includes("REGISTER")) words[6] = 1;
+    return words;
+  };
 }
 try {
   const all: MountOptions = {
