@@ -194,6 +194,13 @@ class Here implements Served {
     return Promise.resolve(this.#session.stats());
   }
 
+  sleep(stopFd: number): void {
+    this.#transport.sleep?.(stopFd).catch((error) => {
+      reportError(error);
+      this.abort();
+    });
+  }
+
   ref(): void {
     this.#session.ref();
   }

@@ -38,6 +38,13 @@ export interface MountOptions {
    * write each. Default 8; 2 on machines with more than 16 CPUs.
    */
   queueDepth?: number;
+  /**
+   * With io_uring in a Worker of its own: `true` lets its thread sleep in the kernel
+   * between requests, and not in the event loop, which takes longer to wake. Handlers
+   * may return promises all the same. But timers and other work of the module that no
+   * request waits for go on only with the next request. Default `false`.
+   */
+  sleep?: boolean;
   /** Is passed to the function that a module exports: see {@linkcode mount}. */
   data?: unknown;
   /** Bytes of the largest write, from 4096 to 1 MiB. Default 1 MiB. */

@@ -9,6 +9,7 @@
 
 import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
+import { StopSignal } from "../../ring/service/stop.ts";
 import type { MountOptions } from "./options.ts";
 import type { InvalidateOptions, MountStats } from "./served.ts";
 import type { Protocol, Ready, Served } from "./served.ts";
@@ -17,7 +18,8 @@ import type { TransportName } from "./transport.ts";
 /** What the Worker can be asked, by name. */
 export interface Calls {
   load(href: string, options: WorkerOptions): Promise<void>;
-  serve(fd: number): Promise<Facts>;
+  /** Serves, and sleeps in between if there is a signal to wake it by, or -1. */
+  serve(fd: number, stopFd: number): Promise<Facts>;
   abort(): void;
   invalidate(file: string, options: InvalidateOptions): Promise<boolean>;
   store(file: string, offset: number, data: Uint8Array): Promise<boolean>;
@@ -88,6 +90,8 @@ class Remote implements Served {
   readonly ended: Promise<number>;
   readonly #thread: Thread;
   readonly #onError: NonNullable<MountOptions["onError"]>;
+  /** Wakes a Worker that sleeps in the kernel. */
+  readonly #signal: StopSignal | null;
   readonly #over = Promise.withResolvers<number>();
   readonly #open = new Map<number, PromiseWithResolvers<unknown>>();
   #next = 0;
@@ -98,8 +102,12 @@ class Remote implements Served {
   /** Why there is no Worker any more. */
   #gone: Error | null = null;
 
-  private constructor(thread: Thread, { onError }: MountOptions) {
+  private constructor(
+    thread: Thread,
+    { onError, sleep = false }: MountOptions,
+  ) {
     this.#thread = thread;
+    this.#signal = sleep ? new StopSignal() : null;
     this.#onError = onError ??
       ((error, op, path) =>
         console.error(`FUSE ${op} ${path ?? ""} failed with EIO:`, error));
@@ -128,6 +136,7 @@ class Remote implements Served {
     const question: Question = { id, name, args };
     try {
       this.#thread.postMessage(question);
+      this.#signal?.raise();
     } catch (error) {
       return Promise.reject(error);
     }
@@ -138,7 +147,7 @@ class Remote implements Served {
 
   async serve(fd: number): Promise<Served> {
     this.#fd = fd;
-    this.#facts = await this.ask("serve", fd);
+    this.#facts = await this.ask("serve", fd, this.#signal?.fd ?? -1);
     return this;
   }
 
@@ -184,6 +193,8 @@ class Remote implements Served {
     this.#gone = new Error(why, { cause: reason });
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#close();
+    // A thread that was ended by force may still wait for it.
+    if (this.#stats !== null) this.#signal?.[Symbol.dispose]();
     this.#over.reject(this.#gone); // Unless it has ended.
     for (const { reject } of this.#open.values()) reject(this.#gone);
     this.#open.clear();

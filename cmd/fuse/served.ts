@@ -1,7 +1,7 @@
 /** The part of a mount that answers requests: in this thread, or in a Worker. */
 
 import type { SessionStats } from "./session.ts";
-import type { TransportName } from "./transport.ts";
+import type { Transport, TransportName } from "./transport.ts";
 
 /** What the kernel and the server have agreed on. */
 export interface Protocol {
@@ -46,6 +46,8 @@ export interface Served {
     data: Uint8Array,
   ): Promise<boolean>;
   stats(): Promise<MountStats>;
+  /** See {@linkcode Transport}. */
+  sleep?(stopFd: number): void;
   ref(): void;
   unref(): void;
 }

@@ -43,6 +43,7 @@ export class ServiceWaiter implements Waiter {
   }
 
   #came(res: number): void {
+    this.#service.stop(); // A thread that sleeps in the kernel runs no promise.
     if (res >= 0) this.#wait?.resolve();
     else this.#wait?.reject(new UringError("POLL_ADD", this.#fd, -res));
   }
@@ -73,7 +74,10 @@ export class ServiceWaiter implements Waiter {
     const { promise, resolve } = Promise.withResolvers<number>();
     this.#sent = resolve;
     const tag = this.#first + 1;
-    service.prepare(tag, command, (_, res) => resolve(Math.min(res, 0)));
+    service.prepare(tag, command, (_, res) => {
+      service.stop();
+      resolve(Math.min(res, 0));
+    });
     service.submit(tag);
     return promise;
   }

@@ -44,6 +44,11 @@ export interface Transport {
   notify(message: Uint8Array): Promise<number>;
   /** Gives up the connection: the kernel ends all requests with ECONNABORTED. */
   abort(): void;
+  /**
+   * Serves asleep in the kernel, until the connection ends. A signal on `stopFd` wakes
+   * it for a message: see `StopSignal`.
+   */
+  sleep?(stopFd: number): Promise<void>;
   /** Lets the mount keep the process alive, or not. */
   ref(): void;
   unref(): void;

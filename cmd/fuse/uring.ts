@@ -41,6 +41,8 @@ const PAYLOAD = 48;
 const { commit_id, qid } = uapi.fuse_uring_cmd_req;
 const COMMIT_ID = (PAYLOAD + commit_id.offset) / 4;
 const IOVEC = sizeof(iovec);
+/** Turns of the event loop after a sleep. */
+const TURNS = 3;
 /** Bytes of an entry beside its payload. */
 const HEAD = HEADER + 2 * IOVEC;
 
@@ -64,6 +66,12 @@ export class Uring implements Transport {
   readonly #words: Int32Array[] = [];
   readonly #size: UringSize;
   #receiver: Receiver | null = null;
+  /** Requests whose handlers have returned a promise, and are not done. */
+  #pending = 0;
+  /** Is called when there is none. */
+  #quiet: (() => void) | null = null;
+  /** It sleeps in the kernel between requests. */
+  #sleeps = false;
   /** Why requests come by read(2) after all. */
   #refusal = "";
   /** Entries that the kernel has refused, by queue. */
@@ -108,7 +116,8 @@ export class Uring implements Transport {
   get how(): string {
     const { queues, depth } = this.#size;
     return this.#refusal === ""
-      ? `requests by io_uring, ${queues} queues of ${depth}`
+      ? `requests by io_uring, ${queues} queues of ${depth}` +
+        (this.#sleeps ? ", asleep in between" : "")
       : `${this.#classic.how}: ${this.#refusal}`;
   }
 
@@ -167,7 +176,12 @@ export class Uring implements Transport {
     words[CMD_OP] = uapi.FUSE_IO_URING_CMD_COMMIT_AND_FETCH;
     words[COMMIT_ID] = entry.commitLow;
     words[COMMIT_ID + 1] = entry.commitHigh;
-    if (this.#receiver!.receive(entry.begin())) entry.held = false;
+    if (this.#receiver!.receive(entry.begin())) {
+      entry.held = false;
+      return;
+    }
+    this.#pending++;
+    this.#service.stop(); // A thread that sleeps in the kernel runs no promise.
   }
 
   /** Handles an entry that comes back without a request. */
@@ -211,6 +225,24 @@ export class Uring implements Transport {
     if (request.tag < 0) return this.#classic.free(request);
     const entry = this.#entries[request.tag];
     if (entry.request === request) entry.held = false;
+    if (--this.#pending === 0) this.#quiet?.();
+  }
+
+  async sleep(stopFd: number): Promise<void> {
+    if (this.#refusal !== "") return;
+    this.#sleeps = true;
+    for (;;) {
+      // What ended the sleep has its turn: a promise, or a message to the thread.
+      for (let i = 0; i < TURNS; i++) {
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      while (this.#pending > 0) {
+        await new Promise<void>((resolve) => this.#quiet = resolve);
+        this.#quiet = null;
+      }
+      if (!this.#service.isOpen || this.#classic.ended) return;
+      this.#service.run({ stopFd });
+    }
   }
 
   notify(message: Uint8Array): Promise<number> {

@@ -28,13 +28,14 @@ const calls: Calls = {
     const all: MountOptions = { ...options, onError: tell };
     ready = await readyHere(fs, all, () => post({ kind: "released" }));
   },
-  async serve(fd) {
+  async serve(fd, stopFd) {
     served = await ready.serve(fd);
     void tellEnd(served);
     // After the listeners of the module, which may have handled it.
     for (const event of ["error", "unhandledrejection"]) {
       addEventListener(event, abortUnlessHandled);
     }
+    if (stopFd >= 0) served.sleep?.(stopFd);
     const { transport, how, protocol } = served;
     return { transport, how, protocol };
   },

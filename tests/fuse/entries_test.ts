@@ -4,6 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Uring } from "../../cmd/fuse/uring.ts";
 import type { FuseRequest } from "../../cmd/fuse/request.ts";
 import { close, open } from "../../sys/file.ts";
+import { StopSignal } from "../../ring/service/stop.ts";
 import { until } from "../kit/wait.ts";
 
 const AGREEMENT = {
@@ -121,4 +122,31 @@ Deno.test("a driver that refuses the entries has the classic transport", async (
     "the kernel refused io_uring with EOPNOTSUPP",
   ]);
   uring.abort();
+});
+
+Deno.test("a thread may sleep between requests, and run promises in between", async () => {
+  using signal = new StopSignal();
+  let count = 0;
+  const { uring, closed } = await onNull((uring, request) => {
+    count++;
+    if (count % 100 !== 0) return uring.reply(request, 0, 8);
+    if (count >= 3000) return true; // Never answered.
+    Promise.resolve().then(() => {
+      uring.reply(request, 0, 8);
+      uring.free(request);
+    });
+    return false;
+  });
+  let woken = false;
+  const slept = uring.sleep(signal.fd);
+  await until(() => count >= 3000);
+  // It sleeps, until a signal lets a timer run.
+  setTimeout(() => {
+    woken = true;
+    uring.abort();
+  });
+  signal.raise();
+  await until(closed);
+  await slept;
+  assert(woken);
 });

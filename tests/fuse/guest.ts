@@ -64,6 +64,12 @@ export const WAYS: readonly Way[] = [
       : /in a Worker: requests by io_uring, \d+ queues of 8$/,
     missing,
   },
+  {
+    name: "asleep",
+    options: { worker: true, sleep: true },
+    how: /in a Worker: requests by io_uring, .* asleep in between$/,
+    missing: missingUring,
+  },
 ];
 
 /** Seconds after which a command that uses a mount is killed. */
