@@ -61,6 +61,8 @@ export type Message =
     readonly stats: MountStats;
     readonly error: unknown;
   }
+  /** The Worker ends because of an error. */
+  | { readonly kind: "dying"; readonly error: unknown }
   /** Nothing of the Worker uses the descriptor any more. */
   | { readonly kind: "released" };
 
@@ -168,6 +170,8 @@ class Remote implements Served {
         if (message.error === null) this.#over.resolve(message.errno);
         else this.#over.reject(message.error);
         break;
+      case "dying":
+        return this.#over.reject(goneBecause(message.error));
       case "released":
         this.#close();
     }
@@ -189,8 +193,7 @@ class Remote implements Served {
   /** Handles the end of the Worker. */
   #leave(reason: Error): void {
     if (this.#gone !== null) return;
-    const why = `the Worker of the mount is gone: ${reason.message}`;
-    this.#gone = new Error(why, { cause: reason });
+    this.#gone = goneBecause(reason);
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#close();
     // A thread that was ended by force may still wait for it.
@@ -249,6 +252,13 @@ class Remote implements Served {
   unref(): void {
     this.#thread.unref();
   }
+}
+
+function goneBecause(reason: unknown): Error {
+  const words = reason instanceof Error ? reason.message : String(reason);
+  return new Error(`the Worker of the mount is gone: ${words}`, {
+    cause: reason,
+  });
 }
 
 function pathOnly(file: string | object): string {

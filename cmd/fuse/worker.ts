@@ -50,7 +50,12 @@ const calls: Calls = {
  * keep the descriptor open, until the process ends.
  */
 function abortUnlessHandled(event: Event): void {
-  if (!event.defaultPrevented) served?.abort();
+  if (event.defaultPrevented) return;
+  const error = event instanceof ErrorEvent
+    ? event.error
+    : (event as PromiseRejectionEvent).reason;
+  post({ kind: "dying", error });
+  served?.abort();
 }
 
 async function tellEnd(served: Served): Promise<void> {

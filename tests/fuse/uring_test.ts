@@ -92,7 +92,10 @@ testUnless(
   () =>
     serve("crash", async ({ dir, line, status }) => {
       const reading = sh(`busybox cat ${dir}/throw`, 20);
-      assertMatch(await line("failed:"), /the Worker of the mount is gone/);
+      assertMatch(
+        await line("failed:"),
+        /the Worker of the mount is gone: uncaught/,
+      );
       assertMatch((await reading).stderr, /abort|not connected/i);
       assertEquals((await status).code, 0);
       assert(!isMounted(dir));

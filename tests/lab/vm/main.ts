@@ -133,6 +133,7 @@ const NOT_IN_GUESTS = [
   "fuse/stat_test.ts",
   "fuse/errors_test.ts",
   "fuse/entry_test.ts",
+  "fuse/entries_test.ts",
   "fuse/worker_test.ts",
   "fuse/from_fuse_native_test.ts",
 ].map((name) => `tests/${name}`);
