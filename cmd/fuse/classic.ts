@@ -7,11 +7,13 @@
 
 import { E } from "../../sys/uapi/errno.ts";
 import { fuse_in_header, fuse_out_header } from "../../sys/uapi/fuse.ts";
-import { arena, arenaOf } from "../../sys/arena.ts";
+import { POLLIN } from "../../sys/uapi/poll.ts";
+import { arena, arenaOf, lastingAddressOf } from "../../sys/arena.ts";
 import { bytesAt, viewAt } from "../../sys/bytes.ts";
 import { errnoName } from "../../sys/errno_names.ts";
-import { transfer } from "../../sys/libc.ts";
+import { syscall, transfer } from "../../sys/libc.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
+import { lower } from "../../ring/service/stop.ts";
 import { FuseRequest } from "./request.ts";
 import type { Receiver, Transport } from "./transport.ts";
 import type { Waiter } from "./waiting.ts";
@@ -21,6 +23,8 @@ const OUT_HEADER = sizeof(fuse_out_header);
 const { len, error: errorField, unique } = fuse_out_header;
 /** Bytes beside the data of a write: the headers, and some room. */
 const HEADERS = 4096;
+/** Bytes of a `struct pollfd`. */
+const POLLFD = 8;
 /** Requests after which timers and other tasks of the program get a turn. */
 const MOST_AT_ONCE = 256;
 
@@ -57,7 +61,7 @@ class Message {
 /** The classic transport of one mount. */
 export class Classic implements Transport {
   readonly name = "classic";
-  readonly how: string;
+  readonly #why: string;
   readonly #fd: number;
   readonly #close: () => void;
   readonly #waiter: Waiter;
@@ -68,6 +72,10 @@ export class Classic implements Transport {
   readonly #free: Message[] = [];
   #receiver: Receiver | null = null;
   #ended = false;
+  /** Two `struct pollfd`, for a thread that sleeps in the kernel; `null` for none. */
+  #sleep: { stopFd: number; view: DataView; address: number } | null = null;
+  /** Notifications on their way. */
+  #sending = 0;
   /** There is no memory for another request until one is answered. */
   #starved = false;
 
@@ -78,12 +86,17 @@ export class Classic implements Transport {
     waiter: Waiter,
     why: string,
   ) {
-    this.how = `requests by read(2), waiting ${waiter.how}${why && `: ${why}`}`;
+    this.#why = why && `: ${why}`;
     this.#fd = fd;
     this.#close = close;
     this.#waiter = waiter;
     this.#byteLength = maxWrite + HEADERS;
     this.#free.push(this.#newMessage());
+  }
+
+  get how(): string {
+    const way = this.#sleep === null ? this.#waiter.how : "asleep in poll(2)";
+    return `requests by read(2), waiting ${way}${this.#why}`;
   }
 
   start(receiver: Receiver): void {
@@ -115,7 +128,33 @@ export class Classic implements Transport {
 
   notify(message: Uint8Array): Promise<number> {
     if (this.#ended) return Promise.resolve(-E.ENOTCONN);
-    return this.#waiter.send(message);
+    this.#sending++;
+    return this.#waiter.send(message).finally(() => this.#sending--);
+  }
+
+  sleep(stopFd: number): Promise<void> {
+    const memory = arena(2 * POLLFD);
+    const view = viewAt(memory, 0, 2 * POLLFD);
+    for (const [i, fd] of [this.#fd, stopFd].entries()) {
+      view.setInt32(i * POLLFD, fd, true);
+      view.setInt16(i * POLLFD + 4, POLLIN, true);
+    }
+    this.#sleep = { stopFd, view, address: lastingAddressOf(memory)! };
+    return Promise.resolve();
+  }
+
+  /**
+   * Sleeps until there may be a request. Returns `false` if the event loop has to wait,
+   * for a message to this thread, a handler, or a notification.
+   */
+  #sleepNow(): boolean {
+    if (this.#sleep === null || this.#sending > 0) return false;
+    if (this.#free.length < this.#messages.size) return false;
+    const { stopFd, view, address } = this.#sleep;
+    syscall("ppoll", address, 2, 0, 0, 0);
+    if (view.getInt16(POLLFD + 6, true) === 0) return true;
+    lower(stopFd);
+    return false;
   }
 
   agreed(): Promise<void> {
@@ -148,6 +187,7 @@ export class Classic implements Transport {
           case E.ENOENT: // The request was interrupted before it was read.
             continue;
           case E.EAGAIN:
+            if (this.#sleepNow()) continue;
             return this.#wait();
           default:
             return this.end(-length);

@@ -39,8 +39,8 @@ export interface MountOptions {
    */
   queueDepth?: number;
   /**
-   * With io_uring in a Worker of its own: `true` lets its thread sleep in the kernel
-   * between requests, and not in the event loop, which takes longer to wake. Handlers
+   * In a Worker of its own: `true` lets the thread sleep in the kernel between
+   * requests, and not in the event loop, which takes longer to wake. Handlers
    * may return promises all the same. But timers and other work of the module that no
    * request waits for go on only with the next request. Default `false`.
    */

@@ -229,7 +229,7 @@ export class Uring implements Transport {
   }
 
   async sleep(stopFd: number): Promise<void> {
-    if (this.#refusal !== "") return;
+    if (this.#refusal !== "") return await this.#classic.sleep(stopFd);
     this.#sleeps = true;
     for (;;) {
       // What ended the sleep has its turn: a promise, or a message to the thread.

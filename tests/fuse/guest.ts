@@ -67,8 +67,16 @@ export const WAYS: readonly Way[] = [
   {
     name: "asleep",
     options: { worker: true, sleep: true },
-    how: /in a Worker: requests by io_uring, .* asleep in between$/,
-    missing: missingUring,
+    how: missingUring
+      ? /in a Worker: requests by read.*, waiting asleep in poll/
+      : /in a Worker: requests by io_uring, .* asleep in between$/,
+    missing,
+  },
+  {
+    name: "asleep in poll",
+    options: { worker: true, sleep: true, transport: "classic" },
+    how: /in a Worker: requests by read.*, waiting asleep in poll.*asked for$/,
+    missing: missingUring || missing,
   },
 ];
 
