@@ -164,7 +164,12 @@ class Remote implements Served {
         return;
       }
       case "told":
-        return this.#onError(message.error, message.op, message.path);
+        try {
+          this.#onError(message.error, message.op, message.path);
+        } catch {
+          // There is nobody left to tell.
+        }
+        return;
       case "ended":
         this.#stats = message.stats;
         if (message.error === null) this.#over.resolve(message.errno);
@@ -229,7 +234,9 @@ class Remote implements Served {
     file: string | object,
     options: InvalidateOptions,
   ): Promise<boolean> {
-    return this.ask("invalidate", pathOnly(file), options);
+    const path = pathOnly(file);
+    if (this.#stats !== null) return Promise.resolve(false);
+    return this.ask("invalidate", path, options);
   }
 
   store(
@@ -237,7 +244,9 @@ class Remote implements Served {
     offset: number,
     data: Uint8Array,
   ): Promise<boolean> {
-    return this.ask("store", pathOnly(file), offset, data);
+    const path = pathOnly(file);
+    if (this.#stats !== null) return Promise.resolve(false);
+    return this.ask("store", path, offset, data);
   }
 
   stats(): Promise<MountStats> {
