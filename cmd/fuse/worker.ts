@@ -33,7 +33,7 @@ const calls: Calls = {
     void tellEnd(served);
     // After the listeners of the module, which may have handled it.
     for (const event of ["error", "unhandledrejection"]) {
-      addEventListener(event, abortUnlessHandled);
+      addEventListener(event, leaveUnlessHandled);
     }
     if (stopFd >= 0) served.sleep?.(stopFd);
     const { transport, how, protocol } = served;
@@ -46,16 +46,16 @@ const calls: Calls = {
 };
 
 /**
- * Gives up the connection before an error ends this thread: its ring would stay, and
- * keep the descriptor open, until the process ends.
+ * Releases the rings before an error ends this thread, as at the end of a page. They
+ * would stay until the process ends, and keep the descriptor open.
  */
-function abortUnlessHandled(event: Event): void {
+function leaveUnlessHandled(event: Event): void {
   if (event.defaultPrevented) return;
   const error = event instanceof ErrorEvent
     ? event.error
     : (event as PromiseRejectionEvent).reason;
   post({ kind: "dying", error });
-  served?.abort();
+  dispatchEvent(new Event("unload"));
 }
 
 async function tellEnd(served: Served): Promise<void> {

@@ -1,7 +1,14 @@
 /** Filesystems of modules, in Workers that are not served: nothing is mounted. */
 
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { setNonblocking } from "../../cmd/fuse/descriptors.ts";
 import { readyInWorker } from "../../cmd/fuse/remote.ts";
+import { close } from "../../sys/file.ts";
+import { syscall } from "../../sys/libc.ts";
+import { scratch } from "../../sys/scratch.ts";
+import { AF_UNIX } from "../../sys/uapi/socket.ts";
+import { sleep, until } from "../kit/wait.ts";
+import { words } from "./fake.ts";
 
 const module = (text: string) =>
   new URL(`data:text/javascript,${encodeURIComponent(text)}`);
@@ -62,4 +69,141 @@ Deno.test("an option that no message carries is refused", async () => {
     Error,
     "could not be cloned",
   );
+});
+
+const SEQPACKET = 5;
+const EAGAIN = 11;
+
+/** The kernel's side of a descriptor, which is a socket: nothing is mounted. */
+function fakeDevice() {
+  const { view, at } = scratch();
+  assertEquals(syscall("socketpair", AF_UNIX, SEQPACKET, 0, at), 0);
+  const [kernel, fd] = [view.getInt32(0, true), view.getInt32(4, true)];
+  setNonblocking(kernel);
+  setNonblocking(fd);
+  let unique = 0n;
+  return {
+    fd,
+    kernel,
+    /** Sends a request. */
+    send(opcode: number, ...args: number[]): void {
+      const rest = words(...args);
+      unique += 2n;
+      const head = words(40 + rest.length, opcode, unique, 1n, 0, 0, 0, 0);
+      const { bytes, at } = scratch();
+      bytes.set(head);
+      bytes.set(rest, 40);
+      const length = 40 + rest.length;
+      assertEquals(syscall("write", kernel, at, length), length);
+    },
+    /** Returns the bytes and the errno of the next reply, or `null` at the end. */
+    async reply(): Promise<[length: number, errno: number] | null> {
+      let rc = -EAGAIN;
+      await until(() => {
+        rc = syscall("read", kernel, scratch().at, 65536);
+        return rc !== -EAGAIN;
+      });
+      return rc > 0 ? [rc, -scratch().view.getInt32(4, true)] : null;
+    },
+  };
+}
+
+const INIT = 26;
+const GETATTR = 3;
+const STATFS = 17;
+const COUNTS = `let count = 0;
+export default {
+  getattr: (path) => path === "/" ? { kind: "directory" } : null,
+  statfs: async () => {
+    if (++count > 2) for (;;);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    throw Object.assign(new Error("statfs"), { code: "EDOM" });
+  },
+}`;
+
+for (const asleep of [false, true]) {
+  Deno.test(
+    `a Worker answers requests and questions${
+      asleep ? ", asleep in between" : ""
+    }`,
+    async () => {
+      const { fd, kernel, send, reply } = fakeDevice();
+      const ready = await readyInWorker(module(COUNTS), {
+        sleep: asleep,
+        transport: "classic",
+      });
+      const serving = ready.serve(fd);
+      send(INIT, 7, 45, 0, 0, 0);
+      assertEquals(await reply(), [80, 0]);
+      const served = await serving;
+      assertMatch(
+        served.how,
+        asleep ? /asleep in poll.*: as asked/ : /a poll with/,
+      );
+      for (let i = 0; i < 50; i++) {
+        send(GETATTR, 0, 0, 0, 0);
+        assertEquals(await reply(), [120, 0]);
+      }
+      send(STATFS);
+      assertEquals(await reply(), [16, 33]);
+      send(STATFS);
+      assertEquals(await reply(), [16, 33]);
+      assertEquals((await served.stats()).requests, 53);
+      assertEquals(await served.invalidate("/", {}), true);
+      assertEquals((await reply())![0], 40); // The notification.
+      send(GETATTR, 0, 0, 0, 0);
+      assertEquals(await reply(), [120, 0]);
+      served.abort();
+      assertEquals(await served.ended, 103);
+      assertEquals(await reply(), null); // It is closed.
+      assertEquals((await served.stats()).requests, 54);
+      assertEquals(await served.invalidate("/", {}), false);
+      close(kernel);
+    },
+  );
+}
+
+Deno.test("a Worker in an endless loop is ended", async () => {
+  const { fd, kernel, send, reply } = fakeDevice();
+  const ready = await readyInWorker(module(COUNTS), { transport: "classic" });
+  const serving = ready.serve(fd);
+  send(INIT, 7, 45, 0, 0, 0);
+  await reply();
+  const served = await serving;
+  for (let i = 0; i < 2; i++) {
+    send(STATFS);
+    await reply();
+  }
+  send(STATFS);
+  await sleep(100);
+  served.abort();
+  assertEquals(await served.ended, 103);
+  assertEquals(await reply(), null);
+  await assertRejects(() => served.stats(), Error, "it was ended");
+  close(kernel);
+});
+
+Deno.test("the error that ends a Worker is told, and its descriptor is closed", async () => {
+  for (
+    const thrown of [
+      `setTimeout(() => { throw new Error("the reason") })`,
+      `Promise.reject(new Error("the reason"))`,
+    ]
+  ) {
+    const { fd, kernel, send, reply } = fakeDevice();
+    const text = `export default { getattr() { ${thrown}; return null } }`;
+    const ready = await readyInWorker(module(text), { transport: "classic" });
+    const serving = ready.serve(fd);
+    send(INIT, 7, 45, 0, 0, 0);
+    await reply();
+    const served = await serving;
+    send(GETATTR, 0, 0, 0, 0);
+    await assertRejects(
+      () => served.ended,
+      Error,
+      "the Worker of the mount is gone: the reason",
+    );
+    while (await reply() !== null);
+    close(kernel);
+  }
 });
