@@ -8,6 +8,7 @@
  */
 
 import { pathOf } from "../../tests/lab/nvme_drive.ts";
+import { generic } from "../../tests/lab/scsi_disk.ts";
 import { output } from "../../tests/kit/run.ts";
 import { cpuTimeNs } from "./cpu_time.ts";
 import { BLOCK, DEPTH, type Workload } from "./plan.ts";
@@ -24,6 +25,11 @@ const ARGUMENTS: Readonly<Record<Workload, () => string[]>> = {
   discard: () => [
     ...["--ioengine=io_uring", "--direct=1", "--rw=randtrim"],
     "--filename=/dev/nullb0",
+  ],
+  // fio has no engine for bsg. Its sg engine sends the same to the older node.
+  scsi: () => [
+    ...["--ioengine=sg", "--rw=randread"],
+    `--filename=/dev/${generic}`,
   ],
 };
 

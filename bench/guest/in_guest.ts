@@ -7,7 +7,7 @@ import { missing } from "../../tests/lab/nvme_drive.ts";
 import { fioNs } from "./fio.ts";
 import { libraryNs } from "./library.ts";
 import type { GuestRow } from "./guest.ts";
-import { TITLES, WAYS, WORKLOADS } from "./plan.ts";
+import { TITLES, waysOf, WORKLOADS } from "./plan.ts";
 import { median } from "../stats.ts";
 
 const ROUNDS = 3;
@@ -27,7 +27,7 @@ if (missing !== "") {
 }
 
 const runs = WORKLOADS.flatMap((workload) =>
-  WAYS.map((way) => ({ workload, way, samples: [] as number[] }))
+  waysOf(workload).map((way) => ({ workload, way, samples: [] as number[] }))
 );
 
 // In turn, because a later way may deoptimize an earlier one.

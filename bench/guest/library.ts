@@ -6,10 +6,12 @@ import { blockDevice, discard, discardsOf } from "../../cmd/block.ts";
 import { nvmeNamespace, read as readNvme } from "../../cmd/nvme/mod.ts";
 import { readsOf as nvmeReadsOf } from "../../cmd/nvme/mod.ts";
 import { read, readsOf } from "../../cmd/op.ts";
+import { read as readScsi } from "../../cmd/scsi/mod.ts";
 import { O_DIRECT, O_RDWR } from "../../sys/uapi/fcntl.ts";
 import { open } from "../../sys/file.ts";
 import { Fd } from "../../tests/kit/fds.ts";
 import { pathOf } from "../../tests/lab/nvme_drive.ts";
+import { node as scsiDisk } from "../../tests/lab/scsi_disk.ts";
 import { cpuTimeNs } from "./cpu_time.ts";
 import { BLOCK, DEPTH, type Way, type Workload } from "./plan.ts";
 
@@ -19,10 +21,11 @@ import { BLOCK, DEPTH, type Way, type Workload } from "./plan.ts";
  */
 interface Target {
   readonly ring: Ring;
-  readonly maker: (lane: number) => Command<number>;
-  readonly function: (lane: number) => Command<number>;
+  /** `null` where there is no maker of such operations. */
+  readonly maker: ((lane: number) => Command<unknown>) | null;
+  readonly function: (lane: number) => Command<unknown>;
   /** For each lane, commands that are used in turn. */
-  readonly made: readonly Command<number>[][];
+  readonly made: readonly Command<unknown>[][];
 }
 
 /** Opens a device, which stays open until the guest is off. */
@@ -84,11 +87,23 @@ const OPEN: Readonly<Record<Workload, () => Makers>> = {
         discard(device, { offset: anyBlock() * BLOCK, length: BLOCK }),
     };
   },
+  scsi: () => {
+    const ring = Ring.open({ sqe128: true, cqe32: true });
+    const fd = openDevice(`/dev/bsg/${scsiDisk}`, O_RDWR);
+    const [, data] = memory(ring);
+    const blockSize = 512;
+    const lba = () => anyBlock() * (BLOCK / blockSize);
+    return {
+      ring,
+      maker: null,
+      function: (lane) => readScsi(fd, data[lane], { lba: lba(), blockSize }),
+    };
+  },
 };
 
 function openTarget(workload: Workload): Target {
   const makers = OPEN[workload]();
-  const made: Command<number>[][] = [];
+  const made: Command<unknown>[][] = [];
   for (let lane = 0; lane < DEPTH; lane++) {
     made.push([]);
     for (let i = 0; i < MADE; i++) made[lane].push(makers.function(lane));
@@ -99,7 +114,7 @@ function openTarget(workload: Workload): Target {
 /** Runs `DEPTH` loops at once, each of which awaits one command at a time. */
 async function awaited(
   ring: Ring,
-  next: (lane: number) => Command<number>,
+  next: (lane: number) => Command<unknown>,
   count: number,
 ): Promise<void> {
   let left = count;
@@ -114,11 +129,11 @@ async function awaited(
 /** Runs batches of `DEPTH` commands. */
 function blocking(
   ring: Ring,
-  next: (lane: number) => Command<number>,
+  next: (lane: number) => Command<unknown>,
   count: number,
 ): void {
   for (let done = 0; done < count; done += DEPTH) {
-    const batch = new Array<Command<number>>(DEPTH);
+    const batch = new Array<Command<unknown>>(DEPTH);
     for (let lane = 0; lane < DEPTH; lane++) batch[lane] = next(lane);
     ring.cmdAllSync(batch);
   }
@@ -138,7 +153,7 @@ export async function libraryNs(
   let turn = 0;
   const next = way.source === "made"
     ? (lane: number) => made[lane][turn++ % MADE]
-    : target[way.source];
+    : target[way.source]!;
   const before = cpuTimeNs("self");
   if (way.awaited) await awaited(ring, next, operations);
   else blocking(ring, next, operations);

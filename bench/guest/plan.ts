@@ -1,7 +1,7 @@
 /** The workloads of the guest, the same for the library and for fio. */
 
-/** `ng` and `block` read `BLOCK` bytes at a random place; `discard` discards. */
-export const WORKLOADS = ["ng", "block", "discard"] as const;
+/** All read `BLOCK` bytes at a random place, but `discard`, which discards them. */
+export const WORKLOADS = ["ng", "block", "discard", "scsi"] as const;
 export type Workload = typeof WORKLOADS[number];
 
 /** The workloads as the report names them. */
@@ -9,6 +9,7 @@ export const TITLES: Readonly<Record<Workload, string>> = {
   ng: "NVMe read, /dev/ngXnY",
   block: "NVMe read, /dev/nvmeXnY",
   discard: "discard, null_blk",
+  scsi: "SCSI read, /dev/bsg",
 };
 
 /**
@@ -26,13 +27,18 @@ export interface Way {
   readonly source: Source;
 }
 
-export const WAYS: readonly Way[] = [
+const WAYS: readonly Way[] = [
   { through: "cmd, maker", awaited: true, source: "maker" },
   { through: "cmd, function", awaited: true, source: "function" },
   { through: "cmdAllSync, made before", awaited: false, source: "made" },
   { through: "cmdAllSync, maker", awaited: false, source: "maker" },
   { through: "cmdAllSync, function", awaited: false, source: "function" },
 ];
+
+/** Returns the ways of a workload: there is no maker of SCSI reads. */
+export function waysOf(workload: Workload): readonly Way[] {
+  return WAYS.filter(({ source }) => workload !== "scsi" || source !== "maker");
+}
 
 /** Bytes of one operation. */
 export const BLOCK = 4096;
