@@ -69,8 +69,9 @@
  * socket of `node:net`. While the program is awake, IORING_CQ_EVENTFD_DISABLED turns
  * the signal off. Without free descriptors for this, the ring is polled every 1 to
  * 20 ms. If somebody closes the eventfd by its number, completions are found late, by
- * a look in each second, until the ring has another. If the last wait took less than
- * 0.2 ms, the ring looks for completions that long before the event loop sleeps,
+ * a look in each second, until the ring has another; but if a file whose reads block
+ * takes the number at once, Deno may read it, and block. If the last wait took less
+ * than 0.2 ms, the ring looks for completions that long before the event loop sleeps,
  * because waking up takes 0.05 ms (`Ring.open({ spin: false })` leaves the processor
  * to others).
  *
