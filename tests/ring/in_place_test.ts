@@ -173,30 +173,6 @@ Deno.test("a command with two addresses in memory of alloc() has both", async ()
   assertEquals(ring.cmdSync(mixed), 0);
 });
 
-Deno.test("commands find their memory again when its address was taken back", async () => {
-  await using ring = Ring.open({ entries: 64 });
-  await using file = await contentFile();
-  const count = 12_000;
-  const memory = Array.from({ length: count }, () => ring.alloc(8));
-  const commands = memory.map((bytes, i) =>
-    op.read(file.fd, bytes, { offset: i * 8 })
-  );
-  const arenas = memory.map(({ buffer }) => arenaOf(buffer)!);
-  const lost = () => arenas.filter(({ page }) => page === 0).length;
-  for (let round = 0; round < 2; round++) {
-    for (let i = 0; i < count; i += 16) {
-      ring.cmdAllSync(commands.slice(i, i + 16));
-    }
-    for (let i = 0; i < count; i++) {
-      const expected = content.subarray(i * 8, i * 8 + 8);
-      assert(memory[i].every((byte, at) => byte === expected[at]), `${i}`);
-      memory[i].fill(0);
-    }
-    // Of these, the next round finds the address anew.
-    assertGreater(lost(), count / 2);
-  }
-});
-
 Deno.test("memory of a batch that was cut short is there until the kernel has written it", async () => {
   const handle = setup({ entries: 8 });
   const engine = new Engine(handle);
