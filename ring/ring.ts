@@ -731,15 +731,14 @@ export class Ring implements AsyncDisposable {
     const queues = this.#queues;
     const taken = new Array<Slot>(commands.length);
     let count = 0;
+    queues.begin();
     try {
       for (; count < commands.length; count++) {
-        taken[count] = queues.take(commands[count]);
+        taken[count] = queues.slots.take(commands[count]);
       }
     } catch (error) {
-      const { taking } = queues;
-      queues.taking = true;
       while (count > 0) queues.slots.give(taken[--count]);
-      queues.taking = taking;
+      if (error instanceof TypeError) queues.taking = false; // See Queues.take.
       throw error;
     }
     return taken;

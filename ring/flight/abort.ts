@@ -82,10 +82,11 @@ export class Aborts {
 
   #abortBatch(batch: Batch, reason: unknown): void {
     if (!canAbort(batch)) return;
+    const { taking } = this.#host;
     this.#host.taking = true;
     batch.abort = { reason, next: -1 };
     this.cutBatch(batch);
-    this.#host.taking = false;
+    this.#host.taking = taking;
   }
 
   /** Aborts in the next turn. The reason `NOBODY` cancels what settled by itself. */
@@ -131,6 +132,7 @@ export class Aborts {
     }
     first.abortReason = reason;
     settleAborted(first);
+    const { taking } = host;
     host.taking = true;
     host.waiting.remove(first);
     for (let slot: Slot | null = first; slot !== null;) {
@@ -138,7 +140,7 @@ export class Aborts {
       host.slots.give(slot);
       slot = linked;
     }
-    host.taking = false;
+    host.taking = taking;
   }
 
   // ---- Batches -----------------------------------------------------------------
@@ -211,10 +213,10 @@ export class Aborts {
 
   /** Lets a cancellation wait, before all that waits. */
   #addCancellation(userDataLow: number, userDataHigh: number): void {
-    const { slots, waiting, cancellations } = this.#host;
+    const { slots, waiting, cancellations, taking } = this.#host;
     this.#host.taking = true;
     waiting.addFirst(cancellations.take(slots, userDataLow, userDataHigh));
-    this.#host.taking = false;
+    this.#host.taking = taking;
   }
 
   #pushCancellation(): void {
