@@ -59,6 +59,18 @@ export function registerFiles(fd: number, fds: readonly number[]): number {
   return register(fd, uapi.IORING_REGISTER_FILES, at, fds.length);
 }
 
+/** Puts a file into a place of the table, or none with a descriptor of -1. */
+export function updateFile(fd: number, place: number, file: number): number {
+  const { bytes, view, at } = scratch();
+  // struct io_uring_files_update is the first half of this one.
+  const size = sizeof(update);
+  bytes.fill(0, 0, size);
+  update.offset.set(view, 0, place);
+  update.data.set(view, 0, at + size);
+  view.setInt32(size, file, true);
+  return register(fd, uapi.IORING_REGISTER_FILES_UPDATE, at, 1);
+}
+
 /** Removes the table of files. */
 export function unregisterFiles(fd: number): number {
   return register(fd, uapi.IORING_UNREGISTER_FILES, 0, 0);
