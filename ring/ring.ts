@@ -116,7 +116,7 @@ export class Ring implements AsyncDisposable {
     this.#engine = new Engine(handle, spin);
     const queues = this.#engine.queues;
     this.#queues = queues;
-    this.#tables = new Tables(handle.fd);
+    this.#tables = new Tables(handle);
     const { sq, cq } = handle;
     const wide = sq.sqeWords === 32 || sq.mixed;
     const answers = cq.cqeWords === 8 || queues.room.unit === 2;
@@ -555,14 +555,14 @@ export class Ring implements AsyncDisposable {
       );
     }
     this.#restrictions = asked;
-    const rc = register.registerRestrictions(this.fd, list);
+    const rc = register.registerRestrictions(this.#handle.target(), list);
     if (again && DONE_BEFORE.includes(-rc)) {
       // The call that was cut short had come that far.
     } else {
       if (rc < 0) this.#restrictions = null;
       checkRegistered("REGISTER_RESTRICTIONS", this.fd, rc);
     }
-    const enabled = register.enableRings(this.fd);
+    const enabled = register.enableRings(this.#handle.target());
     if (again && DONE_BEFORE.includes(-enabled)) return;
     checkRegistered("REGISTER_ENABLE_RINGS", this.fd, enabled);
   }

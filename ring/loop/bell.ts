@@ -139,11 +139,11 @@ export class Bell implements Listener {
    * eventfd again, until it is registered anew.
    */
   #renew(): void {
-    const { fd } = this.#handle;
     if (this.#wire === null) return;
     const { eventfd, byNumber } = this.#wire;
+    const ring = this.#handle.target();
     const renewed = (byNumber || eventfd.holder === "eventfd") &&
-      unregisterEventfd(fd) >= 0 && registerEventfd(fd, eventfd.fd) >= 0;
+      unregisterEventfd(ring) >= 0 && registerEventfd(ring, eventfd.fd) >= 0;
     if (!renewed) this.disconnect();
   }
 
@@ -176,10 +176,9 @@ export class Bell implements Listener {
   }
 
   #connect(): void {
-    const { fd } = this.#handle;
     this.#kept = null;
     try {
-      this.#wire = connect(fd, this);
+      this.#wire = connect(this.#handle.target(), this);
     } catch {
       // There are no descriptors or no memory, the ring was restricted, or the
       // permission for FFI was revoked: the ring is polled instead.
@@ -195,7 +194,7 @@ export class Bell implements Listener {
   /** Switches to the timer, which starts at once. */
   disconnect(): void {
     this.#letGo();
-    unregisterEventfd(this.#handle.fd);
+    unregisterEventfd(this.#handle.target());
     this.#takeTurn();
     this.#retryAt = this.#timer.looks + LOOKS_BEFORE_RECONNECT;
     if (!this.#closed) this.#timer.arm();
@@ -225,20 +224,20 @@ export class Bell implements Listener {
   }
 }
 
-/** Makes an eventfd that the ring `fd` signals, and connects it to the event loop. */
-function connect(fd: number, listener: Listener): Wire {
+/** Makes an eventfd that a ring signals, and connects it to the event loop. */
+function connect(ring: number, listener: Listener): Wire {
   const eventfd = Eventfd.open();
   let wire: Wire | undefined;
   let registered = false;
   try {
-    must("io_uring_register", registerEventfd(fd, eventfd.fd));
+    must("io_uring_register", registerEventfd(ring, eventfd.fd));
     registered = true;
     const direct = Direct.open(eventfd, listener);
     wire = direct ?? new Relay(eventfd, listener);
     direct?.start();
     return wire;
   } catch (error) {
-    if (registered) unregisterEventfd(fd);
+    if (registered) unregisterEventfd(ring);
     if (wire === undefined) eventfd.close();
     else wire.close();
     throw error;

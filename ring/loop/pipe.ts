@@ -39,10 +39,10 @@ export class ReadEnd {
 }
 
 /**
- * Makes a pipe whose end to write to is the first file of the ring `fd`, in a table
+ * Makes a pipe whose end to write to is the first file of a ring, in a table
  * with room for more. Returns the end to read from.
  */
-export function pipeTo(fd: number): ReadEnd {
+export function pipeTo(ring: number): ReadEnd {
   const { view, at } = scratch();
   must("pipe2", syscall("pipe2", at, O_CLOEXEC));
   const readEnd = view.getInt32(0, true);
@@ -51,10 +51,10 @@ export function pipeTo(fd: number): ReadEnd {
   // descriptor might be another file's by then, if this waker has closed.
   // A table may not be larger than RLIMIT_NOFILE.
   const files = [writeEnd, ...new Array<number>(PLACES - 1).fill(-1)];
-  let rc = registerFiles(fd, files);
+  let rc = registerFiles(ring, files);
   while (rc === -E.EMFILE && files.length > 2) {
     files.length >>= 1;
-    rc = registerFiles(fd, files);
+    rc = registerFiles(ring, files);
   }
   close(writeEnd);
   if (rc < 0) close(readEnd);

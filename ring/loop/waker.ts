@@ -85,7 +85,7 @@ export class Waker {
     try {
       byte ??= take(1);
       byte.address; // Maps the memory now, which throws if there is none.
-      this.#end = pipeTo(this.#handle.fd);
+      this.#end = pipeTo(this.#handle.target());
       this.#taken = new Uint8Array(this.#end.places);
       this.#taken[0] = 1; // The pipe.
       this.#socket = watch(this.#end.fd, () => this.#wake());
@@ -106,7 +106,10 @@ export class Waker {
   add(reader: Reader, eventfd: number): [id: number, place: number] {
     const place = this.#taken.indexOf(0);
     try {
-      must("io_uring_register", updateFile(this.#handle.fd, place, eventfd));
+      must(
+        "io_uring_register",
+        updateFile(this.#handle.target(), place, eventfd),
+      );
     } catch (error) {
       if (this.#readers.size === 0) this.#release();
       throw error;
@@ -122,7 +125,7 @@ export class Waker {
    */
   remove(id: number, place: number): void {
     if (!this.#closed && this.#readers.has(id)) {
-      updateFile(this.#handle.fd, place, -1);
+      updateFile(this.#handle.target(), place, -1);
       this.#taken[place] = 0;
     }
     this.#readers.delete(id);

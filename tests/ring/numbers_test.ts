@@ -1,6 +1,6 @@
 /**
  * Descriptors that somebody has closed by their numbers, which are other files' now:
- * the library uses no number for what it is not its own any more.
+ * the library uses no number for what is not its own any more.
  */
 
 import { assertEquals } from "@std/assert";
@@ -8,9 +8,11 @@ import { Eventfd } from "../../ring/loop/eventfd.ts";
 import { Relay } from "../../ring/loop/relay.ts";
 import { descriptors } from "../kit/process.ts";
 import { scriptValue } from "../kit/run.ts";
-import { lacksFlag, testUnless } from "../kit/skip.ts";
+import { lacksFlag, lacksLinux, testUnless } from "../kit/skip.ts";
 import { until } from "../kit/wait.ts";
 import { WAYS } from "../kit/wires.ts";
+
+// ---- The eventfd of a ring, and the pipe of the waker ------------------------------
 
 const FLAGS = ["-A", "--v8-flags=--expose-gc"];
 const LIMITED = ["timeout", "60"];
@@ -42,8 +44,9 @@ const START = `
     const got = syscall("fcntl", file, F_DUPFD, number);
     if (got !== number) throw new Error(got + " is not " + number);
   }
-  /** Takes all lower numbers, so that the next file has this one. */
+  /** Takes all lower numbers and frees this one, so that the next file has it. */
   function makeNext(number) {
+    close(number);
     while (open("/dev/null") < number);
     close(number);
   }
@@ -230,3 +233,117 @@ Deno.test("more eventfds than a waker has places for wake through another waker"
   for (const relay of relays) relay.close();
   assertEquals(descriptors("io_uring").length, before);
 });
+
+// ---- Rings -------------------------------------------------------------------------
+
+testUnless(
+  lacksFlag("DEFER_TASKRUN"),
+  "a deferTaskrun ring leaves the eventfd of a ring alone that has its number",
+  async () => {
+    const woken = await scriptValue<boolean>(
+      `${START}
+    import "@uring/tests/kit/no_watchdogs.ts";
+    import { settles } from "@uring/tests/kit/wait.ts";
+    const ring = Ring.open({ spin: false, deferTaskrun: true });
+    await wake(ring);
+    makeNext(ring.fd);
+    const other = Ring.open({ spin: false });
+    if (other.fd !== ring.fd) throw new Error("another number");
+    let woken = true;
+    for (let i = 0; i < 4; i++) {
+      const late = other.cmd(op.timeout(30));
+      await ring.cmd(op.timeout(10));
+      woken &&= await settles(late, 5000);
+    }
+    console.log(woken);
+    Deno.exit();
+  `,
+      FLAGS,
+      LIMITED,
+    );
+    assertEquals(woken, true);
+  },
+);
+
+for (const count of [0, 16]) {
+  Deno.test(`after ${count} others, a ring that closes leaves a ring alone that has its number`, async () => {
+    const [closed, answers] = await scriptValue<[boolean, unknown[]]>(
+      `${START}
+      import { settles } from "@uring/tests/kit/wait.ts";
+      const idle = Array.from({ length: ${count} }, () => Ring.open({ entries: 1 }));
+      const ring = Ring.open();
+      const ends = pipe();
+      const memory = ring.alloc(64);
+      const reads = [1, 2, 3].map(() => ring.cmd(op.read(ends.left, memory)));
+      Promise.allSettled(reads);
+      await turn();
+      makeNext(ring.fd);
+      const other = Ring.open();
+      if (other.fd !== ring.fd) throw new Error("another number");
+      const closed = await settles(ring.close(), 5000);
+      const answers = [await other.cmd(op.nop()), other.registerFiles([0]).length];
+      console.log(JSON.stringify([closed, answers]));
+      Deno.exit();
+    `,
+      FLAGS,
+      LIMITED,
+    );
+    assertEquals(closed, true);
+    assertEquals(answers, [0, 1]);
+  });
+
+  Deno.test(`after ${count} others, a ring runs and waits for nothing on a ring that has its number`, async () => {
+    const [outcome, files] = await scriptValue<[string, number]>(
+      `${START}
+      const idle = Array.from({ length: ${count} }, () => Ring.open({ entries: 1 }));
+      const ring = Ring.open();
+      makeNext(ring.fd);
+      const other = Ring.open();
+      if (other.fd !== ring.fd) throw new Error("another number");
+      const outcomeOf = (run) => {
+        try {
+          return String(run());
+        } catch (error) {
+          return error.code;
+        }
+      };
+      const outcome = outcomeOf(() => ring.cmdSync(op.timeout(10)));
+      outcomeOf(() => ring.registerFiles([0, 0]));
+      console.log(JSON.stringify([outcome, other.registerFiles([0]).length]));
+      Deno.exit();
+    `,
+      FLAGS,
+      LIMITED,
+    );
+    // The kernel knows a registered ring by its index.
+    assertEquals(outcome, count < 16 ? "undefined" : "EBADF");
+    assertEquals(files, 1);
+  });
+}
+
+testUnless(
+  lacksLinux(6, 3),
+  "a ring gives its index back although its number is another file's",
+  async () => {
+    const indices = await scriptValue<number[]>(
+      `${START}
+    import { registerRingFd } from "@uring/ring/bare/register.ts";
+    for (let i = 0; i < 20; i++) {
+      const { fd, close: end } = setup({ entries: 1 });
+      const file = open("/dev/null");
+      close(fd);
+      give(fd, file);
+      end();
+      close(fd);
+      close(file);
+    }
+    const { fd } = setup({ entries: 1 });
+    console.log(JSON.stringify([registerRingFd(fd)]));
+    Deno.exit();
+  `,
+      FLAGS,
+      LIMITED,
+    );
+    assertEquals(indices.map((it) => it >= 0), [true]);
+  },
+);
