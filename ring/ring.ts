@@ -239,7 +239,7 @@ export class Ring implements AsyncDisposable {
       const signal = options === undefined
         ? undefined
         : this.#signalOf(options);
-      for (const command of list) this.#check(command, false);
+      this.#checkAll(list);
       if (this.#thread?.shared) {
         throw new TypeError(
           "rings that share a submission thread cannot link commands: it takes " +
@@ -667,15 +667,46 @@ export class Ring implements AsyncDisposable {
 
   /** Refuses what this ring cannot run, before anything is queued. */
   #check(command: Command<unknown>, stream: boolean): void {
+    if (this.#isPlain(command) && !stream) return;
+    this.#checkSelf(command, stream);
+    this.#askPrecheck(command);
+    this.#tables.check(command);
+  }
+
+  /**
+   * Refuses commands of which this ring cannot run one. A `precheck` may change the
+   * tables, so all of them come before the first look at a table.
+   */
+  #checkAll(commands: readonly Command<unknown>[]): void {
+    let plain = true;
+    for (let i = 0; i < commands.length; i++) {
+      if (!this.#isPlain(commands[i])) plain = false;
+    }
+    if (plain) return;
+    for (let i = 0; i < commands.length; i++) {
+      if (!this.#isPlain(commands[i])) this.#checkSelf(commands[i], false);
+    }
+    for (let i = 0; i < commands.length; i++) this.#askPrecheck(commands[i]);
+    for (let i = 0; i < commands.length; i++) this.#tables.check(commands[i]);
+  }
+
+  /** Returns `true` for a command that this ring can run as it is. */
+  #isPlain(command: Command<unknown>): boolean {
     if (!Command.is(command)) {
       throw new TypeError(`not a command: ${shown(command)}`);
     }
-    const open = this.#queues.life === "open";
-    if (open && (command.traits & this.#lacks) === 0 && !stream) return;
-    this.#checkFully(command, stream);
+    return this.#queues.life === "open" && (command.traits & this.#lacks) === 0;
   }
 
-  #checkFully(command: Command<unknown>, stream: boolean): void {
+  /** Calls `precheck`, which may close the ring. */
+  #askPrecheck({ precheck }: Command<unknown>): void {
+    if (precheck === null) return;
+    this.#ask(precheck);
+    this.#checkOpen();
+  }
+
+  /** Checks all but the tables of the ring and `precheck`. */
+  #checkSelf(command: Command<unknown>, stream: boolean): void {
     if (this.#queues.life !== "open") {
       this.#checkOpen();
       throw new TypeError("the ring is disabled: call ring.restrict() first");
@@ -704,11 +735,6 @@ export class Ring implements AsyncDisposable {
       );
     }
     checkRingFlags(command);
-    this.#tables.check(command);
-    const { precheck } = command;
-    if (precheck === null) return;
-    this.#ask(precheck);
-    this.#checkOpen(); // It may have closed the ring.
   }
 
   // ---- Slots -----------------------------------------------------------------
@@ -758,10 +784,10 @@ export class Ring implements AsyncDisposable {
     } finally {
       queues.busy = busy;
     }
+    this.#checkAll(list);
     let slotted = false;
-    for (let i = 0; i < list.length; i++) {
-      this.#check(list[i], false);
-      slotted = slotted || !queues.isDirect(list[i]);
+    for (let i = 0; i < list.length && !slotted; i++) {
+      slotted = !queues.isDirect(list[i]);
     }
     return new Batch(queues, list, slotted);
   }
