@@ -256,6 +256,12 @@ const INDIRECT_MAX = 1 << 20;
 class Payload {
   readonly words: Int32Array = new Int32Array(PAYLOAD_MAX / 4);
   readonly view: DataView = new DataView(this.words.buffer);
+
+  copy(): Payload {
+    const made = new Payload();
+    made.words.set(this.words);
+    return made;
+  }
 }
 
 /**
@@ -274,6 +280,8 @@ function windowOf(places: readonly Place[]): number {
 class Maker<T> implements CommandMaker<readonly unknown[], T> {
   readonly #draft: Draft<T>;
   readonly #payload: Payload;
+  /** The payload, or a copy, unless a call that is not over has it. */
+  #free: Payload | null;
   readonly #wide: boolean;
   readonly #places: readonly Place[];
   /** The first of the words that vary, of four; -1 if there are more. */
@@ -288,6 +296,7 @@ class Maker<T> implements CommandMaker<readonly unknown[], T> {
   ) {
     this.#draft = draft;
     this.#payload = payload;
+    this.#free = payload;
     this.#wide = wide;
     this.#places = places;
     this.#first = first;
@@ -296,7 +305,10 @@ class Maker<T> implements CommandMaker<readonly unknown[], T> {
   }
 
   with(...values: readonly unknown[]): Command<T> {
-    const { words, view } = this.#payload;
+    // A field of the program's may make a command while it is set.
+    const payload = this.#free ?? this.#payload.copy();
+    this.#free = null;
+    const { words, view } = payload;
     const places = this.#places;
     // Each call sets all of these fields: what a call left that threw is gone.
     for (let i = 0; i < places.length; i++) {
@@ -307,6 +319,7 @@ class Maker<T> implements CommandMaker<readonly unknown[], T> {
     const at = this.#first;
     if (at < 0) draft.setPayloadWords(words, this.#wide);
     else draft.vary(words[at], words[at + 1], words[at + 2], words[at + 3]);
+    this.#free = payload;
     return new Command<T>(draft);
   }
 }

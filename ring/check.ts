@@ -210,6 +210,20 @@ export function checkU64(
   return value;
 }
 
+/**
+ * Checks an offset in a file. The kernel's are signed, and -1 is the file's own
+ * position, which 2^64 - 1 would be taken for.
+ */
+export function checkOffset(value: number | bigint): number | bigint {
+  checkU64("offset", value);
+  if (typeof value !== "bigint" || value <= MAX_OFFSET) return value;
+  throw new RangeError(
+    `offset must be below 2^63, as all of the kernel's are, not ${value}n`,
+  );
+}
+
+const MAX_OFFSET = 2n ** 63n - 1n;
+
 /** Checks that a value is a key of a table. */
 export function checkName(
   name: string,
