@@ -14,6 +14,7 @@ import { Command, type File } from "../ring/command.ts";
 import type { Completion } from "../ring/completion.ts";
 import { type Draft, draftTo } from "../ring/draft.ts";
 import { uringCmdAdvice } from "../ring/errors.ts";
+import { append } from "../ring/intrinsics.ts";
 import { Kind } from "../ring/kind.ts";
 import { type Operand, operand } from "../ring/operand.ts";
 import { checkPointers, checkValue, encode, type Layout } from "./layout.ts";
@@ -200,7 +201,7 @@ export function defineCommand<
       const bytes = new Uint8Array(indirectSize);
       // `decode` reads what the kernel writes; the next run starts anew.
       const memory = operand(sqe.addr.offset, { bytes, kernel: "both" });
-      operands.push({ ...memory, writes: false });
+      append(operands, { ...memory, writes: false });
       const view = new DataView(bytes.buffer);
       encode(indirectPlaces, values, view, operands, 0, 0);
     }

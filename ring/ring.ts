@@ -40,6 +40,7 @@ import { link, NOBODY, type Receiver, type Slot } from "./flight/slot.ts";
 import { CommandStream } from "./flight/stream.ts";
 import { Watches } from "./flight/watch.ts";
 import { Engine } from "./loop/engine.ts";
+import { listOf } from "./intrinsics.ts";
 import { type RingOptions, setupOptions } from "./options.ts";
 import type { FixedBuffer, FixedFile } from "./registered.ts";
 import { checkRestrictions, type Restrictions } from "./restrict.ts";
@@ -755,7 +756,7 @@ export class Ring implements AsyncDisposable {
   /** Takes slots for all commands, or for none of them. */
   #takeAll(commands: readonly Command<unknown>[]): Slot[] {
     const queues = this.#queues;
-    const taken = new Array<Slot>(commands.length);
+    const taken = listOf<unknown>(commands) as Slot[]; // Until it has the slots.
     let count = 0;
     try {
       for (; count < commands.length; count++) {

@@ -15,6 +15,7 @@ import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { Command, type CommandSpec } from "../command.ts";
 import { type Block, take } from "../flight/pool.ts";
+import { append } from "../intrinsics.ts";
 import { updateFile } from "../bare/register.ts";
 import { type RingHandle, setup } from "../bare/setup.ts";
 import { loadNet, must, pipeTo, type ReadEnd, watch } from "./pipe.ts";
@@ -251,7 +252,7 @@ export class Waker {
       taken = true;
       if (userDataHigh !== READ) continue; // The read it is linked to reports.
       const reader = this.#readers.get(userDataLow);
-      if (reader?.taken(res)) this.#signalled.push(reader);
+      if (reader?.taken(res)) append(this.#signalled, reader);
     }
     return taken;
   }
