@@ -81,6 +81,13 @@
  * overflow nevertheless, the ring flushes it. A lost completion (EBADR) fails the
  * ring and all its commands.
  *
+ * *Numbers.* The ring enters the kernel, and registers files, by its index among the
+ * rings that the thread has registered, of which there can be 16. So it goes on if
+ * somebody closes its descriptor by its number, and leaves the next file alone that
+ * has the number. A ring without an index, and before Linux 6.3 each registration,
+ * goes by the descriptor: it is looked at before a wait, a registration and a close,
+ * and after a submission that found nothing.
+ *
  * *Linux 6.10 to 6.13* read the SQE of a deferred uring command a second time.
  * There, an SQE is not reused before its command has completed
  * ({@linkcode rereadsSqes}).

@@ -605,7 +605,8 @@ export class Ring implements AsyncDisposable {
    * five seconds.
    */
   close(): Promise<void> {
-    threads.delete(this.fd);
+    // The number may be another ring's by now.
+    if (threads.get(this.fd) === this.#thread) threads.delete(this.fd);
     return this.#engine.close();
   }
 
