@@ -5,6 +5,7 @@ import { high, low } from "../../sys/struct.ts";
 import { checkBytes } from "../check.ts";
 import type { Command } from "../command.ts";
 import {
+  append,
   bufferOf,
   byteLengthOf,
   byteOffsetOf,
@@ -72,8 +73,14 @@ export class Lease {
   }
 
   #add(block: Block | null, address: number): void {
-    this.blocks[this.count] = block;
-    this.#addresses[this.count] = address;
+    const { count, blocks } = this;
+    if (count === blocks.length) {
+      append(this.#addresses, address);
+      append(blocks, block);
+    } else {
+      blocks[count] = block;
+      this.#addresses[count] = address;
+    }
     this.count++;
   }
 

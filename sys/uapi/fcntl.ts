@@ -44,3 +44,6 @@ export const AT_FDCWD = -100;
 export const AT_EMPTY_PATH = 0x1000;
 
 export const F_GETFL = 3;
+/** Sets the signal that a file sends, which it keeps even if it sends none. */
+export const F_SETSIG = 10;
+export const F_GETSIG = 11;

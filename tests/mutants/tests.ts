@@ -37,7 +37,10 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
     ...["ring/ring_test.ts", "attack/storm_test.ts"],
   ],
   "ring/flight/pool.ts": ["ring/memory_test.ts", "ring/address_test.ts"],
-  "ring/loop/": ["ring/wake_test.ts", "attack/many_rings_test.ts"],
+  "ring/loop/": [
+    ...["ring/wake_test.ts", "ring/numbers_test.ts"],
+    "attack/many_rings_test.ts",
+  ],
   "ring/loop/engine.ts": [
     ...["fake/", "ring/batch_test.ts", "ring/engine_test.ts"],
     ...["ring/close_test.ts", "ring/ring_test.ts", "ring/wake_test.ts"],
