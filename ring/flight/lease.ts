@@ -74,13 +74,12 @@ export class Lease {
 
   #add(block: Block | null, address: number): void {
     const { count, blocks } = this;
-    if (count === blocks.length) {
-      append(this.#addresses, address);
-      append(blocks, block);
-    } else {
-      blocks[count] = block;
-      this.#addresses[count] = address;
-    }
+    const addresses = this.#addresses;
+    // Each by its own length: a call that was cut short may have grown one of them.
+    if (count < blocks.length) blocks[count] = block;
+    else append(blocks, block);
+    if (count < addresses.length) addresses[count] = address;
+    else append(addresses, address);
     this.count++;
   }
 
