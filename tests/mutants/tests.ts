@@ -38,7 +38,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   ],
   "ring/flight/pool.ts": ["ring/memory_test.ts", "ring/address_test.ts"],
   "ring/loop/": [
-    ...["ring/wake_test.ts", "ring/numbers_test.ts"],
+    ...["ring/wake_test.ts", "attack/numbers_test.ts"],
     "attack/many_rings_test.ts",
   ],
   "ring/loop/engine.ts": [
