@@ -26,7 +26,8 @@ const ARGUMENTS: Readonly<Record<Workload, () => string[]>> = {
     ...["--ioengine=io_uring", "--direct=1", "--rw=randtrim"],
     "--filename=/dev/nullb0",
   ],
-  // fio has no engine for bsg. Its sg engine sends the same to the older node.
+  // fio has no engine for bsg. Its sg engine sends the same to the older node, by
+  // blocking calls, one at a time.
   scsi: () => [
     ...["--ioengine=sg", "--rw=randread"],
     `--filename=/dev/${generic}`,
@@ -84,7 +85,7 @@ async function runFio(
   const before = cpuTimeNs("children");
   const report = await output("fio", [
     ...["--name=guest", "--eta=never", "--output-format=json", ...LEAN],
-    ...[`--bs=${BLOCK}`, `--iodepth=${DEPTH}`],
+    ...[`--bs=${BLOCK}`, `--iodepth=${depthOf(workload)}`],
     ...[`--io_size=${operations * BLOCK}`, ...ARGUMENTS[workload]()],
     ...inBatches ? IN_BATCHES : [],
   ]);
@@ -93,13 +94,19 @@ async function runFio(
   return spent;
 }
 
-/** Throws unless fio did all operations, with `DEPTH` of them in flight. */
+/** Returns the number of operations that fio has in flight. */
+function depthOf(workload: Workload): number {
+  return workload === "scsi" ? 1 : DEPTH;
+}
+
+/** Throws unless fio did all operations, with so many of them in flight. */
 function check({ jobs: [job] }: Report, workload: Workload, count: number) {
   const { total_ios } = workload === "discard" ? job.trim : job.read;
   if (job.error !== 0 || total_ios !== count) {
     throw new Error(`fio did ${total_ios} of ${count}, error ${job.error}`);
   }
-  if (job.iodepth_level[DEPTH] < 90) {
-    throw new Error(`fio had fewer than ${DEPTH} in flight`);
+  const depth = depthOf(workload);
+  if (job.iodepth_level[depth] < 90) {
+    throw new Error(`fio had fewer than ${depth} in flight`);
   }
 }
