@@ -81,8 +81,8 @@ export interface RingStats {
  * A command has the credentials (user and capabilities) of the thread that submits
  * it; with `sqpoll`, of the thread that opened the ring.
  *
- * A ring wakes the event loop with four descriptors. Without free ones, it polls for
- * completions every 1 to 20 ms.
+ * A ring wakes the event loop with a descriptor, or before Deno 2.8 with three.
+ * Without free ones, it polls for completions every 1 to 20 ms.
  *
  * Code that the ring itself calls, such as a decoder, can only queue: there,
  * `cmd`, `cmdAll`, `link`, `stream`, an abort and `close` take effect in the next
@@ -676,8 +676,8 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Refuses commands of which this ring cannot run one. A `precheck` may change the
-   * tables, so all of them come before the first look at a table.
+   * Refuses a list if this ring cannot run one of its commands. A `precheck` may
+   * change the tables, so all of them come before the first look at a table.
    */
   #checkAll(commands: readonly Command<unknown>[]): void {
     let plain = true;

@@ -210,7 +210,8 @@ function makeHandle(parts: Parts, options: SetupOptions): RingHandle {
   parts.takesIndex = (features & uapi.IORING_FEAT_REG_REG_RING) !== 0;
   let target = index >= 0 ? index : fd;
   let registered = index >= 0 ? uapi.IORING_ENTER_REGISTERED_RING : 0;
-  const numbered = index < 0;
+  /** Returns `true` if the ring is found by a number that is another file's now. */
+  const isLost = () => index < 0 && !isStill(target, parts.inode);
   return {
     fd,
     flags,
@@ -219,16 +220,12 @@ function makeHandle(parts: Parts, options: SetupOptions): RingHandle {
     cq,
     enter(toSubmit, minComplete, flags) {
       const all = flags | registered;
-      // A descriptor may be another ring's: there a wait would last, and a
-      // submission finds nothing. All other calls are spared the question.
+      // On another ring a wait might never end, and a submission finds no SQE. Only
+      // such calls ask, because asking is a system call.
       const waits = toSubmit === 0 && minComplete > 0 || sqpoll;
-      if (numbered && waits && !isStill(target, parts.inode)) return -E.EBADF;
+      if (waits && isLost()) return -E.EBADF;
       const rc = io_uring_enter(target, toSubmit, minComplete, all);
-      if (
-        numbered && rc === 0 && toSubmit > 0 && !isStill(target, parts.inode)
-      ) {
-        return -E.EBADF;
-      }
+      if (rc === 0 && toSubmit > 0 && isLost()) return -E.EBADF;
       // A submission thread answers at once, and takes the SQEs later.
       if (!sqpoll) sq.taken(rc);
       return rc;

@@ -256,9 +256,8 @@ export class Queues {
     }
   }
 
-  /** Gives back the slots of a batch of which a command was refused. */
+  /** Gives back the slots of a batch after one of its commands was refused. */
   #giveSlots(batch: Batch): void {
-    this.taking = true;
     for (let place = 0; place < batch.commands.length; place++) {
       const slot = batch.slot(place);
       if (slot !== null) this.slots.give(slot);
@@ -656,7 +655,7 @@ export class Queues {
   tellFailure(): void {
     const { failure } = this;
     if (failure === null || this.#told) return;
-    // Before they are told, and so forgotten.
+    // First, because a command that was told of the failure is no longer found.
     for (const arena of this.arenas()) arena.held = true;
     for (const each of this.#commandsOfBatches()) abandoned.add(each);
     abandoned.add(this.slots);

@@ -138,7 +138,7 @@ export class Recovery {
 
   /**
    * Leaves to a batch that was cut short the CQEs that are still to come, and asks
-   * the kernel to cancel its commands: they may wait for something for ever.
+   * the kernel to cancel its commands, because some may never complete by themselves.
    */
   #orphan(batch: Batch): void {
     const { slots, aborts } = this.#host;

@@ -25,9 +25,9 @@ const HOPS = 4;
 /** Delay until `close` warns of the commands that keep it waiting. */
 const CLOSE_WARNING_MS = 5000;
 
-/** The requests that look after a turn which is scheduled: the first of them, */
+/** The number of first requests that look after a turn which is scheduled. */
 const FIRST = 3;
-/** and one of so many later on. */
+/** The number of later requests of which one looks after it. */
 const EVERY = 64;
 
 /** A resolved promise. `READY.then(f)` costs a third of `queueMicrotask(f)`. */

@@ -49,9 +49,9 @@ export function pipeTo(ring: number): ReadEnd {
   const writeEnd = view.getInt32(4, true);
   // The kernel looks up the file of a linked command when the command starts. A
   // descriptor might be another file's by then, if this waker has closed.
-  // A table may not be larger than RLIMIT_NOFILE.
   const files = [writeEnd, ...new Array<number>(PLACES - 1).fill(-1)];
   let rc = registerFiles(ring, files);
+  // A table may not be larger than RLIMIT_NOFILE.
   while (rc === -E.EMFILE && files.length > 2) {
     files.length >>= 1;
     rc = registerFiles(ring, files);

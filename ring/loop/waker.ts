@@ -3,9 +3,9 @@
  *
  * Each ring signals an eventfd. The waker has a small ring of its own, which has
  * that eventfd in its table of files, reads it and, linked to the read, writes a byte
- * to a pipe. The event loop
- * watches the other end of the pipe as a `node:net` socket: no thread waits, no
- * call blocks, and the socket keeps the process alive only while it is held.
+ * to a pipe. The event loop watches the other end of the pipe as a `node:net` socket:
+ * no thread waits, no call blocks, and the socket keeps the process alive only while
+ * it is held.
  *
  * @module
  */
@@ -37,8 +37,6 @@ export interface Reader extends Listener {
   /** Notes that the read has completed. Returns `true` to have `rung` called. */
   taken(res: number): boolean;
 }
-
-const READY = Promise.resolve();
 
 /** The byte that wakers write to their pipes. Its value is not used. */
 let byte: Block | undefined;
@@ -151,7 +149,7 @@ export class Waker {
     if (this.#released) return;
     if (Waker.#current === this) Waker.#current = null;
     // In a microtask, where it is not cut short: it could not be made again.
-    void READY.then(() => {
+    void Promise.resolve().then(() => {
       if (this.#end.isAnothers) this.#socket.unref();
       else this.#socket.destroy();
     });

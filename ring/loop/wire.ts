@@ -5,7 +5,7 @@ import type { Eventfd } from "./eventfd.ts";
 /** The connection of one eventfd, which it owns. */
 export interface Wire {
   readonly eventfd: Eventfd;
-  /** Signals are read by the number, which is the eventfd's if one has come. */
+  /** `true` if a signal is read by the number, which is still the eventfd's then. */
   readonly byNumber: boolean;
   /** Requests the next signal. */
   arm(): void;
