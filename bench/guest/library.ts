@@ -13,7 +13,7 @@ import { Fd } from "../../tests/kit/fds.ts";
 import { pathOf } from "../../tests/lab/nvme_drive.ts";
 import { node as scsiDisk } from "../../tests/lab/scsi_disk.ts";
 import { cpuTimeNs } from "./cpu_time.ts";
-import { BLOCK, DEPTH, type Way, type Workload } from "./plan.ts";
+import { BLOCK, type Depth, DEPTHS, type Way, type Workload } from "./plan.ts";
 
 /**
  * A ring, and functions that make its operations, each at a random place, as fio's
@@ -33,11 +33,14 @@ function openDevice(path: string, flags: number): number {
   return new Fd(open(path, flags)).fd;
 }
 
+/** Lanes of a target. A lower depth takes the first of them. */
+const LANES = Math.max(...DEPTHS);
+
 /** Returns the memory of all lanes, and of each. */
 function memory(ring: Ring): [Uint8Array, Uint8Array[]] {
-  const all = ring.alloc(DEPTH * BLOCK);
+  const all = ring.alloc(LANES * BLOCK);
   const lanes: Uint8Array[] = [];
-  for (let i = 0; i < DEPTH; i++) {
+  for (let i = 0; i < LANES; i++) {
     lanes.push(all.subarray(i * BLOCK, (i + 1) * BLOCK));
   }
   return [all, lanes];
@@ -104,16 +107,17 @@ const OPEN: Readonly<Record<Workload, () => Makers>> = {
 function openTarget(workload: Workload): Target {
   const makers = OPEN[workload]();
   const made: Command<unknown>[][] = [];
-  for (let lane = 0; lane < DEPTH; lane++) {
+  for (let lane = 0; lane < LANES; lane++) {
     made.push([]);
     for (let i = 0; i < MADE; i++) made[lane].push(makers.function(lane));
   }
   return { ...makers, made };
 }
 
-/** Runs `DEPTH` loops at once, each of which awaits one command at a time. */
+/** Runs `depth` loops at once, each of which awaits one command at a time. */
 async function awaited(
   ring: Ring,
+  depth: number,
   next: (lane: number) => Command<unknown>,
   count: number,
 ): Promise<void> {
@@ -122,19 +126,20 @@ async function awaited(
     while (left-- > 0) await ring.cmd(next(lane));
   };
   const loops: Promise<void>[] = [];
-  for (let lane = 0; lane < DEPTH; lane++) loops.push(loop(lane));
+  for (let lane = 0; lane < depth; lane++) loops.push(loop(lane));
   await Promise.all(loops);
 }
 
-/** Runs batches of `DEPTH` commands. */
+/** Runs batches of `depth` commands. */
 function blocking(
   ring: Ring,
+  depth: number,
   next: (lane: number) => Command<unknown>,
   count: number,
 ): void {
-  for (let done = 0; done < count; done += DEPTH) {
-    const batch = new Array<Command<unknown>>(DEPTH);
-    for (let lane = 0; lane < DEPTH; lane++) batch[lane] = next(lane);
+  for (let done = 0; done < count; done += depth) {
+    const batch = new Array<Command<unknown>>(depth);
+    for (let lane = 0; lane < depth; lane++) batch[lane] = next(lane);
     ring.cmdAllSync(batch);
   }
 }
@@ -144,6 +149,7 @@ const opened = new Map<Workload, Target>();
 /** Measures the CPU time of this process for an operation, in nanoseconds. */
 export async function libraryNs(
   workload: Workload,
+  depth: Depth,
   way: Way,
   operations: number,
 ): Promise<number> {
@@ -155,7 +161,7 @@ export async function libraryNs(
     ? (lane: number) => made[lane][turn++ % MADE]
     : target[way.source]!;
   const before = cpuTimeNs("self");
-  if (way.awaited) await awaited(ring, next, operations);
-  else blocking(ring, next, operations);
+  if (way.awaited) await awaited(ring, depth, next, operations);
+  else blocking(ring, depth, next, operations);
   return (cpuTimeNs("self") - before) / operations;
 }

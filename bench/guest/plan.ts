@@ -22,7 +22,7 @@ export type Source = "made" | "maker" | "function";
 export interface Way {
   /** The name in the report. */
   readonly through: string;
-  /** `DEPTH` loops await a command each; otherwise in batches of `DEPTH`. */
+  /** Loops of one command each await them; otherwise a batch blocks. */
   readonly awaited: boolean;
   readonly source: Source;
 }
@@ -40,12 +40,17 @@ export function waysOf(workload: Workload): readonly Way[] {
   return WAYS.filter(({ source }) => workload !== "scsi" || source !== "maker");
 }
 
+/** Numbers of operations in flight. Both are powers of two, as fio reports them. */
+export const DEPTHS = [16, 64] as const;
+export type Depth = typeof DEPTHS[number];
+
+/** Returns the depths of a workload: scsi_debug runs one read at a time. */
+export function depthsOf(workload: Workload): readonly Depth[] {
+  return workload === "scsi" ? [16] : DEPTHS;
+}
+
+/** Entries of an NVMe queue: operations without one wait in a kernel worker. */
+export const NVME_QUEUE = 128;
+
 /** Bytes of one operation. */
 export const BLOCK = 4096;
-
-/**
- * Operations in flight. fio rounds the number up to a power of two, and the
- * emulated drive has 31 tags: operations beyond them would wait in a kernel
- * worker.
- */
-export const DEPTH = 16;

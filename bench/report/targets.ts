@@ -8,7 +8,12 @@ import type { Alternative, Layer } from "../layers/layers.ts";
 import type { Samples } from "../layers/samples.ts";
 import type { Point } from "../layers/workloads.ts";
 import type { Guest } from "../guest/guest.ts";
-import { TITLES, type Workload as GuestWorkload } from "../guest/plan.ts";
+import {
+  type Depth,
+  DEPTHS,
+  TITLES,
+  type Workload as GuestWorkload,
+} from "../guest/plan.ts";
 import type { Numbers, ProgramResults } from "../programs/programs.ts";
 
 /** A target as the report shows it. */
@@ -292,16 +297,18 @@ function starting({ start, import: imported }: ProgramResults): Target[] {
 function inGuest({ rows }: Guest): Target[] {
   const aim = (
     workload: GuestWorkload,
+    depth: Depth,
     through: string,
     fio: string,
     limit: number,
   ) => {
     const of = (way: string) =>
       rows.find((row) =>
-        row.workload === TITLES[workload] && row.through === way
+        row.workload === TITLES[workload] && row.depth === depth &&
+        row.through === way
       )!.cpuNs;
     return atMost({
-      name: `${TITLES[workload]}: \`${through}\``,
+      name: `${TITLES[workload]}: \`${through}\`, depth ${depth}`,
       how: `instructions in the guest over those of ${fio}`,
       value: of(through) / of(fio),
       limit,
@@ -309,12 +316,12 @@ function inGuest({ rows }: Guest): Target[] {
     });
   };
   const drives: GuestWorkload[] = ["ng", "block"];
-  return [
+  return DEPTHS.flatMap((depth) => [
     ...drives.flatMap((drive) => [
-      aim(drive, "cmdAllSync, maker", "fio in batches", 1.05),
-      aim(drive, "cmdAllSync, function", "fio in batches", 1.4),
-      aim(drive, "cmd, maker", "fio", 1.15),
+      aim(drive, depth, "cmdAllSync, maker", "fio in batches", 1.05),
+      aim(drive, depth, "cmdAllSync, function", "fio in batches", 1.4),
+      aim(drive, depth, "cmd, maker", "fio", 1.15),
     ]),
-    aim("discard", "cmdAllSync, maker", "fio in batches", 1.2),
-  ];
+    aim("discard", depth, "cmdAllSync, maker", "fio in batches", 1.2),
+  ]);
 }
