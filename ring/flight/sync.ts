@@ -45,7 +45,8 @@ export class SyncCalls {
     throw new TypeError(
       "a decoder cannot wait for the ring that runs it, and neither can other " +
         "code that the ring calls: use ring.cmd(), which the ring runs in its " +
-        "next turn, or another ring",
+        "next turn, or another ring. Where such code was cut short by the " +
+        "timeout of node:vm, the ring can be waited for again in the next turn",
     );
   }
 
