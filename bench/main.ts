@@ -74,7 +74,7 @@ async function measure(): Promise<Results> {
     ...summarize(samples),
     programs: found,
     guest,
-    targets: targets(samples, found),
+    targets: targets(samples, found, guest),
   };
 }
 

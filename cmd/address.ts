@@ -6,6 +6,7 @@
  */
 
 import { checkBytes, checkU64 } from "../ring/check.ts";
+import { append } from "../ring/intrinsics.ts";
 import { type Memory, type Operand, operand } from "../ring/operand.ts";
 
 /** An address that the caller vouches for. */
@@ -69,7 +70,7 @@ export function addressField(
     throw new TypeError(`${name}.kernel must be "reads", "writes" or "both"`);
   }
   checkBytes(`${name}.bytes`, bytes);
-  operands.push(operand(at, { bytes, kernel }, { inside }));
+  append(operands, operand(at, { bytes, kernel }, { inside }));
   return 0;
 }
 

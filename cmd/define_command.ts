@@ -14,6 +14,7 @@ import { Command, type File } from "../ring/command.ts";
 import type { Completion } from "../ring/completion.ts";
 import { type Draft, draftTo } from "../ring/draft.ts";
 import { uringCmdAdvice } from "../ring/errors.ts";
+import { append } from "../ring/intrinsics.ts";
 import { Kind } from "../ring/kind.ts";
 import { type Operand, operand } from "../ring/operand.ts";
 import { checkPointers, checkValue, encode, type Layout } from "./layout.ts";
@@ -200,7 +201,7 @@ export function defineCommand<
       const bytes = new Uint8Array(indirectSize);
       // `decode` reads what the kernel writes; the next run starts anew.
       const memory = operand(sqe.addr.offset, { bytes, kernel: "both" });
-      operands.push({ ...memory, writes: false });
+      append(operands, { ...memory, writes: false });
       const view = new DataView(bytes.buffer);
       encode(indirectPlaces, values, view, operands, 0, 0);
     }
@@ -256,6 +257,12 @@ const INDIRECT_MAX = 1 << 20;
 class Payload {
   readonly words: Int32Array = new Int32Array(PAYLOAD_MAX / 4);
   readonly view: DataView = new DataView(this.words.buffer);
+
+  copy(): Payload {
+    const made = new Payload();
+    made.words.set(this.words);
+    return made;
+  }
 }
 
 /**
@@ -274,6 +281,8 @@ function windowOf(places: readonly Place[]): number {
 class Maker<T> implements CommandMaker<readonly unknown[], T> {
   readonly #draft: Draft<T>;
   readonly #payload: Payload;
+  /** The payload, or a copy, unless a call that is not over has it. */
+  #free: Payload | null;
   readonly #wide: boolean;
   readonly #places: readonly Place[];
   /** The first of the words that vary, of four; -1 if there are more. */
@@ -288,6 +297,7 @@ class Maker<T> implements CommandMaker<readonly unknown[], T> {
   ) {
     this.#draft = draft;
     this.#payload = payload;
+    this.#free = payload;
     this.#wide = wide;
     this.#places = places;
     this.#first = first;
@@ -296,7 +306,10 @@ class Maker<T> implements CommandMaker<readonly unknown[], T> {
   }
 
   with(...values: readonly unknown[]): Command<T> {
-    const { words, view } = this.#payload;
+    // A field of the program's may make a command while it is set.
+    const payload = this.#free ?? this.#payload.copy();
+    this.#free = null;
+    const { words, view } = payload;
     const places = this.#places;
     // Each call sets all of these fields: what a call left that threw is gone.
     for (let i = 0; i < places.length; i++) {
@@ -307,6 +320,7 @@ class Maker<T> implements CommandMaker<readonly unknown[], T> {
     const at = this.#first;
     if (at < 0) draft.setPayloadWords(words, this.#wide);
     else draft.vary(words[at], words[at + 1], words[at + 2], words[at + 3]);
+    this.#free = payload;
     return new Command<T>(draft);
   }
 }

@@ -31,7 +31,7 @@ import { sizeof } from "../sys/struct.ts";
 import { __kernel_timespec } from "../sys/uapi/time_types.ts";
 import { checkBoolean, checkFd, checkInteger } from "../ring/check.ts";
 import { checkObject, checkText, checkU32 } from "../ring/check.ts";
-import { checkU64 } from "../ring/check.ts";
+import { checkOffset } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { Draft, draftTo } from "../ring/draft.ts";
 import { Kind } from "../ring/kind.ts";
@@ -151,7 +151,7 @@ const CLOSE = new Kind<number>({
 
 /** Options of {@linkcode read} and {@linkcode write}. */
 export interface TransferOptions {
-  /** Byte offset in the file. Default: the file's own position. */
+  /** Byte offset in the file, below 2^63. Default: the file's own position. */
   offset?: number | bigint;
   /** The registered buffer that contains the bytes. */
   buffer?: FixedBuffer;
@@ -210,7 +210,7 @@ function placed(
   offset: number | bigint | undefined,
 ): Draft<number> {
   if (offset === undefined) draft.offLow = draft.offHigh = -1;
-  else draft.setOff(checkU64("offset", offset));
+  else draft.setOff(checkOffset(offset));
   return draft;
 }
 

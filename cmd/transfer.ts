@@ -6,7 +6,7 @@
 
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { checkBytes, checkInteger, checkObject } from "../ring/check.ts";
-import { checkU64, INT_MAX } from "../ring/check.ts";
+import { checkOffset, INT_MAX } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { type Draft, draftTo } from "../ring/draft.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
@@ -154,7 +154,7 @@ class Maker implements Transfers {
   ): Command<number> {
     const draft = this.#draft;
     const byteLength = this.#byteLength;
-    draft.setOff(checkU64("offset", offset));
+    draft.setOff(checkOffset(offset));
     draft.start = checkInteger("start", start, 0, byteLength);
     const rest = byteLength - start;
     const most = Math.min(rest, INT_MAX);

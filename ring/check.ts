@@ -7,6 +7,7 @@ import {
   isDetached,
   isThere,
   isUint8Array,
+  listOf,
 } from "./intrinsics.ts";
 
 /** A class whose instances have a mark of their own. */
@@ -123,13 +124,13 @@ export function checkText(name: string, value: string): string {
   );
 }
 
-/** Longest list whose memory is allocated at once: a longer one is rarely real. */
+/** Longest list that is copied at once: a longer one is rarely real. */
 const USUAL = 65536;
 
 /**
- * Copies an array, reading each element once, so that what was checked cannot
- * change later. It throws at the first hole, so that a sparse array of any length
- * takes no memory.
+ * Copies an array, so that what was checked cannot change later. A longer one than
+ * usual is looked at first: it throws at the first hole, so that a sparse array of
+ * any length takes no memory.
  */
 export function checkList<T>(name: string, value: readonly T[]): T[] {
   if (!isArray(value)) {
@@ -137,13 +138,16 @@ export function checkList<T>(name: string, value: readonly T[]): T[] {
   }
   // The length of a proxy could be anything.
   const length = checkU32(`length of ${name}`, value.length);
-  const items: T[] = length <= USUAL ? new Array(length) : [];
-  for (let i = 0; i < length; i++) {
-    const item = value[i];
-    if (item === undefined) throw new TypeError(`${name}[${i}] is missing`);
-    items[i] = item;
-  }
+  if (length > USUAL) checkHoles(name, value, length);
+  const items = listOf(value);
+  checkHoles(name, items, items.length);
   return items;
+}
+
+function checkHoles(name: string, list: readonly unknown[], length: number) {
+  for (let i = 0; i < length; i++) {
+    if (list[i] === undefined) throw new TypeError(`${name}[${i}] is missing`);
+  }
 }
 
 function isArray(value: unknown): boolean {
@@ -209,6 +213,20 @@ export function checkU64(
   }
   return value;
 }
+
+/**
+ * Checks an offset in a file. The kernel's are signed, and -1 is the file's own
+ * position, which 2^64 - 1 would be taken for.
+ */
+export function checkOffset(value: number | bigint): number | bigint {
+  checkU64("offset", value);
+  if (typeof value !== "bigint" || value <= MAX_OFFSET) return value;
+  throw new RangeError(
+    `offset must be below 2^63, as all of the kernel's are, not ${value}n`,
+  );
+}
+
+const MAX_OFFSET = 2n ** 63n - 1n;
 
 /** Checks that a value is a key of a table. */
 export function checkName(

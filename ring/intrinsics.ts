@@ -1,4 +1,9 @@
-/** Reads of typed arrays that no subclass and no own property can falsify. */
+/**
+ * Reads of typed arrays that no subclass and no own property can falsify, and stores
+ * to arrays that no setter of Array.prototype gets.
+ *
+ * @module
+ */
 
 import "../sys/deno.ts"; // Other hosts lack what is read below.
 import { bytesAt, copyAt } from "../sys/bytes.ts";
@@ -16,6 +21,9 @@ const detached = getter<boolean>(ArrayBuffer.prototype, "detached");
 const { at, fill, set } = prototype;
 const { copyWithin } = prototype;
 const { setUint32 } = DataView.prototype;
+
+const { defineProperty } = Object;
+const { toSpliced } = Array.prototype;
 
 function getter<T>(of: object, name: string | symbol): (this: unknown) => T {
   return Object.getOwnPropertyDescriptor(of, name)!.get!;
@@ -121,4 +129,24 @@ export function isThere(bytes: Uint8Array): boolean {
 /** Returns `true` for a buffer whose memory was transferred elsewhere. */
 export function isDetached(buffer: ArrayBufferLike): boolean {
   return buffer instanceof ArrayBuffer && detached.call(buffer);
+}
+
+/**
+ * Adds an element to an array. A store beyond the end, and `push`, would call a
+ * setter that a program has put on Array.prototype, with what only the library may
+ * have; and its getter would answer for the element, differently each time.
+ */
+export function append<T>(array: T[], value: T): void {
+  defineProperty(array, array.length, {
+    __proto__: null,
+    value,
+    writable: true,
+    enumerable: true,
+    configurable: true,
+  } as PropertyDescriptor);
+}
+
+/** Copies an array, with an element of its own in each place. */
+export function listOf<T>(array: readonly T[]): T[] {
+  return toSpliced.call(array, 0, 0) as T[];
 }

@@ -68,16 +68,25 @@
  * eventfd and, linked to that read, writes a byte into a pipe, whose other end is a
  * socket of `node:net`. While the program is awake, IORING_CQ_EVENTFD_DISABLED turns
  * the signal off. Without free descriptors for this, the ring is polled every 1 to
- * 20 ms. If somebody closes the eventfd by its number, completions are found late, by
- * a look in each second, until the ring has another. If the last wait took less than
- * 0.2 ms, the ring looks for completions that long before the event loop sleeps,
- * because waking up takes 0.05 ms (`Ring.open({ spin: false })` leaves the processor
- * to others).
+ * 20 ms. The eventfd carries a mark (F_SETSIG), so that the library neither writes
+ * nor closes another file that has its number. If somebody closes the eventfd by its
+ * number, completions are found late, within a second, until the ring has another;
+ * but if a file whose reads block takes the number at once, Deno may read it, and
+ * block. If the last wait took less than 0.2 ms, the ring looks for completions that
+ * long before the event loop sleeps, because waking up takes 0.05 ms
+ * (`Ring.open({ spin: false })` leaves the processor to others).
  *
  * *Overflow.* Commands in flight are limited to the CQEs that the CQ has room for,
  * and more wait in order, so that the CQ cannot overflow. If the kernel reports an
  * overflow nevertheless, the ring flushes it. A lost completion (EBADR) fails the
  * ring and all its commands.
+ *
+ * *Numbers.* The ring enters the kernel, and registers files, by its index among the
+ * rings that the thread has registered, of which there can be 16. So it goes on if
+ * somebody closes its descriptor by its number, and leaves the next file alone that
+ * has the number. A ring without an index, and before Linux 6.3 each registration,
+ * goes by the descriptor: it is looked at before a wait, a registration and a close,
+ * and after a submission that found nothing.
  *
  * *Linux 6.10 to 6.13* read the SQE of a deferred uring command a second time.
  * There, an SQE is not reused before its command has completed

@@ -40,6 +40,7 @@ import { link, NOBODY, type Receiver, type Slot } from "./flight/slot.ts";
 import { CommandStream } from "./flight/stream.ts";
 import { Watches } from "./flight/watch.ts";
 import { Engine } from "./loop/engine.ts";
+import { listOf } from "./intrinsics.ts";
 import { type RingOptions, setupOptions } from "./options.ts";
 import type { FixedBuffer, FixedFile } from "./registered.ts";
 import { checkRestrictions, type Restrictions } from "./restrict.ts";
@@ -80,8 +81,8 @@ export interface RingStats {
  * A command has the credentials (user and capabilities) of the thread that submits
  * it; with `sqpoll`, of the thread that opened the ring.
  *
- * A ring wakes the event loop with four descriptors. Without free ones, it polls for
- * completions every 1 to 20 ms.
+ * A ring wakes the event loop with a descriptor, or before Deno 2.8 with three.
+ * Without free ones, it polls for completions every 1 to 20 ms.
  *
  * Code that the ring itself calls, such as a decoder, can only queue: there,
  * `cmd`, `cmdAll`, `link`, `stream`, an abort and `close` take effect in the next
@@ -116,7 +117,7 @@ export class Ring implements AsyncDisposable {
     this.#engine = new Engine(handle, spin);
     const queues = this.#engine.queues;
     this.#queues = queues;
-    this.#tables = new Tables(handle.fd);
+    this.#tables = new Tables(handle);
     const { sq, cq } = handle;
     const wide = sq.sqeWords === 32 || sq.mixed;
     const answers = cq.cqeWords === 8 || queues.room.unit === 2;
@@ -239,7 +240,7 @@ export class Ring implements AsyncDisposable {
       const signal = options === undefined
         ? undefined
         : this.#signalOf(options);
-      for (const command of list) this.#check(command, false);
+      this.#checkAll(list);
       if (this.#thread?.shared) {
         throw new TypeError(
           "rings that share a submission thread cannot link commands: it takes " +
@@ -555,14 +556,14 @@ export class Ring implements AsyncDisposable {
       );
     }
     this.#restrictions = asked;
-    const rc = register.registerRestrictions(this.fd, list);
+    const rc = register.registerRestrictions(this.#handle.target(), list);
     if (again && DONE_BEFORE.includes(-rc)) {
       // The call that was cut short had come that far.
     } else {
       if (rc < 0) this.#restrictions = null;
       checkRegistered("REGISTER_RESTRICTIONS", this.fd, rc);
     }
-    const enabled = register.enableRings(this.fd);
+    const enabled = register.enableRings(this.#handle.target());
     if (again && DONE_BEFORE.includes(-enabled)) return;
     checkRegistered("REGISTER_ENABLE_RINGS", this.fd, enabled);
   }
@@ -604,7 +605,8 @@ export class Ring implements AsyncDisposable {
    * five seconds.
    */
   close(): Promise<void> {
-    threads.delete(this.fd);
+    // The number may be another ring's by now.
+    if (threads.get(this.fd) === this.#thread) threads.delete(this.fd);
     return this.#engine.close();
   }
 
@@ -667,15 +669,46 @@ export class Ring implements AsyncDisposable {
 
   /** Refuses what this ring cannot run, before anything is queued. */
   #check(command: Command<unknown>, stream: boolean): void {
+    if (this.#isPlain(command) && !stream) return;
+    this.#checkSelf(command, stream);
+    this.#askPrecheck(command);
+    this.#tables.check(command);
+  }
+
+  /**
+   * Refuses a list if this ring cannot run one of its commands. A `precheck` may
+   * change the tables, so all of them come before the first look at a table.
+   */
+  #checkAll(commands: readonly Command<unknown>[]): void {
+    let plain = true;
+    for (let i = 0; i < commands.length; i++) {
+      if (!this.#isPlain(commands[i])) plain = false;
+    }
+    if (plain) return;
+    for (let i = 0; i < commands.length; i++) {
+      if (!this.#isPlain(commands[i])) this.#checkSelf(commands[i], false);
+    }
+    for (let i = 0; i < commands.length; i++) this.#askPrecheck(commands[i]);
+    for (let i = 0; i < commands.length; i++) this.#tables.check(commands[i]);
+  }
+
+  /** Returns `true` for a command that this ring can run as it is. */
+  #isPlain(command: Command<unknown>): boolean {
     if (!Command.is(command)) {
       throw new TypeError(`not a command: ${shown(command)}`);
     }
-    const open = this.#queues.life === "open";
-    if (open && (command.traits & this.#lacks) === 0 && !stream) return;
-    this.#checkFully(command, stream);
+    return this.#queues.life === "open" && (command.traits & this.#lacks) === 0;
   }
 
-  #checkFully(command: Command<unknown>, stream: boolean): void {
+  /** Calls `precheck`, which may close the ring. */
+  #askPrecheck({ precheck }: Command<unknown>): void {
+    if (precheck === null) return;
+    this.#ask(precheck);
+    this.#checkOpen();
+  }
+
+  /** Checks all but the tables of the ring and `precheck`. */
+  #checkSelf(command: Command<unknown>, stream: boolean): void {
     if (this.#queues.life !== "open") {
       this.#checkOpen();
       throw new TypeError("the ring is disabled: call ring.restrict() first");
@@ -704,11 +737,6 @@ export class Ring implements AsyncDisposable {
       );
     }
     checkRingFlags(command);
-    this.#tables.check(command);
-    const { precheck } = command;
-    if (precheck === null) return;
-    this.#ask(precheck);
-    this.#checkOpen(); // It may have closed the ring.
   }
 
   // ---- Slots -----------------------------------------------------------------
@@ -729,17 +757,16 @@ export class Ring implements AsyncDisposable {
   /** Takes slots for all commands, or for none of them. */
   #takeAll(commands: readonly Command<unknown>[]): Slot[] {
     const queues = this.#queues;
-    const taken = new Array<Slot>(commands.length);
+    const taken = listOf<unknown>(commands) as Slot[]; // Until it has the slots.
     let count = 0;
+    queues.begin();
     try {
       for (; count < commands.length; count++) {
-        taken[count] = queues.take(commands[count]);
+        taken[count] = queues.slots.take(commands[count]);
       }
     } catch (error) {
-      const { taking } = queues;
-      queues.taking = true;
       while (count > 0) queues.slots.give(taken[--count]);
-      queues.taking = taking;
+      if (error instanceof TypeError) queues.taking = false; // See Queues.take.
       throw error;
     }
     return taken;
@@ -758,10 +785,10 @@ export class Ring implements AsyncDisposable {
     } finally {
       queues.busy = busy;
     }
+    this.#checkAll(list);
     let slotted = false;
-    for (let i = 0; i < list.length; i++) {
-      this.#check(list[i], false);
-      slotted = slotted || !queues.isDirect(list[i]);
+    for (let i = 0; i < list.length && !slotted; i++) {
+      slotted = !queues.isDirect(list[i]);
     }
     return new Batch(queues, list, slotted);
   }

@@ -4,6 +4,7 @@ import { lastingAddressOf } from "../sys/arena.ts";
 import { fileFacts } from "../sys/file.ts";
 import * as register from "./bare/register.ts";
 import { patiently } from "./bare/release.ts";
+import type { RingHandle } from "./bare/setup.ts";
 import { checkBytes, checkFd, checkInteger, checkList } from "./check.ts";
 import type { Command } from "./command.ts";
 import { registerAdvice, UringError } from "./errors.ts";
@@ -19,16 +20,17 @@ export function checkRegistered(op: string, fd: number, rc: number): void {
 
 /** The two tables of one ring. */
 export class Tables {
-  readonly #fd: number;
+  readonly #handle: RingHandle;
   #files: readonly FixedFile[] = [];
   #buffers: readonly FixedBuffer[] = [];
 
-  constructor(fd: number) {
-    this.#fd = fd;
+  constructor(handle: RingHandle) {
+    this.#handle = handle;
   }
 
   registerFiles(fds: readonly number[]): FixedFile[] {
-    this.#check("REGISTER_FILES", register.registerFiles(this.#fd, fds));
+    const rc = register.registerFiles(this.#handle.target(), fds);
+    this.#check("REGISTER_FILES", rc);
     const files = fds.map((fd, i) => {
       const file = new FixedFile(i);
       // Commands are checked against the file, as they are for a descriptor.
@@ -44,7 +46,8 @@ export class Tables {
     for (const { name, fixedFile } of inFlight) {
       if (fixedFile !== null) throw inUse(name, "files");
     }
-    this.#check("UNREGISTER_FILES", register.unregisterFiles(this.#fd));
+    const rc = register.unregisterFiles(this.#handle.target());
+    this.#check("UNREGISTER_FILES", rc);
     this.#files = [];
   }
 
@@ -59,7 +62,9 @@ export class Tables {
           "keeps its address, and JavaScript can take other memory away",
       );
     });
-    const rc = patiently(() => register.registerBuffers(this.#fd, ranges));
+    const rc = patiently(() =>
+      register.registerBuffers(this.#handle.target(), ranges)
+    );
     this.#check("REGISTER_BUFFERS", rc);
     const made = buffers.map((bytes, i) => new FixedBuffer(i, bytes));
     this.#buffers = made;
@@ -70,7 +75,8 @@ export class Tables {
     for (const { name, fixedBuffer } of inFlight) {
       if (fixedBuffer !== null) throw inUse(name, "buffers");
     }
-    this.#check("UNREGISTER_BUFFERS", register.unregisterBuffers(this.#fd));
+    const rc = register.unregisterBuffers(this.#handle.target());
+    this.#check("UNREGISTER_BUFFERS", rc);
     this.#buffers = [];
   }
 
@@ -91,7 +97,7 @@ export class Tables {
   }
 
   #check(op: string, rc: number): void {
-    checkRegistered(op, this.#fd, rc);
+    checkRegistered(op, this.#handle.fd, rc);
   }
 }
 

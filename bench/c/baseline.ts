@@ -34,9 +34,14 @@ export function liburingVersion(): Promise<string> {
   return baseline(["version"]);
 }
 
+/** What the program measures: a point of a layer, or reads of a cached file. */
+interface Measurement extends Omit<Point, "workload"> {
+  readonly workload: Point["workload"] | "read";
+}
+
 /** Measures the nanoseconds of a command. */
 export async function liburing(
-  { workload, depth, file }: Point,
+  { workload, depth, file }: Measurement,
 ): Promise<number> {
   const flags = `0x${SETUP_FLAGS.toString(16)}`;
   const args = [workload, `${depth}`, `${MEASURE_MS}`, flags, file];

@@ -3,8 +3,9 @@
  *
  *     liburing WORKLOAD DEPTH MILLISECONDS FLAGS FILE
  *
- * WORKLOAD is nop, cmd (a uring command on /dev/null) or siocinq (on a TCP
- * socket). One system call submits DEPTH commands and waits for them. FLAGS are
+ * WORKLOAD is nop, cmd (a uring command on /dev/null), siocinq (on a TCP
+ * socket) or read (4 KiB of a file in the page cache, each command at a place and
+ * into memory of its own). One system call submits DEPTH commands and waits for them. FLAGS are
  * the IORING_SETUP_ bits. FILE is `fd`, or `fixed` for a registered file. The
  * program registers the ring's descriptor, as the library does, and prints the
  * nanoseconds of one command. `liburing version` prints liburing's version.
@@ -25,6 +26,7 @@
 
 /* SOCKET_URING_OP_SIOCINQ, which headers before Linux 6.6 do not have. */
 #define OP_SIOCINQ 0
+#define BLOCK 4096
 
 static void fail(const char *what, int error)
 {
@@ -64,15 +66,30 @@ static int tcp_socket(void)
 	return server;
 }
 
+/* A file that is no longer in its directory, with a block for each command. */
+static int cached_file(unsigned depth)
+{
+	char name[] = "/tmp/uring-bench-XXXXXX", block[BLOCK] = { 1 };
+	int fd = must("mkstemp", mkstemp(name));
+	must("unlink", unlink(name));
+	for (unsigned i = 0; i < depth; i++)
+		must("write", write(fd, block, BLOCK));
+	return fd;
+}
+
 static void batch(struct io_uring *ring, unsigned depth, int opcode, int fd,
-		  unsigned sqe_flags, int expected)
+		  unsigned sqe_flags, int expected, char *memory)
 {
 	struct io_uring_cqe *cqe;
 	unsigned head, seen = 0;
 
 	for (unsigned i = 0; i < depth; i++) {
 		struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
-		io_uring_prep_rw(opcode, sqe, fd, NULL, 0, OP_SIOCINQ);
+		if (memory)
+			io_uring_prep_read(sqe, fd, memory + i * BLOCK, BLOCK,
+					   (uint64_t)i * BLOCK);
+		else
+			io_uring_prep_rw(opcode, sqe, fd, NULL, 0, OP_SIOCINQ);
 		sqe->flags = sqe_flags;
 		io_uring_sqe_set_data64(sqe, i);
 	}
@@ -109,6 +126,7 @@ int main(int argc, char **argv)
 	int fixed = strcmp(argv[5], "fixed") == 0;
 	int opcode = IORING_OP_URING_CMD, fd = -1, expected = 0;
 	struct io_uring ring;
+	char *memory = NULL;
 
 	must("io_uring_queue_init_params",
 	     io_uring_queue_init_params(depth, &ring, &params));
@@ -117,6 +135,12 @@ int main(int argc, char **argv)
 		opcode = IORING_OP_NOP;
 	} else if (strcmp(workload, "cmd") == 0) {
 		fd = must("/dev/null", open("/dev/null", O_RDWR));
+	} else if (strcmp(workload, "read") == 0) {
+		fd = cached_file(depth);
+		memory = aligned_alloc(BLOCK, (size_t)depth * BLOCK);
+		if (!memory)
+			fail("aligned_alloc", ENOMEM);
+		expected = BLOCK;
 	} else {
 		fd = tcp_socket();
 		expected = 5;
@@ -138,7 +162,7 @@ int main(int argc, char **argv)
 		do {
 			for (unsigned i = 0; i < batches; i++)
 				batch(&ring, depth, opcode, fd, sqe_flags,
-				      expected);
+				      expected, memory);
 			commands += (uint64_t)batches * depth;
 			end = now();
 		} while (end - start < limit);

@@ -8,9 +8,10 @@
  */
 
 import { pathOf } from "../../tests/lab/nvme_drive.ts";
+import { generic } from "../../tests/lab/scsi_disk.ts";
 import { output } from "../../tests/kit/run.ts";
 import { cpuTimeNs } from "./cpu_time.ts";
-import { BLOCK, DEPTH, type Workload } from "./plan.ts";
+import { BLOCK, type Depth, type Workload } from "./plan.ts";
 
 const ARGUMENTS: Readonly<Record<Workload, () => string[]>> = {
   ng: () => [
@@ -25,6 +26,12 @@ const ARGUMENTS: Readonly<Record<Workload, () => string[]>> = {
     ...["--ioengine=io_uring", "--direct=1", "--rw=randtrim"],
     "--filename=/dev/nullb0",
   ],
+  // fio has no engine for bsg. Its sg engine sends the same to the older node, by
+  // blocking calls, one at a time.
+  scsi: () => [
+    ...["--ioengine=sg", "--rw=randread"],
+    `--filename=/dev/${generic}`,
+  ],
 };
 
 /**
@@ -36,11 +43,13 @@ const LEAN = [
   ...["--gtod_reduce=1", "--norandommap=1", "--thread=1", "--disk_util=0"],
 ];
 
-/** Options to submit `DEPTH` operations at once and wait for all of them. */
-const IN_BATCHES = [
-  `--iodepth_batch_submit=${DEPTH}`,
-  `--iodepth_batch_complete_min=${DEPTH}`,
-];
+/** Returns options to submit so many operations at once, and wait for all. */
+function inBatchesOf(depth: number): string[] {
+  return [
+    `--iodepth_batch_submit=${depth}`,
+    `--iodepth_batch_complete_min=${depth}`,
+  ];
+}
 
 /** The part of fio's report that `check()` reads. */
 interface Report {
@@ -62,38 +71,47 @@ const LONG = SHORT + 8192;
 /** Measures the CPU time that fio spends on an operation, in nanoseconds. */
 export async function fioNs(
   workload: Workload,
+  depth: Depth,
   inBatches: boolean,
 ): Promise<number> {
-  const short = await runFio(workload, inBatches, SHORT);
-  const long = await runFio(workload, inBatches, LONG);
+  const short = await runFio(workload, depth, inBatches, SHORT);
+  const long = await runFio(workload, depth, inBatches, LONG);
   return (long - short) / (LONG - SHORT);
 }
 
 /** Measures the CPU time of a whole run of fio, in nanoseconds. */
 async function runFio(
   workload: Workload,
+  wanted: Depth,
   inBatches: boolean,
   operations: number,
 ): Promise<number> {
+  // The sg engine blocks.
+  const depth = workload === "scsi" ? 1 : wanted;
   const before = cpuTimeNs("children");
   const report = await output("fio", [
     ...["--name=guest", "--eta=never", "--output-format=json", ...LEAN],
-    ...[`--bs=${BLOCK}`, `--iodepth=${DEPTH}`],
+    ...[`--bs=${BLOCK}`, `--iodepth=${depth}`],
     ...[`--io_size=${operations * BLOCK}`, ...ARGUMENTS[workload]()],
-    ...inBatches ? IN_BATCHES : [],
+    ...inBatches ? inBatchesOf(depth) : [],
   ]);
   const spent = cpuTimeNs("children") - before;
-  check(JSON.parse(report), workload, operations);
+  check(JSON.parse(report), workload, depth, operations);
   return spent;
 }
 
-/** Throws unless fio did all operations, with `DEPTH` of them in flight. */
-function check({ jobs: [job] }: Report, workload: Workload, count: number) {
+/** Throws unless fio did all operations, with so many of them in flight. */
+function check(
+  { jobs: [job] }: Report,
+  workload: Workload,
+  depth: number,
+  count: number,
+): void {
   const { total_ios } = workload === "discard" ? job.trim : job.read;
   if (job.error !== 0 || total_ios !== count) {
     throw new Error(`fio did ${total_ios} of ${count}, error ${job.error}`);
   }
-  if (job.iodepth_level[DEPTH] < 90) {
-    throw new Error(`fio had fewer than ${DEPTH} in flight`);
+  if (job.iodepth_level[depth] < 90) {
+    throw new Error(`fio had fewer than ${depth} in flight`);
   }
 }

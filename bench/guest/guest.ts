@@ -2,7 +2,7 @@
  * Measures the library beside fio in a virtual machine of tests/lab/vm: on an
  * NVMe drive, which few machines have to spare, and on a disk that discards.
  *
- *     deno run -A bench/guest/guest.ts
+ *     deno run -A bench/guest/guest.ts [--rounds N]
  *
  * QEMU emulates the drive and the processor, and its clock advances by one
  * nanosecond for each instruction, in the kernel and outside. So the figures do
@@ -11,7 +11,9 @@
  * nanosecond than of a system call.
  */
 
+import { parseArgs } from "node:util";
 import { run } from "../../tests/kit/run.ts";
+import { NVME_QUEUE } from "./plan.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
@@ -19,6 +21,8 @@ const ROOT = new URL("../../", import.meta.url);
 export interface GuestRow {
   /** One of the titles in plan.ts. */
   readonly workload: string;
+  /** The number of operations in flight. */
+  readonly depth: number;
   /** The way that the command took: a method of `Ring`, or fio. */
   readonly through: string;
   /** Nanoseconds: in this guest, instructions. */
@@ -38,16 +42,21 @@ export interface Guest {
  */
 const ARGUMENTS = [
   ...["run", "-A", "tests/lab/vm/main.ts", "sid", "--icount", "--with", "fio"],
-  ...["--timeout", "1800"], // A busy host takes ten minutes.
+  ...["--nvme-queue", String(NVME_QUEUE)],
+  ...["--timeout", "1800"], // A busy host takes twenty minutes.
   ...["--", "run", "-A", "--no-check", "--cached-only"],
   "--v8-flags=--no-concurrent-recompilation," +
   "--invocation-count-for-maglev=100,--invocation-count-for-turbofan=200",
   "bench/guest/in_guest.ts",
 ];
 
+/** Rounds of the samples, besides one that only warms up. */
+const ROUNDS = 2;
+
 /** Boots a guest, and returns its figures. */
-export async function measureGuest(): Promise<Guest> {
-  const { success, stdout, stderr } = await run(Deno.execPath(), ARGUMENTS, {
+export async function measureGuest(rounds = ROUNDS): Promise<Guest> {
+  const args = [...ARGUMENTS, String(rounds)];
+  const { success, stdout, stderr } = await run(Deno.execPath(), args, {
     cwd: ROOT,
   });
   const line = stdout.split("\n").find((each) => each.startsWith('{"kernel":'));
@@ -58,7 +67,8 @@ export async function measureGuest(): Promise<Guest> {
 }
 
 if (import.meta.main) {
-  const { kernel, rows } = await measureGuest();
+  const { values } = parseArgs({ options: { rounds: { type: "string" } } });
+  const { kernel, rows } = await measureGuest(Number(values.rounds ?? ROUNDS));
   console.log(`Linux ${kernel}`);
   console.table(rows);
 }

@@ -1,16 +1,24 @@
 /**
  * Runs in the virtual machine that guest.ts boots, and prints its figures as one
- * line of JSON.
+ * line of JSON. Its argument is the number of rounds.
  */
 
 import { missing } from "../../tests/lab/nvme_drive.ts";
 import { fioNs } from "./fio.ts";
 import { libraryNs } from "./library.ts";
 import type { GuestRow } from "./guest.ts";
-import { TITLES, WAYS, WORKLOADS } from "./plan.ts";
+import {
+  type Depth,
+  depthsOf,
+  TITLES,
+  waysOf,
+  type Workload,
+  WORKLOADS,
+} from "./plan.ts";
 import { median } from "../stats.ts";
 
-const ROUNDS = 3;
+/** Rounds besides the first, which only warms up. */
+const ROUNDS = Number(Deno.args[0]);
 /** Samples in a round. They are many and small, because V8 compiles in some. */
 const SAMPLES = 4;
 /** Operations of a sample. */
@@ -27,34 +35,51 @@ if (missing !== "") {
 }
 
 const runs = WORKLOADS.flatMap((workload) =>
-  WAYS.map((way) => ({ workload, way, samples: [] as number[] }))
+  depthsOf(workload).flatMap((depth) =>
+    waysOf(workload).map((way) => ({
+      workload,
+      depth,
+      way,
+      samples: [] as number[],
+    }))
+  )
 );
 
 // In turn, because a later way may deoptimize an earlier one.
-for (let round = 0; round < ROUNDS; round++) {
-  for (const { workload, way, samples } of runs) {
-    await libraryNs(workload, way, way.awaited ? WARM.awaited : WARM.blocking);
+for (let round = 0; round <= ROUNDS; round++) {
+  for (const { workload, depth, way, samples } of runs) {
+    const warm = way.awaited ? WARM.awaited : WARM.blocking;
+    await libraryNs(workload, depth, way, warm);
     for (let i = 0; i < SAMPLES; i++) {
-      const ns = await libraryNs(workload, way, SAMPLE);
+      const ns = await libraryNs(workload, depth, way, SAMPLE);
       if (round > 0) samples.push(ns);
     }
   }
 }
 
 const rows: GuestRow[] = [];
+const row = (
+  workload: Workload,
+  depth: Depth,
+  through: string,
+  cpuNs: number,
+) =>
+  rows.push({
+    workload: TITLES[workload],
+    depth,
+    through,
+    cpuNs: Math.round(cpuNs),
+  });
+for (const { workload, depth, way, samples } of runs) {
+  row(workload, depth, way.through, median(samples));
+}
+// One run is enough: fio's figures vary by 2 %, and fio starts slowly.
 for (const workload of WORKLOADS) {
-  const row = (through: string, cpuNs: number) =>
-    rows.push({
-      workload: TITLES[workload],
-      through,
-      cpuNs: Math.round(cpuNs),
-    });
-  for (const run of runs) {
-    if (run.workload === workload) row(run.way.through, median(run.samples));
+  for (const depth of depthsOf(workload)) {
+    row(workload, depth, "fio", await fioNs(workload, depth, false));
+    if (workload === "scsi") continue;
+    row(workload, depth, "fio in batches", await fioNs(workload, depth, true));
   }
-  // One run is enough: fio's figures vary by 2 %, and fio starts slowly.
-  row("fio", await fioNs(workload, false));
-  row("fio in batches", await fioNs(workload, true));
 }
 console.log(JSON.stringify({ kernel: Deno.osRelease(), rows }));
 // The rings and descriptors go with the guest.

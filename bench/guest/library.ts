@@ -6,12 +6,14 @@ import { blockDevice, discard, discardsOf } from "../../cmd/block.ts";
 import { nvmeNamespace, read as readNvme } from "../../cmd/nvme/mod.ts";
 import { readsOf as nvmeReadsOf } from "../../cmd/nvme/mod.ts";
 import { read, readsOf } from "../../cmd/op.ts";
+import { read as readScsi } from "../../cmd/scsi/mod.ts";
 import { O_DIRECT, O_RDWR } from "../../sys/uapi/fcntl.ts";
 import { open } from "../../sys/file.ts";
 import { Fd } from "../../tests/kit/fds.ts";
 import { pathOf } from "../../tests/lab/nvme_drive.ts";
+import { node as scsiDisk } from "../../tests/lab/scsi_disk.ts";
 import { cpuTimeNs } from "./cpu_time.ts";
-import { BLOCK, DEPTH, type Way, type Workload } from "./plan.ts";
+import { BLOCK, type Depth, DEPTHS, type Way, type Workload } from "./plan.ts";
 
 /**
  * A ring, and functions that make its operations, each at a random place, as fio's
@@ -19,10 +21,11 @@ import { BLOCK, DEPTH, type Way, type Workload } from "./plan.ts";
  */
 interface Target {
   readonly ring: Ring;
-  readonly maker: (lane: number) => Command<number>;
-  readonly function: (lane: number) => Command<number>;
+  /** `null` where there is no maker of such operations. */
+  readonly maker: ((lane: number) => Command<unknown>) | null;
+  readonly function: (lane: number) => Command<unknown>;
   /** For each lane, commands that are used in turn. */
-  readonly made: readonly Command<number>[][];
+  readonly made: readonly Command<unknown>[][];
 }
 
 /** Opens a device, which stays open until the guest is off. */
@@ -30,11 +33,14 @@ function openDevice(path: string, flags: number): number {
   return new Fd(open(path, flags)).fd;
 }
 
+/** Lanes of a target. A lower depth takes the first of them. */
+const LANES = Math.max(...DEPTHS);
+
 /** Returns the memory of all lanes, and of each. */
 function memory(ring: Ring): [Uint8Array, Uint8Array[]] {
-  const all = ring.alloc(DEPTH * BLOCK);
+  const all = ring.alloc(LANES * BLOCK);
   const lanes: Uint8Array[] = [];
-  for (let i = 0; i < DEPTH; i++) {
+  for (let i = 0; i < LANES; i++) {
     lanes.push(all.subarray(i * BLOCK, (i + 1) * BLOCK));
   }
   return [all, lanes];
@@ -84,22 +90,35 @@ const OPEN: Readonly<Record<Workload, () => Makers>> = {
         discard(device, { offset: anyBlock() * BLOCK, length: BLOCK }),
     };
   },
+  scsi: () => {
+    const ring = Ring.open({ sqe128: true, cqe32: true });
+    const fd = openDevice(`/dev/bsg/${scsiDisk}`, O_RDWR);
+    const [, data] = memory(ring);
+    const blockSize = 512;
+    const lba = () => anyBlock() * (BLOCK / blockSize);
+    return {
+      ring,
+      maker: null,
+      function: (lane) => readScsi(fd, data[lane], { lba: lba(), blockSize }),
+    };
+  },
 };
 
 function openTarget(workload: Workload): Target {
   const makers = OPEN[workload]();
-  const made: Command<number>[][] = [];
-  for (let lane = 0; lane < DEPTH; lane++) {
+  const made: Command<unknown>[][] = [];
+  for (let lane = 0; lane < LANES; lane++) {
     made.push([]);
     for (let i = 0; i < MADE; i++) made[lane].push(makers.function(lane));
   }
   return { ...makers, made };
 }
 
-/** Runs `DEPTH` loops at once, each of which awaits one command at a time. */
+/** Runs `depth` loops at once, each of which awaits one command at a time. */
 async function awaited(
   ring: Ring,
-  next: (lane: number) => Command<number>,
+  depth: number,
+  next: (lane: number) => Command<unknown>,
   count: number,
 ): Promise<void> {
   let left = count;
@@ -107,19 +126,20 @@ async function awaited(
     while (left-- > 0) await ring.cmd(next(lane));
   };
   const loops: Promise<void>[] = [];
-  for (let lane = 0; lane < DEPTH; lane++) loops.push(loop(lane));
+  for (let lane = 0; lane < depth; lane++) loops.push(loop(lane));
   await Promise.all(loops);
 }
 
-/** Runs batches of `DEPTH` commands. */
+/** Runs batches of `depth` commands. */
 function blocking(
   ring: Ring,
-  next: (lane: number) => Command<number>,
+  depth: number,
+  next: (lane: number) => Command<unknown>,
   count: number,
 ): void {
-  for (let done = 0; done < count; done += DEPTH) {
-    const batch = new Array<Command<number>>(DEPTH);
-    for (let lane = 0; lane < DEPTH; lane++) batch[lane] = next(lane);
+  for (let done = 0; done < count; done += depth) {
+    const batch = new Array<Command<unknown>>(depth);
+    for (let lane = 0; lane < depth; lane++) batch[lane] = next(lane);
     ring.cmdAllSync(batch);
   }
 }
@@ -129,6 +149,7 @@ const opened = new Map<Workload, Target>();
 /** Measures the CPU time of this process for an operation, in nanoseconds. */
 export async function libraryNs(
   workload: Workload,
+  depth: Depth,
   way: Way,
   operations: number,
 ): Promise<number> {
@@ -138,9 +159,9 @@ export async function libraryNs(
   let turn = 0;
   const next = way.source === "made"
     ? (lane: number) => made[lane][turn++ % MADE]
-    : target[way.source];
+    : target[way.source]!;
   const before = cpuTimeNs("self");
-  if (way.awaited) await awaited(ring, next, operations);
-  else blocking(ring, next, operations);
+  if (way.awaited) await awaited(ring, depth, next, operations);
+  else blocking(ring, depth, next, operations);
   return (cpuTimeNs("self") - before) / operations;
 }

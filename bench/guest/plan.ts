@@ -1,7 +1,7 @@
 /** The workloads of the guest, the same for the library and for fio. */
 
-/** `ng` and `block` read `BLOCK` bytes at a random place; `discard` discards. */
-export const WORKLOADS = ["ng", "block", "discard"] as const;
+/** All read `BLOCK` bytes at a random place, but `discard`, which discards them. */
+export const WORKLOADS = ["ng", "block", "discard", "scsi"] as const;
 export type Workload = typeof WORKLOADS[number];
 
 /** The workloads as the report names them. */
@@ -9,6 +9,7 @@ export const TITLES: Readonly<Record<Workload, string>> = {
   ng: "NVMe read, /dev/ngXnY",
   block: "NVMe read, /dev/nvmeXnY",
   discard: "discard, null_blk",
+  scsi: "SCSI read, /dev/bsg",
 };
 
 /**
@@ -21,12 +22,12 @@ export type Source = "made" | "maker" | "function";
 export interface Way {
   /** The name in the report. */
   readonly through: string;
-  /** `DEPTH` loops await a command each; otherwise in batches of `DEPTH`. */
+  /** Loops of one command each await them; otherwise a batch blocks. */
   readonly awaited: boolean;
   readonly source: Source;
 }
 
-export const WAYS: readonly Way[] = [
+const WAYS: readonly Way[] = [
   { through: "cmd, maker", awaited: true, source: "maker" },
   { through: "cmd, function", awaited: true, source: "function" },
   { through: "cmdAllSync, made before", awaited: false, source: "made" },
@@ -34,12 +35,22 @@ export const WAYS: readonly Way[] = [
   { through: "cmdAllSync, function", awaited: false, source: "function" },
 ];
 
+/** Returns the ways of a workload: there is no maker of SCSI reads. */
+export function waysOf(workload: Workload): readonly Way[] {
+  return WAYS.filter(({ source }) => workload !== "scsi" || source !== "maker");
+}
+
+/** Numbers of operations in flight. Both are powers of two, as fio reports them. */
+export const DEPTHS = [16, 64] as const;
+export type Depth = typeof DEPTHS[number];
+
+/** Returns the depths of a workload: scsi_debug runs one read at a time. */
+export function depthsOf(workload: Workload): readonly Depth[] {
+  return workload === "scsi" ? [16] : DEPTHS;
+}
+
+/** Entries of an NVMe queue: operations without one wait in a kernel worker. */
+export const NVME_QUEUE = 128;
+
 /** Bytes of one operation. */
 export const BLOCK = 4096;
-
-/**
- * Operations in flight. fio rounds the number up to a power of two, and the
- * emulated drive has 31 tags: operations beyond them would wait in a kernel
- * worker.
- */
-export const DEPTH = 16;

@@ -13,6 +13,9 @@ export const DEPTHS: readonly number[] = [1, 8, 32, 128, 1024];
 /** The depths of programs/flat.ts: time per command should not depend on them. */
 export const FLAT_DEPTHS: readonly number[] = [32, 128, 512, 1024, 4096];
 
+/** The depth of programs/reads.ts. */
+export const READS_DEPTH = 16;
+
 /** IORING_SETUP_ bits of C's rings: SINGLE_ISSUER, COOP_TASKRUN, SUBMIT_ALL. */
 export const SETUP_FLAGS = 0x1180;
 

@@ -2,7 +2,7 @@
 
 import { output } from "../../tests/kit/run.ts";
 import { liburing } from "../c/baseline.ts";
-import { FLAT_DEPTHS } from "../layers/workloads.ts";
+import { FLAT_DEPTHS, READS_DEPTH } from "../layers/workloads.ts";
 import { median } from "../stats.ts";
 
 /** The figures of a program by name; medians if it ran more than once. */
@@ -27,6 +27,8 @@ const NO_COLLECTION = "--v8-flags=--expose-gc,--min-semi-space-size=256," +
 /** The programs in the order in which a round runs them. */
 const PROGRAMS = {
   encode: { every: 1 },
+  reads: { every: 1 },
+  readsC: { every: 1, measure: readsC },
   heap: { every: ONCE, flags: [NO_COLLECTION] },
   late: { every: 1 },
   idle: { every: ONCE },
@@ -82,6 +84,12 @@ async function flatC(): Promise<Numbers> {
     numbers[`depth ${depth}`] = await liburing(point);
   }
   return numbers;
+}
+
+/** Measures the C program with the reads of reads.ts. */
+async function readsC(): Promise<Numbers> {
+  const point = { workload: "read", depth: READS_DEPTH, file: "fd" } as const;
+  return { ns: await liburing(point) };
 }
 
 function medians(runs: readonly Numbers[]): Numbers {

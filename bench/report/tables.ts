@@ -1,6 +1,6 @@
 /** The tables of a report, each made of a part of the results. */
 
-import type { Guest } from "../guest/guest.ts";
+import type { Guest, GuestRow } from "../guest/guest.ts";
 import { LAYER_NAMES } from "../layers/layers.ts";
 import { DEPTHS, type Workload } from "../layers/workloads.ts";
 import type { CFigure, Figure, Results } from "./results.ts";
@@ -80,14 +80,15 @@ export function programsTable({ programs }: Results): string {
 /** Tabulates a guest: the workloads against the ways through the kernel. */
 export function guestTable({ kernel, rows }: Guest): string {
   const throughs = [...new Set(rows.map(({ through }) => through))];
-  const workloads = [...new Set(rows.map(({ workload }) => workload))];
+  const named = (row: GuestRow) => `${row.workload}, depth ${row.depth}`;
+  const names = [...new Set(rows.map(named))];
   return table([
     [`instructions per command, Linux ${kernel}`, ...throughs],
-    ...workloads.map((workload) => [
-      workload,
+    ...names.map((name) => [
+      name,
       ...throughs.map((through) => {
         const found = rows.find((it) =>
-          it.workload === workload && it.through === through
+          named(it) === name && it.through === through
         );
         return found ? number(found.cpuNs) : "";
       }),

@@ -7,6 +7,13 @@
 import type { Alternative, Layer } from "../layers/layers.ts";
 import type { Samples } from "../layers/samples.ts";
 import type { Point } from "../layers/workloads.ts";
+import type { Guest } from "../guest/guest.ts";
+import {
+  type Depth,
+  DEPTHS,
+  TITLES,
+  type Workload as GuestWorkload,
+} from "../guest/plan.ts";
 import type { Numbers, ProgramResults } from "../programs/programs.ts";
 
 /** A target as the report shows it. */
@@ -53,18 +60,21 @@ function row(aim: Aim, sign: string, met: boolean): Target {
   };
 }
 
-/** Returns all targets. The guest has none. */
+/** Returns all targets; without a guest, those of the guest are missing. */
 export function targets(
   samples: Samples,
   programs: ProgramResults,
+  guest: Guest | undefined,
 ): Target[] {
   return [
     ...speed(samples),
+    ...reading(programs),
     ...latency(samples, programs),
     ...againstFfi(samples),
     ...allocation(programs),
     ...flatness(programs.flat, programs.flatC),
     ...starting(programs),
+    ...(guest === undefined ? [] : inGuest(guest)),
   ];
 }
 
@@ -103,12 +113,29 @@ function speed(samples: Samples): Target[] {
     aim("./raw", "cmd", 1024, 0.95),
     aim("./raw", "nop", 128, 0.85),
     aim("./raw", "nop", 1024, 0.85),
-    aim("cmdAllSync", "cmd", 128, 0.85),
+    aim("cmdAllSync", "cmd", 128, 0.87),
     aim("cmdAll", "cmd", 128, 0.8),
     aim("cmdAll", "cmd", 1024, 0.8),
     aim("cmdAll", "siocinq", 128, 0.8),
     aim("cmdAll", "siocinq", 1024, 0.8),
-    aim(PROMISES, "cmd", 128, 0.6),
+    aim(PROMISES, "cmd", 128, 0.56),
+  ];
+}
+
+/** A read of the page cache, whose command was made before or is made for it. */
+function reading({ reads, readsC }: ProgramResults): Target[] {
+  const aim = (made: string, ns: number, limit: number) =>
+    atMost({
+      name: `\`cmdAllSync\`: cached read of 4 KiB, ${made}, depth 16`,
+      how: "our time over C's: the ratio of the medians",
+      value: ns / readsC.ns,
+      limit,
+      unit: "times C's",
+    });
+  return [
+    aim("made before", reads.madeNs, 1.06),
+    aim("by a maker", reads.makerNs, 1.15),
+    aim("by a function", reads.functionNs, 1.3),
   ];
 }
 
@@ -264,4 +291,37 @@ function starting({ start, import: imported }: ProgramResults): Target[] {
       unit: "ms",
     }),
   ];
+}
+
+/** Commands with memory, beside fio, by instructions of the whole process. */
+function inGuest({ rows }: Guest): Target[] {
+  const aim = (
+    workload: GuestWorkload,
+    depth: Depth,
+    through: string,
+    fio: string,
+    limit: number,
+  ) => {
+    const of = (way: string) =>
+      rows.find((row) =>
+        row.workload === TITLES[workload] && row.depth === depth &&
+        row.through === way
+      )!.cpuNs;
+    return atMost({
+      name: `${TITLES[workload]}: \`${through}\`, depth ${depth}`,
+      how: `instructions in the guest over those of ${fio}`,
+      value: of(through) / of(fio),
+      limit,
+      unit: "times fio's",
+    });
+  };
+  const drives: GuestWorkload[] = ["ng", "block"];
+  return DEPTHS.flatMap((depth) => [
+    ...drives.flatMap((drive) => [
+      aim(drive, depth, "cmdAllSync, maker", "fio in batches", 1.05),
+      aim(drive, depth, "cmdAllSync, function", "fio in batches", 1.4),
+      aim(drive, depth, "cmd, maker", "fio", 1.15),
+    ]),
+    aim("discard", depth, "cmdAllSync, maker", "fio in batches", 1.2),
+  ]);
 }

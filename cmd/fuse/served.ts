@@ -1,7 +1,7 @@
 /** The part of a mount that answers requests: in this thread, or in a Worker. */
 
 import type { SessionStats } from "./session.ts";
-import type { Transport, TransportName } from "./transport.ts";
+import type { TransportName } from "./transport.ts";
 
 /** What the kernel and the server have agreed on. */
 export interface Protocol {

@@ -23,7 +23,8 @@ import {
 } from "../../sys/uapi/nvme_ioctl.ts";
 import { version } from "../../sys/uname.ts";
 import { arenaOf } from "../../sys/arena.ts";
-import { bufferOf, byteLengthOf, byteOffsetOf } from "../../ring/intrinsics.ts";
+import { append, bufferOf, byteLengthOf } from "../../ring/intrinsics.ts";
+import { byteOffsetOf } from "../../ring/intrinsics.ts";
 import {
   checkBytes,
   checkObject,
@@ -242,7 +243,7 @@ function nvmeCommand<T>(
   const operands = operandsOf(memory, opcode);
   if (metadata !== undefined && metadataBytes > 0) {
     const kernel = accessOf(opcode);
-    operands.push(operand(METADATA, { bytes: metadata, kernel }));
+    append(operands, operand(METADATA, { bytes: metadata, kernel }));
   }
   const io = vectored ? NVME_URING_CMD_IO_VEC : NVME_URING_CMD_IO;
   const admin = vectored ? NVME_URING_CMD_ADMIN_VEC : NVME_URING_CMD_ADMIN;

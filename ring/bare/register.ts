@@ -1,23 +1,32 @@
-/** io_uring_register(2): the operations on a ring outside its queues. */
+/**
+ * io_uring_register(2): the operations on a ring outside its queues. A `ring` is a
+ * descriptor, or what `RingHandle.target()` returns.
+ *
+ * @module
+ */
 
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { sizeof } from "../../sys/struct.ts";
 
-function register(fd: number, op: number, arg: number, nr: number): number {
-  return syscall("io_uring_register", fd, op, arg, nr);
+/** Added to the index of a registered ring, and to the operation then. */
+export const BY_INDEX = uapi.IORING_REGISTER_USE_REGISTERED_RING;
+
+function register(ring: number, op: number, arg: number, nr: number): number {
+  const add = ring >= BY_INDEX ? BY_INDEX : 0;
+  return syscall("io_uring_register", ring - add, op + add, arg, nr);
 }
 
 const { io_uring_rsrc_update2: update } = uapi;
 
 /** Passes one `struct io_uring_rsrc_update2`, which stays in the scratch memory. */
-function updateRingFd(op: number, fd: number, index: number, data: number) {
+function updateRingFd(op: number, ring: number, index: number, data: number) {
   const { bytes, view, at } = scratch();
   bytes.fill(0, 0, sizeof(update));
   update.offset.set(view, 0, index);
   update.data.set(view, 0, data);
-  return register(fd, op, at, 1);
+  return register(ring, op, at, 1);
 }
 
 /** Registers the ring with the calling thread. Returns its index, or `-errno`. */
@@ -28,45 +37,57 @@ export function registerRingFd(fd: number): number {
 }
 
 /** Undoes {@linkcode registerRingFd}. */
-export function unregisterRingFd(fd: number, index: number): void {
-  updateRingFd(uapi.IORING_UNREGISTER_RING_FDS, fd, index, 0);
+export function unregisterRingFd(ring: number, index: number): void {
+  updateRingFd(uapi.IORING_UNREGISTER_RING_FDS, ring, index, 0);
 }
 
 /** Makes the ring signal an eventfd when it posts completions. */
-export function registerEventfd(fd: number, eventfd: number): number {
+export function registerEventfd(ring: number, eventfd: number): number {
   const { view, at } = scratch();
   view.setInt32(0, eventfd, true);
-  return register(fd, uapi.IORING_REGISTER_EVENTFD, at, 1);
+  return register(ring, uapi.IORING_REGISTER_EVENTFD, at, 1);
 }
 
 /** Undoes {@linkcode registerEventfd}. */
-export function unregisterEventfd(fd: number): number {
-  return register(fd, uapi.IORING_UNREGISTER_EVENTFD, 0, 0);
+export function unregisterEventfd(ring: number): number {
+  return register(ring, uapi.IORING_UNREGISTER_EVENTFD, 0, 0);
 }
 
 /** Limits the workers for bounded work, which includes uring commands. */
-export function registerMaxWorkers(fd: number, bounded: number): number {
+export function registerMaxWorkers(ring: number, bounded: number): number {
   const { view, at } = scratch();
   view.setUint32(0, bounded, true);
   view.setUint32(4, 0, true); // Leaves the limit for unbounded work.
-  return register(fd, uapi.IORING_REGISTER_IOWQ_MAX_WORKERS, at, 2);
+  return register(ring, uapi.IORING_REGISTER_IOWQ_MAX_WORKERS, at, 2);
 }
 
 /** Gives the ring a table of files. A descriptor of -1 leaves a place empty. */
-export function registerFiles(fd: number, fds: readonly number[]): number {
+export function registerFiles(ring: number, fds: readonly number[]): number {
   const { view, at } = scratch();
   fds.forEach((file, i) => view.setInt32(i * 4, file, true));
-  return register(fd, uapi.IORING_REGISTER_FILES, at, fds.length);
+  return register(ring, uapi.IORING_REGISTER_FILES, at, fds.length);
+}
+
+/** Puts a file into a place of the table, or none with a descriptor of -1. */
+export function updateFile(ring: number, place: number, file: number): number {
+  const { bytes, view, at } = scratch();
+  // struct io_uring_files_update is the first half of this one.
+  const size = sizeof(update);
+  bytes.fill(0, 0, size);
+  update.offset.set(view, 0, place);
+  update.data.set(view, 0, at + size);
+  view.setInt32(size, file, true);
+  return register(ring, uapi.IORING_REGISTER_FILES_UPDATE, at, 1);
 }
 
 /** Removes the table of files. */
-export function unregisterFiles(fd: number): number {
-  return register(fd, uapi.IORING_UNREGISTER_FILES, 0, 0);
+export function unregisterFiles(ring: number): number {
+  return register(ring, uapi.IORING_UNREGISTER_FILES, 0, 0);
 }
 
 /** Pins buffers for the ring, as `[address, byteLength]`. */
 export function registerBuffers(
-  fd: number,
+  ring: number,
   buffers: readonly (readonly [address: number, byteLength: number])[],
 ): number {
   const { view, at } = scratch();
@@ -75,17 +96,17 @@ export function registerBuffers(
     view.setBigUint64(i * 16, BigInt(address), true);
     view.setBigUint64(i * 16 + 8, BigInt(byteLength), true);
   });
-  return register(fd, uapi.IORING_REGISTER_BUFFERS, at, buffers.length);
+  return register(ring, uapi.IORING_REGISTER_BUFFERS, at, buffers.length);
 }
 
 /** Removes the table of buffers and unpins them. */
-export function unregisterBuffers(fd: number): number {
-  return register(fd, uapi.IORING_UNREGISTER_BUFFERS, 0, 0);
+export function unregisterBuffers(ring: number): number {
+  return register(ring, uapi.IORING_UNREGISTER_BUFFERS, 0, 0);
 }
 
 /** Lets a ring made with IORING_SETUP_R_DISABLED take submissions. */
-export function enableRings(fd: number): number {
-  return register(fd, uapi.IORING_REGISTER_ENABLE_RINGS, 0, 0);
+export function enableRings(ring: number): number {
+  return register(ring, uapi.IORING_REGISTER_ENABLE_RINGS, 0, 0);
 }
 
 /**
@@ -104,7 +125,7 @@ export function neededBy(flags: number): number[] {
 
 /** Sets restrictions: pairs of an `IORING_RESTRICTION_` number and its value. */
 export function registerRestrictions(
-  fd: number,
+  ring: number,
   restrictions: readonly (readonly [opcode: number, value: number])[],
 ): number {
   const { bytes, view, at } = scratch();
@@ -116,16 +137,16 @@ export function registerRestrictions(
     entry.sqe_op.set(view, i * size, value);
   });
   const op = uapi.IORING_REGISTER_RESTRICTIONS;
-  return register(fd, op, at, restrictions.length);
+  return register(ring, op, at, restrictions.length);
 }
 
 /** Returns the opcodes that the kernel has. */
-export function probeOpcodes(fd: number): Set<number> {
+export function probeOpcodes(ring: number): Set<number> {
   const { bytes, view, at } = scratch();
   const { io_uring_probe: probe, io_uring_probe_op: entry } = uapi;
   bytes.fill(0, 0, sizeof(probe) + 256 * sizeof(entry));
   const opcodes = new Set<number>();
-  if (register(fd, uapi.IORING_REGISTER_PROBE, at, 256) < 0) return opcodes;
+  if (register(ring, uapi.IORING_REGISTER_PROBE, at, 256) < 0) return opcodes;
   for (let i = 0; i < probe.ops_len.get(view, 0); i++) {
     const base = sizeof(probe) + i * sizeof(entry);
     if (entry.flags.get(view, base) & uapi.IO_URING_OP_SUPPORTED) {

@@ -19,6 +19,8 @@ export class Parts {
   readonly sqes = new Mapping();
   /** The index of the registered descriptor; negative for none. */
   index = -1;
+  /** `true` if io_uring_register() takes the index (Linux 6.3). */
+  takesIndex = false;
 }
 
 /**
@@ -27,7 +29,7 @@ export class Parts {
  */
 export function releaseParts(parts: Parts): void {
   const { fd, index } = parts;
-  if (index >= 0) register.unregisterRingFd(fd, index);
+  if (index >= 0) register.unregisterRingFd(targetOf(parts), index);
   parts.index = -1;
   unmap(parts.sqes);
   unmap(parts.rings);
@@ -38,10 +40,18 @@ export function releaseParts(parts: Parts): void {
 }
 
 /**
+ * Returns what io_uring_register() finds a ring by: its index, or the descriptor,
+ * which may be another ring's by now.
+ */
+export function targetOf({ fd, index, takesIndex }: Parts): number {
+  return index >= 0 && takesIndex ? register.BY_INDEX + index : fd;
+}
+
+/**
  * Returns `false` if the descriptor is another file's: somebody has closed the ring
  * by its number, and the kernel has given the number out again.
  */
-function isStill(fd: number, inode: bigint): boolean {
+export function isStill(fd: number, inode: bigint): boolean {
   if (inode === 0n) return true;
   const now = inodeOf(fd);
   return now === inode || now === 0n;

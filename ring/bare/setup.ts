@@ -10,7 +10,8 @@ import { type Field, sizeof } from "../../sys/struct.ts";
 import { release, version } from "../../sys/uname.ts";
 import { CompletionQueue } from "./cqueue.ts";
 import { registerAdvice, UringError } from "../errors.ts";
-import { Parts, patiently, releaseParts } from "./release.ts";
+import { isStill, Parts, patiently, releaseParts } from "./release.ts";
+import { targetOf } from "./release.ts";
 import { reserveStack } from "../stack.ts";
 import * as register from "./register.ts";
 import { refusal, unmappable } from "./setup_advice.ts";
@@ -55,9 +56,17 @@ export interface RingHandle {
   readonly cq: CompletionQueue;
   /**
    * Calls io_uring_enter(2): submits `toSubmit` SQEs, waits for `minComplete`
-   * CQEs. Returns the number of SQEs that the kernel took, or `-errno`.
+   * CQEs. Returns the number of SQEs that the kernel took, or `-errno`. A ring
+   * without an index among the registered rings of the thread answers EBADF to a
+   * call that finds that its descriptor is another ring's by now.
    */
   enter(toSubmit: number, minComplete: number, flags: number): number;
+  /**
+   * Returns what io_uring_register(2) finds the ring by: its index among the
+   * registered rings of the thread, plus IORING_REGISTER_USE_REGISTERED_RING, or
+   * else its descriptor; -1 if that is another file's by now.
+   */
+  target(): number;
   /** Detaches and unmaps the queues and closes the descriptor, once. */
   close(): void;
 }
@@ -198,8 +207,11 @@ function makeHandle(parts: Parts, options: SetupOptions): RingHandle {
   parts.index = index;
   const { flags, features } = params;
   const sqpoll = (flags & uapi.IORING_SETUP_SQPOLL) !== 0;
+  parts.takesIndex = (features & uapi.IORING_FEAT_REG_REG_RING) !== 0;
   let target = index >= 0 ? index : fd;
   let registered = index >= 0 ? uapi.IORING_ENTER_REGISTERED_RING : 0;
+  /** Returns `true` if the ring is found by a number that is another file's now. */
+  const isLost = () => index < 0 && !isStill(target, parts.inode);
   return {
     fd,
     flags,
@@ -208,10 +220,20 @@ function makeHandle(parts: Parts, options: SetupOptions): RingHandle {
     cq,
     enter(toSubmit, minComplete, flags) {
       const all = flags | registered;
+      // On another ring a wait might never end, and a submission finds no SQE. Only
+      // such calls ask, because asking is a system call.
+      const waits = toSubmit === 0 && minComplete > 0 || sqpoll;
+      if (waits && isLost()) return -E.EBADF;
       const rc = io_uring_enter(target, toSubmit, minComplete, all);
+      if (rc === 0 && toSubmit > 0 && isLost()) return -E.EBADF;
       // A submission thread answers at once, and takes the SQEs later.
       if (!sqpoll) sq.taken(rc);
       return rc;
+    },
+    target() {
+      if (target < 0) return -1;
+      const found = targetOf(parts);
+      return found === fd && !isStill(fd, parts.inode) ? -1 : found;
     },
     close() {
       // Another file may get the descriptor's number: enter() is EBADF from now on.

@@ -11,7 +11,7 @@ import {
   IOSQE_IO_HARDLINK,
   IOSQE_IO_LINK,
 } from "../../sys/uapi/io_uring.ts";
-import { clear, moveWords } from "../intrinsics.ts";
+import { append, clear, moveWords } from "../intrinsics.ts";
 import { viewAt } from "../../sys/bytes.ts";
 
 /** As it is at load: a program may redefine it, and would get the queue. */
@@ -116,7 +116,7 @@ export class SubmissionQueue {
     // The array maps places to SQEs, which only `hold` needs. Otherwise SQE i is
     // always at place i, and the array is filled once.
     for (let i = 0; i < layout.entries; i++) {
-      if (layout.hold) this.#free.push(layout.entries - 1 - i);
+      if (layout.hold) append(this.#free, layout.entries - 1 - i);
       else if (layout.array >= 0) layout.ring[layout.array + i] = i;
     }
     this.#freeCount = this.#free.length;
@@ -350,7 +350,7 @@ export class SubmissionQueue {
         words[word] = (large ? IORING_OP_NOP128 : IORING_OP_NOP) | link;
         clear(words, word + 1, word + 8);
         clear(words, word + 10, word + 16);
-        cut.push(word);
+        append(cut, word);
       }
       at = at + (large ? 2 : 1) | 0;
     }

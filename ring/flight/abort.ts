@@ -82,10 +82,11 @@ export class Aborts {
 
   #abortBatch(batch: Batch, reason: unknown): void {
     if (!canAbort(batch)) return;
+    const { taking } = this.#host;
     this.#host.taking = true;
     batch.abort = { reason, next: -1 };
     this.cutBatch(batch);
-    this.#host.taking = false;
+    this.#host.taking = taking;
   }
 
   /** Aborts in the next turn. The reason `NOBODY` cancels what settled by itself. */
@@ -124,13 +125,15 @@ export class Aborts {
   /** Settles a command that the kernel has not seen, and all of its chain. */
   dropWaiting(first: Slot, reason: unknown): void {
     const host = this.#host;
-    // The first one last: it is dropped where NOBODY receives for it.
+    // The first one comes last: if this call is cut short, its receiver NOBODY tells
+    // the next turn to drop the whole chain.
     for (let slot = first.linked; slot !== null; slot = slot.linked) {
       slot.abortReason = reason;
       settleAborted(slot);
     }
     first.abortReason = reason;
     settleAborted(first);
+    const { taking } = host;
     host.taking = true;
     host.waiting.remove(first);
     for (let slot: Slot | null = first; slot !== null;) {
@@ -138,7 +141,7 @@ export class Aborts {
       host.slots.give(slot);
       slot = linked;
     }
-    host.taking = false;
+    host.taking = taking;
   }
 
   // ---- Batches -----------------------------------------------------------------
@@ -211,10 +214,10 @@ export class Aborts {
 
   /** Lets a cancellation wait, before all that waits. */
   #addCancellation(userDataLow: number, userDataHigh: number): void {
-    const { slots, waiting, cancellations } = this.#host;
+    const { slots, waiting, cancellations, taking } = this.#host;
     this.#host.taking = true;
     waiting.addFirst(cancellations.take(slots, userDataLow, userDataHigh));
-    this.#host.taking = false;
+    this.#host.taking = taking;
   }
 
   #pushCancellation(): void {

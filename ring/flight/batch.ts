@@ -29,6 +29,9 @@ import { NOBODY, Slot } from "./slot.ts";
 /** Marks the low half of `user_data` when the rest of it is a place. */
 export const DIRECT = 1 << 31;
 
+/** Most commands of a batch: a Map, such as that of the errors, holds no more. */
+const MOST = 2 ** 24 - 1;
+
 type Outcome = PromiseSettledResult<unknown>;
 
 /** The abort of a batch. */
@@ -62,6 +65,8 @@ export class Batch implements Receiver, Waiter, Watched {
   left: number;
   /** The place of the first command that was not queued. */
   rest = 0;
+  /** Results by place that came before the last completion; `null` if there is none. */
+  early: Map<number, number> | null = null;
   /** Errors by place; `null` if there is none. */
   errors: Map<number, unknown> | null = null;
   /** Settles the promise; `null` for a synchronous call. */
@@ -78,6 +83,12 @@ export class Batch implements Receiver, Waiter, Watched {
   #decoding = false;
 
   constructor(host: BatchHost, commands: unknown[], slotted: boolean) {
+    if (commands.length > MOST) {
+      throw new RangeError(
+        `${commands.length} commands are too many for a batch, which takes ${MOST}: ` +
+          "make several",
+      );
+    }
     this.#host = host;
     this.commands = commands;
     this.results = commands;
@@ -91,6 +102,7 @@ export class Batch implements Receiver, Waiter, Watched {
     this.slotted = slotted;
     this.left = 1;
     this.rest = 0;
+    this.early = null;
     this.phase = "taken";
   }
 
@@ -156,6 +168,12 @@ export class Batch implements Receiver, Waiter, Watched {
     if (this.left === 0) this.#host.ended = this;
   }
 
+  /** Keeps the result of a command that has more completions to come. */
+  keep(place: number, res: number): void {
+    this.early ??= new Map();
+    this.early.set(place, res);
+  }
+
   fail(place: number, error: unknown): void {
     this.errors ??= new Map();
     this.errors.set(place, error);
@@ -170,13 +188,14 @@ export class Batch implements Receiver, Waiter, Watched {
   }
 
   /**
-   * Takes what the decoder of the command at a place makes of the completion that
-   * `cq` is on, or throws: see `deliver`, also about `retry`.
+   * Takes what the decoder of the command at a place makes of `res` and of the
+   * completion that `cq` is on, or throws: see `deliver`, also about `retry`.
    */
   decode(
     place: number,
     command: Command<unknown>,
     cq: CompletionQueue,
+    res: number,
     retry: boolean,
   ): void {
     let value: unknown;
@@ -184,7 +203,7 @@ export class Batch implements Receiver, Waiter, Watched {
       if (this.#decoding) throw decoderCutShort(command);
       this.#part();
       const memory = ownMemory(command);
-      const completion = completionOf(cq, cq.res, cq.flags, memory);
+      const completion = completionOf(cq, res, cq.flags, memory);
       this.#decoding = true;
       value = command.decoded(completion);
       this.#decoding = false;

@@ -1,6 +1,7 @@
 /** Cancels commands that are in the kernel. */
 
 import { IORING_OP_ASYNC_CANCEL } from "../../sys/uapi/io_uring.ts";
+import { append } from "../intrinsics.ts";
 import { Command } from "../command.ts";
 import type { Receiver, Slot, Slots } from "./slot.ts";
 
@@ -85,7 +86,8 @@ export class Cancellations {
   /** Retries a cancellation later, if its command is still in flight. */
   missed(cancellation: Cancellation): void {
     if (!this.#concerns(cancellation)) return;
-    if (this.#missed.push(cancellation) > 1) return;
+    append(this.#missed, cancellation);
+    if (this.#missed.length > 1) return;
     this.#timer = setTimeout(() => this.#retry(), this.#delay);
     // Commands in flight keep the process alive, if they should.
     Deno.unrefTimer(this.#timer);

@@ -5,6 +5,7 @@ import { high, low } from "../../sys/struct.ts";
 import { checkBytes } from "../check.ts";
 import type { Command } from "../command.ts";
 import {
+  append,
   bufferOf,
   byteLengthOf,
   byteOffsetOf,
@@ -72,8 +73,13 @@ export class Lease {
   }
 
   #add(block: Block | null, address: number): void {
-    this.blocks[this.count] = block;
-    this.#addresses[this.count] = address;
+    const { count, blocks } = this;
+    const addresses = this.#addresses;
+    // Each by its own length: a call that was cut short may have grown one of them.
+    if (count < blocks.length) blocks[count] = block;
+    else append(blocks, block);
+    if (count < addresses.length) addresses[count] = address;
+    else append(addresses, address);
     this.count++;
   }
 

@@ -12,7 +12,7 @@
 
 import { type Arena, arena, arenaOf, PAGE } from "../../sys/arena.ts";
 import { bytesAt, viewAt } from "../../sys/bytes.ts";
-import { partOf } from "../intrinsics.ts";
+import { append, partOf } from "../intrinsics.ts";
 
 /** A piece of an arena. */
 export class Block {
@@ -185,5 +185,5 @@ const abandoned: Block[] = [];
 /** Keeps a block and its address for good. */
 export function abandon(block: Block): void {
   block.arena.held = true;
-  abandoned.push(block);
+  append(abandoned, block);
 }

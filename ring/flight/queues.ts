@@ -83,6 +83,8 @@ export class Queues {
   busy: Busy = null;
   /** Set from taking a slot to queueing it; left set by a call that was cut short. */
   taking = false;
+  /** Such a call was followed by others. Only {@linkcode Recovery.sweep} clears it. */
+  torn = false;
 
   readonly slots = new Slots();
   readonly batches = new Batches();
@@ -197,12 +199,18 @@ export class Queues {
 
   // ---- The way in ----------------------------------------------------------
 
+  /** Begins to take slots. No call of the program's runs until they are queued. */
+  begin(): void {
+    if (this.taking) this.torn = true;
+    this.taking = true;
+  }
+
   /**
    * Takes a slot, and the memory that its command needs. After a refusal, which a
    * program may cause again and again, nothing has to be put in order.
    */
   take(command: Command<unknown>): Slot {
-    this.taking = true;
+    this.begin();
     try {
       return this.slots.take(command);
     } catch (error) {
@@ -233,14 +241,14 @@ export class Queues {
 
   /** Takes slots for the commands of a batch that need one. */
   takeSlots(batch: Batch): void {
-    this.taking = true;
+    this.begin();
     if (!batch.slotted) return;
     const { commands } = batch;
     for (let place = 0; place < commands.length; place++) {
       const command = commands[place] as Command<unknown>;
       if (this.isDirect(command)) continue;
       try {
-        batch.leave(place, this.take(command));
+        batch.leave(place, this.slots.take(command));
       } catch (error) {
         if (error instanceof TypeError) this.#giveSlots(batch);
         throw error;
@@ -248,9 +256,8 @@ export class Queues {
     }
   }
 
-  /** Gives back the slots of a batch of which a command was refused. */
+  /** Gives back the slots of a batch after one of its commands was refused. */
   #giveSlots(batch: Batch): void {
-    this.taking = true;
     for (let place = 0; place < batch.commands.length; place++) {
       const slot = batch.slot(place);
       if (slot !== null) this.slots.give(slot);
@@ -458,11 +465,13 @@ export class Queues {
 
   /** Settles a command of a batch that has no slot, if its result is a number. */
   #completeNumber(): boolean {
-    const { userDataLow, userDataHigh, res } = this.cq;
+    const { userDataLow, userDataHigh, res, flags } = this.cq;
     if (userDataLow >= 0 || res < 0) return false;
+    if ((flags & uapi.IORING_CQE_F_MORE) !== 0) return false;
     const batch = this.batches.find(userDataHigh);
     const place = userDataLow & ~DIRECT;
-    if (batch === null || !batch.isInFlight(place)) return false;
+    if (batch === null || batch.early !== null) return false;
+    if (!batch.isInFlight(place)) return false;
     const command = batch.commands[place] as Command<unknown>;
     const result = command.resultOf(res);
     if (result < 0) return false;
@@ -479,7 +488,12 @@ export class Queues {
       const batch = this.batches.find(userDataHigh);
       const place = userDataLow & ~DIRECT;
       if (batch !== null && batch.isInFlight(place)) {
-        return this.#completeOddly(batch, place, res);
+        if ((flags & uapi.IORING_CQE_F_MORE) === 0) {
+          return this.#completeOddly(batch, place, res);
+        }
+        batch.keep(place, res);
+        this.#others++;
+        return;
       }
     }
     const slot = this.slots.find(userDataLow, userDataHigh);
@@ -516,9 +530,10 @@ export class Queues {
 
   /**
    * Settles a command of a batch that has no slot, and whose `res` is an errno or
-   * has to be decoded.
+   * has to be decoded, or came with an earlier completion.
    */
-  #completeOddly(batch: Batch, place: number, res: number): void {
+  #completeOddly(batch: Batch, place: number, last: number): void {
+    const res = batch.early?.get(place) ?? last;
     const command = batch.command(place)!;
     if (batch.phase === "taken") {
       batch.put(place, undefined); // Its call was cut short.
@@ -530,7 +545,7 @@ export class Queues {
     } else {
       this.busy = "program";
       const retry = this.batch !== null && batch !== this.batch;
-      batch.decode(place, command, this.cq, retry);
+      batch.decode(place, command, this.cq, res, retry);
     }
     this.room.inFlight--;
   }
@@ -640,7 +655,7 @@ export class Queues {
   tellFailure(): void {
     const { failure } = this;
     if (failure === null || this.#told) return;
-    // Before they are told, and so forgotten.
+    // First, because a command that was told of the failure is no longer found.
     for (const arena of this.arenas()) arena.held = true;
     for (const each of this.#commandsOfBatches()) abandoned.add(each);
     abandoned.add(this.slots);

@@ -11,7 +11,7 @@
 
 import type { SubmissionQueue } from "../bare/squeue.ts";
 import type { Aborts } from "./abort.ts";
-import { Batch } from "./batch.ts";
+import { Batch, DIRECT } from "./batch.ts";
 import type { Batches } from "./batches.ts";
 import type { Room } from "./room.ts";
 import { NOBODY, type Phase, phaseOf, type Slot, type Slots } from "./slot.ts";
@@ -35,6 +35,7 @@ export interface RecoveryHost {
   readonly aborts: Aborts;
   busy: Busy;
   taking: boolean;
+  torn: boolean;
   /** The batch that a synchronous call waits for. */
   batch: Batch | null;
   endBatch(batch: Batch): void;
@@ -89,9 +90,9 @@ export class Recovery {
 
   /** Recovers if a synchronous call was cut short: only its own code runs in it. */
   putInOrder(): void {
-    const { busy, taking } = this.#host;
+    const { busy, taking, torn } = this.#host;
     if (busy === "sync") this.recover();
-    else if (taking && busy === null) this.sweep();
+    else if ((taking || torn) && busy === null) this.sweep();
   }
 
   /** Puts in order what any call has left behind. */
@@ -102,7 +103,7 @@ export class Recovery {
     host.busy = null;
   }
 
-  /** Gives back the slots of calls that have thrown, and cancels their streams. */
+  /** Gives back the slots of calls that have thrown, and cancels what is in flight. */
   sweep(): void {
     const { slots, batches, aborts } = this.#host;
     for (const slot of [...slots.busy()]) {
@@ -120,29 +121,42 @@ export class Recovery {
       else if (batch.left === 0) this.#host.endBatch(batch);
       else if (batch.abort !== null) aborts.cutBatch(batch);
     }
+    this.#host.torn = false;
     this.#host.taking = false;
   }
 
-  /** Drops a command that waits and that no one waits for, or cancels a stream. */
+  /** Drops a command that waits and that no one waits for, or cancels it. */
   #abandon(slot: Slot, phase: Phase): void {
     const { aborts } = this.#host;
     if (phase === "waiting") {
       aborts.dropWaiting(slot.chain?.first ?? slot, undefined);
-    } else if (slot.command!.multishot) {
-      slot.aborted = true;
+    } else {
       aborts.cancel(slot.index, slot.generation);
+      slot.aborted = true;
     }
   }
 
-  /** Leaves to a batch that was cut short the CQEs that are still to come. */
+  /**
+   * Leaves to a batch that was cut short the CQEs that are still to come, and asks
+   * the kernel to cancel its commands, because some may never complete by themselves.
+   */
   #orphan(batch: Batch): void {
-    const { slots } = this.#host;
-    for (const slot of slots.busy()) {
+    const { slots, aborts } = this.#host;
+    for (const slot of [...slots.busy()]) {
       if (slot.receiver !== batch) continue;
-      if (slot.place >= batch.rest) slots.give(slot);
-      else slot.receiver = NOBODY;
+      if (slot.place >= batch.rest) {
+        slots.give(slot);
+      } else {
+        slot.receiver = NOBODY;
+        this.#abandon(slot, "queued");
+      }
     }
     batch.left = batch.inFlight();
-    if (batch.left === 0) this.#host.endBatch(batch);
+    if (batch.left === 0) return this.#host.endBatch(batch);
+    if (batch.abort !== null) return; // Its commands were cancelled.
+    for (let place = 0; place < batch.rest; place++) {
+      if (batch.isInFlight(place)) aborts.cancel(place | DIRECT, batch.number);
+    }
+    batch.abort = { reason: undefined, next: batch.rest };
   }
 }

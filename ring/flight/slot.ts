@@ -18,6 +18,7 @@
 
 import type { Arena } from "../../sys/arena.ts";
 import type { Command } from "../command.ts";
+import { append } from "../intrinsics.ts";
 import { arenasOf, Lease } from "./lease.ts";
 
 /**
@@ -149,7 +150,7 @@ export class Slots {
     let slot = this.#free;
     if (slot === null) {
       slot = new Slot(this.#slots.length);
-      this.#slots.push(slot);
+      append(this.#slots, slot);
     } else {
       this.#free = slot.nextFree;
     }

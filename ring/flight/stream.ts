@@ -1,3 +1,4 @@
+import { append } from "../intrinsics.ts";
 import type { Receiver, Slot } from "./slot.ts";
 
 /** A value that has not been asked for. */
@@ -74,7 +75,7 @@ export class CommandStream<T> implements AsyncIterableIterator<T>, Receiver {
       return Promise.resolve({ done: true, value: undefined });
     }
     const taker = Promise.withResolvers<IteratorResult<T>>();
-    this.#takers.push(taker);
+    append(this.#takers, taker);
     return taker.promise;
   }
 

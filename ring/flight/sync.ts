@@ -24,7 +24,7 @@ export class SyncCalls {
   readonly #schedule: () => void;
   /** A batch of one command, unless it is in use. */
   #single: Batch | null = null;
-  /** All commands of the batch in flight are {@linkcode Command.independent}. */
+  /** All commands in flight are of the batch, and {@linkcode Command.independent}. */
   #independent = false;
 
   /** `schedule` schedules a turn for what else is in flight. */
@@ -45,14 +45,16 @@ export class SyncCalls {
     throw new TypeError(
       "a decoder cannot wait for the ring that runs it, and neither can other " +
         "code that the ring calls: use ring.cmd(), which the ring runs in its " +
-        "next turn, or another ring",
+        "next turn, or another ring. Where such code was cut short by the " +
+        "timeout of node:vm, the ring can be waited for again in the next turn",
     );
   }
 
   /** Runs a batch, blocks until all have completed, and throws its first error. */
   run(batch: Batch): unknown[] {
     const queues = this.#queues;
-    this.#independent = queues.deferred && areIndependent(batch);
+    // Others in flight may hold what these need, and give it up in this thread.
+    this.#independent = queues.deferred && queues.idle && areIndependent(batch);
     const { busy } = queues;
     queues.recovery.enterBatch(batch);
     try {

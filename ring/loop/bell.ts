@@ -6,14 +6,11 @@
  * @module
  */
 
-import { O_CLOEXEC } from "../../sys/uapi/fcntl.ts";
 import { IORING_SETUP_DEFER_TASKRUN } from "../../sys/uapi/io_uring.ts";
-import { close } from "../../sys/file.ts";
-import { syscall } from "../../sys/libc.ts";
-import { scratch } from "../../sys/scratch.ts";
 import { registerEventfd, unregisterEventfd } from "../bare/register.ts";
 import type { RingHandle } from "../bare/setup.ts";
 import { Direct } from "./direct.ts";
+import { Eventfd } from "./eventfd.ts";
 import { must } from "./pipe.ts";
 import { PollTimer } from "./polling.ts";
 import { Relay } from "./relay.ts";
@@ -84,10 +81,7 @@ export class Bell implements Listener {
     this.#turn = turn;
     this.#keep();
     wire.arm();
-    const { view, at } = scratch();
-    view.setUint32(0, 1, true);
-    view.setUint32(4, 0, true);
-    if (syscall("write", wire.eventfd, at, 8) < 0) this.disconnect();
+    if (!wire.eventfd.signal()) this.disconnect();
   }
 
   /**
@@ -145,11 +139,12 @@ export class Bell implements Listener {
    * eventfd again, until it is registered anew.
    */
   #renew(): void {
-    const { fd } = this.#handle;
-    const eventfd = this.#wire?.eventfd;
-    if (eventfd === undefined) return;
-    if (unregisterEventfd(fd) < 0) this.disconnect();
-    else if (registerEventfd(fd, eventfd) < 0) this.disconnect();
+    if (this.#wire === null) return;
+    const { eventfd, byNumber } = this.#wire;
+    const ring = this.#handle.target();
+    const renewed = (byNumber || eventfd.holder === "eventfd") &&
+      unregisterEventfd(ring) >= 0 && registerEventfd(ring, eventfd.fd) >= 0;
+    if (!renewed) this.disconnect();
   }
 
   /** Sets the watchdog, unless it is set. */
@@ -163,7 +158,7 @@ export class Bell implements Listener {
    * Answers a signal that did not come, as if it had. Somebody may have closed a
    * descriptor of the wire by its number, or Deno's reading of it may have ended on
    * a full stack, and then none will come. So the watchdog, too, keeps the process
-   * alive.
+   * alive. A wire whose eventfd is gone is given up at once.
    */
   #look(): void {
     this.#watchdog = undefined;
@@ -171,6 +166,8 @@ export class Bell implements Listener {
     const { cq, sq } = this.#handle;
     if (this.#turn === null && cq.ready === 0 && !sq.needsEnter) {
       this.#missed = 0;
+    } else if (this.#wire.eventfd.holder !== "eventfd") {
+      return this.disconnect();
     } else if (++this.#missed === MOST_MISSED) {
       return this.#wire.fail();
     }
@@ -179,10 +176,9 @@ export class Bell implements Listener {
   }
 
   #connect(): void {
-    const { fd } = this.#handle;
     this.#kept = null;
     try {
-      this.#wire = connect(fd, this);
+      this.#wire = connect(this.#handle.target(), this);
     } catch {
       // There are no descriptors or no memory, the ring was restricted, or the
       // permission for FFI was revoked: the ring is polled instead.
@@ -198,7 +194,7 @@ export class Bell implements Listener {
   /** Switches to the timer, which starts at once. */
   disconnect(): void {
     this.#letGo();
-    unregisterEventfd(this.#handle.fd);
+    unregisterEventfd(this.#handle.target());
     this.#takeTurn();
     this.#retryAt = this.#timer.looks + LOOKS_BEFORE_RECONNECT;
     if (!this.#closed) this.#timer.arm();
@@ -228,22 +224,21 @@ export class Bell implements Listener {
   }
 }
 
-/** Makes an eventfd that the ring `fd` signals, and connects it to the event loop. */
-function connect(fd: number, listener: Listener): Wire {
-  // Not O_NONBLOCK: io_uring would answer a read with EAGAIN, not wait.
-  const eventfd = must("eventfd2", syscall("eventfd2", 0, O_CLOEXEC));
+/** Makes an eventfd that a ring signals, and connects it to the event loop. */
+function connect(ring: number, listener: Listener): Wire {
+  const eventfd = Eventfd.open();
   let wire: Wire | undefined;
   let registered = false;
   try {
-    must("io_uring_register", registerEventfd(fd, eventfd));
+    must("io_uring_register", registerEventfd(ring, eventfd.fd));
     registered = true;
     const direct = Direct.open(eventfd, listener);
     wire = direct ?? new Relay(eventfd, listener);
     direct?.start();
     return wire;
   } catch (error) {
-    if (registered) unregisterEventfd(fd);
-    if (wire === undefined) close(eventfd);
+    if (registered) unregisterEventfd(ring);
+    if (wire === undefined) eventfd.close();
     else wire.close();
     throw error;
   }

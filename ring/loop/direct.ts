@@ -7,12 +7,13 @@
  * through the waker instead where the class or a method of it is missing, as before
  * Deno 2.8, and where it does not do what it did.
  *
- * **Contract.** The pipe owns the eventfd from `open`, and closes it once.
+ * **Contract.** The pipe owns the eventfd from `open`, and closes it once, unless
+ * the number is another file's by then.
  *
  * @module
  */
 
-import { type FileFacts, fileFacts } from "../../sys/file.ts";
+import type { Eventfd } from "./eventfd.ts";
 import type { Listener, Wire } from "./wire.ts";
 
 /** The part of Deno's class of pipes that is used here. */
@@ -50,16 +51,18 @@ let unreliable = false;
 
 /** A pipe of Deno that reads an eventfd. */
 export class Direct implements Wire {
-  eventfd: number;
+  readonly eventfd: Eventfd;
+  readonly byNumber = true;
   readonly #listener: Listener;
   readonly #pipe: Pipe;
+  #closed = false;
   /**
    * The two halves of what was read, and more room than the 8 bytes of an eventfd:
    * after such a read, Deno lets the program go on before it tries another.
    */
   readonly #count = new Uint32Array(4);
 
-  private constructor(eventfd: number, listener: Listener) {
+  private constructor(eventfd: Eventfd, listener: Listener) {
     this.eventfd = eventfd;
     this.#listener = listener;
     const { process } = globalThis as unknown as { process: Process };
@@ -72,11 +75,11 @@ export class Direct implements Wire {
   }
 
   /** Gives the eventfd to a pipe; `null` if there is none that takes it. */
-  static open(eventfd: number, listener: Listener): Direct | null {
+  static open(eventfd: Eventfd, listener: Listener): Direct | null {
     if (unreliable) return null;
     try {
       const direct = new Direct(eventfd, listener);
-      return direct.#pipe.open(eventfd) === 0 ? direct : null;
+      return direct.#pipe.open(eventfd.fd) === 0 ? direct : null;
     } catch {
       return null;
     }
@@ -89,7 +92,7 @@ export class Direct implements Wire {
   }
 
   #read(): void {
-    if (this.eventfd < 0) return;
+    if (this.#closed) return;
     const count = this.#count;
     // The read has failed: a signal counts from 1.
     if (count[0] === 0 && count[1] === 0) return this.fail();
@@ -109,24 +112,18 @@ export class Direct implements Wire {
   }
 
   fail(): void {
-    const file = fileFacts(this.eventfd);
-    if (isEventfd(file)) unreliable = true;
+    if (this.eventfd.holder === "eventfd") unreliable = true;
     this.#listener.disconnect();
   }
 
   close(): void {
-    if (this.eventfd < 0) return;
-    const file = fileFacts(this.eventfd);
+    if (this.#closed) return;
     // The number may be another file's, if somebody closed ours. Then the pipe
     // stays as it is for good: epoll has forgotten the eventfd. A second close of
     // the pipe does nothing.
-    if (typeof file === "number" || isEventfd(file)) this.#pipe.close();
-    else this.#pipe.unref();
-    this.eventfd = -1;
+    if (this.eventfd.holder === "other") this.#pipe.unref();
+    else this.#pipe.close();
+    this.eventfd.forget();
+    this.#closed = true;
   }
-}
-
-/** Returns `true` for a file without a type, such as an eventfd. */
-function isEventfd(file: FileFacts | number): boolean {
-  return typeof file !== "number" && file.type === 0;
 }

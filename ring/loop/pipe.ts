@@ -7,29 +7,59 @@
 import type * as net from "node:net";
 import type process from "node:process";
 import { O_CLOEXEC } from "../../sys/uapi/fcntl.ts";
-import { close } from "../../sys/file.ts";
+import { E } from "../../sys/uapi/errno.ts";
+import { close, inodeOf } from "../../sys/file.ts";
 import { isOlder } from "../../sys/deno.ts";
 import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { UringError } from "../errors.ts";
 import { registerFiles } from "../bare/register.ts";
 
+/** Places in a table of files: the pipe's, and one for each eventfd. */
+const PLACES = 256;
+
+/** The end of a pipe to read from. */
+export class ReadEnd {
+  readonly fd: number;
+  /** Places in the table of the ring that writes the pipe. */
+  readonly places: number;
+  readonly #inode: bigint;
+
+  constructor(fd: number, places: number) {
+    this.fd = fd;
+    this.places = places;
+    this.#inode = inodeOf(fd);
+  }
+
+  /** `true` if somebody has closed it, and its number is another file's by now. */
+  get isAnothers(): boolean {
+    const now = inodeOf(this.fd);
+    return now > 0n && now !== this.#inode;
+  }
+}
+
 /**
- * Makes a pipe whose end to write to is the first file of the ring `fd`. Returns
- * the end to read from.
+ * Makes a pipe whose end to write to is the first file of a ring, in a table
+ * with room for more. Returns the end to read from.
  */
-export function pipeTo(fd: number): number {
+export function pipeTo(ring: number): ReadEnd {
   const { view, at } = scratch();
   must("pipe2", syscall("pipe2", at, O_CLOEXEC));
   const readEnd = view.getInt32(0, true);
   const writeEnd = view.getInt32(4, true);
   // The kernel looks up the file of a linked command when the command starts. A
   // descriptor might be another file's by then, if this waker has closed.
-  const rc = registerFiles(fd, [writeEnd]);
+  const files = [writeEnd, ...new Array<number>(PLACES - 1).fill(-1)];
+  let rc = registerFiles(ring, files);
+  // A table may not be larger than RLIMIT_NOFILE.
+  while (rc === -E.EMFILE && files.length > 2) {
+    files.length >>= 1;
+    rc = registerFiles(ring, files);
+  }
   close(writeEnd);
   if (rc < 0) close(readEnd);
   must("io_uring_register", rc);
-  return readEnd;
+  return new ReadEnd(readEnd, files.length);
 }
 
 /**

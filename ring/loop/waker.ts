@@ -1,10 +1,11 @@
 /**
  * Wakes the event loop, for all rings of an isolate.
  *
- * Each ring signals an eventfd. The waker has a small ring of its own, which reads
- * that eventfd and, linked to the read, writes a byte to a pipe. The event loop
- * watches the other end of the pipe as a `node:net` socket: no thread waits, no
- * call blocks, and the socket keeps the process alive only while it is held.
+ * Each ring signals an eventfd. The waker has a small ring of its own, which has
+ * that eventfd in its table of files, reads it and, linked to the read, writes a byte
+ * to a pipe. The event loop watches the other end of the pipe as a `node:net` socket:
+ * no thread waits, no call blocks, and the socket keeps the process alive only while
+ * it is held.
  *
  * @module
  */
@@ -14,8 +15,10 @@ import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { Command, type CommandSpec } from "../command.ts";
 import { type Block, take } from "../flight/pool.ts";
+import { append } from "../intrinsics.ts";
+import { updateFile } from "../bare/register.ts";
 import { type RingHandle, setup } from "../bare/setup.ts";
-import { loadNet, pipeTo, watch } from "./pipe.ts";
+import { loadNet, must, pipeTo, type ReadEnd, watch } from "./pipe.ts";
 import type { Listener } from "./wire.ts";
 
 // The high half of `user_data`, which distinguishes the waker's own completions.
@@ -35,8 +38,6 @@ export interface Reader extends Listener {
   taken(res: number): boolean;
 }
 
-const READY = Promise.resolve();
-
 /** The byte that wakers write to their pipes. Its value is not used. */
 let byte: Block | undefined;
 
@@ -47,12 +48,18 @@ export class Waker {
   /** Returns the waker of this isolate, and makes it if there is none. */
   static current(): Waker {
     loadNet(); // Code of the program, which runs then, may make a waker too.
+    if (Waker.#current !== null && Waker.#current.#isFull) {
+      Waker.#current = null;
+    }
     return Waker.#current ??= new Waker();
   }
 
   readonly #readers = new Map<number, Reader>();
   readonly #handle: RingHandle;
   readonly #socket: net.Socket;
+  readonly #end: ReadEnd;
+  /** The places of the table of files: 1 where there is one. */
+  readonly #taken: Uint8Array;
   /** The readers whose signal was taken, and that are not rung yet. */
   readonly #signalled: Reader[] = [];
   /** Those that keep the process alive. */
@@ -77,7 +84,10 @@ export class Waker {
     try {
       byte ??= take(1);
       byte.address; // Maps the memory now, which throws if there is none.
-      this.#socket = watch(pipeTo(this.#handle.fd), () => this.#wake());
+      this.#end = pipeTo(this.#handle.target());
+      this.#taken = new Uint8Array(this.#end.places);
+      this.#taken[0] = 1; // The pipe.
+      this.#socket = watch(this.#end.fd, () => this.#wake());
     } catch (error) {
       this.#handle.close();
       throw error;
@@ -86,17 +96,37 @@ export class Waker {
     this.#socket.unref();
   }
 
-  /** Adds a reader. Returns its id. */
-  add(reader: Reader): number {
+  /** `true` if the table of files has no place left: the next reader needs another. */
+  get #isFull(): boolean {
+    return !this.#taken.includes(0);
+  }
+
+  /** Adds a reader. Returns its id, and the place of its eventfd in the table. */
+  add(reader: Reader, eventfd: number): [id: number, place: number] {
+    const place = this.#taken.indexOf(0);
+    try {
+      must(
+        "io_uring_register",
+        updateFile(this.#handle.target(), place, eventfd),
+      );
+    } catch (error) {
+      if (this.#readers.size === 0) this.#release();
+      throw error;
+    }
+    this.#taken[place] = 1;
     this.#readers.set(this.#nextId, reader);
-    return this.#nextId++;
+    return [this.#nextId++, place];
   }
 
   /**
    * Removes a reader, and closes the waker after the last one. A call that was cut
    * short can be made again.
    */
-  remove(id: number): void {
+  remove(id: number, place: number): void {
+    if (!this.#closed && this.#readers.has(id)) {
+      updateFile(this.#handle.target(), place, -1);
+      this.#taken[place] = 0;
+    }
     this.#readers.delete(id);
     if (this.#readers.size === 0) this.#release();
   }
@@ -119,7 +149,10 @@ export class Waker {
     if (this.#released) return;
     if (Waker.#current === this) Waker.#current = null;
     // In a microtask, where it is not cut short: it could not be made again.
-    void READY.then(() => this.#socket.destroy());
+    void Promise.resolve().then(() => {
+      if (this.#end.isAnothers) this.#socket.unref();
+      else this.#socket.destroy();
+    });
     if (!this.#lost) this.#handle.close();
     this.#released = true;
   }
@@ -145,12 +178,12 @@ export class Waker {
     this.#referenced = wanted;
   }
 
-  /** Reads an eventfd into 8 bytes at `address`, to ring its reader. */
-  arm(id: number, eventfd: number, address: number): void {
+  /** Reads the eventfd of a place into 8 bytes at `address`, to ring its reader. */
+  arm(id: number, place: number, address: number): void {
     this.#push(id, READ, {
       opcode: uapi.IORING_OP_READ,
-      flags: uapi.IOSQE_IO_LINK,
-      file: eventfd,
+      flags: uapi.IOSQE_IO_LINK | uapi.IOSQE_FIXED_FILE,
+      fdWord: place,
       addr: address,
       len: 8,
     });
@@ -217,7 +250,7 @@ export class Waker {
       taken = true;
       if (userDataHigh !== READ) continue; // The read it is linked to reports.
       const reader = this.#readers.get(userDataLow);
-      if (reader?.taken(res)) this.#signalled.push(reader);
+      if (reader?.taken(res)) append(this.#signalled, reader);
     }
     return taken;
   }

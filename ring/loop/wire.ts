@@ -1,9 +1,12 @@
 /** What connects the eventfd of a ring to the event loop. */
 
+import type { Eventfd } from "./eventfd.ts";
+
 /** The connection of one eventfd, which it owns. */
 export interface Wire {
-  /** Negative once it is closed. */
-  readonly eventfd: number;
+  readonly eventfd: Eventfd;
+  /** `true` if a signal is read by the number, which is still the eventfd's then. */
+  readonly byNumber: boolean;
   /** Requests the next signal. */
   arm(): void;
   /** Lets go of the request, unless the wire fails meanwhile. */
@@ -13,8 +16,9 @@ export interface Wire {
   /** Disconnects the listener, because signals do not come. */
   fail(): void;
   /**
-   * Ends the connection and closes the eventfd. A call that was cut short can be
-   * made again, and gives nothing back twice.
+   * Ends the connection, and closes the eventfd unless its number is another
+   * file's. A call that was cut short can be made again, and gives nothing back
+   * twice.
    */
   close(): void;
 }

@@ -51,3 +51,6 @@ export const FD_CLOEXEC = 1;
 export const F_RDLCK = 0;
 export const F_WRLCK = 1;
 export const F_UNLCK = 2;
+/** Sets the signal that a file sends, which it keeps even if it sends none. */
+export const F_SETSIG = 10;
+export const F_GETSIG = 11;

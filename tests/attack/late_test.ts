@@ -42,15 +42,7 @@ testUnless(
     await Deno.writeFile(path, new Uint8Array(2 * LENGTH).fill(LATE));
     using gate = new AccessGate(path);
     using file = new Fd(open(path));
-    const places = await abandoned(file.fd, gate);
-    for (let i = 0; i < 5; i++) await pressure();
-    // Other memory would be mapped there now, and the bytes have not arrived yet.
-    assertEquals(places.map((at) => Page.at(pageOf(at))), [null, null]);
-    const filled = (at: number) =>
-      memoryAt(at, LENGTH).every((byte) => byte === LATE);
-    assertEquals(places.map(filled), [false, false]);
-    await gate.allow(2);
-    await until(() => places.every(filled));
+    await assertWrittenLate(await abandoned(file.fd, gate), gate);
     await Deno.remove(path);
   },
 );
@@ -64,18 +56,26 @@ testUnless(
     using gate = new AccessGate(path);
     using file = new Fd(open(path));
     for (const slots of [false, true]) {
-      const places = await failedBatch(file.fd, gate, slots);
-      for (let i = 0; i < 5; i++) await pressure();
-      assertEquals(places.map((at) => Page.at(pageOf(at))), [null, null]);
-      const filled = (at: number) =>
-        memoryAt(at, LENGTH).every((byte) => byte === LATE);
-      assertEquals(places.map(filled), [false, false]);
-      await gate.allow(2);
-      await until(() => places.every(filled));
+      await assertWrittenLate(await failedBatch(file.fd, gate, slots), gate);
     }
     await Deno.remove(path);
   },
 );
+
+/** Lets two reads go on, and asserts that the kernel writes their memory, not others'. */
+async function assertWrittenLate(
+  places: readonly number[],
+  gate: AccessGate,
+): Promise<void> {
+  for (let i = 0; i < 5; i++) await pressure();
+  // Other memory would be mapped there now, and the bytes have not arrived yet.
+  assertEquals(places.map((at) => Page.at(pageOf(at))), [null, null]);
+  const filled = (at: number) =>
+    memoryAt(at, LENGTH).every((byte) => byte === LATE);
+  assertEquals(places.map(filled), [false, false]);
+  await gate.allow(2);
+  await until(() => places.every(filled));
+}
 
 /** Returns the addresses of memory of a batch whose ring fails while it waits. */
 async function failedBatch(

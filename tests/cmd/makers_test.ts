@@ -71,7 +71,7 @@ for (
     const of = maker(5, whole);
     for (const [start, length] of PARTS) {
       const part = whole.subarray(start, start + length);
-      for (const offset of [0, 2 ** 32 + 5, 2n ** 63n]) {
+      for (const offset of [0, 2 ** 32 + 5, 2n ** 63n - 1n]) {
         const command = of.at(offset, start, length);
         assertSame(command, make(5, part, { offset }));
         assertEquals(command.start, start);
@@ -499,6 +499,33 @@ Deno.test("a defined command that is made within another keeps its own values", 
   assertThrows(() => ublk(5, { q_id: 9, tag: -1 }), RangeError);
   assertSame(ublk(5, {}), ublk(5));
   assertEquals(words(ublk(5)), { op: 46, fd: 5, cmd_op: 0xc010_7521 });
+});
+
+Deno.test("a command that a maker makes within another keeps its own values", () => {
+  const inner: Command<number>[] = [];
+  /** A field that makes a command of the same maker, or throws, while it is set. */
+  class Nosy extends root.Field<number> {
+    get(view: DataView, base: number): number {
+      return view.getUint32(base + this.offset, true);
+    }
+    set(view: DataView, base: number, value: number): void {
+      view.setUint32(base + this.offset, value, true);
+      if (value === 7) inner.push(maker.with(99, 8, 77));
+      if (value === 9) throw new Error("nine");
+    }
+  }
+  const inline = { a: root.u32(0), b: new Nosy(4, 4), c: root.u32(8) };
+  const define = root.defineCommand({ name: "NOSY", cmdOp: 1, inline });
+  const maker = define.maker(5, {}, ["a", "b", "c"]);
+  for (let i = 0; i < 3; i++) {
+    assertEquals(words(maker.with(1, 7, 2)), {
+      ...{ op: 46, fd: 5, cmd_op: 1 },
+      ...{ cmd0: 1, cmd1: 7, cmd2: 2 },
+    });
+    assertSame(inner.pop()!, define(5, { a: 99, b: 8, c: 77 }));
+    assertThrows(() => maker.with(3, 9, 4), Error, "nine");
+    assertSame(maker.with(5, 6, 7), define(5, { a: 5, b: 6, c: 7 }));
+  }
 });
 
 Deno.test("the indirect struct of a maker starts anew at each run", async () => {

@@ -27,6 +27,7 @@ import * as op from "../../cmd/op.ts";
 import { alloc } from "../../ring/alloc.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import { open } from "../../sys/file.ts";
+import { device, disk, list, node } from "../lab/scsi_disk.ts";
 import { assertBoolean } from "../kit/booleans.ts";
 import { textOf, utf8 } from "../kit/bytes.ts";
 import { devNull, Fd, pipe, unixPair } from "../kit/fds.ts";
@@ -781,22 +782,6 @@ function read(path: string): string {
     return "";
   }
 }
-
-function list(path: string): string[] {
-  try {
-    return [...Deno.readDirSync(path)].map(({ name }) => name);
-  } catch {
-    return [];
-  }
-}
-
-/** The name of the bsg node of the scsi_debug disk, if there is one. */
-const node = list("/sys/class/bsg").find((name) =>
-  read(`/sys/class/bsg/${name}/device/model`) === "scsi_debug"
-);
-const device = `/sys/class/bsg/${node}/device`;
-/** The name of the disk, such as `sda`. */
-const [disk] = list(`${device}/block`);
 
 const noDisk = !isRoot
   ? "root"

@@ -10,7 +10,7 @@ import {
 import { stub } from "@std/testing/mock";
 import { arenaOf } from "../../sys/arena.ts";
 import { E } from "../../sys/uapi/errno.ts";
-import { IORING_OP_ASYNC_CANCEL as CANCEL } from "../../sys/uapi/io_uring.ts";
+import * as uapi from "../../sys/uapi/io_uring.ts";
 import { alloc } from "../../ring/alloc.ts";
 import { UringError } from "../../ring/errors.ts";
 import { operand } from "../../ring/operand.ts";
@@ -29,6 +29,7 @@ import {
 } from "./fake.ts";
 
 const { ECANCELED, EIO, ENOENT, ENOMEM } = E;
+const { IORING_OP_ASYNC_CANCEL: CANCEL } = uapi;
 
 /** Commands in flight that a fake with 8 CQEs has room for. */
 const ROOM = 6;
@@ -571,4 +572,60 @@ Deno.test("a completion for a place that still waits is reported, and settles no
   assertEquals([strays.errors.length, batch.left], [8, 12]);
   await finishAll(kernel);
   assertEquals(told, [range(1, 12)]);
+});
+
+// ---- Commands that complete more than once -------------------------------------
+
+const { IORING_CQE_F_MORE: MORE } = uapi;
+
+Deno.test("a command of a batch settles on its last completion, with the result before it", async () => {
+  await using kernel = patient();
+  const { batch, told } = kernel.startBatch(commands(1, 3));
+  await kernel.pass();
+  const { room } = kernel.engine.queues;
+  for (const fd of [1, 3]) kernel.finish(fd, 10 * fd, MORE);
+  kernel.finish(2, 20);
+  await kernel.pass();
+  assertEquals([told.length, batch.left, room.inFlight], [0, 2, 2]);
+  assertEquals([...batch.pending()].length, 2); // They keep their memory.
+  kernel.finish(1, 11, MORE);
+  for (const fd of [1, 3]) kernel.finish(fd, 0);
+  await kernel.pass();
+  assertEquals([told, room.inFlight], [[[11, 20, 30]], 0]);
+});
+
+Deno.test("an errno that comes before the last completion of a batch's command is its error", async () => {
+  await using kernel = patient();
+  const { told } = kernel.startBatch(commands(1, 1));
+  await kernel.pass();
+  kernel.finish(1, -EIO, MORE);
+  kernel.finish(1, 0);
+  await kernel.pass();
+  assertInstanceOf(told[0], UringError);
+  assertEquals(told[0].errno, EIO);
+});
+
+Deno.test("a synchronous batch waits for the last completion, and the next one knows nothing of it", async () => {
+  await using kernel = patient();
+  let more = true;
+  kernel.wait = () => {
+    kernel.finish(1, more ? 5 : 0, more ? MORE : 0);
+    more = !more;
+  };
+  assertEquals(kernel.batch([numbered(1)]), [5]);
+  kernel.wait = () => kernel.finish(1, 7);
+  assertEquals(kernel.batch([numbered(1)]), [7]);
+});
+
+Deno.test("a batch with more commands than a Map can hold errors of is refused", () => {
+  const host = { ended: null };
+  assertThrows(
+    () => new Batch(host, new Array(2 ** 24), false),
+    RangeError,
+    "16777216 commands are too many for a batch, which takes 16777215: make several",
+  );
+  assertEquals(
+    new Batch(host, new Array(2 ** 24 - 1), false).left,
+    2 ** 24 - 1,
+  );
 });

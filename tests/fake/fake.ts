@@ -147,6 +147,7 @@ export class FakeKernel implements AsyncDisposable {
     });
     this.engine = new Engine({
       fd: this.#signals.fd,
+      target: () => this.#signals.target(),
       flags,
       features: 0,
       sq,

@@ -312,3 +312,18 @@ for (
     assertEquals(slotted[0], others.length === 0 ? 4 : 0);
   });
 }
+
+Deno.test("a deferred ring with other commands in flight waits for one at a time", async () => {
+  const flags = uapi.IORING_SETUP_DEFER_TASKRUN;
+  await using kernel = new FakeKernel({ flags, entries: 8 });
+  kernel.react = kernel.keep;
+  kernel.run(numbered(9)); // It may hold what the batch needs.
+  await kernel.pass();
+  kernel.wait = () => kernel.finish(Math.max(...kernel.kept.keys()));
+  kernel.calls.length = 0;
+  kernel.batch(
+    range(1, 3).map((fd) => new Command<number>(draftTo(INDEPENDENT, fd))),
+  );
+  const waited = kernel.calls.map(({ minComplete }) => minComplete);
+  assertEquals(waited.filter((count) => count > 0), [1, 1, 1, 1]);
+});

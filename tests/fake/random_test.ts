@@ -113,14 +113,19 @@ class History {
     this.dropped.add(fd);
   }
 
-  batch(n: number): void {
-    if (!this.#open) return;
+  /** Makes the commands of a batch, which have slots if `n` is odd. */
+  #batchOf(n: number) {
     const slots = n % 2 === 1;
     const commands = Array.from(
       { length: 1 + n },
       (_, i) => this.make(slots ? i : 0),
     );
-    const fds = commands.map(({ fd }) => fd);
+    return { commands, slots, fds: commands.map(({ fd }) => fd) };
+  }
+
+  batch(n: number): void {
+    if (!this.#open) return;
+    const { commands, slots, fds } = this.#batchOf(n);
     try {
       assertEquals(this.kernel.batch(commands, slots), fds);
     } catch (error) {
@@ -134,12 +139,7 @@ class History {
   /** Queues a batch that is awaited. */
   all(n: number): void {
     if (!this.#open) return;
-    const slots = n % 2 === 1;
-    const commands = Array.from(
-      { length: 1 + n },
-      (_, i) => this.make(slots ? i : 0),
-    );
-    const fds = commands.map(({ fd }) => fd);
+    const { commands, slots, fds } = this.#batchOf(n);
     const started = this.kernel.startBatch(commands, slots);
     this.batches.push({ ...started, fds });
   }

@@ -7,11 +7,22 @@ import {
   assertThrows,
 } from "@std/assert";
 import * as op from "../../cmd/op.ts";
-import { IORING_CQE_F_MORE as MORE } from "../../sys/uapi/io_uring.ts";
+import { E } from "../../sys/uapi/errno.ts";
+import {
+  IORING_CQE_F_MORE as MORE,
+  IORING_OP_ASYNC_CANCEL,
+} from "../../sys/uapi/io_uring.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { turn } from "../kit/wait.ts";
 import type { Slot } from "../../ring/flight/slot.ts";
-import { FakeKernel, numbered, throwOnce, Told } from "./fake.ts";
+import {
+  FakeKernel,
+  numbered,
+  type Sqe,
+  throwOnce,
+  Told,
+  userData,
+} from "./fake.ts";
 
 /** The program's code that a delivery calls. */
 const PLACES = {
@@ -161,10 +172,18 @@ Deno.test("completions reach a stream in order, whatever its decoder queues", as
   assertEquals(told.all, [...values, 30, "end"]);
 });
 
+/** Returns a reaction of a driver that cannot cancel. */
+function keepAll(kernel: FakeKernel): (sqe: Sqe) => void {
+  return (sqe) => {
+    if (sqe.opcode === IORING_OP_ASYNC_CANCEL) kernel.post(sqe, -E.EALREADY);
+    else kernel.keep(sqe);
+  };
+}
+
 Deno.test("a synchronous call that was cut short is put in order by the next one", async () => {
   await using kernel = new FakeKernel();
   using strays = reportedErrors();
-  kernel.react = kernel.keep;
+  kernel.react = keepAll(kernel);
   const { queues } = kernel.engine;
   // As the timeout of node:vm leaves it: no finally has run.
   let cut = true;
@@ -178,7 +197,14 @@ Deno.test("a synchronous call that was cut short is put in order by the next one
   queues.busy = "sync";
   kernel.wait = () => kernel.finish(3, 7);
   assertEquals(kernel.batch([numbered(3)]), [7]);
-  // What it has left in the kernel completes for no one.
+  // What it has left in the kernel is to be cancelled, and completes for no one.
+  const cancelled = kernel.taken.filter(({ opcode }) =>
+    opcode === IORING_OP_ASYNC_CANCEL
+  );
+  assertEquals(
+    cancelled.map(({ addr }) => addr),
+    [1, 2].map((fd) => userData(kernel.kept.get(fd)!)),
+  );
   for (const fd of [1, 2]) kernel.finish(fd);
   await kernel.pass();
   assertEquals([queues.room.inFlight, strays.errors], [0, []]);
@@ -187,7 +213,7 @@ Deno.test("a synchronous call that was cut short is put in order by the next one
 Deno.test("a call that was cut short leaves its commands their memory until they complete", async () => {
   await using kernel = new FakeKernel();
   using strays = reportedErrors();
-  kernel.react = kernel.keep;
+  kernel.react = keepAll(kernel);
   const { queues } = kernel.engine;
   kernel.wait = () => {
     throw new Error("cut short");
@@ -309,7 +335,7 @@ Deno.test("an abort that was noted does not meet the next command of its slot", 
 Deno.test("a batch that was cut short in a decoder completes for no one", async () => {
   await using kernel = new FakeKernel();
   using strays = reportedErrors();
-  kernel.react = kernel.keep;
+  kernel.react = keepAll(kernel);
   const { queues } = kernel.engine;
   kernel.wait = () => {
     throw new Error("cut short");

@@ -41,7 +41,10 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
     ...["ring/service_test.ts", "cmd/serve_test.ts"],
     "attack/service_test.ts",
   ],
-  "ring/loop/": ["ring/wake_test.ts", "attack/many_rings_test.ts"],
+  "ring/loop/": [
+    ...["ring/wake_test.ts", "attack/numbers_test.ts"],
+    "attack/many_rings_test.ts",
+  ],
   "ring/loop/engine.ts": [
     ...["fake/", "ring/batch_test.ts", "ring/engine_test.ts"],
     ...["ring/close_test.ts", "ring/ring_test.ts", "ring/wake_test.ts"],

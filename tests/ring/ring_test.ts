@@ -12,7 +12,7 @@ import {
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { Ring, type RingOptions, uringCmd, UringError } from "../../mod.ts";
-import { Command, type CommandSpec } from "../../ring/command.ts";
+import { Command, type CommandSpec, type File } from "../../ring/command.ts";
 import * as op from "../../cmd/op.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
@@ -697,6 +697,48 @@ Deno.test("a batch with one bad command queues none", async () => {
   assertThrows(() => ring.cmdAllSync([read, write]), TypeError, "detached");
   ring.unregisterFiles();
   assertEquals(await ring.cmd(op.nop()), 0);
+});
+
+Deno.test("a command runs on no file that a precheck has put in the place of its own", async () => {
+  await using ring = Ring.open();
+  using first = pipe();
+  using second = pipe();
+  writeSync(first.right, "1");
+  writeSync(second.right, "2");
+  const memory = ring.alloc(8);
+  const precheck = () => {
+    ring.unregisterFiles();
+    ring.registerFiles([second.left]);
+  };
+  const swap = new Command<number>({
+    name: "SWAP",
+    opcode: uapi.IORING_OP_NOP,
+    precheck,
+  });
+  for (
+    const run of [
+      (read) => ring.cmdAll([read, swap]),
+      (read) => Promise.all(ring.link([read, swap])),
+      // deno-lint-ignore require-await
+      async (read) => ring.cmdAllSync([read, swap]),
+      // Its own precheck does it.
+      (_, file) =>
+        ring.cmd(
+          new Command({
+            name: "READ",
+            opcode: uapi.IORING_OP_READ,
+            file,
+            precheck,
+          }),
+        ),
+    ] as ((read: Command<number>, file: File) => Promise<unknown>)[]
+  ) {
+    const [file] = ring.registerFiles([first.left]);
+    const read = op.read(file, memory);
+    await assertRejects(() => run(read, file), TypeError, "names a file");
+    ring.unregisterFiles();
+  }
+  assertEquals([memory[0], ring.stats().submitted], [0, 0]);
 });
 
 Deno.test("a descriptor that is not open is EBADF", async () => {

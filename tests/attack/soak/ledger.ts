@@ -15,6 +15,11 @@ export const upTo = (most: number): Allowed => (outcome) =>
   outcome.status === "fulfilled" && Number(outcome.value) > 0 &&
   Number(outcome.value) <= most;
 
+/** It succeeds with a list, each value of which is allowed. */
+export const each = (allowed: Allowed): Allowed => (outcome) =>
+  outcome.status === "fulfilled" && Array.isArray(outcome.value) &&
+  outcome.value.every((value) => allowed({ status: "fulfilled", value }));
+
 /** The kernel refuses it with one of these errnos. */
 export const fails = (...codes: string[]): Allowed => (outcome) =>
   outcome.status === "rejected" && outcome.reason instanceof UringError &&

@@ -10,7 +10,7 @@ import { type FdPair, pipe, tcpPair, unixPair } from "../../kit/fds.ts";
 import { turn } from "../../kit/wait.ts";
 import { writeSync } from "../../kit/fds.ts";
 import { type Act, type Actor, openStage, type Stage } from "./actor.ts";
-import { aborted, closed, gives, refused, upTo } from "./ledger.ts";
+import { aborted, closed, each, gives, refused, upTo } from "./ledger.ts";
 
 /** Makes a command that never ends by itself. */
 function endless(self: Actor, { ring }: Stage, pair: FdPair): Command<unknown> {
@@ -50,7 +50,11 @@ export const storm: Act = async (self, stage) => {
       const length = 1 + self.random(64);
       const all = Array.from({ length }, () => endless(self, stage, pair));
       self.ledger.aborts++;
-      const batch = self.see(stage.ring.cmdAll(all, { signal }), ends);
+      const batch = self.see(
+        stage.ring.cmdAll(all, { signal }),
+        ends,
+        each(upTo(8)),
+      );
       await moment(self);
       abort.abort();
       return void await batch;

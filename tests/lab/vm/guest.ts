@@ -37,12 +37,6 @@ const MiB = 2 ** 20;
 /** The word of the kernel's command line by which tests know a guest. */
 const MARK = "uring.guest";
 
-/**
- * Parameters of an NVMe driver that is part of the kernel; init.sh gives a module
- * its own. The queues are short, so that tests can fill them.
- */
-const PARAMETERS = "nvme.poll_queues=1 nvme.io_queue_depth=32";
-
 /** Namespaces of the NVMe controller, as options of QEMU's `nvme-ns` device. */
 const NAMESPACES = [
   "logical_block_size=512,physical_block_size=512",
@@ -72,6 +66,8 @@ export interface Boot {
   readonly log: string;
   /** Seconds after which a guest that still runs is killed. */
   readonly timeoutSeconds: number;
+  /** The entries of an NVMe queue. */
+  readonly nvmeQueue: number;
   /** `true` to use KVM instead of emulation. */
   readonly kvm: boolean;
   /** `true` to let each instruction of the guest take one nanosecond of its time. */
@@ -102,7 +98,10 @@ export async function boot(options: Boot): Promise<string> {
     ...["-kernel", options.kernel, "-initrd", options.initrd],
     // The kernel prints errors at once. init.sh prints all other messages at the
     // end, so that they do not come between the lines of the tests.
-    ...["-append", `console=${tty} loglevel=4 panic=-1 ${PARAMETERS} ${MARK}`],
+    ...[
+      "-append",
+      `console=${tty} loglevel=4 panic=-1 ${nvmeOf(options)} ${MARK}`,
+    ],
     ...disks(folder),
   ]);
   if (options.icount) await pin(child.pid);
@@ -121,6 +120,14 @@ export async function boot(options: Boot): Promise<string> {
   return signal === null
     ? said
     : `${said}\n@@ ended by ${signal}, after at most ${timeoutSeconds} s\n`;
+}
+
+/**
+ * Returns parameters for the NVMe driver. They are for one that is part of the
+ * kernel; init.sh reads them for one that is a module.
+ */
+function nvmeOf({ nvmeQueue }: Boot): string {
+  return `nvme.poll_queues=1 nvme.io_queue_depth=${nvmeQueue}`;
 }
 
 function processors({ kvm, icount }: Boot): string[] {

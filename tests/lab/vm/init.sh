@@ -20,9 +20,16 @@ mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 
+# Returns the parameters of a module that the kernel's command line has.
+parameters() {
+  for word in $(cat /proc/cmdline); do
+    case $word in "$1".*) echo "${word#"$1".}" ;; esac
+  done
+}
+
 for module in /modules/*.ko; do
   case $module in
-    */*-nvme.ko) options="poll_queues=1 io_queue_depth=32" ;;
+    */*-nvme.ko) options=$(parameters nvme) ;;
     */*-null_blk.ko) options="nr_devices=0" ;;
     */*-scsi_debug.ko) options="dev_size_mb=64 lbpu=1 lbpws=1 num_tgts=1" ;;
     *) options="" ;;
