@@ -32,7 +32,7 @@ import { setupFlagNames } from "./bare/setup_advice.ts";
 import { checkInstance, checkList, checkObject, shown } from "./check.ts";
 import { checkPrototype, checkRingFlags } from "./check.ts";
 import { Command } from "./command.ts";
-import { TRAITS } from "./draft.ts";
+import { TRAITS } from "./kind.ts";
 import { Batch } from "./flight/batch.ts";
 import type { Queues } from "./flight/queues.ts";
 import { AWAITED, LEFT } from "./flight/settle.ts";
