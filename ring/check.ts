@@ -165,16 +165,28 @@ export function checkInteger(
   min: number,
   max: number,
 ): number {
+  return typeof value === "number" && value >= min && value <= max &&
+      floor(value) === value
+    ? value
+    : refuseInteger(name, value, min, max);
+}
+
+const { floor } = Math;
+
+/** Refuses a value, in a function of its own so that V8 inlines the check. */
+function refuseInteger(
+  name: string,
+  value: number,
+  min: number,
+  max: number,
+): never {
   if (typeof value !== "number") {
     const kind = foreign(value) ?? typeof value;
     throw new TypeError(`${name} must be a number, not ${kind}`);
   }
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw new RangeError(
-      `${name} must be an integer from ${min} to ${max}, not ${shown(value)}`,
-    );
-  }
-  return value;
+  throw new RangeError(
+    `${name} must be an integer from ${min} to ${max}, not ${shown(value)}`,
+  );
 }
 
 /** The largest `int` of C: also the most bytes of one transfer or socket option. */

@@ -5,10 +5,10 @@ import type { Arena } from "../sys/arena.ts";
 import { high, low } from "../sys/struct.ts";
 import { checkPrototype, recognize } from "./check.ts";
 import type { Completion } from "./completion.ts";
-import { Draft, draftOf, NEEDS, type Place, TRAITS } from "./draft.ts";
+import { Draft, draftOf, NEEDS, type Place } from "./draft.ts";
 import { traitsOf } from "./draft.ts";
+import { TRAITS } from "./kind.ts";
 import type { Advice } from "./errors.ts";
-import type { Kind } from "./kind.ts";
 import type { Operand } from "./operand.ts";
 import type { FixedBuffer, FixedFile } from "./registered.ts";
 import type { CommandSpec } from "./spec.ts";
@@ -35,38 +35,24 @@ export type { CommandSpec, File } from "./spec.ts";
  * ```
  */
 export class Command<T> {
-  /** The descriptor, or the index in the table of files; -1 for no file. */
-  readonly fd: number;
-  /** The file of a ring's table, whose index is `fd`; `null` for a descriptor. */
-  readonly fixedFile: FixedFile | null;
-  /** The registered buffer; `null` for none. */
-  readonly fixedBuffer: FixedBuffer | null;
-  /** The addresses in the SQE, with the memory they point at. */
-  readonly operands: readonly Operand[];
   /** Bytes from the start of the first operand's memory to where it points. */
-  readonly start: number;
-  /** Throws if the command cannot succeed. */
-  readonly precheck: (() => void) | null;
+  readonly start: number = 0;
   /** The result if `res` is 0; -1 if `decode` makes it. */
-  readonly success: number;
+  readonly success: number = 0;
   /** The bits that a ring looks at before it runs the command. */
   readonly traits: number = 0;
 
-  readonly #kind: Kind<T>;
-  readonly #place: Place | null;
-  readonly #others: readonly Place[] | null;
+  /** The parts that all commands of a maker share. They do not change any more. */
+  readonly #form: Draft<T>;
 
-  // The SQE, as its 32-bit words. V8 reads and stores a field without a conversion
-  // if it never held anything but an integer, not even undefined: hence the zeros.
-  readonly #head: number = 0;
-  readonly #fd: number = 0;
+  // Words of the SQE that differ between commands of a maker. V8 reads and stores a
+  // field without a conversion if it never held anything but an integer, not even
+  // undefined: hence the zeros.
   readonly #offLow: number = 0;
   readonly #offHigh: number = 0;
   readonly #addrLow: number = 0;
   readonly #addrHigh: number = 0;
   readonly #len: number = 0;
-  readonly #opFlags: number = 0;
-  readonly #buffer: number = 0;
   /** Words 11 to 15, or 11 to 31; `null` if all are 0. */
   readonly #more: readonly number[] | null;
 
@@ -75,34 +61,47 @@ export class Command<T> {
    * an address given as a number is not kept: this constructor is for `./raw`.
    */
   constructor(spec: CommandSpec<T>) {
-    checkPrototype(spec);
-    const draft = spec instanceof Draft ? spec as Draft<T> : draftOf(spec);
-    this.fd = draft.fd;
-    this.fixedFile = draft.fixedFile;
-    this.fixedBuffer = draft.fixedBuffer;
-    this.operands = draft.operands;
+    const draft = draftFor(spec);
     this.start = draft.start;
-    this.precheck = draft.precheck ?? null;
     this.success = draft.result;
     this.traits = draft.traits >= 0 ? draft.traits : traitsOf(draft);
-    this.#kind = draft.kind;
-    this.#place = draft.place;
-    this.#others = draft.others;
-    this.#head = draft.head;
-    this.#fd = draft.fdWord;
+    this.#form = draft;
     this.#offLow = draft.offLow;
     this.#offHigh = draft.offHigh;
     this.#addrLow = draft.addrLow;
     this.#addrHigh = draft.addrHigh;
     this.#len = draft.lenWord;
-    this.#opFlags = draft.flagsWord;
-    this.#buffer = draft.bufferWord;
     this.#more = draft.more;
+  }
+
+  /** The descriptor, or the index in the table of files; -1 for no file. */
+  get fd(): number {
+    return this.#form.fd;
+  }
+
+  /** The file of a ring's table, whose index is `fd`; `null` for a descriptor. */
+  get fixedFile(): FixedFile | null {
+    return this.#form.fixedFile;
+  }
+
+  /** The registered buffer; `null` for none. */
+  get fixedBuffer(): FixedBuffer | null {
+    return this.#form.fixedBuffer;
+  }
+
+  /** The addresses in the SQE, with the memory they point at. */
+  get operands(): readonly Operand[] {
+    return this.#form.operands;
+  }
+
+  /** Throws if the command cannot succeed. */
+  get precheck(): (() => void) | null {
+    return this.#form.precheck ?? null;
   }
 
   /** The name in messages, such as `"URING_CMD SIOCINQ"`. */
   get name(): string {
-    return this.#kind.name;
+    return this.#form.kind.name;
   }
 
   /** `true` if the payload has more than 16 bytes, for an SQE of 128 bytes. */
@@ -112,27 +111,27 @@ export class Command<T> {
 
   /** `true` if the command needs a CQE of 32 bytes. */
   get cqe32(): boolean {
-    return this.#kind.cqe32;
+    return this.#form.kind.cqe32;
   }
 
   /** `true` if the command completes many times, until it is cancelled. */
   get multishot(): boolean {
-    return this.#kind.multishot;
+    return this.#form.kind.multishot;
   }
 
   /** Most completions that one run posts. */
   get completions(): number {
-    return this.#kind.completions;
+    return this.#form.kind.completions;
   }
 
   /** Errnos that are results, not errors. */
   get expected(): readonly number[] {
-    return this.#kind.expected;
+    return this.#form.kind.expected;
   }
 
   /** Explains an errno. */
   get advice(): Advice {
-    return this.#kind.advice;
+    return this.#form.kind.advice;
   }
 
   /** Makes the result from a completion; `null` if the result is `res`. */
@@ -142,12 +141,12 @@ export class Command<T> {
 
   /** `true` if the command has a decoder. */
   get decodes(): boolean {
-    return this.#kind.decode !== null;
+    return this.#form.kind.decode !== null;
   }
 
   /** Makes the result from a completion: see {@linkcode decode}. */
   decoded(completion: Completion): T {
-    return this.#kind.decode!(completion, this);
+    return this.#form.kind.decode!(completion, this);
   }
 
   /**
@@ -195,22 +194,22 @@ export class Command<T> {
    * one, so that a deferred ring may wait for all of a batch.
    */
   get independent(): boolean {
-    return this.#kind.independent;
+    return this.#form.kind.independent;
   }
 
   /** Returns `true` for a command: as `instanceof`, but much faster. */
   static is(value: unknown): value is Command<unknown> {
-    return typeof value === "object" && value !== null && #head in value;
+    return typeof value === "object" && value !== null && #form in value;
   }
 
   /** `IORING_OP_` number. */
   get opcode(): number {
-    return this.#head & 0xff;
+    return this.#form.head & 0xff;
   }
 
   /** `IOSQE_` bits. */
   get sqeFlags(): number {
-    return this.#head >>> 8 & 0xff;
+    return this.#form.head >>> 8 & 0xff;
   }
 
   /**
@@ -226,16 +225,17 @@ export class Command<T> {
     userDataHigh: number,
     flags = 0,
   ): void {
-    words[at + 1] = this.#fd;
+    const form = this.#form;
+    words[at + 1] = form.fdWord;
     words[at + 2] = this.#offLow; // off; cmd_op
     words[at + 3] = this.#offHigh; // __pad1
     words[at + 4] = this.#addrLow; // addr; level
     words[at + 5] = this.#addrHigh; // optname
     words[at + 6] = this.#len;
-    words[at + 7] = this.#opFlags; // rw_flags; uring_cmd_flags
+    words[at + 7] = form.flagsWord; // rw_flags; uring_cmd_flags
     words[at + 8] = userDataLow;
     words[at + 9] = userDataHigh;
-    words[at + 10] = this.#buffer; // buf_index, personality
+    words[at + 10] = form.bufferWord; // buf_index, personality
     const more = this.#more;
     if (more === null) {
       words[at + 11] = 0;
@@ -253,7 +253,7 @@ export class Command<T> {
     if (wide) this.#encodeSecondHalf(words, at + 16);
     if ((this.traits & TRAITS.varies) !== 0) this.#encodeVaried(words, at);
     // The last store, because next() gives out an SQE that is a no-op.
-    words[at] = this.#head | flags << 8; // opcode, flags, ioprio
+    words[at] = form.head | flags << 8; // opcode, flags, ioprio
   }
 
   /** Writes the second half of an SQE of 128 bytes. */
@@ -284,7 +284,7 @@ export class Command<T> {
 
   /** Writes the words that vary to where they belong: see {@linkcode Kind.varies}. */
   #encodeVaried(words: Int32Array, at: number): void {
-    const first = at + this.#kind.varies;
+    const first = at + this.#form.kind.varies;
     words[first] = this.#offHigh;
     words[first + 1] = this.#addrLow;
     words[first + 2] = this.#addrHigh;
@@ -326,8 +326,9 @@ export class Command<T> {
       // Zeroing two words at a time takes fewer stores than encode().
       sq.zero(at);
       if (wide) sq.zero(at + 16);
-      words[at] = this.#head | flags << 8;
-      words[at + 1] = this.#fd;
+      const form = this.#form;
+      words[at] = form.head | flags << 8;
+      words[at + 1] = form.fdWord;
       words[at + 2] = this.#offLow;
       words[at + 8] = userDataLow;
       words[at + 9] = userDataHigh;
@@ -363,14 +364,14 @@ export class Command<T> {
    * counts the command among those that use memory: it does so before this call.
    */
   aim(): void {
-    const place = this.#place;
+    const { place, others } = this.#form;
     if (place === null) return;
-    if (place.arena.page === 0 || this.#others !== null) this.#aimAll(place);
+    if (place.arena.page === 0 || others !== null) this.#aimAll(place);
   }
 
   #aimAll({ arena }: Place): void {
     arena.map();
-    for (const { arena } of this.#others ?? []) arena.map();
+    for (const { arena } of this.#form.others ?? []) arena.map();
   }
 
   /** Aims commands, most of which may have their memory in the same place. */
@@ -378,23 +379,23 @@ export class Command<T> {
     let last: Arena | null = null;
     for (let i = 0; i < commands.length; i++) {
       const command = commands[i] as Command<unknown>;
-      const place = command.#place;
+      const { place, others } = command.#form;
       if (place === null) continue;
-      if (place.arena !== last || command.#others !== null) command.aim();
+      if (place.arena !== last || others !== null) command.aim();
       last = place.arena;
     }
   }
 
   /** Writes the addresses of a command that was aimed into the SQE at `at`. */
   encodeAddresses(words: Int32Array, at: number): void {
-    const place = this.#place;
+    const { place, others } = this.#form;
     if (place === null) return;
     encodePlace(words, at, place, this.start);
-    if (this.#others !== null) this.#encodeOthers(words, at);
+    if (others !== null) this.#encodeOthers(words, at);
   }
 
   #encodeOthers(words: Int32Array, at: number): void {
-    for (const place of this.#others!) encodePlace(words, at, place, 0);
+    for (const place of this.#form.others!) encodePlace(words, at, place, 0);
   }
 
   /** `true` for a uring command: Linux 6.10 to 6.13 may read its SQE again. */
@@ -404,6 +405,16 @@ export class Command<T> {
 }
 
 recognize(Command);
+
+/** Returns the draft of a command, for which nothing is inherited by mistake. */
+function draftFor<T>(spec: CommandSpec<T>): Draft<T> {
+  if (spec instanceof Draft) {
+    if (spec.traits < 0) checkPrototype(spec);
+    return spec;
+  }
+  checkPrototype(spec);
+  return draftOf(spec);
+}
 
 /** Writes the address of a place, whose arena has one. */
 function encodePlace(

@@ -3,33 +3,18 @@
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { type Arena, arenaOf } from "../sys/arena.ts";
 import { high, low } from "../sys/struct.ts";
-import { checkFd, checkFunction, checkInteger } from "./check.ts";
+import {
+  checkFd,
+  checkFunction,
+  checkInteger,
+  checkPrototype,
+} from "./check.ts";
 import { REFUSED_FLAGS } from "./check.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
-import { Kind } from "./kind.ts";
+import { Kind, TRAITS } from "./kind.ts";
 import type { Operand } from "./operand.ts";
 import { type FixedBuffer, FixedFile } from "./registered.ts";
 import type { CommandSpec, File } from "./spec.ts";
-
-/** The bits of `Command.traits`. */
-export const TRAITS = {
-  /** It needs SQEs of 128 bytes. */
-  sqe128: 1,
-  /** It needs CQEs of 32 bytes. */
-  cqe32: 2,
-  /** The ring has to check its tables, flags or `precheck`, or it is a stream. */
-  checked: 4,
-  /** See `Command.leases`. */
-  leases: 8,
-  /** See `Command.plain`. */
-  plain: 16,
-  /** See `Command.numeric`. */
-  numeric: 32,
-  /** All but `opcode`, `flags`, `ioprio`, `fd` and `cmd_op` is 0. */
-  short: 64,
-  /** See `Kind.varies`. */
-  varies: 128,
-} as const;
 
 /** The traits that some ring may not offer. */
 export const NEEDS = TRAITS.sqe128 | TRAITS.cqe32 | TRAITS.checked;
@@ -46,8 +31,10 @@ export interface Place {
 /**
  * The checked parts of a command, for `new Command` in place of a `CommandSpec`. V8
  * has one hidden class for all drafts, where each literal has its own, and the
- * numbers are the words of the SQE as they are. A maker keeps a draft, and changes
- * a few words for each command.
+ * numbers are the words of the SQE as they are. A command keeps its draft, and
+ * copies only what differs between the commands of a maker: after the first one, a
+ * maker changes only `start`, `result`, `more` and the words of `off`, `addr` and
+ * `len`.
  */
 export class Draft<T> implements CommandSpec<T> {
   readonly kind: Kind<T>;
@@ -163,10 +150,12 @@ export class Draft<T> implements CommandSpec<T> {
   }
 
   /**
-   * Prepares the draft for many commands. From here on only words, `start` and a
-   * `result` may change, and `more` only for a list of the same length.
+   * Prepares the draft for many commands, and checks once what `new Command` checks
+   * for each other draft. From here on `more` may change only for a
+   * list of the same length.
    */
   keep(): void {
+    checkPrototype(this);
     this.traits = traitsOf(this) & ~TRAITS.short;
   }
 
@@ -198,27 +187,28 @@ export class Draft<T> implements CommandSpec<T> {
   }
 }
 
-/** Works out the traits of a command. */
+/** Works out the traits of a command: those of its kind, and its own. */
 export function traitsOf<T>(draft: Draft<T>): number {
-  const { kind, head, more, fixedFile, fixedBuffer, leases, place } = draft;
-  const { precheck, result } = draft;
-  const checked = fixedFile !== null || fixedBuffer !== null ||
-    precheck !== undefined || kind.multishot ||
-    (head >> 8 & REFUSED_FLAGS) !== 0;
-  const plain = !leases && !kind.multishot && kind.completions === 1;
-  const numeric = plain && (kind.decode === null || result >= 0);
-  const short = more === null && place === null && !leases &&
-    (draft.offHigh | draft.addrLow | draft.addrHigh | draft.lenWord |
-        draft.flagsWord | draft.bufferWord) === 0;
-  return (more !== null && more.length > 5 ? TRAITS.sqe128 : 0) |
-    (kind.cqe32 ? TRAITS.cqe32 : 0) |
-    (checked ? TRAITS.checked : 0) |
-    (leases ? TRAITS.leases : 0) |
-    (plain ? TRAITS.plain : 0) |
-    (numeric ? TRAITS.numeric : 0) |
-    (short ? TRAITS.short : 0) |
-    (kind.varies !== 0 ? TRAITS.varies : 0);
+  const { kind, more, leases } = draft;
+  let { traits } = kind;
+  if (leases) traits = traits & ~SETTLED | TRAITS.leases;
+  else if ((traits & TRAITS.plain) !== 0 && draft.result >= 0) {
+    traits |= TRAITS.numeric;
+  }
+  if (
+    draft.fixedFile !== null || draft.fixedBuffer !== null ||
+    draft.precheck !== undefined || (draft.head >> 8 & REFUSED_FLAGS) !== 0
+  ) traits |= TRAITS.checked;
+  if (more !== null) return more.length > 5 ? traits | TRAITS.sqe128 : traits;
+  const words = draft.offHigh | draft.addrLow | draft.addrHigh | draft.lenWord |
+    draft.flagsWord | draft.bufferWord;
+  return words === 0 && !leases && draft.place === null
+    ? traits | TRAITS.short
+    : traits;
 }
+
+/** The traits of a command that its CQE alone settles. */
+const SETTLED = TRAITS.plain | TRAITS.numeric;
 
 /** Returns the place of an operand, if that is all that its address depends on. */
 function placeOf({ at, bytes, inside }: Operand): Place | null {

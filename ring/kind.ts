@@ -3,6 +3,26 @@
 import type { Completion } from "./completion.ts";
 import { type Advice, generalAdvice } from "./errors.ts";
 
+/** The bits of `Command.traits`. */
+export const TRAITS = {
+  /** It needs SQEs of 128 bytes. */
+  sqe128: 1,
+  /** It needs CQEs of 32 bytes. */
+  cqe32: 2,
+  /** The ring has to check its tables, flags or `precheck`, or it is a stream. */
+  checked: 4,
+  /** See `Command.leases`. */
+  leases: 8,
+  /** See `Command.plain`. */
+  plain: 16,
+  /** See `Command.numeric`. */
+  numeric: 32,
+  /** All but `opcode`, `flags`, `ioprio`, `fd` and `cmd_op` is 0. */
+  short: 64,
+  /** See `Kind.varies`. */
+  varies: 128,
+} as const;
+
 /** A command, as its decoder sees it. */
 export interface Decoded {
   /** The name in messages. */
@@ -57,6 +77,8 @@ export class Kind<T> {
    * share the list of the other words, which takes longer to make than the rest.
    */
   readonly varies: number;
+  /** The {@linkcode TRAITS} of a command that has no memory and no result. */
+  readonly traits: number;
 
   constructor(spec: KindSpec<T>) {
     const { name, opcode, cqe32 = false, multishot = false } = spec;
@@ -72,6 +94,12 @@ export class Kind<T> {
     this.advice = advice;
     this.independent = independent;
     this.varies = varies;
+    const plain = !multishot && completions === 1;
+    this.traits = (cqe32 ? TRAITS.cqe32 : 0) |
+      (multishot ? TRAITS.checked : 0) |
+      (plain ? TRAITS.plain : 0) |
+      (plain && decode === null ? TRAITS.numeric : 0) |
+      (varies !== 0 ? TRAITS.varies : 0);
   }
 }
 

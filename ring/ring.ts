@@ -32,13 +32,13 @@ import { setupFlagNames } from "./bare/setup_advice.ts";
 import { checkInstance, checkList, checkObject, shown } from "./check.ts";
 import { checkPrototype, checkRingFlags } from "./check.ts";
 import { Command } from "./command.ts";
-import { TRAITS } from "./draft.ts";
+import { TRAITS } from "./kind.ts";
 import { Batch } from "./flight/batch.ts";
 import type { Queues } from "./flight/queues.ts";
 import { AWAITED, LEFT } from "./flight/settle.ts";
 import { link, NOBODY, type Receiver, type Slot } from "./flight/slot.ts";
 import { CommandStream } from "./flight/stream.ts";
-import { Watches } from "./flight/watch.ts";
+import type { Watches } from "./flight/watch.ts";
 import { Engine } from "./loop/engine.ts";
 import { listOf } from "./intrinsics.ts";
 import { type RingOptions, setupOptions } from "./options.ts";
@@ -123,9 +123,7 @@ export class Ring implements AsyncDisposable {
     const answers = cq.cqeWords === 8 || queues.room.unit === 2;
     this.#lacks = TRAITS.checked | (wide ? 0 : TRAITS.sqe128) |
       (answers ? 0 : TRAITS.cqe32);
-    this.#watches = new Watches((watched, reason) =>
-      queues.aborts.abort(watched as Slot | Batch, reason)
-    );
+    this.#watches = queues.aborts.watches;
     bindToThread(this);
   }
 
@@ -199,7 +197,8 @@ export class Ring implements AsyncDisposable {
       this.#engine.schedule(1);
       slot = this.#take(command, AWAITED, signal);
       const promise = slot.await();
-      this.#queues.enqueue(slot);
+      if (slot.resolve === null) slot.receiver = NOBODY;
+      else this.#queues.enqueue(slot);
       return promise as Promise<T>;
     } catch (error) {
       if (slot !== null) {
@@ -265,7 +264,9 @@ export class Ring implements AsyncDisposable {
         if (signal !== undefined) this.#watches.add(slot, signal);
       }
       promises = slots.map((slot) => slot.await());
-      this.#queues.enqueue(slots[0]);
+      const lost = slots.findIndex((slot) => slot.resolve === null);
+      if (lost < 0) this.#queues.enqueue(slots[0]);
+      else promises = this.#refuseChain(slots, promises, promises[lost]);
     } catch (error) {
       for (const slot of slots) slot.receiver = NOBODY;
       this.#queues.taking ||= slots.length > 0;
@@ -360,6 +361,7 @@ export class Ring implements AsyncDisposable {
       this.#engine.schedule(batch.left);
       queues.takeSlots(batch);
       promise = batch.await();
+      if (batch.resolve === null) return promise as Promise<never>;
       queues.batches.add(batch);
       batch.aim(); // It counts among what uses memory now.
       if (signal !== undefined) this.#watches.add(batch, signal);
@@ -740,6 +742,16 @@ export class Ring implements AsyncDisposable {
   }
 
   // ---- Slots -----------------------------------------------------------------
+
+  /** Queues no command of a chain, and returns a promise for each that is rejected. */
+  #refuseChain(
+    slots: readonly Slot[],
+    promises: readonly Promise<unknown>[],
+    rejected: Promise<unknown>,
+  ): Promise<unknown>[] {
+    for (const slot of slots) slot.receiver = NOBODY;
+    return promises.map((own, i) => slots[i].resolve === null ? own : rejected);
+  }
 
   /** Takes a slot, and the memory its command needs. */
   #take(

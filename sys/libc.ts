@@ -197,8 +197,10 @@ export function mremap(
   newAddress: number,
 ): number {
   const { symbols, errno, nr } = libc();
-  const [at, old] = [BigInt(address), BigInt(oldLength)];
-  const [length, to] = [BigInt(byteLength), BigInt(newAddress)];
+  const at = BigInt(address);
+  const old = BigInt(oldLength);
+  const length = BigInt(byteLength);
+  const to = BigInt(newAddress);
   const wide = BigInt(flags);
   result[0] = symbols.mremap(nr.mremap, at, old, length, wide, to);
   return halves[1] === FAILED ? -errno[0] : 0;

@@ -156,7 +156,6 @@ export function low(value: number | bigint): number {
 /** Returns the high 32 bits of a 64-bit value, as an unsigned number. */
 export function high(value: number | bigint): number {
   if (typeof value === "bigint") return Number(value >> 32n & 0xffff_ffffn);
-  if (value >= 0 && value < 0x1_0000_0000) return 0; // Saves the division.
   return Math.floor(value / 0x1_0000_0000) >>> 0;
 }
 

@@ -15,6 +15,7 @@ import { Cancellation, type Cancellations } from "./cancel.ts";
 import { settleAborted } from "./settle.ts";
 import { NOBODY, phaseOf, Slot, type Slots } from "./slot.ts";
 import type { WaitQueue } from "./waiting.ts";
+import { Watches } from "./watch.ts";
 
 /** The queues, as their aborts call them. */
 export interface AbortHost {
@@ -27,6 +28,7 @@ export interface AbortHost {
   /** Set while a slot is taken, or something aborted: see `Queues.taking`. */
   taking: boolean;
   schedule(): void;
+  comeBack(): void;
   pumpFirst(force: boolean): boolean;
   makeRoom(): void;
   endBatch(batch: Batch): void;
@@ -42,11 +44,17 @@ interface Noted {
 
 /** The aborts of a ring. */
 export class Aborts {
+  /** The signals of commands and batches. */
+  readonly watches: Watches;
   readonly #host: AbortHost;
   #noted: Noted[] = [];
 
   constructor(host: AbortHost) {
     this.#host = host;
+    this.watches = new Watches({
+      abort: (target, reason) => this.abort(target as Slot | Batch, reason),
+      comeBack: () => host.comeBack(),
+    });
   }
 
   /**
@@ -96,8 +104,9 @@ export class Aborts {
     this.#host.schedule();
   }
 
-  /** Acts on what was noted. */
+  /** Acts on what was noted, and on signals whose microtask was lost. */
   actOnNoted(): void {
+    this.watches.act();
     for (const { target, generation, reason } of this.#noted.splice(0)) {
       if (target instanceof Slot) {
         if (target.generation !== generation) continue;

@@ -20,6 +20,7 @@
 
 import type { CompletionQueue } from "../bare/cqueue.ts";
 import { Command } from "../command.ts";
+import { listOf } from "../intrinsics.ts";
 import { reserveStack } from "../stack.ts";
 import { completionOf, decoderCutShort, isCancelled } from "./settle.ts";
 import { ownMemory, refusalOf, rejectWith, STACK } from "./settle.ts";
@@ -123,7 +124,7 @@ export class Batch implements Receiver, Waiter, Watched {
 
   /** Keeps the results apart: some are not numbers, which a command never is. */
   #part(): void {
-    if (this.results === this.commands) this.results = this.commands.slice();
+    if (this.results === this.commands) this.results = listOf(this.commands);
   }
 
   /** Gives the memory of the commands without a slot its address. */

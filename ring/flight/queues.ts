@@ -56,6 +56,8 @@ const abandoned = new Set<Slots | Command<unknown>>();
 export interface QueuesHost {
   /** Schedules a turn: there is something to submit, or an abort to act on. */
   schedule(): void;
+  /** Lets the event loop take a turn, which nothing can drop. */
+  comeBack(): void;
   /** Ends the ring, which cannot go on: every command has its error. */
   failed(before: Life): void;
 }
@@ -195,6 +197,11 @@ export class Queues {
   /** Schedules a turn. */
   schedule(): void {
     this.#host.schedule();
+  }
+
+  /** Lets the event loop take a turn. */
+  comeBack(): void {
+    this.#host.comeBack();
   }
 
   // ---- The way in ----------------------------------------------------------
@@ -537,15 +544,18 @@ export class Queues {
     const command = batch.command(place)!;
     if (batch.phase === "taken") {
       batch.put(place, undefined); // Its call was cut short.
-    } else if (res < 0 && !command.expected.includes(-res)) {
-      this.busy = "program";
-      batch.refuse(place, command, res);
-    } else if (!command.decodes) {
+    } else if (res >= 0 && !command.decodes) {
       batch.put(place, res);
     } else {
       this.busy = "program";
-      const retry = this.batch !== null && batch !== this.batch;
-      batch.decode(place, command, this.cq, res, retry);
+      if (res < 0 && !command.expected.includes(-res)) {
+        batch.refuse(place, command, res);
+      } else if (!command.decodes) {
+        batch.put(place, res);
+      } else {
+        const retry = this.batch !== null && batch !== this.batch;
+        batch.decode(place, command, this.cq, res, retry);
+      }
     }
     this.room.inFlight--;
   }

@@ -110,6 +110,10 @@ export class Slot implements Waiter, Watched {
   /**
    * Returns a promise of the result. Only `resolve` is kept, because V8 then does
    * not make a `reject`: {@linkcode AWAITED} rejects through a thenable.
+   *
+   * If the stack is too full for the function inside, V8 does not throw: `resolve`
+   * stays `null`, and the promise is rejected with the RangeError. The caller
+   * returns it, and queues nothing.
    */
   await(): Promise<unknown> {
     return new Promise((resolve) => {

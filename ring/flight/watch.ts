@@ -12,8 +12,13 @@ const isAborted = getterOf("aborted");
 
 const READY = Promise.resolve();
 
-/** Aborts a command or a batch. */
-type Abort = (watched: Watched, reason: unknown) => void;
+/** The ring, as its signals call it. */
+export interface WatchHost {
+  /** Aborts a command or a batch. */
+  abort(watched: Watched, reason: unknown): void;
+  /** Lets the event loop take a turn, which calls {@linkcode Watches.act}. */
+  comeBack(): void;
+}
 
 /**
  * One signal and all that it can abort. They share a listener, because an
@@ -24,21 +29,15 @@ export class Watch implements Watcher {
   readonly #watched = new Set<Watched>();
   readonly #watches: Watches;
   readonly #listener: () => void;
+  /** The event came, and its work is not done. */
+  due = false;
+  /** The next of the signals whose work is not done. */
+  nextDue: Watch | null = null;
 
-  constructor(signal: AbortSignal, watches: Watches, abort: Abort) {
+  constructor(signal: AbortSignal, watches: Watches) {
     this.#signal = signal;
     this.#watches = watches;
-    const act = () => {
-      if (!isAborted.call(signal)) return; // The program has made the event.
-      const reason = reasonOf.call(signal);
-      for (const each of [...this.#watched]) {
-        // Aborting another may have settled it, and given its slot back.
-        if (each.watch === this) abort(each, reason);
-      }
-    };
-    // Deep in the stack `abort` could throw, which ends the process, since Deno
-    // reports it. A microtask has all of the stack.
-    this.#listener = () => void READY.then(act);
+    this.#listener = () => watches.note(this);
     addEventListener.call(signal, "abort", this.#listener);
   }
 
@@ -56,23 +55,38 @@ export class Watch implements Watcher {
     }
     watched.watch = null;
   }
+
+  /** Aborts all that the signal can abort. It may be called again after a cut. */
+  act(abort: WatchHost["abort"]): void {
+    const signal = this.#signal;
+    if (!isAborted.call(signal)) return; // The program has made the event.
+    const reason = reasonOf.call(signal);
+    for (const each of [...this.#watched]) {
+      // Aborting another may have settled it, and given its slot back.
+      if (each.watch === this) abort(each, reason);
+    }
+  }
 }
 
 /** The signals that can abort commands and batches of one ring. */
 export class Watches {
   readonly #bySignal = new Map<AbortSignal, Watch>();
-  readonly #abort: Abort;
+  readonly #host: WatchHost;
+  readonly #abort: WatchHost["abort"];
+  readonly #act = () => this.act();
+  /** The first of the signals whose work is not done. */
+  #due: Watch | null = null;
 
-  /** Calls `abort` for all that a signal watches when it is aborted. */
-  constructor(abort: Abort) {
-    this.#abort = abort;
+  constructor(host: WatchHost) {
+    this.#host = host;
+    this.#abort = (watched, reason) => host.abort(watched, reason);
   }
 
   /** Lets a signal abort a command or a batch. */
   add(watched: Watched, signal: AbortSignal): void {
     let watch = this.#bySignal.get(signal);
     if (watch === undefined) {
-      watch = new Watch(signal, this, this.#abort);
+      watch = new Watch(signal, this);
       this.#bySignal.set(signal, watch);
     }
     watch.add(watched);
@@ -80,5 +94,35 @@ export class Watches {
 
   forget(signal: AbortSignal): void {
     this.#bySignal.delete(signal);
+  }
+
+  /**
+   * Notes that the event of a signal came. Deep in the stack the work could throw,
+   * which ends the process, since Deno reports it: a microtask has all of the stack.
+   * V8 may drop the microtask, and a turn of the event loop does its work then.
+   */
+  note(watch: Watch): void {
+    if (!watch.due) {
+      watch.nextDue = this.#due;
+      watch.due = true;
+      this.#due = watch;
+    }
+    void READY.then(this.#act);
+    try {
+      this.#host.comeBack();
+    } catch {
+      // The stack has no room for it.
+    }
+  }
+
+  /** Does the work of the signals that have aborted. */
+  act(): void {
+    for (let watch = this.#due; watch !== null; watch = this.#due) {
+      watch.act(this.#abort);
+      if (this.#due !== watch) continue; // Another came meanwhile.
+      this.#due = watch.nextDue;
+      watch.nextDue = null;
+      watch.due = false;
+    }
   }
 }

@@ -74,6 +74,7 @@ export class Engine {
     this.#pace = new Pace(spin);
     this.queues = new Queues(handle, {
       schedule: () => this.schedule(),
+      comeBack: () => this.comeBack(),
       failed: (before) => this.#failed(before),
     });
     this.sync = new SyncCalls(this.queues, () => this.schedule());
@@ -140,6 +141,7 @@ export class Engine {
       // A turn of its own: one that is scheduled waits for the bell, and may be
       // lost where `tearDown` was cut short.
       void READY.then(this.#turn);
+      this.comeBack(); // V8 may drop the microtask: see #lookAfterTurn.
     }
     if (this.#closed !== null) return this.#closed.promise;
     this.#closed = closed;
@@ -268,14 +270,14 @@ export class Engine {
     if (cq.lost > 0) return queues.fail(E.EBADR);
     // No eventfd tells of the completions of a polled ring.
     if (queues.iopoll || queues.stuck || this.#pace.shouldSpin()) {
-      return this.#comeBack();
+      return this.comeBack();
     }
     const bell = this.#ensureBell();
     bell.arm();
     bell.hold(this.#referenced);
     cq.eventfd = this.#signals = true;
     // Completions posted before the eventfd was enabled raise no signal.
-    if (cq.ready > 0 || sq.needsEnter) this.#comeBack();
+    if (cq.ready > 0 || sq.needsEnter) this.comeBack();
   }
 
   /** Returns the bell of the ring, and makes it if there is none. */
@@ -301,8 +303,9 @@ export class Engine {
     return this.#bell;
   }
 
-  #comeBack(): void {
-    if (this.#immediate !== null) return;
+  /** Lets the event loop take a turn, which nothing can drop. */
+  comeBack(): void {
+    if (this.#immediate !== null || this.#over) return;
     this.#immediate = setImmediate(() => {
       this.#immediate = null;
       const { queues } = this;

@@ -3,7 +3,9 @@
  * bring it to an end.
  */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
+import { Ring } from "../../mod.ts";
+import * as op from "../../cmd/op.ts";
 import { runScript } from "../kit/run.ts";
 
 /** The start of a script with a ring and a module to require. */
@@ -121,5 +123,100 @@ Deno.test("a call that was cut short in a decoder gives its slot back although o
     await ring.close();
   `,
     "1\n",
+  );
+});
+
+/** Replaces `Promise` with a class whose functions find no room on the stack. */
+function fullStack(): Disposable {
+  const Original = Promise;
+  const noRoom = () => {
+    throw new RangeError("the stack is full");
+  };
+  // V8 rejects the promise with what the function throws.
+  globalThis.Promise = new Proxy(Original, {
+    construct: (target) => Reflect.construct(target, [noRoom]),
+  });
+  return {
+    [Symbol.dispose]() {
+      globalThis.Promise = Original;
+    },
+  };
+}
+
+Deno.test("where the stack has no room for a promise's function, the call is refused, and the ring goes on", async () => {
+  const ring = Ring.open();
+  const before = ring.cmd(op.nop());
+  const promises: Promise<unknown>[] = [];
+  {
+    using _full = fullStack();
+    promises.push(ring.cmd(op.nop()));
+    promises.push(...ring.link([op.nop(), op.nop(), op.nop()]));
+    promises.push(ring.cmdAll([op.nop(), op.read(0, new Uint8Array(8))]));
+  }
+  for (const promise of promises) {
+    await assertRejects(() => promise, RangeError, "the stack is full");
+  }
+  assertEquals(await before, 0);
+  assertEquals(await ring.cmdAll([op.nop(), op.nop()]), [0, 0]);
+  assertEquals(ring.cmdSync(op.nop()), 0);
+  assertEquals(ring.stats().inFlight, 0);
+  await ring.close();
+});
+
+for (
+  const [what, before] of [
+    ["an idle", ""],
+    ["a busy", "ring.cmd(op.timeout(60000)).catch(() => {});"],
+  ]
+) {
+  Deno.test(`after V8 has dropped the turn that closes ${what} ring, the ring closes`, async () => {
+    await assertPrints(
+      `
+      const path = await Deno.makeTempFile({ suffix: ".mjs" });
+      context.load = () => createRequire(path)(path); // It runs microtasks.
+      await ring.cmd(op.nop());
+      ${before}
+      await sleep(1); // In a microtask, they would not run.
+      setTimeout(async () => {
+        untilTimeout(\`
+          Promise.resolve().then(() => { for (;;); });
+          closing = ring.close();
+          load();
+        \`);
+        await context.closing;
+        console.log(ring.fd);
+        await Deno.remove(path);
+      }, 1);
+    `,
+      "-1\n",
+    );
+  });
+}
+
+Deno.test("after V8 has dropped the microtask of an abort, the commands are cancelled", async () => {
+  await assertPrints(
+    `
+    const path = await Deno.makeTempFile({ suffix: ".mjs" });
+    const abort = new AbortController();
+    const { signal } = abort;
+    context.load = () => createRequire(path)(path); // It runs microtasks.
+    context.abort = abort;
+    const over = [
+      ring.cmd(op.timeout(60000), { signal }),
+      ring.cmdAll([op.timeout(60000)], { signal }),
+    ];
+    await sleep(1); // In a microtask, they would not run.
+    setTimeout(async () => {
+      untilTimeout(\`
+        Promise.resolve().then(() => { for (;;); });
+        abort.abort();
+        load();
+      \`);
+      for (const { status } of await Promise.allSettled(over)) console.log(status);
+      await ring.close();
+      await Deno.remove(path);
+    }, 1);
+  `,
+    "rejected\nrejected\n",
   );
 });
