@@ -74,6 +74,8 @@ export class Uring implements Transport {
   #sleeps = false;
   /** Why requests come by read(2) after all. */
   #refusal = "";
+  /** The errno of the first refusal: after it, the kernel answers EOPNOTSUPP. */
+  #errno = 0;
   /** Entries that the kernel has refused, by queue. */
   readonly #refused: number[];
 
@@ -205,8 +207,11 @@ export class Uring implements Transport {
   /** With a queue that has no entry, the kernel uses /dev/fuse for all requests. */
   #refuse(tag: number, errno: number): void {
     const { queues, depth } = this.#size;
+    this.#errno ||= errno;
     if (++this.#refused[tag % queues] < depth) return;
-    this.#refusal ||= `the kernel refused io_uring with ${errnoName(errno)}`;
+    this.#refusal ||= `the kernel refused io_uring with ${
+      errnoName(this.#errno)
+    }`;
   }
 
   reply(request: FuseRequest, errno: number, byteLength: number): boolean {
