@@ -35,6 +35,8 @@ export type { CommandSpec, File } from "./spec.ts";
  * ```
  */
 export class Command<T> {
+  /** The descriptor, or the index in the table of files; -1 for no file. */
+  readonly fd: number = -1;
   /** Bytes from the start of the first operand's memory to where it points. */
   readonly start: number = 0;
   /** The result if `res` is 0; -1 if `decode` makes it. */
@@ -62,6 +64,7 @@ export class Command<T> {
    */
   constructor(spec: CommandSpec<T>) {
     const draft = draftFor(spec);
+    this.fd = draft.fd;
     this.start = draft.start;
     this.success = draft.result;
     this.traits = draft.traits >= 0 ? draft.traits : traitsOf(draft);
@@ -72,11 +75,6 @@ export class Command<T> {
     this.#addrHigh = draft.addrHigh;
     this.#len = draft.lenWord;
     this.#more = draft.more;
-  }
-
-  /** The descriptor, or the index in the table of files; -1 for no file. */
-  get fd(): number {
-    return this.#form.fd;
   }
 
   /** The file of a ring's table, whose index is `fd`; `null` for a descriptor. */

@@ -27,6 +27,8 @@ export interface AbortHost {
   readonly cancellations: Cancellations;
   /** Set while a slot is taken, or something aborted: see `Queues.taking`. */
   taking: boolean;
+  /** The batch whose last command has completed, until it was settled. */
+  readonly ended: Batch | null;
   schedule(): void;
   comeBack(): void;
   pumpFirst(force: boolean): boolean;
@@ -160,7 +162,10 @@ export class Aborts {
    * all others, to cancel the rest. Each step can run again if it was cut short.
    */
   cutBatch(batch: Batch): void {
-    const { waiting } = this.#host;
+    const { waiting, ended } = this.#host;
+    // A call that was cut short has left it to the next one, and this batch, which
+    // may end now, would take its place.
+    if (ended !== null) this.#host.endBatch(ended);
     while (batch.rest < batch.commands.length) this.#dropNext(batch);
     if (batch.left === 0) return this.#host.endBatch(batch);
     if (batch.abort!.next >= 0) return;

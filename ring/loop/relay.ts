@@ -8,7 +8,6 @@
  * @module
  */
 
-import { E } from "../../sys/uapi/errno.ts";
 import { abandon, type Block, give, take } from "../flight/pool.ts";
 import type { Eventfd } from "./eventfd.ts";
 import { type Reader, Waker } from "./waker.ts";
@@ -75,7 +74,7 @@ export class Relay implements Wire, Reader {
   }
 
   fail(): void {
-    this.#waker.fail(E.EPIPE);
+    this.#waker.fail();
   }
 
   disconnect(): void {

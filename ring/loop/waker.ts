@@ -69,8 +69,6 @@ export class Waker {
   #nextId = 1;
   /** Nothing enters the ring any more. */
   #closed = false;
-  /** The descriptor of the ring may be another file's by now. */
-  #lost = false;
   #released = false;
 
   private constructor() {
@@ -92,7 +90,7 @@ export class Waker {
       this.#handle.close();
       throw error;
     }
-    this.#socket.on("error", () => this.fail(E.EINVAL));
+    this.#socket.on("error", () => this.fail());
     this.#socket.unref();
   }
 
@@ -135,12 +133,8 @@ export class Waker {
    * Closes a waker that cannot continue, and disconnects its readers. The last of
    * them to be removed does what was cut short.
    */
-  fail(errno: number): void {
-    if (!this.#closed) {
-      // These errnos say that the descriptor is no ring's.
-      this.#lost = errno === E.EBADF || errno === E.EOPNOTSUPP;
-      this.#release();
-    }
+  fail(): void {
+    if (!this.#closed) this.#release();
     for (const reader of [...this.#readers.values()]) reader.disconnect();
   }
 
@@ -153,7 +147,7 @@ export class Waker {
       if (this.#end.isAnothers) this.#socket.unref();
       else this.#socket.destroy();
     });
-    if (!this.#lost) this.#handle.close();
+    this.#handle.close();
     this.#released = true;
   }
 
@@ -225,8 +219,8 @@ export class Waker {
       if (rc >= toSubmit) return;
       if (rc === 0 || rc === -E.EINTR) continue;
       // The kernel cut the chain: a read without its write would wake nothing.
-      if (rc > 0) return this.fail(E.EAGAIN);
-      if (!isPassing(-rc) || ++tries === TRIES) return this.fail(-rc);
+      if (rc > 0) return this.fail();
+      if (!isPassing(-rc) || ++tries === TRIES) return this.fail();
       this.#takePosted();
     }
   }

@@ -26,6 +26,7 @@ import {
   type Shape,
   type Started,
   throwOnce,
+  userData,
 } from "./fake.ts";
 
 const { ECANCELED, EIO, ENOENT, ENOMEM } = E;
@@ -92,6 +93,22 @@ Deno.test("each of many batches is found by its number, and no other number find
     assertStrictEquals(batches.find(batch.number), batch);
   }
   assertEquals(new Set(batches.all()), new Set(stay));
+});
+
+Deno.test("a batch that is removed again leaves the one that has its place by then", () => {
+  const batches = new Batches();
+  const make = () => {
+    const batch = new Batch({ ended: null }, [], false);
+    batches.add(batch);
+    return batch;
+  };
+  const first = make();
+  batches.remove(first);
+  // They come and go, until one has the place that was the first one's.
+  for (let i = 1; i < 8; i++) batches.remove(make());
+  const last = make();
+  batches.remove(first);
+  assertStrictEquals(batches.find(last.number), last);
 });
 
 // ---- Order ---------------------------------------------------------------------
@@ -304,6 +321,29 @@ Deno.test("an aborted batch whose commands complete by themselves cancels no mor
   assertEquals([room.inFlight, waiting.length, waiting.first], [0, 0, null]);
 });
 
+Deno.test("an aborted batch cancels each command once, although other calls are cut short", async () => {
+  await using kernel = patient({ entries: 8 });
+  const started = kernel.startBatch(commands(1, ROOM));
+  await kernel.pass();
+  const asked: bigint[] = [];
+  // A driver that cannot cancel; two cancellations are in flight at most.
+  kernel.react = (sqe) => {
+    asked.push(sqe.addr);
+    kernel.slip(sqe, 0);
+  };
+  const { queues } = kernel.engine;
+  queues.aborts.abort(started.batch, "reason");
+  for (let i = 0; i < 8; i++) {
+    queues.torn = true; // As such a call leaves it.
+    await kernel.pass();
+  }
+  const targets = [...kernel.kept.values()].map((sqe) => userData(sqe));
+  assertEquals(asked, targets);
+  for (const fd of range(1, ROOM)) kernel.finish(fd, -ECANCELED);
+  await kernel.pass();
+  assertEquals(started.told, ["reason"]);
+});
+
 Deno.test("aborting a batch looks at each command a fixed number of times", async () => {
   const looks = async (length: number) => {
     await using kernel = patient({ entries: 8, cqEntries: 4096 });
@@ -475,6 +515,21 @@ for (const place of ["batch.settle", "batches.remove", "cq.step"]) {
   });
 }
 
+Deno.test("a batch whose end is cut short settles although another is aborted next", async () => {
+  await using kernel = patient();
+  const { queues } = kernel.engine;
+  const first = kernel.startBatch(commands(1, ROOM));
+  const second = kernel.startBatch(commands(7, 9)); // All of it waits.
+  await kernel.pass();
+  for (const fd of range(1, ROOM)) kernel.finish(fd, fd);
+  throwOnce(queues, "endBatch");
+  assertThrows(() => queues.reapPosted(), RangeError, "cut short");
+  queues.aborts.abort(second.batch, "reason");
+  await kernel.pass();
+  assertEquals([first.told, second.told], [[range(1, ROOM)], ["reason"]]);
+  assertEquals([queues.batches.all(), queues.room.inFlight], [[], 0]);
+});
+
 for (
   const place of [
     "waiting.remove",
@@ -532,6 +587,21 @@ Deno.test("a ring that fails rejects every batch, with what their commands came 
     ...["ENOMEM", "ENOMEM"],
   ]);
   assertEquals(kernel.engine.queues.batches.all(), []);
+});
+
+Deno.test("a batch whose call was cut short settles no promise when its ring fails", async () => {
+  await using kernel = patient();
+  const { queues } = kernel.engine;
+  const batch = new Batch(queues, commands(1, 2), false);
+  let settled = 0;
+  batch.resolve = () => settled++;
+  queues.batches.add(batch);
+  throwOnce(queues.waiting, "add");
+  assertThrows(() => queues.enqueueBatch(batch), RangeError, "cut short");
+  // Nobody has the promise: its rejection would end the process.
+  queues.fail(ENOMEM);
+  await kernel.pass();
+  assertEquals([settled, queues.batches.all()], [0, []]);
 });
 
 Deno.test("memory of a command without a slot is in use until its completion, and for good on a failed ring", async () => {

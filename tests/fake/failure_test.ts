@@ -1,6 +1,11 @@
 /** A ring that fails at any entry into the kernel settles each command once. */
 
-import { assert, assertEquals, assertInstanceOf } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertThrows,
+} from "@std/assert";
 import { scratchOperand } from "../../ring/operand.ts";
 import { phaseOf } from "../../ring/flight/slot.ts";
 import { UringError } from "../../ring/errors.ts";
@@ -16,6 +21,7 @@ import {
   numbered,
   range,
   type Shape,
+  throwOnce,
   Told,
 } from "./fake.ts";
 
@@ -280,6 +286,20 @@ Deno.test("a failed ring reads no more completions, and keeps its memory", async
   const reused = range(1, 1000).map(() => take(64).address);
   assertEquals(addresses.some((each) => reused.includes(each)), false);
   assertEquals(strays.errors, []);
+});
+
+Deno.test("a ring that is cut short while it fails tells each command once", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = kernel.keep;
+  const all = range(1, 3).map((fd) => kernel.run(numbered(fd)));
+  await kernel.pass();
+  throwOnce(all[1], "error");
+  const { queues } = kernel.engine;
+  assertThrows(() => queues.fail(ENOMEM), RangeError, "cut short");
+  assertEquals(all.map((told) => told.all.length), [1, 0, 0]);
+  await kernel.pass();
+  const { failure } = queues;
+  assertEquals(all.map((told) => told.all), all.map(() => [failure]));
 });
 
 Deno.test("a ring fails when the kernel has lost completions", async () => {

@@ -656,6 +656,22 @@ Deno.test("a batch runs although the CQ is full of what never ends", async () =>
   assertEquals(kernel.order, [...range(1, 10), 9, 10]);
 });
 
+Deno.test("closing drops what waits before it cancels anything, which may make room", async () => {
+  await using kernel = patient({ entries: 1 });
+  const all = range(1, 12).map((fd) => kernel.run(numbered(fd)));
+  await kernel.pass();
+  assertEquals(kernel.order, range(1, ROOM));
+  // Two cancellations do not fit the queue, and commands complete meanwhile.
+  kernel.answer = () => {
+    kernel.answer = () => undefined;
+    for (const fd of range(1, 3)) kernel.finish(fd, fd);
+    return -EAGAIN;
+  };
+  await kernel.engine.close();
+  assertEquals(kernel.order.filter((fd) => fd > 0), range(1, ROOM));
+  assertEquals(all.map((told) => told.all.length), all.map(() => 1));
+});
+
 Deno.test("closing cancels no cancellation", async () => {
   await using kernel = patient({ cqEntries: 32 });
   const slots = range(1, 3).map((fd) => kernel.start(numbered(fd)));

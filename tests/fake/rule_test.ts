@@ -7,6 +7,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import * as op from "../../cmd/op.ts";
+import { UringError } from "../../ring/errors.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import {
   IORING_CQE_F_MORE as MORE,
@@ -239,24 +240,34 @@ Deno.test("a call that was cut short in a decoder is put in order by the event l
 });
 
 for (const place of ["cq.step", "slots.give"]) {
-  Deno.test(`a call that is cut short in ${place}() delivers nothing twice`, async () => {
-    await using kernel = new FakeKernel();
-    using strays = reportedErrors();
-    kernel.react = kernel.keep;
-    const { queues } = kernel.engine;
-    const told = ["one", "two"].map((name, i) =>
-      kernel.run(numbered(i, { decode: () => name }))
-    );
-    await kernel.pass();
-    kernel.finish(0);
-    kernel.finish(1);
-    const [owner, method] = place.split(".") as ["cq" | "slots", string];
-    throwOnce(queues[owner], method);
-    assertThrows(() => queues.reapPosted(), RangeError, "cut short");
-    assertEquals(queues.reapPosted(), 2);
-    assertEquals(told.map(({ all }) => all), [["one"], ["two"]]);
-    assertEquals([queues.room.inFlight, strays.errors], [0, []]);
-  });
+  for (
+    const [what, rest, expected] of [
+      ["a result", { decode: () => "decoded" }, ["decoded"]],
+      ["a number", {}, [7]],
+      ["an error", { expected: [] }, ["EIO"]],
+      ["the end of a stream", { multishot: true }, [7, "end"]],
+    ] as const
+  ) {
+    Deno.test(`a call that is cut short in ${place}() delivers ${what} once`, async () => {
+      await using kernel = new FakeKernel();
+      using strays = reportedErrors();
+      kernel.react = kernel.keep;
+      const { queues } = kernel.engine;
+      const told = [0, 1].map((fd) => kernel.run(numbered(fd, rest)));
+      await kernel.pass();
+      const res = what === "an error" ? -E.EIO : 7;
+      for (const fd of [0, 1]) kernel.finish(fd, res);
+      const [owner, method] = place.split(".") as ["cq" | "slots", string];
+      throwOnce(queues[owner], method);
+      assertThrows(() => queues.reapPosted(), RangeError, "cut short");
+      assertEquals(queues.reapPosted(), 2);
+      const outcomes = told.map(({ all }) =>
+        all.map((it) => it instanceof UringError ? it.code : it)
+      );
+      assertEquals(outcomes, [[...expected], [...expected]]);
+      assertEquals([queues.room.inFlight, strays.errors], [0, []]);
+    });
+  }
 }
 
 Deno.test("a slot that a call has taken and not queued is given back by the next turn", async () => {
@@ -345,6 +356,11 @@ Deno.test("a batch that was cut short in a decoder completes for no one", async 
   queues.busy = "program"; // As the timeout of node:vm leaves it.
   await kernel.pass();
   await turn();
+  // It may never complete by itself.
+  const [{ addr }] = kernel.taken.filter(({ opcode }) =>
+    opcode === IORING_OP_ASYNC_CANCEL
+  );
+  assertEquals(addr, userData(kernel.kept.get(1)!));
   kernel.wait = () => kernel.finish(2, 7);
   assertEquals(kernel.batch([numbered(2)]), [7]);
   kernel.finish(1);

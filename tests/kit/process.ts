@@ -40,5 +40,11 @@ export function mappingCount(): number {
   return Deno.readTextFileSync("/proc/self/maps").split("\n").length - 1;
 }
 
+/** Counts the mappings of rings in this process. */
+export function ringMappings(): number {
+  const maps = Deno.readTextFileSync("/proc/self/maps");
+  return maps.match(/io_uring/g)?.length ?? 0;
+}
+
 /** `true` if this process runs as root. */
 export const isRoot: boolean = Deno.uid() === 0;

@@ -97,6 +97,12 @@ export const EQUIVALENT: readonly Judged[] = [
     reason: "a millisecond more of patience",
   },
   {
+    file: "ring/check.ts",
+    code: "if (length > USUAL) checkHoles(name, value, length);",
+    what: "`length > USUAL` becomes `length >= USUAL`",
+    reason: "whether exactly the usual length is looked at once more",
+  },
+  {
     file: "ring/flight/pool.ts",
     code:
       "size.peak = size.freeCount * size.byteLength > PAGE ? 0 : size.freeCount;",
@@ -134,6 +140,12 @@ export const EQUIVALENT: readonly Judged[] = [
     what: "`true` becomes `false`",
     reason:
       "what more than 512 rings signal at once is taken after the next byte",
+  },
+  {
+    file: "sys/arena.ts",
+    code: "if (rc > 0) this.#reserved = rc;",
+    what: "`rc > 0` becomes `rc >= 0`",
+    reason: "the kernel maps nothing at address 0",
   },
   {
     file: "sys/libc.ts",

@@ -379,6 +379,20 @@ Deno.test("a chain in a mixed ring is not cut by a filler", () => {
   ]);
 });
 
+Deno.test("a result is that of the kernel, or the one that a command has for success", () => {
+  const plain = new Command({ name: "PLAIN", opcode: 46 });
+  assertEquals([0, 7].map((res) => plain.resultOf(res)), [0, 7]);
+  const decode = () => 5; // It makes all other results.
+  for (const success of [0, 77]) {
+    const made = new Command({ name: "MADE", opcode: 46, success, decode });
+    assertEquals([0, 7, -5].map((res) => made.resultOf(res)), [
+      success,
+      -1,
+      -1,
+    ]);
+  }
+});
+
 Deno.test("a command is a uring command by its opcode", () => {
   const of = (opcode: number) => new Command({ name: "X", opcode }).isUringCmd;
   assertEquals([of(IORING_OP_URING_CMD), of(IORING_OP_NOP)], [true, false]);

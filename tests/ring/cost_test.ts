@@ -135,7 +135,7 @@ Deno.test("other memory is copied without a view of it", async () => {
  * Bytes of a command: V8's three words, its fields, and one word because it has
  * private methods. The draft that it keeps may be shared.
  */
-const COMMAND = (3 + 10 + 1) * 8;
+const COMMAND = (3 + 11 + 1) * 8;
 const DRAFT = (3 + 21) * 8;
 
 Deno.test("a maker allocates its command, and nothing else", async () => {

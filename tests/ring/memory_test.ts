@@ -357,6 +357,18 @@ Deno.test("a command's first address stays while the second is mapped", async ()
   assertEquals(text(small), "two, and");
 });
 
+Deno.test("a view of alloc() memory has its own address beside memory that is copied", async () => {
+  await using ring = Ring.open();
+  using pair = pipe();
+  const memory = ring.alloc(70_000);
+  const [first, second] = [17, 65_537].map((at) => memory.subarray(at, at + 4));
+  const read = ring.cmd(readv(pair.left, first, second));
+  await turn();
+  writeSync(pair.right, "one!two!");
+  assertEquals(await read, 8);
+  assertEquals([text(first), text(second)], ["one!", "two!"]);
+});
+
 Deno.test("collected memory is unmapped at both addresses", async () => {
   await using ring = Ring.open();
   using file = devNull();

@@ -5,7 +5,11 @@ import { stub } from "@std/testing/mock";
 import { probe, UringError } from "../../mod.ts";
 import * as raw from "../../ring/raw.ts";
 import { E } from "../../sys/uapi/errno.ts";
+import { libc } from "../../sys/libc.ts";
+import { scratch } from "../../sys/scratch.ts";
+import { sizeof } from "../../sys/struct.ts";
 import {
+  io_uring_params,
   io_uring_sqe,
   IORING_NOP_CQE32,
   IORING_OP_NOP128,
@@ -14,7 +18,7 @@ import {
 import { registerRingFd, unregisterRingFd } from "../../ring/bare/register.ts";
 import { close } from "../../sys/file.ts";
 import { devNull } from "../kit/fds.ts";
-import { openFdCount } from "../kit/process.ts";
+import { openFdCount, ringMappings } from "../kit/process.ts";
 import { until } from "../kit/wait.ts";
 import { refuse } from "../kit/refuse.ts";
 
@@ -139,6 +143,23 @@ Deno.test("optional flags that the kernel does not know are dropped", () => {
     }
     assertEquals(one(ring, { opcode: raw.IORING_OP_NOP }), 0);
   });
+});
+
+Deno.test("the parameters of a ring are zero, but for those that were asked for", () => {
+  const { symbols, nr } = libc();
+  const real = symbols.call;
+  const given: number[] = [];
+  {
+    using _setup = stub(symbols, "call", (number, ...args) => {
+      const { bytes } = scratch();
+      const size = sizeof(io_uring_params);
+      if (number === nr.io_uring_setup) given.push(...bytes.slice(0, size));
+      return real(number, ...args);
+    });
+    scratch().bytes.fill(0xee); // What an earlier call has left.
+    raw.setup({ entries: 1 }).close();
+  }
+  assertEquals(given, new Array(sizeof(io_uring_params)).fill(0));
 });
 
 Deno.test("a ring that cannot be made names the errno", () => {
@@ -441,10 +462,7 @@ Deno.test("a thread enters more rings than it can register", () => {
 });
 
 /** Counts the descriptors and the mappings of rings of this process. */
-const held = () => [
-  openFdCount(),
-  Deno.readTextFileSync("/proc/self/maps").match(/io_uring/g)?.length ?? 0,
-];
+const held = () => [openFdCount(), ringMappings()];
 
 Deno.test("a ring whose workers cannot be limited leaves no descriptor and no mapping", () => {
   const before = held();

@@ -414,8 +414,9 @@ for (const start of STARTS) {
     const after = put(false, false);
     sq.publish();
     const [head, length] = [kernel.head, sq.publish()];
-    // A submission that ends at either end of the chain cuts nothing.
-    for (const taken of [1, length - 1, length]) {
+    // A submission that ends at either end of the chain cuts nothing, nor does one
+    // that takes nothing.
+    for (const taken of [0, 1, length - 1, length]) {
       kernel.head = head + taken | 0;
       assertEquals(sq.cutOff(), []);
     }

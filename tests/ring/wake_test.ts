@@ -26,7 +26,7 @@ import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
 import "../kit/no_watchdogs.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
-import { descriptors, openFdCount } from "../kit/process.ts";
+import { descriptors, openFdCount, ringMappings } from "../kit/process.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { runScript } from "../kit/run.ts";
 import { type EnterCall, refuse, refuseEnter } from "../kit/refuse.ts";
@@ -890,6 +890,7 @@ Deno.test("the clock polls rings whose waker lost its descriptor, until another 
   using ends = pipe();
   await wake(other);
   const waiting = other.cmd(op.poll(ends.left, { events: op.POLLIN }));
+  const mapped = ringMappings();
   const waker = descriptors("io_uring").filter((fd) =>
     !known.includes(fd) && fd !== ring.fd && fd !== other.fd
   );
@@ -907,6 +908,7 @@ Deno.test("the clock polls rings whose waker lost its descriptor, until another 
     assertLess(i, 100);
     await Promise.all([ring, other].map((each) => each.cmd(op.timeout(10))));
   }
+  assertEquals(ringMappings(), mapped); // The first waker has none any more.
   await Promise.all(idle.map((each) => each.close()));
 });
 
