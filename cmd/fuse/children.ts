@@ -127,6 +127,7 @@ export class Watchdog {
 
   /** Ends the process: the directory may be another mount's now. */
   async stop(): Promise<void> {
+    this.#child.ref(); // Nothing else may be left that keeps this process alive.
     try {
       await this.#pipe.write(new TextEncoder().encode("done\n"));
       await this.#pipe.close();

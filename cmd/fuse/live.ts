@@ -126,18 +126,20 @@ export class LiveMount implements Mount {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      await this.unmount();
-    } catch {
-      try {
-        await this.unmount({ lazy: true });
-      } catch {
-        // Only the abort is left.
-      }
-    }
+    // What is left if neither succeeds is the abort.
+    if (!await this.#unmounts({})) await this.#unmounts({ lazy: true });
     await within(this.finished, GRACE_MS);
     this.#served.abort();
     await this.finished;
+  }
+
+  /**
+   * Returns if the mount could be taken away. umount(8) looks at it before, and waits
+   * for a server that does not answer.
+   */
+  async #unmounts(options: UnmountOptions): Promise<boolean> {
+    const unmounted = this.unmount(options).then(() => true, () => false);
+    return await within(unmounted, OVER_MS + GRACE_MS) ?? false;
   }
 
   invalidate(
@@ -186,12 +188,17 @@ export class LiveMount implements Mount {
   }
 }
 
-/** Waits for a promise, but not for ever. */
-async function within(promise: Promise<void>, ms: number): Promise<void> {
+/** Waits for a promise, but not for ever: then the result is `undefined`. */
+async function within<T>(
+  promise: Promise<T>,
+  ms: number,
+): Promise<T | undefined> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined);
+  });
   try {
-    await Promise.race([promise, late]);
+    return await Promise.race([promise, late]);
   } finally {
     clearTimeout(timer);
   }
