@@ -10,6 +10,7 @@
 import { pathOf } from "../../tests/lab/nvme_drive.ts";
 import { generic } from "../../tests/lab/scsi_disk.ts";
 import { output } from "../../tests/kit/run.ts";
+import { median } from "../stats.ts";
 import { cpuTimeNs } from "./cpu_time.ts";
 import { BLOCK, type Depth, type Workload } from "./plan.ts";
 
@@ -68,15 +69,22 @@ interface Report {
 const SHORT = 1024;
 const LONG = SHORT + 8192;
 
+/** Pairs of runs. Starting fio costs as much as thousands of operations, and varies. */
+const PAIRS = 3;
+
 /** Measures the CPU time that fio spends on an operation, in nanoseconds. */
 export async function fioNs(
   workload: Workload,
   depth: Depth,
   inBatches: boolean,
 ): Promise<number> {
-  const short = await runFio(workload, depth, inBatches, SHORT);
-  const long = await runFio(workload, depth, inBatches, LONG);
-  return (long - short) / (LONG - SHORT);
+  const samples: number[] = [];
+  for (let i = 0; i < PAIRS; i++) {
+    const short = await runFio(workload, depth, inBatches, SHORT);
+    const long = await runFio(workload, depth, inBatches, LONG);
+    samples.push((long - short) / (LONG - SHORT));
+  }
+  return median(samples);
 }
 
 /** Measures the CPU time of a whole run of fio, in nanoseconds. */

@@ -73,7 +73,6 @@ const row = (
 for (const { workload, depth, way, samples } of runs) {
   row(workload, depth, way.through, median(samples));
 }
-// One run is enough: fio's figures vary by 2 %, and fio starts slowly.
 for (const workload of WORKLOADS) {
   for (const depth of depthsOf(workload)) {
     row(workload, depth, "fio", await fioNs(workload, depth, false));
