@@ -344,6 +344,22 @@ Deno.test("an aborted batch cancels each command once, although other calls are 
   assertEquals(started.told, ["reason"]);
 });
 
+Deno.test("a reason that batches share has the outcomes of the last one that it ends", async () => {
+  await using kernel = patient({ entries: 8 });
+  const all = [commands(1, 2), commands(3, 4)].map((each) =>
+    kernel.startBatch(each)
+  );
+  await kernel.pass();
+  kernel.finish(1, 7);
+  const reason = new Error("reason");
+  const { aborts } = kernel.engine.queues;
+  for (const { batch } of all) aborts.abort(batch, reason);
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  assertEquals(all.map(({ told }) => told), [[reason], [reason]]);
+  // The batch that was aborted last is cancelled first.
+  assertEquals(outcomesOf(all[0]), [7, reason]);
+});
+
 Deno.test("aborting a batch looks at each command a fixed number of times", async () => {
   const looks = async (length: number) => {
     await using kernel = patient({ entries: 8, cqEntries: 4096 });

@@ -103,6 +103,32 @@ export const EQUIVALENT: readonly Judged[] = [
     reason: "whether exactly the usual length is looked at once more",
   },
   {
+    file: "ring/flight/abort.ts",
+    code: "batch.abort = { reason, next: -1 };",
+    what: "`1` becomes `2`",
+    reason: "any negative number says that some commands still wait",
+  },
+  {
+    file: "ring/flight/abort.ts",
+    code: "const generation = target instanceof Slot ? target.generation : 0;",
+    what: "`0` becomes `1`",
+    reason: "nothing compares the generation of a batch, which has none",
+  },
+  {
+    file: "ring/flight/batches.ts",
+    code: "if (2 * this.#count > this.#mask) this.#grow();",
+    what:
+      "`2 * this.#count > this.#mask` becomes `2 * this.#count >= this.#mask`",
+    reason: "the mask is odd",
+  },
+  {
+    file: "ring/flight/batches.ts",
+    code:
+      "while (this.#table[number & this.#mask] !== null) number = number + 1 | 0;",
+    what: "`0` becomes `1`",
+    reason: "fewer than half of the places are taken, so an odd one is free",
+  },
+  {
     file: "ring/flight/pool.ts",
     code:
       "size.peak = size.freeCount * size.byteLength > PAGE ? 0 : size.freeCount;",
