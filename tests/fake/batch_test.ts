@@ -12,7 +12,7 @@ import { arenaOf } from "../../sys/arena.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { alloc } from "../../ring/alloc.ts";
-import { UringError } from "../../ring/errors.ts";
+import { chainAdvice, UringError } from "../../ring/errors.ts";
 import { operand } from "../../ring/operand.ts";
 import { Batch, DIRECT } from "../../ring/flight/batch.ts";
 import { Batches } from "../../ring/flight/batches.ts";
@@ -582,6 +582,14 @@ for (
     assertEquals(strays.errors, []);
   });
 }
+
+Deno.test("an unasked ECANCELED of a batch is not explained by a chain, which it has none of", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = (sqe) => kernel.post(sqe, -ECANCELED);
+  const run = () => kernel.batch(commands(1, 2));
+  const { message } = assertThrows(run, UringError, "ECANCELED");
+  assertEquals(message.includes(chainAdvice), false);
+});
 
 // ---- The end -------------------------------------------------------------------
 

@@ -426,3 +426,19 @@ Deno.test("a command whose memory is refused leaves nothing to be put in order",
   assertThrows(() => queues.take(command), TypeError, "memory of WRITE");
   assertEquals(queues.taking, false);
 });
+
+Deno.test("what is queued, and what is over, leaves nothing to be put in order", async () => {
+  await using kernel = new FakeKernel({ entries: 1, cqEntries: 4 });
+  const { queues } = kernel.engine;
+  const slotted = () => numbered(1, { decode: () => 7 });
+  for (let i = 0; i < 6; i++) { // The last ones wait.
+    const slot = queues.take(slotted());
+    slot.receiver = new Told();
+    queues.enqueue(slot);
+    assertEquals(queues.taking, false);
+  }
+  kernel.startBatch([slotted(), slotted()]);
+  assertEquals(queues.taking, false);
+  kernel.batch([slotted(), numbered(2)]);
+  assertEquals([queues.taking, queues.batch], [false, null]);
+});

@@ -130,6 +130,19 @@ export const EQUIVALENT: readonly Judged[] = [
   },
   {
     file: "ring/flight/pool.ts",
+    code: "freeCount = 0;",
+    what: "`0` becomes `1`",
+    reason: "whether one idle block more counts, until the first look",
+  },
+  {
+    file: "ring/flight/pool.ts",
+    code: "if (this.freeCount > 2 * this.peak) {",
+    what:
+      "`this.freeCount > 2 * this.peak` becomes `this.freeCount >= 2 * this.peak`",
+    reason: "whether exactly twice as many idle blocks as were needed stay",
+  },
+  {
+    file: "ring/flight/pool.ts",
     code:
       "size.peak = size.freeCount * size.byteLength > PAGE ? 0 : size.freeCount;",
     what:
