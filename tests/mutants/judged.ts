@@ -156,10 +156,31 @@ export const EQUIVALENT: readonly Judged[] = [
     reason: "a bell that cannot connect sets it before it is read",
   },
   {
+    file: "ring/loop/engine.ts",
+    code:
+      "if (requests <= FIRST || requests % EVERY === 0) this.#lookAfterTurn();",
+    what: "`0` becomes `1`",
+    reason: "which request of sixty-four looks after the turn",
+  },
+  {
     file: "ring/loop/polling.ts",
     code: "if (this.#timer === undefined) return;",
     what: "without `if (this.#timer === undefined) return;`",
     reason: "Deno ignores a timer that there is not",
+  },
+  {
+    file: "ring/loop/waker.ts",
+    code: "optional: uapi.IORING_SETUP_COOP_TASKRUN |",
+    what:
+      "`uapi.IORING_SETUP_COOP_TASKRUN | uapi.IORING_SETUP_SINGLE_IS ... ` becomes `uapi.IORING_SETUP_COOP_TASKRUN | uapi.IORING_SETUP_SINGLE_IS ... `",
+    reason: "these flags save time, and a kernel may lack them",
+  },
+  {
+    file: "ring/loop/waker.ts",
+    code: "optional: uapi.IORING_SETUP_COOP_TASKRUN |",
+    what:
+      "`uapi.IORING_SETUP_COOP_TASKRUN | uapi.IORING_SETUP_SINGLE_ISSUER` becomes `uapi.IORING_SETUP_COOP_TASKRUN & uapi.IORING_SETUP_SINGLE_ISSUER`",
+    reason: "these flags save time, and a kernel may lack them",
   },
   {
     file: "ring/loop/waker.ts",
