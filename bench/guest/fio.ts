@@ -69,17 +69,18 @@ interface Report {
 const SHORT = 1024;
 const LONG = SHORT + 8192;
 
-/** Pairs of runs. Starting fio costs as much as thousands of operations, and varies. */
-const PAIRS = 3;
-
-/** Measures the CPU time that fio spends on an operation, in nanoseconds. */
+/**
+ * Measures the CPU time that fio spends on an operation, in nanoseconds, by so many
+ * pairs of runs: starting fio costs as much as thousands of operations, and varies.
+ */
 export async function fioNs(
   workload: Workload,
   depth: Depth,
   inBatches: boolean,
+  pairs: number,
 ): Promise<number> {
   const samples: number[] = [];
-  for (let i = 0; i < PAIRS; i++) {
+  for (let i = 0; i < pairs; i++) {
     const short = await runFio(workload, depth, inBatches, SHORT);
     const long = await runFio(workload, depth, inBatches, LONG);
     samples.push((long - short) / (LONG - SHORT));

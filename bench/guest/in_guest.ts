@@ -19,6 +19,8 @@ import { median } from "../stats.ts";
 
 /** Rounds besides the first, which only warms up. */
 const ROUNDS = Number(Deno.args[0]);
+/** Pairs of runs of fio: an odd number, for a median. */
+const PAIRS = 2 * ROUNDS - 1;
 /** Samples in a round. They are many and small, because V8 compiles in some. */
 const SAMPLES = 4;
 /** Operations of a sample. */
@@ -75,9 +77,12 @@ for (const { workload, depth, way, samples } of runs) {
 }
 for (const workload of WORKLOADS) {
   for (const depth of depthsOf(workload)) {
-    row(workload, depth, "fio", await fioNs(workload, depth, false));
-    if (workload === "scsi") continue;
-    row(workload, depth, "fio in batches", await fioNs(workload, depth, true));
+    const fio = (inBatches: boolean) =>
+      fioNs(workload, depth, inBatches, PAIRS);
+    row(workload, depth, "fio", await fio(false));
+    if (workload !== "scsi") {
+      row(workload, depth, "fio in batches", await fio(true));
+    }
   }
 }
 console.log(JSON.stringify({ kernel: Deno.osRelease(), rows }));
