@@ -175,6 +175,12 @@ export const EQUIVALENT: readonly Judged[] = [
     reason: "the smallest blocks have 64 bytes",
   },
   {
+    file: "ring/loop/relay.ts",
+    code: "return res >= 0;",
+    what: "`res >= 0` becomes `res > 0`",
+    reason: "a read of an eventfd has eight bytes, or fails",
+  },
+  {
     file: "ring/loop/waker.ts",
     code: "const TRIES = 64;",
     what: "`64` becomes `65`",
