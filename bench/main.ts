@@ -4,11 +4,13 @@
  * only if something could not be measured, however slow it is.
  *
  *     deno task bench [--rounds N] [--no-guest] [--dry]
+ *     deno task bench --only-guest [--dry]
  *     deno task bench --report
  *
  * `--rounds` is how often everything is measured (default 13). `--no-guest`
  * leaves out what runs under QEMU. `--dry` prints the results and writes
- * nothing. `--report` measures nothing: it writes the two READMEs anew from
+ * nothing. `--only-guest` measures the guest anew, beside the other results of
+ * results.json. `--report` measures nothing: it writes the two READMEs anew from
  * results.json.
  *
  * The benchmarks may import tests/kit and tests/lab, and no other tests.
@@ -23,7 +25,7 @@ import { Programs } from "./programs/programs.ts";
 import { machine } from "./report/machine.ts";
 import { fullReport } from "./report/report.ts";
 import { type Results, summarize } from "./report/results.ts";
-import { targets } from "./report/targets.ts";
+import { guestTargets, targets } from "./report/targets.ts";
 import { readResults, writeAll, writeTexts } from "./report/write.ts";
 
 const { values: options } = parseArgs({
@@ -31,6 +33,7 @@ const { values: options } = parseArgs({
   options: {
     rounds: { type: "string", default: "13" },
     guest: { type: "boolean", default: true },
+    "only-guest": { type: "boolean", default: false },
     dry: { type: "boolean", default: false },
     report: { type: "boolean", default: false },
   },
@@ -78,10 +81,22 @@ async function measure(): Promise<Results> {
   };
 }
 
+/** Measures the guest, and takes all else from the last results. */
+async function measureOnlyGuest(): Promise<Results> {
+  const last = await readResults();
+  const guest = await measureGuest();
+  const found = guestTargets(guest);
+  const names = found.map(({ name }) => name);
+  const others = last.targets.filter(({ name }) => !names.includes(name));
+  return { ...last, guest, targets: [...others, ...found] };
+}
+
 if (options.report) {
   await writeTexts(await readResults());
 } else {
-  const results = await measure();
+  const results = options["only-guest"]
+    ? await measureOnlyGuest()
+    : await measure();
   console.log(fullReport(results));
   if (!options.dry) await writeAll(results);
   progress("done");

@@ -10,6 +10,7 @@
 import { pathOf } from "../../tests/lab/nvme_drive.ts";
 import { generic } from "../../tests/lab/scsi_disk.ts";
 import { output } from "../../tests/kit/run.ts";
+import { median } from "../stats.ts";
 import { cpuTimeNs } from "./cpu_time.ts";
 import { BLOCK, type Depth, type Workload } from "./plan.ts";
 
@@ -68,15 +69,23 @@ interface Report {
 const SHORT = 1024;
 const LONG = SHORT + 8192;
 
-/** Measures the CPU time that fio spends on an operation, in nanoseconds. */
+/**
+ * Measures the CPU time that fio spends on an operation, in nanoseconds, by so many
+ * pairs of runs: starting fio costs as much as thousands of operations, and varies.
+ */
 export async function fioNs(
   workload: Workload,
   depth: Depth,
   inBatches: boolean,
+  pairs: number,
 ): Promise<number> {
-  const short = await runFio(workload, depth, inBatches, SHORT);
-  const long = await runFio(workload, depth, inBatches, LONG);
-  return (long - short) / (LONG - SHORT);
+  const samples: number[] = [];
+  for (let i = 0; i < pairs; i++) {
+    const short = await runFio(workload, depth, inBatches, SHORT);
+    const long = await runFio(workload, depth, inBatches, LONG);
+    samples.push((long - short) / (LONG - SHORT));
+  }
+  return median(samples);
 }
 
 /** Measures the CPU time of a whole run of fio, in nanoseconds. */

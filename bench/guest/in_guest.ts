@@ -19,6 +19,8 @@ import { median } from "../stats.ts";
 
 /** Rounds besides the first, which only warms up. */
 const ROUNDS = Number(Deno.args[0]);
+/** Pairs of runs of fio: an odd number, for a median. */
+const PAIRS = 2 * ROUNDS - 1;
 /** Samples in a round. They are many and small, because V8 compiles in some. */
 const SAMPLES = 4;
 /** Operations of a sample. */
@@ -27,7 +29,7 @@ const SAMPLE = 1024;
  * Operations before the samples of a round. The awaited ways take so many until V8
  * has compiled all of their path.
  */
-const WARM = { awaited: 10 * SAMPLE, blocking: 3 * SAMPLE };
+const WARM = { awaited: 10 * SAMPLE, blocking: 4 * SAMPLE };
 
 // This program destroys data: run it only where the disks are the test guest's.
 if (missing !== "") {
@@ -49,7 +51,8 @@ const runs = WORKLOADS.flatMap((workload) =>
 for (let round = 0; round <= ROUNDS; round++) {
   for (const { workload, depth, way, samples } of runs) {
     const warm = way.awaited ? WARM.awaited : WARM.blocking;
-    await libraryNs(workload, depth, way, warm);
+    // Later, V8 has to compile again only what another way has deoptimized.
+    await libraryNs(workload, depth, way, round === 0 ? warm : warm / 2);
     for (let i = 0; i < SAMPLES; i++) {
       const ns = await libraryNs(workload, depth, way, SAMPLE);
       if (round > 0) samples.push(ns);
@@ -73,12 +76,14 @@ const row = (
 for (const { workload, depth, way, samples } of runs) {
   row(workload, depth, way.through, median(samples));
 }
-// One run is enough: fio's figures vary by 2 %, and fio starts slowly.
 for (const workload of WORKLOADS) {
   for (const depth of depthsOf(workload)) {
-    row(workload, depth, "fio", await fioNs(workload, depth, false));
-    if (workload === "scsi") continue;
-    row(workload, depth, "fio in batches", await fioNs(workload, depth, true));
+    const fio = (inBatches: boolean) =>
+      fioNs(workload, depth, inBatches, PAIRS);
+    row(workload, depth, "fio", await fio(false));
+    if (workload !== "scsi") {
+      row(workload, depth, "fio in batches", await fio(true));
+    }
   }
 }
 console.log(JSON.stringify({ kernel: Deno.osRelease(), rows }));

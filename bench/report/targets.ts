@@ -74,7 +74,7 @@ export function targets(
     ...allocation(programs),
     ...flatness(programs.flat, programs.flatC),
     ...starting(programs),
-    ...(guest === undefined ? [] : inGuest(guest)),
+    ...(guest === undefined ? [] : guestTargets(guest)),
   ];
 }
 
@@ -294,7 +294,7 @@ function starting({ start, import: imported }: ProgramResults): Target[] {
 }
 
 /** Commands with memory, beside fio, by instructions of the whole process. */
-function inGuest({ rows }: Guest): Target[] {
+export function guestTargets({ rows }: Guest): Target[] {
   const aim = (
     workload: GuestWorkload,
     depth: Depth,

@@ -12,7 +12,7 @@ import { arenaOf } from "../../sys/arena.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { alloc } from "../../ring/alloc.ts";
-import { UringError } from "../../ring/errors.ts";
+import { chainAdvice, UringError } from "../../ring/errors.ts";
 import { operand } from "../../ring/operand.ts";
 import { Batch, DIRECT } from "../../ring/flight/batch.ts";
 import { Batches } from "../../ring/flight/batches.ts";
@@ -344,6 +344,22 @@ Deno.test("an aborted batch cancels each command once, although other calls are 
   assertEquals(started.told, ["reason"]);
 });
 
+Deno.test("a reason that batches share has the outcomes of the last one that it ends", async () => {
+  await using kernel = patient({ entries: 8 });
+  const all = [commands(1, 2), commands(3, 4)].map((each) =>
+    kernel.startBatch(each)
+  );
+  await kernel.pass();
+  kernel.finish(1, 7);
+  const reason = new Error("reason");
+  const { aborts } = kernel.engine.queues;
+  for (const { batch } of all) aborts.abort(batch, reason);
+  for (let i = 0; i < 3; i++) await kernel.pass();
+  assertEquals(all.map(({ told }) => told), [[reason], [reason]]);
+  // The batch that was aborted last is cancelled first.
+  assertEquals(outcomesOf(all[0]), [7, reason]);
+});
+
 Deno.test("aborting a batch looks at each command a fixed number of times", async () => {
   const looks = async (length: number) => {
     await using kernel = patient({ entries: 8, cqEntries: 4096 });
@@ -566,6 +582,14 @@ for (
     assertEquals(strays.errors, []);
   });
 }
+
+Deno.test("an unasked ECANCELED of a batch is not explained by a chain, which it has none of", async () => {
+  await using kernel = new FakeKernel();
+  kernel.react = (sqe) => kernel.post(sqe, -ECANCELED);
+  const run = () => kernel.batch(commands(1, 2));
+  const { message } = assertThrows(run, UringError, "ECANCELED");
+  assertEquals(message.includes(chainAdvice), false);
+});
 
 // ---- The end -------------------------------------------------------------------
 

@@ -8,6 +8,9 @@ import { alloc, Command } from "../../ring/raw.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { draftTo } from "../../ring/draft.ts";
 import { UringError } from "../../ring/errors.ts";
+import { Batch } from "../../ring/flight/batch.ts";
+import { deliver } from "../../ring/flight/settle.ts";
+import { Slot } from "../../ring/flight/slot.ts";
 import { Kind } from "../../ring/kind.ts";
 import { operand } from "../../ring/operand.ts";
 import { arenaOf } from "../../sys/arena.ts";
@@ -251,6 +254,51 @@ Deno.test("a decoder that overflows the stack fails its own command of a batch, 
   );
   assertEquals([last.value, calls], [77, 1]);
 });
+
+for (const slots of [false, true]) {
+  const how = slots ? "with a slot" : "without a slot";
+
+  Deno.test(`a command of a batch ${how} is decoded again if the stack was full`, async () => {
+    await using kernel = new FakeKernel();
+    let calls = 0;
+    const endless = (): number => 1 + endless();
+    const decoded = (decode: () => unknown) => {
+      const batch = new Batch(kernel.engine.queues, [numbered(1)], slots);
+      const command = numbered(1, { decode });
+      const slot = new Slot(0);
+      slot.command = command;
+      if (slots) batch.leave(0, slot);
+      const again = (retry: boolean) => {
+        if (slots) deliver(slot, kernel.cq, 5, 0, -1, retry);
+        else batch.decode(0, command, kernel.cq, 5, retry);
+      };
+      return { batch, again };
+    };
+    decoded(() => 0).again(true); // V8 compiles what there is no stack for later.
+    const { batch, again } = decoded(() => calls++ === 0 ? endless() : 77);
+    let error: unknown;
+    const dive = () => {
+      try {
+        dive();
+      } catch {
+        // This is the last frame that fits.
+      }
+      if (calls > 0) return; // There was room for the decoder's call.
+      try {
+        again(true);
+      } catch (thrown) {
+        error = thrown;
+      }
+    };
+    dive();
+    assertEquals(
+      [`${error}`, calls, batch.left],
+      ["RangeError: Maximum call stack size exceeded", 1, 1],
+    );
+    again(false); // As a turn does.
+    assertEquals([batch.results, calls, batch.left], [[77], 2, 0]);
+  });
+}
 
 Deno.test("a decoder that the timeout of node:vm has cut short is not called again", async () => {
   await using kernel = new FakeKernel();

@@ -181,34 +181,68 @@ function keepAll(kernel: FakeKernel): (sqe: Sqe) => void {
   };
 }
 
-Deno.test("a synchronous call that was cut short is put in order by the next one", async () => {
+for (
+  const [how, busy] of [
+    ["an exception", null],
+    ["the timeout of node:vm", "sync"], // No `finally` has run.
+  ] as const
+) {
+  Deno.test(`a synchronous call that ${how} cuts short is put in order by the next one`, async () => {
+    await using kernel = new FakeKernel();
+    using strays = reportedErrors();
+    kernel.react = keepAll(kernel);
+    const { queues } = kernel.engine;
+    let cut = true;
+    kernel.answer = () => {
+      if (!cut) return undefined;
+      kernel.take();
+      cut = false;
+      throw new Error("cut short");
+    };
+    assertThrows(() => kernel.batch([numbered(1), numbered(2)]), Error, "cut");
+    queues.busy = busy;
+    kernel.wait = () => kernel.finish(3, 7);
+    assertEquals(kernel.batch([numbered(3)]), [7]);
+    // What it has left in the kernel is to be cancelled, and completes for no one.
+    const cancelled = kernel.taken.filter(({ opcode }) =>
+      opcode === IORING_OP_ASYNC_CANCEL
+    );
+    assertEquals(
+      cancelled.map(({ addr }) => addr),
+      [1, 2].map((fd) => userData(kernel.kept.get(fd)!)),
+    );
+    for (const fd of [1, 2]) kernel.finish(fd);
+    await kernel.pass();
+    assertEquals([queues.room.inFlight, strays.errors], [0, []]);
+  });
+}
+
+Deno.test("what still waits of a synchronous call that was cut short never runs", async () => {
   await using kernel = new FakeKernel();
-  using strays = reportedErrors();
-  kernel.react = keepAll(kernel);
-  const { queues } = kernel.engine;
-  // As the timeout of node:vm leaves it: no finally has run.
-  let cut = true;
-  kernel.answer = () => {
-    if (!cut) return undefined;
-    kernel.take();
-    cut = false;
+  kernel.react = kernel.keep;
+  // The CQ has room for six, and the call forces one of its own in.
+  const before = [1, 2, 3, 4, 5, 6, 7].map((fd) => kernel.run(numbered(fd)));
+  kernel.wait = () => {
     throw new Error("cut short");
   };
-  assertThrows(() => kernel.batch([numbered(1), numbered(2)]), Error, "cut");
-  queues.busy = "sync";
-  kernel.wait = () => kernel.finish(3, 7);
-  assertEquals(kernel.batch([numbered(3)]), [7]);
-  // What it has left in the kernel is to be cancelled, and completes for no one.
-  const cancelled = kernel.taken.filter(({ opcode }) =>
-    opcode === IORING_OP_ASYNC_CANCEL
-  );
-  assertEquals(
-    cancelled.map(({ addr }) => addr),
-    [1, 2].map((fd) => userData(kernel.kept.get(fd)!)),
-  );
-  for (const fd of [1, 2]) kernel.finish(fd);
+  const cut = () => kernel.batch([numbered(8), numbered(9)]);
+  assertThrows(cut, Error, "cut short");
+  kernel.wait = () => {};
   await kernel.pass();
-  assertEquals([queues.room.inFlight, strays.errors], [0, []]);
+  const after = kernel.run(numbered(10));
+  for (let i = 0; i < 4; i++) {
+    for (const fd of [...kernel.kept.keys()]) kernel.finish(fd, fd);
+    await kernel.pass();
+  }
+  const { room, waiting, batches } = kernel.engine.queues;
+  assertEquals(
+    before.map(({ all }) => all),
+    [1, 2, 3, 4, 5, 6, 7].map((fd) => [
+      fd,
+    ]),
+  );
+  assertEquals([after.all, kernel.order.includes(9)], [[10], false]);
+  assertEquals([room.inFlight, waiting.length, batches.all()], [0, 0, []]);
 });
 
 Deno.test("a call that was cut short leaves its commands their memory until they complete", async () => {
@@ -425,4 +459,20 @@ Deno.test("a command whose memory is refused leaves nothing to be put in order",
   structuredClone(gone.buffer, { transfer: [gone.buffer] });
   assertThrows(() => queues.take(command), TypeError, "memory of WRITE");
   assertEquals(queues.taking, false);
+});
+
+Deno.test("what is queued, and what is over, leaves nothing to be put in order", async () => {
+  await using kernel = new FakeKernel({ entries: 1, cqEntries: 4 });
+  const { queues } = kernel.engine;
+  const slotted = () => numbered(1, { decode: () => 7 });
+  for (let i = 0; i < 6; i++) { // The last ones wait.
+    const slot = queues.take(slotted());
+    slot.receiver = new Told();
+    queues.enqueue(slot);
+    assertEquals(queues.taking, false);
+  }
+  kernel.startBatch([slotted(), slotted()]);
+  assertEquals(queues.taking, false);
+  kernel.batch([slotted(), numbered(2)]);
+  assertEquals([queues.taking, queues.batch], [false, null]);
 });

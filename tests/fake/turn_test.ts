@@ -52,6 +52,22 @@ for (const where of ["a turn", "a batch"]) {
   });
 }
 
+Deno.test("of many requests for a turn few look after it", async () => {
+  await using kernel = new FakeKernel();
+  let looks = 0;
+  const { then } = Promise.prototype;
+  {
+    using _then = stub(Promise.prototype, "then", function (...args) {
+      looks++;
+      return then.apply(this, args) as Promise<never>;
+    });
+    for (let i = 0; i < 200; i++) kernel.engine.schedule();
+  }
+  await turn();
+  // The turn itself, the first three requests, and each sixty-fourth.
+  assertEquals(looks, 1 + 3 + 3);
+});
+
 Deno.test("a turn does not begin in the middle of a submission that reaps", async () => {
   await using kernel = new FakeKernel();
   const takeTurn = turnOf(kernel);

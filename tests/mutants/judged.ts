@@ -103,6 +103,45 @@ export const EQUIVALENT: readonly Judged[] = [
     reason: "whether exactly the usual length is looked at once more",
   },
   {
+    file: "ring/flight/abort.ts",
+    code: "batch.abort = { reason, next: -1 };",
+    what: "`1` becomes `2`",
+    reason: "any negative number says that some commands still wait",
+  },
+  {
+    file: "ring/flight/abort.ts",
+    code: "const generation = target instanceof Slot ? target.generation : 0;",
+    what: "`0` becomes `1`",
+    reason: "nothing compares the generation of a batch, which has none",
+  },
+  {
+    file: "ring/flight/batches.ts",
+    code: "if (2 * this.#count > this.#mask) this.#grow();",
+    what:
+      "`2 * this.#count > this.#mask` becomes `2 * this.#count >= this.#mask`",
+    reason: "the mask is odd",
+  },
+  {
+    file: "ring/flight/batches.ts",
+    code:
+      "while (this.#table[number & this.#mask] !== null) number = number + 1 | 0;",
+    what: "`0` becomes `1`",
+    reason: "fewer than half of the places are taken, so an odd one is free",
+  },
+  {
+    file: "ring/flight/pool.ts",
+    code: "freeCount = 0;",
+    what: "`0` becomes `1`",
+    reason: "whether one idle block more counts, until the first look",
+  },
+  {
+    file: "ring/flight/pool.ts",
+    code: "if (this.freeCount > 2 * this.peak) {",
+    what:
+      "`this.freeCount > 2 * this.peak` becomes `this.freeCount >= 2 * this.peak`",
+    reason: "whether exactly twice as many idle blocks as were needed stay",
+  },
+  {
     file: "ring/flight/pool.ts",
     code:
       "size.peak = size.freeCount * size.byteLength > PAGE ? 0 : size.freeCount;",
@@ -117,10 +156,49 @@ export const EQUIVALENT: readonly Judged[] = [
     reason: "a bell that cannot connect sets it before it is read",
   },
   {
+    file: "ring/loop/engine.ts",
+    code:
+      "if (requests <= FIRST || requests % EVERY === 0) this.#lookAfterTurn();",
+    what: "`0` becomes `1`",
+    reason: "which request of sixty-four looks after the turn",
+  },
+  {
     file: "ring/loop/polling.ts",
     code: "if (this.#timer === undefined) return;",
     what: "without `if (this.#timer === undefined) return;`",
     reason: "Deno ignores a timer that there is not",
+  },
+  {
+    file: "ring/loop/relay.ts",
+    code: "const block = take(8);",
+    what: "`8` becomes `7`",
+    reason: "the smallest blocks have 64 bytes",
+  },
+  {
+    file: "ring/loop/relay.ts",
+    code: "return res >= 0;",
+    what: "`res >= 0` becomes `res > 0`",
+    reason: "a read of an eventfd has eight bytes, or fails",
+  },
+  {
+    file: "ring/loop/waker.ts",
+    code: "const TRIES = 64;",
+    what: "`64` becomes `65`",
+    reason: "one call more, until a waker gives up",
+  },
+  {
+    file: "ring/loop/waker.ts",
+    code: "optional: uapi.IORING_SETUP_COOP_TASKRUN |",
+    what:
+      "`uapi.IORING_SETUP_COOP_TASKRUN | uapi.IORING_SETUP_SINGLE_IS ... ` becomes `uapi.IORING_SETUP_COOP_TASKRUN | uapi.IORING_SETUP_SINGLE_IS ... `",
+    reason: "these flags save time, and a kernel may lack them",
+  },
+  {
+    file: "ring/loop/waker.ts",
+    code: "optional: uapi.IORING_SETUP_COOP_TASKRUN |",
+    what:
+      "`uapi.IORING_SETUP_COOP_TASKRUN | uapi.IORING_SETUP_SINGLE_ISSUER` becomes `uapi.IORING_SETUP_COOP_TASKRUN & uapi.IORING_SETUP_SINGLE_ISSUER`",
+    reason: "these flags save time, and a kernel may lack them",
   },
   {
     file: "ring/loop/waker.ts",

@@ -85,13 +85,20 @@ export function files(): string[] {
 export function testsFor(file: string): string[] {
   const [floor] = file.split("/");
   const [, name] = /^cmd\/(\w+)\//.exec(file) ?? /(\w+)\.ts$/.exec(file)!;
-  const own = sourcesIn(`tests/${floor}`)
-    .filter((path) => path.startsWith(`tests/${floor}/${name}`))
-    .filter((path) => path.endsWith("_test.ts"));
+  const own = testsIn(`tests/${floor}`)
+    .filter((path) => path.startsWith(`tests/${floor}/${name}`));
   const [shared] = Object.keys(SHARED)
     .filter((path) => file.startsWith(path))
     .sort((a, b) => b.length - a.length);
-  return [...new Set([...own, ...SHARED[shared].map((it) => `tests/${it}`)])];
+  // Deno would run the files of a folder after all others.
+  const others = SHARED[shared].flatMap((it) =>
+    it.endsWith("/") ? testsIn(`tests/${it.slice(0, -1)}`) : `tests/${it}`
+  );
+  return [...new Set([...own, ...others])];
+}
+
+function testsIn(folder: string): string[] {
+  return sourcesIn(folder).filter((path) => path.endsWith("_test.ts"));
 }
 
 function sourcesIn(folder: string): string[] {

@@ -356,7 +356,10 @@ Deno.test("a ring keeps its waker after one EINTR or EAGAIN", async () => {
       using _once = refuseEnter((call) =>
         isWakers(call) && refused++ === 0 ? errno : undefined
       );
-      await wake(ring);
+      // On a busy machine a completion may be there before the waker is asked.
+      for (let tries = 0; refused === 0 && tries < 50; tries++) {
+        await wake(ring);
+      }
     }
     assertGreater(refused, 0);
     assertEquals(descriptors("io_uring"), open);
