@@ -16,19 +16,53 @@ export interface Outcome {
   readonly missing: boolean;
 }
 
-/** Runs a program in the root directory. */
-export async function run(program: string, args: string[]): Promise<Outcome> {
+/** Waits for a promise, but not for ever: then the result is `undefined`. */
+export async function within<T>(
+  promise: Promise<T>,
+  ms: number,
+): Promise<T | undefined> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    if (ms < Infinity) timer = setTimeout(resolve, ms, undefined);
+  });
   try {
-    const { success, stderr } = await new Deno.Command(program, {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Runs a program in the root directory. One that takes longer than `patienceMs` is
+ * left alone: a program that looks at a mount waits for the server, and SIGKILL does
+ * not end it before the server has.
+ */
+export async function run(
+  program: string,
+  args: string[],
+  patienceMs = Infinity,
+): Promise<Outcome> {
+  try {
+    const child = new Deno.Command(program, {
       args,
       cwd: "/",
       stdin: "null",
       stdout: "null",
       stderr: "piped",
       env: { LC_ALL: "C" },
-    }).output();
-    const said = new TextDecoder().decode(stderr).trim();
-    return { success, said, missing: false };
+    }).spawn();
+    const ended = Promise.all([
+      child.status,
+      new Response(child.stderr).text(),
+    ]);
+    const outcome = await within(ended, patienceMs);
+    if (outcome === undefined) {
+      child.unref();
+      const said = "it waits for the server, which does not answer";
+      return { success: false, said, missing: false };
+    }
+    const [{ success }, said] = outcome;
+    return { success, said: said.trim(), missing: false };
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) {
       return { success: false, said: `there is no ${program}`, missing: true };
@@ -66,15 +100,16 @@ export interface UnmountOptions {
 export async function unmountByChild(
   dir: string,
   { lazy = false, force = false }: UnmountOptions,
+  patienceMs?: number,
 ): Promise<void> {
-  const user = async () =>
-    await run("fusermount3", ["-u", ...lazy ? ["-z"] : [], "--", dir]);
-  const root = async () =>
-    await run("umount", [
-      ...lazy ? ["-l"] : [],
-      ...force ? ["-f"] : [],
-      dir,
-    ]);
+  const user = async () => {
+    const args = ["-u", ...lazy ? ["-z"] : [], "--", dir];
+    return await run("fusermount3", args, patienceMs);
+  };
+  const root = async () => {
+    const args = [...lazy ? ["-l"] : [], ...force ? ["-f"] : [], dir];
+    return await run("umount", args, patienceMs);
+  };
   const [first, second] = isRoot() ? [root, user] : [user, root];
   let outcome = await first();
   if (outcome.missing) outcome = await second();

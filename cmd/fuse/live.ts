@@ -3,7 +3,7 @@
 import { E } from "../../sys/uapi/errno.ts";
 import { readText } from "../../sys/file.ts";
 import { checkObject } from "../../ring/check.ts";
-import { unmountByChild, type UnmountOptions } from "./children.ts";
+import { unmountByChild, type UnmountOptions, within } from "./children.ts";
 import type { Watchdog } from "./children.ts";
 import { endOf } from "./classic.ts";
 import { FuseError } from "./errors.ts";
@@ -64,6 +64,8 @@ export interface Mount extends AsyncDisposable {
 
 /** Milliseconds for which `await using` waits for the programs of a lazy unmount. */
 const GRACE_MS = 1000;
+/** Milliseconds for which `await using` waits for umount(8), which looks at the mount. */
+const PATIENCE_MS = 3000;
 /** Milliseconds for which an unmount waits until the kernel says that it is over. */
 const OVER_MS = 5000;
 
@@ -112,10 +114,15 @@ export class LiveMount implements Mount {
     return this.#served.protocol;
   }
 
-  async unmount(options: UnmountOptions = {}): Promise<void> {
+  unmount(options: UnmountOptions = {}): Promise<void> {
+    return this.#unmount(options, Infinity);
+  }
+
+  async #unmount(options: UnmountOptions, patienceMs: number): Promise<void> {
     if (this.#over) return;
     try {
-      await unmountByChild(this.dir, checkObject("options", options));
+      checkObject("options", options);
+      await unmountByChild(this.dir, options, patienceMs);
     } catch (error) {
       if (this.#over) return;
       throw error;
@@ -126,20 +133,15 @@ export class LiveMount implements Mount {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // What is left if neither succeeds is the abort.
-    if (!await this.#unmounts({})) await this.#unmounts({ lazy: true });
+    try {
+      await this.#unmount({}, PATIENCE_MS);
+    } catch {
+      // If this fails as well, the abort is left.
+      await this.#unmount({ lazy: true }, PATIENCE_MS).catch(() => {});
+    }
     await within(this.finished, GRACE_MS);
     this.#served.abort();
     await this.finished;
-  }
-
-  /**
-   * Returns if the mount could be taken away. umount(8) looks at it before, and waits
-   * for a server that does not answer.
-   */
-  async #unmounts(options: UnmountOptions): Promise<boolean> {
-    const unmounted = this.unmount(options).then(() => true, () => false);
-    return await within(unmounted, OVER_MS + GRACE_MS) ?? false;
   }
 
   invalidate(
@@ -185,22 +187,6 @@ export class LiveMount implements Mount {
       }
       await this.#watchdog?.stop();
     }
-  }
-}
-
-/** Waits for a promise, but not for ever: then the result is `undefined`. */
-async function within<T>(
-  promise: Promise<T>,
-  ms: number,
-): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, ms, undefined);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

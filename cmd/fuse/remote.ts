@@ -3,7 +3,8 @@
  *
  * The descriptor of /dev/fuse is this side's, which closes it when the Worker says
  * that nothing uses it, or is gone. A Worker that dies of an error gives up its ring
- * before. That of a Worker which had to be ended stays until the process ends, and
+ * before. That of a Worker which had to be ended stays until the process ends (Deno
+ * does not end a thread in an endless loop before), and
  * holds the file: then a forced unmount aborts the connection, which root may.
  */
 
