@@ -40,8 +40,8 @@ export interface UnlinkOptions extends PathOptions {
  * the file are gone.
  *
  * EISDIR: the path is a directory. ENOTDIR: with `removeDirectory`, it is not.
- * ENOTEMPTY: the directory has entries. EBUSY: it is a mount point. ENOENT: there is
- * no such file.
+ * ENOTEMPTY: the directory has entries. EBUSY: it is a mount point. ENOENT:
+ * there is no such file.
  */
 export function unlinkat(
   path: Path,
@@ -71,22 +71,24 @@ export interface TwoPathsOptions {
 
 /** Options of {@linkcode renameat}. */
 export interface RenameOptions extends TwoPathsOptions {
-  /** Fail with EEXIST if `to` exists, instead of replacing it. Default `false`. */
+  /**
+   * Fail with EEXIST if `to` exists, instead of replacing it. Default `false`.
+   */
   noReplace?: boolean;
   /** Exchange the two files, both of which must exist. Default `false`. */
   exchange?: boolean;
 }
 
 /**
- * Renames a file or a directory. **It replaces a file that exists at `to`**, or an
- * empty directory there if `from` is a directory, unless `noReplace` is set.
- * `IORING_OP_RENAMEAT`, Linux 5.11; the result is 0. Other processes see the old
- * state or the new one, and nothing between.
+ * Renames a file or a directory. **It replaces a file that exists at `to`**, or
+ * an empty directory there if `from` is a directory, unless `noReplace` is set.
+ * `IORING_OP_RENAMEAT`, Linux 5.11; the result is 0. Other processes see the
+ * old state or the new one, and nothing between.
  *
- * EXDEV: the paths are on different mounts. EEXIST: `to` exists, with `noReplace`.
- * ENOTEMPTY: `to` is a directory with entries. EISDIR: `to` is a directory, and
- * `from` is not. ENOTDIR: the other way round. EINVAL: `to` lies inside `from`, or the
- * file system lacks `noReplace` or `exchange`.
+ * EXDEV: the paths are on different mounts. EEXIST: `to` exists, with
+ * `noReplace`. ENOTEMPTY: `to` is a directory with entries. EISDIR: `to` is a
+ * directory, and `from` is not. ENOTDIR: the other way round. EINVAL: `to` lies
+ * inside `from`, or the file system lacks `noReplace` or `exchange`.
  *
  * @example Replace a file at once, in a directory that is removed afterwards
  * ```ts
@@ -142,8 +144,8 @@ export interface MkdirOptions extends PathOptions {
 /**
  * Makes a directory. `IORING_OP_MKDIRAT`, Linux 5.15; the result is 0.
  *
- * EEXIST: the path exists, as a directory or otherwise. ENOENT: the directory that it
- * would be in is missing. ENOSPC, EDQUOT: there is no room.
+ * EEXIST: the path exists, as a directory or otherwise. ENOENT: the directory
+ * that it would be in is missing. ENOSPC, EDQUOT: there is no room.
  */
 export function mkdirat(
   path: Path,
@@ -163,12 +165,12 @@ export function mkdirat(
 }
 
 /**
- * Makes a symbolic link at `path` that leads to `target`. `IORING_OP_SYMLINKAT`,
- * Linux 5.15; the result is 0. `target` need not exist. If it is relative, it starts
- * at the directory of the link.
+ * Makes a symbolic link at `path` that leads to `target`.
+ * `IORING_OP_SYMLINKAT`, Linux 5.15; the result is 0. `target` need not exist.
+ * If it is relative, it starts at the directory of the link.
  *
- * EEXIST: the path exists. ENOENT: the directory of the link is missing, or `target`
- * is empty. EPERM: the file system has no symbolic links.
+ * EEXIST: the path exists. ENOENT: the directory of the link is missing, or
+ * `target` is empty. EPERM: the file system has no symbolic links.
  */
 export function symlinkat(
   target: Path,
@@ -199,12 +201,12 @@ export interface LinkOptions extends TwoPathsOptions {
 
 /**
  * Gives the file `from` another name `to`, a hard link. `IORING_OP_LINKAT`,
- * Linux 5.15; the result is 0. It replaces nothing. A file of O_TMPFILE gets a name as
- * `/proc/self/fd/5` with `followLink`.
+ * Linux 5.15; the result is 0. It replaces nothing. A file of O_TMPFILE gets a
+ * name as `/proc/self/fd/5` with `followLink`.
  *
- * EEXIST: `to` exists. EXDEV: the paths are on different mounts. EPERM: `from` is a
- * directory, the file system has no hard links, or `from` belongs to another user.
- * EMLINK: the file has too many links.
+ * EEXIST: `to` exists. EXDEV: the paths are on different mounts. EPERM: `from`
+ * is a directory, the file system has no hard links, or `from` belongs to
+ * another user. EMLINK: the file has too many links.
  */
 export function linkat(
   from: Path,

@@ -22,8 +22,10 @@ const KEEP = falloc.FALLOC_FL_KEEP_SIZE;
  * - `"allocate"` reserves space, and extends the file to the end of the range.
  * - `"allocateKeepSize"` does the same, but leaves the size of the file.
  * - `"unshareRange"` gives the file blocks of its own where it shares some.
- * - `"insertRange"` moves the data from `offset` on up by `length`, before a hole.
- * - `"punchHole"` **erases** the range, which then reads as zeros, and frees its space.
+ * - `"insertRange"` moves the data from `offset` on up by `length`, before a
+ *   hole.
+ * - `"punchHole"` **erases** the range, which then reads as zeros, and frees
+ *   its space.
  * - `"zeroRange"` **erases** the range, which then reads as zeros, and keeps its
  *   space. It may extend the file; `"zeroRangeKeepSize"` does not.
  * - `"collapseRange"` **removes** the range, and moves the data after it down.
@@ -61,13 +63,13 @@ export interface FallocateOptions {
 
 /**
  * Allocates or frees space of a regular file that is open for writing.
- * `IORING_OP_FALLOCATE`, Linux 5.6; the result is 0. Some modes **erase data**: see
- * {@linkcode FallocateMode}.
+ * `IORING_OP_FALLOCATE`, Linux 5.6; the result is 0. Some modes **erase data**:
+ * see {@linkcode FallocateMode}.
  *
- * EOPNOTSUPP: the file system lacks the mode; `"allocate"` and `"punchHole"` are the
- * most common. EINVAL: `"collapseRange"` and `"insertRange"` take multiples of the
- * file system's block, before the end of the file. ENODEV: not a regular file.
- * ENOSPC, EDQUOT, EFBIG: there is no room.
+ * EOPNOTSUPP: the file system lacks the mode; `"allocate"` and `"punchHole"`
+ * are the most common. EINVAL: `"collapseRange"` and `"insertRange"` take
+ * multiples of the file system's block, before the end of the file. ENODEV: not
+ * a regular file. ENOSPC, EDQUOT, EFBIG: there is no room.
  *
  * @example Reserve 1 MiB, free the middle of it, then cut the file
  * ```ts
@@ -105,7 +107,10 @@ const FALLOCATE = new Kind<number>({
   advice: advice.fallocateAdvice,
 });
 
-/** Throws for an empty range, and for one that the kernel's offsets cannot express. */
+/**
+ * Throws for an empty range, and for one that the kernel's offsets cannot
+ * express.
+ */
 function checkRange(offset: number | bigint, length: number | bigint): void {
   checkOffset(offset);
   checkOffset(length, "length");
@@ -118,13 +123,13 @@ function checkRange(offset: number | bigint, length: number | bigint): void {
 }
 
 /**
- * Sets the size of a file that is open for writing. **Bytes after the new end are
- * lost.** A longer file reads as zeros there. `IORING_OP_FTRUNCATE`, Linux 6.9; the
- * result is 0.
+ * Sets the size of a file that is open for writing. **Bytes after the new end
+ * are lost.** A longer file reads as zeros there. `IORING_OP_FTRUNCATE`, Linux
+ * 6.9; the result is 0.
  *
- * EINVAL: the file is not regular or not open for writing, or the kernel is older.
- * EFBIG: the size exceeds the limit of the file system. EPERM: the file is sealed or
- * append-only.
+ * EINVAL: the file is not regular or not open for writing, or the kernel is
+ * older. EFBIG: the size exceeds the limit of the file system. EPERM: the file
+ * is sealed or append-only.
  *
  * @param byteLength The new size in bytes, below 2^63.
  */
@@ -161,9 +166,9 @@ export interface SyncFileRangeOptions {
  * Writes a range of the page cache to the device. `IORING_OP_SYNC_FILE_RANGE`,
  * Linux 5.2; the result is 0.
  *
- * **It makes nothing durable.** The device may keep the bytes in its own cache, and
- * the kernel writes no metadata, without which new blocks are not found after a
- * crash: use `fsync`.
+ * **It makes nothing durable.** The device may keep the bytes in its own cache,
+ * and the kernel writes no metadata, without which new blocks are not found
+ * after a crash: use `fsync`.
  *
  * ESPIPE: the file is a pipe, a socket or a terminal.
  */

@@ -4,15 +4,16 @@
  * For many reads or writes of one file, {@linkcode readsOf} and
  * {@linkcode writesOf} make them at less cost.
  *
- * Linux 5.19 has them all but `sendZc` (6.2), `ftruncate` (6.9), `bind` and `listen`
- * (6.11). They need the privilege of the system calls they are named after. io_uring
- * has no operation that lists a directory or reads a symbolic link.
+ * Linux 5.19 has them all but `sendZc` (6.2), `ftruncate` (6.9), `bind` and
+ * `listen` (6.11). They need the privilege of the system calls they are named
+ * after. io_uring has no operation that lists a directory or the attributes of
+ * a file, or reads a symbolic link.
  *
- * **In a chain of `ring.link()`, a failure of some operations does not cancel the next
- * one**, because the kernel does not mark them as failed since Linux 6.0 (matches
- * io_uring/fs.c, sync.c, statx.c, truncate.c and xattr.c in 6.18): `fsync` and all
- * operations on paths, space, status and attributes, but not `openat` and `close`. Await
- * such an operation where the next one depends on it.
+ * **Some operations do not fail their chain** of `ring.link()`: the next one
+ * starts although they failed, because Linux 6.0 and later do not mark them as
+ * failed (io_uring/fs.c, sync.c, statx.c, truncate.c and xattr.c in 6.18). These
+ * are `fsync` and all operations on paths, space, status and attributes, but not
+ * `openat` and `close`. Await such an operation if the next one depends on it.
  *
  * @example Read a file
  * ```ts
@@ -245,8 +246,8 @@ function placed(
  * `dataOnly` it omits metadata that a later read does not need, as
  * fdatasync(2).
  *
- * **A chain of `ring.link()` goes on if it fails**: await it before you rename the
- * file or report success.
+ * **A chain of `ring.link()` goes on if it fails**: await it before you rename
+ * the file or report success.
  */
 export function fsync(
   file: File,

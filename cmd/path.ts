@@ -1,4 +1,7 @@
-/** Paths and names in the form that the kernel takes: bytes with a zero at the end. */
+/**
+ * Paths and names in the form that the kernel takes: bytes with a zero at the
+ * end.
+ */
 
 import { AT_FDCWD } from "../sys/uapi/fcntl.ts";
 import { checkBytes, checkFd, checkText, shown } from "../ring/check.ts";
@@ -6,14 +9,17 @@ import { copyOf, isUint8Array } from "../ring/intrinsics.ts";
 import { type Operand, operand } from "../ring/operand.ts";
 
 /**
- * A path: a text, or the bytes of a path that may not be UTF-8. Bytes are copied when
- * the command is made. A path has no zero byte, and at most 4095 bytes.
+ * A path: a text, or the bytes of a path that may not be UTF-8. Bytes are
+ * copied when the command is made. A path has no zero byte, and at most 4095
+ * bytes.
  */
 export type Path = string | Uint8Array;
 
 /** A checked path. */
 export class CPath {
-  /** The path in quotes, for messages. Bytes that are not UTF-8 show as U+FFFD. */
+  /**
+   * The path in quotes, for messages. Bytes that are not UTF-8 show as U+FFFD.
+   */
   readonly text: string;
   /** Bytes of the path, without the zero. */
   readonly byteLength: number;

@@ -92,9 +92,9 @@ const SYNC = {
  * Reports the status of the file at a path. `IORING_OP_STATX`, Linux 5.6. A mask
  * without STATX_SIZE and the like can save a network file system a request.
  *
- * ENOENT: there is no such file. ENOTDIR: a part of the path is a file. ELOOP: the
- * path has more than 40 symbolic links. EACCES: a directory on the way may not be
- * searched.
+ * ENOENT: there is no such file. ENOTDIR: a part of the path is a file. ELOOP:
+ * the path has more than 40 symbolic links. EACCES: a directory on the way may
+ * not be searched.
  *
  * @example The size of a program, and the kind of a symbolic link
  * ```ts
@@ -126,8 +126,8 @@ export function statx(
 }
 
 /**
- * Reports the status of an open file. `IORING_OP_STATX`, Linux 5.6. The kernel takes
- * a descriptor, and no file of a ring's table.
+ * Reports the status of an open file. `IORING_OP_STATX`, Linux 5.6. The kernel
+ * takes a descriptor, and no file of a ring's table.
  */
 export function fstatx(
   fd: number,

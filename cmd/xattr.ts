@@ -32,15 +32,15 @@ export interface GetxattrOptions {
 /** Options of {@linkcode fsetxattr} and {@linkcode setxattr}. */
 export interface SetxattrOptions {
   /**
-   * `"create"` fails with EEXIST if the attribute exists, `"replace"` with ENODATA if
-   * it does not. Default: set it in any case.
+   * `"create"` fails with EEXIST if the attribute exists, `"replace"` with
+   * ENODATA if it does not. Default: set it in any case.
    */
   only?: "create" | "replace";
 }
 
 /**
- * Reads an extended attribute of an open file. `IORING_OP_FGETXATTR`, Linux 5.19; the
- * result is its value.
+ * Reads an extended attribute of an open file. `IORING_OP_FGETXATTR`, Linux
+ * 5.19; the result is its value.
  *
  * ENODATA: the file has no such attribute. ERANGE: the value is longer than
  * `maxLength`. EOPNOTSUPP: the file system has no attributes of this kind, or the
@@ -62,8 +62,9 @@ export function fgetxattr(
 
 /**
  * Reads an extended attribute of the file at a path. `IORING_OP_GETXATTR`,
- * Linux 5.19; the result is its value. It follows symbolic links, and a relative path
- * starts at the current directory. Errnos as for {@linkcode fgetxattr}.
+ * Linux 5.19; the result is its value. It follows symbolic links, and a
+ * relative path starts at the current directory. Errnos as for {@linkcode
+ * fgetxattr}.
  */
 export function getxattr(
   path: Path,
@@ -98,13 +99,14 @@ function decodeValue(done: Completion): Uint8Array {
 }
 
 /**
- * Sets an extended attribute of an open file. **It replaces an earlier value**, unless
- * `only` is `"create"`. `IORING_OP_FSETXATTR`, Linux 5.19; the result is 0.
+ * Sets an extended attribute of an open file. **It replaces an earlier value**,
+ * unless `only` is `"create"`. `IORING_OP_FSETXATTR`, Linux 5.19; the result is
+ * 0.
  *
- * EEXIST, ENODATA: see `only`. EOPNOTSUPP: the file system has no attributes of this
- * kind, or the name does not start with a kind, such as `user.`. EPERM: the file is
- * no regular file or directory, which alone have `user.` attributes, or it is
- * immutable. ENOSPC, EDQUOT, E2BIG: there is no room.
+ * EEXIST, ENODATA: see `only`. EOPNOTSUPP: the file system has no attributes of
+ * this kind, or the name does not start with a kind, such as `user.`. EPERM:
+ * the file is no regular file or directory, which alone have `user.`
+ * attributes, or it is immutable. ENOSPC, EDQUOT, E2BIG: there is no room.
  *
  * @param value At most 65536 bytes. ext4 keeps all attributes of a file in about
  * 4000.
@@ -146,10 +148,10 @@ export function fsetxattr(
 }
 
 /**
- * Sets an extended attribute of the file at a path. **It replaces an earlier value**,
- * unless `only` is `"create"`. `IORING_OP_SETXATTR`, Linux 5.19; the result is 0. It
- * follows symbolic links, and a relative path starts at the current directory. Errnos
- * as for {@linkcode fsetxattr}.
+ * Sets an extended attribute of the file at a path. **It replaces an earlier
+ * value**, unless `only` is `"create"`. `IORING_OP_SETXATTR`, Linux 5.19; the
+ * result is 0. It follows symbolic links, and a relative path starts at the
+ * current directory. Errnos as for {@linkcode fsetxattr}.
  */
 export function setxattr(
   path: Path,

@@ -43,8 +43,8 @@ Deno.test("the SQEs of mkdirat and symlinkat have their fields and nothing else"
   const directory = op.mkdirat("a");
   assertEquals(words(directory), { op: 0x25, fd: -100, len: 0o777 });
   assertMemory(directory, [[16, "reads", "a\0"]]);
-  const sticky = op.mkdirat("a", { dirFd: 5, mode: 0o1700 });
-  assertEquals(words(sticky), { op: 0x25, fd: 5, len: 0o1700 });
+  const all = op.mkdirat("a", { dirFd: 5, mode: 0o7777 });
+  assertEquals(words(all), { op: 0x25, fd: 5, len: 0o7777 });
   const link = op.symlinkat("target", "link", { dirFd: 5 });
   assertEquals(words(link), { op: 0x26, fd: 5 });
   assertMemory(link, [[16, "reads", "target\0"], [8, "reads", "link\0"]]);
@@ -73,6 +73,9 @@ Deno.test("operations on entries refuse what they do not take, by name", () => {
     "followLink",
     (followLink) => op.linkat("a", "b", { followLink }),
   );
+  const text = "noReplace" as unknown as op.RenameOptions;
+  const message = 'options must be an object, not "noReplace"';
+  assertThrows(() => op.renameat("a", "b", text), TypeError, message);
   const contrary = { noReplace: true, exchange: true };
   assertThrows(
     () => op.renameat("a", "b", contrary),

@@ -51,7 +51,9 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   "ring/loop/pace.ts": ["fake/", "ring/wake_test.ts", "ring/ring_test.ts"],
   "cmd/": ["cmd/uring_cmd_test.ts"],
   "cmd/cli/": ["ring/process_test.ts", "ring/deno_test.ts"],
+  "cmd/file_advice.ts": ["cmd/entries_test.ts", "cmd/extents_test.ts"],
   "cmd/op.ts": ["ring/ring_test.ts"],
+  "cmd/path.ts": ["cmd/statx_test.ts", "cmd/entries_test.ts"],
   "cmd/probe.ts": [
     "ring/process_test.ts",
     "ring/deno_test.ts",
