@@ -5,7 +5,7 @@ import { FULL, QUOTA, RESTRICTED } from "./op_advice.ts";
 
 const NO_DIRECTORY =
   "A part of the path is a file where a directory has to be.";
-const SEARCH = "or may not search a directory on the way: see `namei -l`. ";
+const SEARCH = "may not search a directory on the way: see `namei -l`. ";
 const FLAGGED = "A file or its directory is immutable or append-only " +
   "(`lsattr`), the directory is sticky and the file another user's, or a " +
   "security module or the file system forbids it.";
@@ -18,7 +18,7 @@ const SWAP = "The file is in use for swapping. `swapoff` releases it.";
 /** Errnos of any operation on a path. */
 const PATH: AdviceTable = {
   ENOENT: "There is no such file, or a directory on the way is missing.",
-  EACCES: `The user may not read the file, ${SEARCH}${RESTRICTED}`,
+  EACCES: `The user ${SEARCH}${RESTRICTED}`,
   ENOTDIR: NO_DIRECTORY,
   ELOOP: "The path has more than 40 symbolic links. `readlink -f` resolves " +
     "them.",
@@ -33,7 +33,7 @@ export const statxAdvice = adviceFrom(PATH, generalAdvice);
 /** Errnos of any change of a directory. */
 const ENTRY: AdviceTable = {
   ...PATH,
-  EACCES: `The user may not write to the directory, ${SEARCH}${RESTRICTED}`,
+  EACCES: `The user may not write to the directory, or ${SEARCH}${RESTRICTED}`,
   EPERM: FLAGGED,
   EROFS: "The file system is read-only. Mount it writable.",
   ENOSPC: FULL,
@@ -176,7 +176,7 @@ export const xattrAdvice = adviceFrom({
   EPERM: "Only regular files and directories have attributes of user., and " +
     "only root sets those of trusted. and security. Or the file is immutable " +
     "or append-only (`lsattr`).",
-  EACCES: "The user may not read the attribute, or not write to it, " +
+  EACCES: "The user may not read or write the file, or " +
     `${SEARCH}${RESTRICTED}`,
   EINVAL: `The kernel or the file system does not take the value. ${KINDS}`,
   E2BIG: "The value is longer than the file system takes.",

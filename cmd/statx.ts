@@ -13,7 +13,9 @@ import { checkBoolean, checkFd, checkInteger } from "../ring/check.ts";
 import { checkName, checkObject } from "../ring/check.ts";
 import { Command } from "../ring/command.ts";
 import type { Completion } from "../ring/completion.ts";
-import { scratchOperand } from "../ring/operand.ts";
+import { draftTo } from "../ring/draft.ts";
+import { Kind } from "../ring/kind.ts";
+import { type Operand, scratchOperand } from "../ring/operand.ts";
 import { statxAdvice } from "./file_advice.ts";
 import { CPath, Directory, type Path } from "./path.ts";
 
@@ -117,11 +119,15 @@ export function statx(
   const name = new CPath("path", path);
   const directory = new Directory("dirFd", dirFd);
   return new Command({
-    ...toStatus(name, mask),
     name: `STATX ${name.text}${directory.text}`,
+    opcode: IORING_OP_STATX,
     fdWord: directory.word,
+    len: mask,
     opFlags: sync |
       (checkBoolean("noFollow", noFollow) ? AT_SYMLINK_NOFOLLOW : 0),
+    operands: memoryOf(name),
+    decode: decodeStatus,
+    advice: statxAdvice,
   });
 }
 
@@ -134,13 +140,23 @@ export function fstatx(
   options: FstatxOptions = {},
 ): Command<FileStatus> {
   const [mask, sync] = checkFields(checkObject("options", options));
-  return new Command({
-    ...toStatus(new CPath("path", ""), mask),
-    name: "STATX",
-    file: checkFd(fd), // A number: the kernel answers EBADF for other files.
-    opFlags: sync | AT_EMPTY_PATH,
-  });
+  // A number: the kernel answers EBADF for other files.
+  const draft = draftTo(FSTATX, checkFd(fd));
+  draft.lenWord = mask;
+  draft.flagsWord = sync | AT_EMPTY_PATH;
+  draft.setOperands(OF_DESCRIPTOR);
+  return new Command(draft);
 }
+
+const FSTATX = new Kind<FileStatus>({
+  name: "STATX",
+  opcode: IORING_OP_STATX,
+  decode: decodeStatus,
+  advice: statxAdvice,
+});
+
+/** The memory of all commands for descriptors, each of which gets a copy. */
+const OF_DESCRIPTOR = memoryOf(new CPath("path", ""));
 
 function checkFields(
   { mask, sync = "auto" }: FstatxOptions,
@@ -151,15 +167,13 @@ function checkFields(
   return [mask, SYNC[sync]];
 }
 
-/** Returns the parts that both kinds of command have. */
-function toStatus(path: CPath, len: number) {
+/** Returns the path, which the kernel reads, and the status that it writes. */
+function memoryOf(path: CPath): readonly Operand[] {
   const { addr, addr2 } = io_uring_sqe;
-  const operands = [
+  return [
     path.operand(addr.offset),
     scratchOperand(addr2.offset, sizeof(fs.statx)),
   ];
-  const opcode = IORING_OP_STATX;
-  return { opcode, len, operands, decode: decodeStatus, advice: statxAdvice };
 }
 
 function decodeStatus(done: Completion): FileStatus {

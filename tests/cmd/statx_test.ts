@@ -97,14 +97,14 @@ Deno.test("each field of a status has its place in the struct", () => {
 
 const lacks = lacksOpcode("STATX");
 
-/** Compares a status with what Deno reports, and stat(1) about the times. */
+/** Compares a status with what Deno reports, in its milliseconds. */
 function assertSame(
   status: op.FileStatus,
   path: string,
   noFollow = false,
 ): void {
   const info = noFollow ? Deno.lstatSync(path) : Deno.statSync(path);
-  const { atimeNs, mtimeNs, ctimeNs } = status;
+  const milliseconds = (ns: bigint) => Number(ns / 1_000_000n);
   assertEquals(
     {
       mode: status.mode,
@@ -115,6 +115,10 @@ function assertSame(
       size: Number(status.size),
       blocks: Number(status.blocks),
       blksize: status.blksize,
+      atime: milliseconds(status.atimeNs),
+      mtime: milliseconds(status.mtimeNs),
+      // Deno drops the milliseconds of this one.
+      ctime: milliseconds(status.ctimeNs) / 1000 | 0,
     },
     {
       mode: info.mode,
@@ -125,23 +129,13 @@ function assertSame(
       size: info.size,
       blocks: info.blocks,
       blksize: info.blksize,
+      atime: info.atime?.getTime(),
+      mtime: info.mtime?.getTime(),
+      ctime: info.ctime!.getTime() / 1000 | 0,
     },
   );
-  assertEquals({ atimeNs, mtimeNs, ctimeNs }, times(path, noFollow));
   const [major, minor] = status.dev;
   assertEquals(info.dev, makedev(major, minor));
-}
-
-/** Returns the times of a file as stat(1) reports them. */
-function times(path: string, noFollow: boolean) {
-  const args = ["-c", "%.9X %.9Y %.9Z", ...noFollow ? [] : ["-L"], path];
-  const { stdout } = new Deno.Command("stat", {
-    args,
-    env: { LC_ALL: "C" },
-  }).outputSync();
-  const [atimeNs, mtimeNs, ctimeNs] = textOf(stdout).trim().split(" ")
-    .map((text) => BigInt(text.replace(".", "")));
-  return { atimeNs, mtimeNs, ctimeNs };
 }
 
 /** Joins the halves of a device number as glibc does. */
@@ -151,7 +145,7 @@ function makedev(major: number, minor: number): number {
 
 testUnless(
   lacks,
-  "statx reports what Deno and stat(1) report",
+  "statx reports what Deno.stat and Deno.lstat report",
   async () => {
     await using ring = Ring.open();
     using folder = new Folder();
@@ -284,5 +278,41 @@ testUnless(
     const closed = ring.cmd(op.fstatx(0x7fff_fff0));
     await assertRefused(closed, "EBADF", "STATX on fd 2147483632", "not open");
     assert(Deno.statSync(file).isFile);
+  },
+);
+
+/** Returns the times of a file that stat(1) reports, with nanoseconds. */
+function times(path: string): bigint[] {
+  const args = ["-c", "%.9X %.9Y %.9Z", path];
+  const { stdout } = new Deno.Command("stat", {
+    args,
+    env: { LC_ALL: "C" },
+  }).outputSync();
+  return textOf(stdout).trim().split(" ").map((text) => {
+    const [seconds, nanoseconds] = text.split(".");
+    return BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
+  });
+}
+
+/** Returns what is missing if stat(1) is not that of GNU. */
+function lacksStat(): string {
+  try {
+    times("/proc/self");
+    return "";
+  } catch {
+    return "GNU stat";
+  }
+}
+
+testUnless(
+  lacks || lacksStat(),
+  "the times of a status are exact to the nanosecond",
+  async () => {
+    await using ring = Ring.open();
+    for (const path of [Deno.execPath(), "/", "/usr/bin"]) {
+      const status = await ring.cmd(op.statx(path));
+      const { atimeNs, mtimeNs, ctimeNs } = status;
+      assertEquals([atimeNs, mtimeNs, ctimeNs], times(path), path);
+    }
   },
 );
