@@ -1,11 +1,19 @@
 /**
  * The ordinary operations that a program needs along with commands: files,
- * sockets, polls and timeouts. Each is a `Command` for `ring.cmd()`. For many
- * reads or writes of one file, {@linkcode readsOf} and {@linkcode writesOf} make
- * them at less cost.
+ * directories, sockets, polls and timeouts. Each is a `Command` for `ring.cmd()`.
+ * For many reads or writes of one file, {@linkcode readsOf} and
+ * {@linkcode writesOf} make them at less cost.
  *
- * Linux 5.19 has them all but `sendZc` (6.2), `bind` and `listen` (6.11). They
- * need the privilege of the system calls they are named after.
+ * Linux 5.19 has them all but `sendZc` (6.2), `ftruncate` (6.9), `bind` and
+ * `listen` (6.11). They need the privilege of the system calls they are named
+ * after. io_uring has no operation that lists a directory or the attributes of
+ * a file, or reads a symbolic link.
+ *
+ * **Some operations do not fail their chain** of `ring.link()`: the next one
+ * starts although they failed, because Linux 6.0 and later do not mark them as
+ * failed (io_uring/fs.c, sync.c, statx.c, truncate.c and xattr.c in 6.18). These
+ * are `fsync` and all operations on paths, space, status and attributes, but not
+ * `openat` and `close`. Await such an operation if the next one depends on it.
  *
  * @example Read a file
  * ```ts
@@ -24,13 +32,13 @@
  */
 
 import { E } from "../sys/uapi/errno.ts";
-import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/uapi/fcntl.ts";
+import { O_CLOEXEC, O_RDONLY } from "../sys/uapi/fcntl.ts";
 import * as uapi from "../sys/uapi/io_uring.ts";
 import * as so from "../sys/uapi/socket.ts";
 import { sizeof } from "../sys/struct.ts";
 import { __kernel_timespec } from "../sys/uapi/time_types.ts";
 import { checkBoolean, checkFd, checkInteger } from "../ring/check.ts";
-import { checkObject, checkText, checkU32 } from "../ring/check.ts";
+import { checkObject, checkU32 } from "../ring/check.ts";
 import { checkOffset } from "../ring/check.ts";
 import { Command, type File } from "../ring/command.ts";
 import { Draft, draftTo } from "../ring/draft.ts";
@@ -39,6 +47,7 @@ import { checkInside, type FixedBuffer } from "../ring/registered.ts";
 import { operand } from "../ring/operand.ts";
 import { adviceFrom, generalAdvice } from "../ring/errors.ts";
 import * as advice from "./op_advice.ts";
+import { CPath, Directory, type Path } from "./path.ts";
 import { decodeSockaddr, encodeSockaddr, isUnix } from "./sockaddr.ts";
 import type { SocketAddress } from "./sockaddr.ts";
 import { draftTransfer, lengthOf, readOf, RECV } from "./transfer.ts";
@@ -55,7 +64,27 @@ export { SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM } from "../sys/uapi/socket.ts";
 export { MSG_DONTWAIT, MSG_MORE, SOCK_NONBLOCK } from "../sys/uapi/socket.ts";
 export { MSG_PEEK, MSG_TRUNC, MSG_WAITALL } from "../sys/uapi/socket.ts";
 export type { IpAddress, SocketAddress, UnixAddress } from "./sockaddr.ts";
+export { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../sys/uapi/fs.ts";
+export { S_IFBLK, S_IFCHR, S_IFIFO, S_IFSOCK } from "../sys/uapi/fs.ts";
+export { STATX_BASIC_STATS, STATX_BTIME } from "../sys/uapi/fs.ts";
+export { STATX_GID, STATX_INO, STATX_MNT_ID } from "../sys/uapi/fs.ts";
+export { STATX_MODE, STATX_NLINK, STATX_SIZE } from "../sys/uapi/fs.ts";
+export { STATX_ATIME, STATX_CTIME, STATX_MTIME } from "../sys/uapi/fs.ts";
+export { STATX_BLOCKS, STATX_TYPE, STATX_UID } from "../sys/uapi/fs.ts";
+export type { Path } from "./path.ts";
+export { linkat, type LinkOptions, type PathOptions } from "./entries.ts";
+export { mkdirat, type MkdirOptions, symlinkat } from "./entries.ts";
+export { renameat, type RenameOptions } from "./entries.ts";
+export { type TwoPathsOptions, unlinkat } from "./entries.ts";
+export type { UnlinkOptions } from "./entries.ts";
+export { fallocate, type FallocateMode, ftruncate } from "./extents.ts";
+export { type FallocateOptions, syncFileRange } from "./extents.ts";
+export type { SyncFileRangeOptions } from "./extents.ts";
+export { type FileStatus, fstatx, type FstatxOptions } from "./statx.ts";
+export { statx, type StatxOptions } from "./statx.ts";
 export { readsOf, type Transfers, writesOf } from "./transfer.ts";
+export { fgetxattr, fsetxattr, getxattr, setxattr } from "./xattr.ts";
+export type { GetxattrOptions, SetxattrOptions } from "./xattr.ts";
 
 /** Byte offset of `addr` in the SQE. */
 const ADDR = uapi.io_uring_sqe.addr.offset;
@@ -113,22 +142,20 @@ export interface OpenOptions {
  * ```
  */
 export function openat(
-  path: string,
+  path: Path,
   options: OpenOptions = {},
 ): Command<number> {
-  if (checkText("path", path).includes("\0")) {
-    throw new TypeError("path has a zero byte in it. A path ends at a zero");
-  }
-  const bytes = new TextEncoder().encode(`${path}\0`);
+  const name = new CPath("path", path);
   checkObject("options", options);
   const { dirFd, flags = O_RDONLY, mode = 0o666 } = options;
+  const directory = new Directory("dirFd", dirFd);
   return new Command({
-    name: `OPENAT ${JSON.stringify(path)}`,
+    name: `OPENAT ${name.text}${directory.text}`,
     opcode: uapi.IORING_OP_OPENAT,
-    fdWord: dirFd === undefined ? AT_FDCWD : checkFd(dirFd, "dirFd"),
+    fdWord: directory.word,
     len: checkInteger("mode", mode, 0, 0o7777),
     opFlags: checkU32("flags", flags) | O_CLOEXEC,
-    operands: [operand(ADDR, { bytes, kernel: "reads" })],
+    operands: [name.operand(ADDR)],
     advice: advice.openAdvice,
   });
 }
@@ -218,6 +245,9 @@ function placed(
  * Flushes a file to its device. `IORING_OP_FSYNC`; the result is 0. With
  * `dataOnly` it omits metadata that a later read does not need, as
  * fdatasync(2).
+ *
+ * **A chain of `ring.link()` goes on if it fails**: await it before you rename
+ * the file or report success.
  */
 export function fsync(
   file: File,

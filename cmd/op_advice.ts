@@ -2,10 +2,15 @@
 
 import { adviceFrom, type AdviceTable, generalAdvice } from "../ring/errors.ts";
 
-const RESTRICTED = "Or the ring was restricted.";
-const FULL = "The file system is full. `df` shows its space, and `df -i` how " +
+/** Another cause of EACCES. */
+export const RESTRICTED = "Or the ring was restricted.";
+/** Explains ENOSPC of a file system. */
+export const FULL =
+  "The file system is full. `df` shows its space, and `df -i` how " +
   "many files it can still take.";
-const QUOTA = "The user's quota is used up. Delete files, or have it raised.";
+/** Explains EDQUOT. */
+export const QUOTA =
+  "The user's quota is used up. Delete files, or have it raised.";
 
 /** Explains an errno of openat(). */
 export const openAdvice = adviceFrom({

@@ -227,14 +227,17 @@ export function checkU64(
 }
 
 /**
- * Checks an offset in a file. The kernel's are signed, and -1 is the file's own
- * position, which 2^64 - 1 would be taken for.
+ * Checks an offset in a file, or a size. The kernel's are signed, and -1 is the
+ * file's own position, which 2^64 - 1 would be taken for.
  */
-export function checkOffset(value: number | bigint): number | bigint {
-  checkU64("offset", value);
+export function checkOffset(
+  value: number | bigint,
+  name = "offset",
+): number | bigint {
+  checkU64(name, value);
   if (typeof value !== "bigint" || value <= MAX_OFFSET) return value;
   throw new RangeError(
-    `offset must be below 2^63, as all of the kernel's are, not ${value}n`,
+    `${name} must be below 2^63, as all of the kernel's are, not ${value}n`,
   );
 }
 

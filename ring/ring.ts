@@ -213,6 +213,10 @@ export class Ring implements AsyncDisposable {
    * Runs commands as a chain: each starts when the one before it has succeeded.
    * If one fails, those after it fail with ECANCELED. A read or a write of fewer
    * bytes than asked for fails its chain, too, although its own promise resolves.
+   * **Not every operation of `./op` fails its chain**: since Linux 6.0, the next
+   * command starts even if an `fsync` or an operation on a path failed. The
+   * documentation of that module has the list.
+   *
    * There is a promise for each. They reject as that of {@linkcode Ring.cmd} does.
    *
    * Handle every promise of the chain, with `Promise.all` or `Promise.allSettled`.

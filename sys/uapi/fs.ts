@@ -8,14 +8,59 @@ export const BLKSSZGET: number = _IO(0x12, 104);
 export const BLKGETSIZE64: number = _IOR(0x12, 114, 8);
 export const BLKPBSZGET: number = _IO(0x12, 123);
 
+/** The bits of `mode` that hold the type of a file. */
 export const S_IFMT = 0o170000;
+/** Type of a socket. */
 export const S_IFSOCK = 0o140000;
+/** Type of a symbolic link. */
 export const S_IFLNK = 0o120000;
+/** Type of a regular file. */
 export const S_IFREG = 0o100000;
+/** Type of a block device. */
 export const S_IFBLK = 0o060000;
+/** Type of a directory. */
 export const S_IFDIR = 0o040000;
+/** Type of a character device. */
 export const S_IFCHR = 0o020000;
+/** Type of a FIFO or a pipe. */
 export const S_IFIFO = 0o010000;
+
+/** `mode`: the type. */
+export const STATX_TYPE = 0x1;
+/** `mode`: the permissions. */
+export const STATX_MODE = 0x2;
+/** `nlink`. */
+export const STATX_NLINK = 0x4;
+/** `uid`. */
+export const STATX_UID = 0x8;
+/** `gid`. */
+export const STATX_GID = 0x10;
+/** `atimeNs`. */
+export const STATX_ATIME = 0x20;
+/** `mtimeNs`. */
+export const STATX_MTIME = 0x40;
+/** `ctimeNs`. */
+export const STATX_CTIME = 0x80;
+/** `ino`. */
+export const STATX_INO = 0x100;
+/** `size`. */
+export const STATX_SIZE = 0x200;
+/** `blocks`. */
+export const STATX_BLOCKS = 0x400;
+/** All of the above: what stat(2) reports. */
+export const STATX_BASIC_STATS = 0x7ff;
+/** `btimeNs`. */
+export const STATX_BTIME = 0x800;
+/** `mountId`. Linux 5.8. */
+export const STATX_MNT_ID = 0x1000;
+export const STATX__RESERVED = 0x8000_0000;
+
+export const RENAME_NOREPLACE = 1 << 0;
+export const RENAME_EXCHANGE = 1 << 1;
+
+export const SYNC_FILE_RANGE_WAIT_BEFORE = 1;
+export const SYNC_FILE_RANGE_WRITE = 2;
+export const SYNC_FILE_RANGE_WAIT_AFTER = 4;
 
 export const statx_timestamp = structFrom(
   16,

@@ -84,6 +84,7 @@ export const IORING_OP_WRITE_FIXED = 5;
 /** Waits until a file is ready. Linux 5.1. */
 export const IORING_OP_POLL_ADD = 6;
 export const IORING_OP_POLL_REMOVE = 7;
+/** sync_file_range(2). Linux 5.2. */
 export const IORING_OP_SYNC_FILE_RANGE = 8;
 export const IORING_OP_SENDMSG = 9;
 export const IORING_OP_RECVMSG = 10;
@@ -98,12 +99,14 @@ export const IORING_OP_ASYNC_CANCEL = 14;
 export const IORING_OP_LINK_TIMEOUT = 15;
 /** connect(2). Linux 5.5. */
 export const IORING_OP_CONNECT = 16;
+/** fallocate(2). Linux 5.6. */
 export const IORING_OP_FALLOCATE = 17;
 /** openat(2). Linux 5.6. */
 export const IORING_OP_OPENAT = 18;
 /** close(2). Linux 5.6. */
 export const IORING_OP_CLOSE = 19;
 export const IORING_OP_FILES_UPDATE = 20;
+/** statx(2). Linux 5.6. */
 export const IORING_OP_STATX = 21;
 /** read(2). Linux 5.6. */
 export const IORING_OP_READ = 22;
@@ -122,15 +125,24 @@ export const IORING_OP_PROVIDE_BUFFERS = 31;
 export const IORING_OP_REMOVE_BUFFERS = 32;
 export const IORING_OP_TEE = 33;
 export const IORING_OP_SHUTDOWN = 34;
+/** renameat2(2). Linux 5.11. */
 export const IORING_OP_RENAMEAT = 35;
+/** unlinkat(2). Linux 5.11. */
 export const IORING_OP_UNLINKAT = 36;
+/** mkdirat(2). Linux 5.15. */
 export const IORING_OP_MKDIRAT = 37;
+/** symlinkat(2). Linux 5.15. */
 export const IORING_OP_SYMLINKAT = 38;
+/** linkat(2). Linux 5.15. */
 export const IORING_OP_LINKAT = 39;
 export const IORING_OP_MSG_RING = 40;
+/** fsetxattr(2). Linux 5.19. */
 export const IORING_OP_FSETXATTR = 41;
+/** setxattr(2). Linux 5.19. */
 export const IORING_OP_SETXATTR = 42;
+/** fgetxattr(2). Linux 5.19. */
 export const IORING_OP_FGETXATTR = 43;
+/** getxattr(2). Linux 5.19. */
 export const IORING_OP_GETXATTR = 44;
 /** socket(2). Linux 5.19. */
 export const IORING_OP_SOCKET = 45;
@@ -145,6 +157,7 @@ export const IORING_OP_FUTEX_WAIT = 51;
 export const IORING_OP_FUTEX_WAKE = 52;
 export const IORING_OP_FUTEX_WAITV = 53;
 export const IORING_OP_FIXED_FD_INSTALL = 54;
+/** ftruncate(2). Linux 6.9. */
 export const IORING_OP_FTRUNCATE = 55;
 /** bind(2). Linux 6.11. */
 export const IORING_OP_BIND = 56;

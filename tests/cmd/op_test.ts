@@ -34,26 +34,11 @@ import { socketName } from "../../sys/socket_calls.ts";
 import { assertBoolean } from "../kit/booleans.ts";
 import { pattern, textOf, utf8 } from "../kit/bytes.ts";
 import { Fd, pipe, tcpPair, unixPair, writeSync } from "../kit/fds.ts";
+import { Folder } from "../kit/folder.ts";
 import { words } from "../kit/golden.ts";
 import { assertRefused, outcome } from "../kit/outcome.ts";
 import { lacksAddress, lacksOpcode, testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
-
-/** A folder for the files of one test. */
-class Folder implements Disposable {
-  readonly path = Deno.makeTempDirSync();
-
-  file(name: string, content: Uint8Array | string = ""): string {
-    const path = `${this.path}/${name}`;
-    const bytes = typeof content === "string" ? utf8(content) : content;
-    Deno.writeFileSync(path, bytes);
-    return path;
-  }
-
-  [Symbol.dispose](): void {
-    Deno.removeSync(this.path, { recursive: true });
-  }
-}
 
 /** Opens a path; the descriptor closes itself. */
 async function opened(

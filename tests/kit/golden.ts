@@ -73,3 +73,34 @@ export function words(
   for (let i = 0; at < sqe.length; i++) take(4, payload[i] || `cmd${i}`);
   return found;
 }
+
+/** Memory that an SQE points at, as `assertMemory` describes it. */
+export type MemoryOf = readonly [
+  at: number,
+  kernel: "reads" | "writes",
+  bytes: string | Uint8Array | number,
+];
+
+/**
+ * Asserts the memory that a command points at: the byte of the SQE with its address,
+ * the kernel's access, and its bytes, as a text or otherwise. Of scratch memory, it is
+ * the number of bytes.
+ */
+export function assertMemory(
+  command: Command<unknown>,
+  expected: readonly MemoryOf[],
+): void {
+  const found = command.operands.map((operand): MemoryOf => {
+    const { at, bytes, byteLength, reads, writes, inside } = operand;
+    assertEquals(inside, -1);
+    assert(reads !== writes);
+    const kernel = reads ? "reads" : "writes";
+    return [at, kernel, bytes === null ? byteLength : bytes.slice()];
+  });
+  const wanted = expected.map(([at, kernel, bytes]): MemoryOf => [
+    at,
+    kernel,
+    typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes,
+  ]);
+  assertEquals(found, wanted);
+}

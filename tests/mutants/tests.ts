@@ -56,7 +56,9 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   "cmd/": ["cmd/uring_cmd_test.ts"],
   "cmd/cli/": ["ring/process_test.ts", "ring/deno_test.ts"],
   "cmd/fuse/": ["fuse/"],
+  "cmd/file_advice.ts": ["cmd/entries_test.ts", "cmd/extents_test.ts"],
   "cmd/op.ts": ["ring/ring_test.ts"],
+  "cmd/path.ts": ["cmd/statx_test.ts", "cmd/entries_test.ts"],
   "cmd/probe.ts": [
     "ring/process_test.ts",
     "ring/deno_test.ts",

@@ -59,6 +59,14 @@ const address = either(
   object({ hostname: oneOf("127.0.0.1", "::1", "::ffff:1.2.3.4"), port: u16 }),
   object({ path: either(text, oneOf(null, "\0x")) }),
 );
+const path = either(text, bytesOf(17), oneOf("/nowhere/at all"));
+const directories = { fromDirFd: fd, toDirFd: fd };
+const fields = {
+  mask: upTo(0x7fff_ffff),
+  sync: oneOf("auto", "force", "never", undefined),
+};
+const attribute = either(text, oneOf("user.name"));
+const only = oneOf("create", "replace", undefined);
 const buffer = anything;
 /** A socket that is found by its addresses. */
 const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -137,7 +145,41 @@ const scsiOptions = object({ timeoutMs, onSense });
 const tables: Record<string, Record<string, readonly Recipes[]>> = {
   op: {
     nop: [],
-    openat: [text, object({ flags: u32, mode: upTo(0o7777), dirFd: fd })],
+    openat: [path, object({ flags: u32, mode: upTo(0o7777), dirFd: fd })],
+    statx: [path, object({ dirFd: fd, noFollow: flag, ...fields })],
+    fstatx: [fd, object(fields)],
+    unlinkat: [path, object({ dirFd: fd, removeDirectory: flag })],
+    renameat: [
+      path,
+      path,
+      object({ ...directories, noReplace: flag, exchange: flag }),
+    ],
+    mkdirat: [path, object({ dirFd: fd, mode: upTo(0o7777) })],
+    symlinkat: [path, path, object({ dirFd: fd })],
+    linkat: [path, path, object({ ...directories, followLink: flag })],
+    fallocate: [
+      fd,
+      object({
+        offset: wide,
+        length: wide,
+        mode: oneOf("allocate", "punchHole", "collapseRange", undefined),
+      }),
+    ],
+    ftruncate: [fd, wide],
+    syncFileRange: [
+      fd,
+      object({
+        offset: wide,
+        length: u32,
+        waitBefore: flag,
+        write: flag,
+        waitAfter: flag,
+      }),
+    ],
+    fgetxattr: [fd, attribute, object({ maxLength: upTo(65536) })],
+    getxattr: [path, attribute, object({ maxLength: upTo(65536) })],
+    fsetxattr: [fd, attribute, few, object({ only })],
+    setxattr: [path, attribute, few, object({ only })],
     close: [fd],
     read: [fd, few, object({ offset: wide, buffer })],
     write: [fd, few, object({ offset: wide, buffer })],
