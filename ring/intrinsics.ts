@@ -146,6 +146,13 @@ export function append<T>(array: T[], value: T): void {
   } as PropertyDescriptor);
 }
 
+/** Makes an array of elements that are all the same, each in a place of its own. */
+export function filled<T>(length: number, value: T): T[] {
+  const array: T[] = [];
+  for (let i = 0; i < length; i++) append(array, value);
+  return array;
+}
+
 /** Copies an array, with an element of its own in each place. */
 export function listOf<T>(array: readonly T[]): T[] {
   return toSpliced.call(array, 0, 0) as T[];

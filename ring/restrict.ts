@@ -3,6 +3,7 @@
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { neededBy } from "./bare/register.ts";
 import { checkList, checkObject, checkU8 } from "./check.ts";
+import { append } from "./intrinsics.ts";
 
 /** The operations that a restricted ring may still do; all others are refused. */
 export interface Restrictions {
@@ -40,7 +41,7 @@ export function checkRestrictions(
   checkObject("restrictions", restrictions);
   const { sqeFlagsAllowed = 0, sqeFlagsRequired = 0 } = restrictions;
   const ops = checkList("ops", restrictions.ops ?? []);
-  ops.push(uapi.IORING_OP_ASYNC_CANCEL);
+  append(ops, uapi.IORING_OP_ASYNC_CANCEL);
   const registerOps = checkList("registerOps", restrictions.registerOps ?? [])
     .concat(neededBy(flags));
   checkU8("sqeFlagsAllowed", sqeFlagsAllowed);
@@ -56,10 +57,10 @@ export function checkRestrictions(
     [uapi.IORING_RESTRICTION_SQE_FLAGS_REQUIRED, sqeFlagsRequired],
   ];
   for (const op of new Set(ops)) {
-    list.push([uapi.IORING_RESTRICTION_SQE_OP, checkU8("op", op)]);
+    append(list, [uapi.IORING_RESTRICTION_SQE_OP, checkU8("op", op)]);
   }
   for (const op of new Set(registerOps)) {
-    list.push([
+    append(list, [
       uapi.IORING_RESTRICTION_REGISTER_OP,
       checkU8("registerOp", op),
     ]);

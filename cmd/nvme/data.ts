@@ -7,7 +7,7 @@ import { io_uring_sqe } from "../../sys/uapi/io_uring.ts";
 import { nvme_uring_cmd } from "../../sys/uapi/nvme_ioctl.ts";
 import { iovec } from "../../sys/uapi/uio.ts";
 import { checkBytes, checkInteger, checkList } from "../../ring/check.ts";
-import { byteLengthOf } from "../../ring/intrinsics.ts";
+import { append, byteLengthOf } from "../../ring/intrinsics.ts";
 import {
   type Memory,
   type Operand,
@@ -82,7 +82,7 @@ export function operandsOf(
   const operands = [operand(ADDR, { bytes: array, kernel: "reads" })];
   pieces.forEach((bytes, i) => {
     iovec.iov_len.set(view, i * size, byteLengthOf(bytes));
-    operands.push(operand(i * size, { bytes, kernel }, { inside: 0 }));
+    append(operands, operand(i * size, { bytes, kernel }, { inside: 0 }));
   });
   return operands;
 }

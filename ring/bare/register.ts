@@ -116,11 +116,11 @@ export function enableRings(ring: number): number {
  * `Bell`.
  */
 export function neededBy(flags: number): number[] {
-  const ops = [uapi.IORING_UNREGISTER_RING_FDS];
-  if (flags & uapi.IORING_SETUP_DEFER_TASKRUN) {
-    ops.push(uapi.IORING_REGISTER_EVENTFD, uapi.IORING_UNREGISTER_EVENTFD);
-  }
-  return ops;
+  const always = uapi.IORING_UNREGISTER_RING_FDS;
+  const { IORING_REGISTER_EVENTFD, IORING_UNREGISTER_EVENTFD } = uapi;
+  return flags & uapi.IORING_SETUP_DEFER_TASKRUN
+    ? [always, IORING_REGISTER_EVENTFD, IORING_UNREGISTER_EVENTFD]
+    : [always];
 }
 
 /** Sets restrictions: pairs of an `IORING_RESTRICTION_` number and its value. */

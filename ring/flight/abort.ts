@@ -9,6 +9,7 @@
  * @module
  */
 
+import { append } from "../intrinsics.ts";
 import { Batch, DIRECT } from "./batch.ts";
 import type { Batches } from "./batches.ts";
 import { Cancellation, type Cancellations } from "./cancel.ts";
@@ -102,7 +103,7 @@ export class Aborts {
   /** Aborts in the next turn. The reason `NOBODY` cancels what settled by itself. */
   note(target: Slot | Batch, reason: unknown): void {
     const generation = target instanceof Slot ? target.generation : 0;
-    this.#noted.push({ target, generation, reason });
+    append(this.#noted, { target, generation, reason });
     this.#host.schedule();
   }
 

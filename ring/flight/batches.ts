@@ -1,5 +1,6 @@
 /** The batches in flight, by number. */
 
+import { filled } from "../intrinsics.ts";
 import type { Batch } from "./batch.ts";
 
 /** Places of the table at first: a power of two. */
@@ -14,7 +15,7 @@ const PLACES = 8;
  * doubles, so that a batch keeps its number when the table grows.
  */
 export class Batches {
-  #table: (Batch | null)[] = new Array(PLACES).fill(null);
+  #table: (Batch | null)[] = filled(PLACES, null);
   #mask = PLACES - 1;
   #count = 0;
   /** The number to try first. */
@@ -51,7 +52,7 @@ export class Batches {
   }
 
   #grow(): void {
-    const table = new Array<Batch | null>(2 * this.#table.length).fill(null);
+    const table = filled<Batch | null>(2 * this.#table.length, null);
     const mask = table.length - 1;
     for (const batch of this.all()) table[batch.number & mask] = batch;
     this.#table = table;

@@ -87,7 +87,8 @@ export class Cancellations {
   missed(cancellation: Cancellation): void {
     if (!this.#concerns(cancellation)) return;
     append(this.#missed, cancellation);
-    if (this.#missed.length > 1) return;
+    // The timer tells, and not the list: a call that was cut short has grown it.
+    if (this.#timer !== undefined) return;
     this.#timer = setTimeout(() => this.#retry(), this.#delay);
     // Commands in flight keep the process alive, if they should.
     Deno.unrefTimer(this.#timer);
@@ -98,6 +99,7 @@ export class Cancellations {
   }
 
   #retry(): void {
+    this.#timer = undefined;
     const left = this.#missed.filter((each) => this.#concerns(each));
     this.#missed = [];
     this.#delay = left.length > 0

@@ -16,8 +16,8 @@ const SHARED_MS = 0.2;
 const BUSY_MS = 0.04;
 /** Turns of the loop after which a ring is expected to go on like this. */
 const MANY = 16;
-/** Most commands between two looks at the clock. */
-const BUDGET = 4096;
+/** Most commands between two looks at the clock: those of a few turns. */
+const BUDGET = 1024;
 /** Commands that a turn counts as, in addition to its own. */
 const TURN_COST = 256;
 /**
@@ -33,8 +33,11 @@ const BRIEF_MS = 0.2;
 const loop = {
   /** Commands since the last look at the clock. */
   spent: 0,
-  /** Commands until the next look: fewer if a slice passes between two looks. */
-  budget: BUDGET,
+  /**
+   * Commands until the next look. A program that computes between its commands makes
+   * a turn long, and then every turn looks.
+   */
+  budget: TURN_COST,
   lookedAt: 0,
   /** Microtasks have gone on without a break since `since`. */
   going: false,
@@ -73,16 +76,17 @@ export class Pace {
     if (loop.spent < loop.budget) return false;
     loop.spent = 0;
     const now = performance.now();
+    const passed = now - loop.lookedAt;
+    if (passed > loop.slice / 4) loop.budget = TURN_COST;
+    else if (passed < loop.slice / 16) {
+      loop.budget = Math.min(BUDGET, loop.budget << 1);
+    }
+    loop.lookedAt = now;
     if (!loop.going) {
       setImmediate(ended);
       loop.going = true; // It runs when the microtasks have ended.
       loop.since = now;
-    } else if (now - loop.lookedAt > loop.slice / 4) {
-      loop.budget = Math.max(TURN_COST, loop.budget >> 1);
-    } else if (now - loop.lookedAt < loop.slice / 16) {
-      loop.budget = Math.min(BUDGET, loop.budget << 1);
     }
-    loop.lookedAt = now;
     return now - loop.since >= loop.slice;
   }
 

@@ -6,6 +6,8 @@ import {
   assertInstanceOf,
   assertThrows,
 } from "@std/assert";
+import { stub } from "@std/testing/mock";
+import { Cancellation, Cancellations } from "../../ring/flight/cancel.ts";
 import { scratchOperand } from "../../ring/operand.ts";
 import { phaseOf } from "../../ring/flight/slot.ts";
 import { UringError } from "../../ring/errors.ts";
@@ -400,3 +402,27 @@ Deno.test("a decoder that closes a ring, which fails at it, has its queues until
   await closed;
   assertEquals([early, kernel.closed, told.all.length], [false, true, 1]);
 });
+
+Deno.test("a retry whose timer the stack had no room for is made when the completion is delivered again", async () => {
+  const retried = Promise.withResolvers<number>();
+  const cancellations = new Cancellations({
+    inFlight: () => true,
+    retry: (low) => retried.resolve(low),
+  });
+  const missed = new Cancellation(cancellations, 7, 1);
+  {
+    using _full = stub(globalThis, "setTimeout", () => {
+      throw new RangeError("the stack is full");
+    });
+    assertThrows(() => cancellations.missed(missed), RangeError);
+  }
+  cancellations.missed(missed);
+  using _alive = alive(); // The timer of a retry does not keep the process alive.
+  assertEquals(await retried.promise, 7);
+});
+
+/** Keeps the process alive. */
+function alive(): Disposable {
+  const timer = setInterval(() => {}, 1000);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}

@@ -4,10 +4,17 @@
  */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { defineCommand, pointer, Ring, u32 } from "../../mod.ts";
+import { defineCommand, pointer, Ring, u32, UringError } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
-import type { Command } from "../../ring/command.ts";
-import { append, listOf } from "../../ring/intrinsics.ts";
+import { measure, operandsOf } from "../../cmd/nvme/data.ts";
+import { Command } from "../../ring/command.ts";
+import { append, filled, listOf } from "../../ring/intrinsics.ts";
+import type { Operand } from "../../ring/operand.ts";
+import {
+  IORING_OP_NOP,
+  IORING_OP_POLL_ADD,
+  IORING_POLL_ADD_MULTI,
+} from "../../sys/uapi/io_uring.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
 import { turn } from "../kit/wait.ts";
 
@@ -114,11 +121,86 @@ Deno.test("a getter on Array.prototype cannot answer for a command of a list", a
   assertThrows(thrown, TypeError, "not a command");
 });
 
+Deno.test("a setter gets nothing of a new ring, a stream that fails, many batches or a restriction", async () => {
+  using ends = pipe();
+  const failing = new Command<number>({
+    name: "POLL_ADD multishot",
+    opcode: IORING_OP_POLL_ADD,
+    file: ends.left,
+    len: IORING_POLL_ADD_MULTI,
+    opFlags: op.POLLIN,
+    multishot: true,
+    decode: () => {
+      throw new Error("decoder");
+    },
+  });
+  const waiting = () => op.poll(ends.left, { events: op.POLLIN });
+  let rings: Ring[];
+  let stolen: unknown[];
+  let batches: Promise<unknown>[];
+  let error: unknown;
+  {
+    using trap = trapped();
+    rings = [Ring.open(), Ring.open(), Ring.open({ disabled: true })];
+    // More batches than the table has places for at first.
+    batches = Array.from({ length: 20 }, () => rings[0].cmdAll([waiting()]));
+    rings[2].restrict({ ops: [IORING_OP_NOP] });
+    const stream = rings[1].stream(failing);
+    writeSync(ends.right, "x");
+    error = await stream.next().catch((error) => error);
+    await turn();
+    stolen = trap.stolen;
+  }
+  assertEquals((error as Error).message, "decoder");
+  assertEquals(await Promise.all(batches), Array(20).fill([1]));
+  assertEquals(rings[2].cmdSync(op.nop()), 0);
+  assertThrows(() => rings[2].cmdSync(op.openat("/")), UringError, "EACCES");
+  for (const ring of rings) await ring.close();
+  const names = stolen.map(nameOf);
+  assertEquals(names.filter((name) => INTERNAL.includes(name)), []);
+  const notes = stolen.filter((each) => Object.hasOwn(each ?? {}, "target"));
+  assertEquals(notes.filter((each) => Object.hasOwn(each!, "generation")), []);
+  const pairs = stolen.filter((each) => String(each) === "1,0"); // SQE_OP, NOP
+  assertEquals(pairs, []);
+});
+
+Deno.test("a setter that swallows what it gets makes no hole in the table of batches", async () => {
+  await using ring = Ring.open();
+  using ends = pipe();
+  const waiting = () => op.poll(ends.left, { events: op.POLLIN });
+  let batches: Promise<unknown>[] = [];
+  const first = await ring.cmdAll([op.nop()]);
+  {
+    // The getters answer, so the setters put nothing into an array.
+    using _trap = trapped(() => undefined);
+    // More batches than the table has places for at first.
+    batches = Array.from({ length: 20 }, () => ring.cmdAll([waiting()]));
+  }
+  writeSync(ends.right, "x");
+  assertEquals(await Promise.all(batches), Array(20).fill([1]));
+  assertEquals(first, [0]);
+});
+
+Deno.test("a setter cannot exchange the memory of a command with several pieces", () => {
+  const pieces = [new Uint8Array(8), new Uint8Array(16)];
+  let operands: Operand[];
+  let stolen: unknown[];
+  {
+    using trap = trapped();
+    operands = operandsOf(measure(pieces), 2);
+    stolen = trap.stolen;
+  }
+  assertEquals(operands.map(({ byteLength }) => byteLength), [32, 8, 16]);
+  assertEquals(stolen, []);
+});
+
 Deno.test("an element that is appended or copied is the array's own", () => {
   using trap = trapped();
   const list: number[] = [];
   for (let i = 0; i < 3; i++) append(list, i);
   const copy = listOf(list);
+  const same = filled(3, 7);
+  assertEquals([same.length, same.join()], [3, "7,7,7"]);
   for (const each of [list, copy]) {
     assertEquals([0, 1, 2].map((i) => Object.hasOwn(each, i)), [
       ...[true, true, true],
