@@ -2,6 +2,7 @@
 
 import * as uapi from "../sys/uapi/io_uring.ts";
 import {
+  append,
   bufferOf,
   byteLengthOf,
   isDetached,
@@ -26,7 +27,7 @@ const ours = new Set<Marked>();
 
 /** Lets other copies of this package recognize the instances of a class. */
 export function recognize(Class: Marked): void {
-  everywhere.push(Class);
+  append(everywhere, Class);
   ours.add(Class);
 }
 

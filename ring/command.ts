@@ -7,8 +7,8 @@ import { checkPrototype, recognize } from "./check.ts";
 import type { Completion } from "./completion.ts";
 import { Draft, draftOf, NEEDS, type Place } from "./draft.ts";
 import { traitsOf } from "./draft.ts";
-import { TRAITS } from "./kind.ts";
 import type { Advice } from "./errors.ts";
+import { TRAITS } from "./kind.ts";
 import type { Operand } from "./operand.ts";
 import type { FixedBuffer, FixedFile } from "./registered.ts";
 import type { CommandSpec } from "./spec.ts";
@@ -44,7 +44,7 @@ export class Command<T> {
   /** The bits that a ring looks at before it runs the command. */
   readonly traits: number = 0;
 
-  /** The parts that all commands of a maker share. They do not change any more. */
+  /** The parts that all commands of a maker share, and that no longer change. */
   readonly #form: Draft<T>;
 
   // Words of the SQE that differ between commands of a maker. V8 reads and stores a
@@ -63,7 +63,7 @@ export class Command<T> {
    * an address given as a number is not kept: this constructor is for `./raw`.
    */
   constructor(spec: CommandSpec<T>) {
-    const draft = draftFor(spec);
+    const draft = checkedDraft(spec);
     this.fd = draft.fd;
     this.start = draft.start;
     this.success = draft.result;
@@ -404,14 +404,11 @@ export class Command<T> {
 
 recognize(Command);
 
-/** Returns the draft of a command, for which nothing is inherited by mistake. */
-function draftFor<T>(spec: CommandSpec<T>): Draft<T> {
-  if (spec instanceof Draft) {
-    if (spec.traits < 0) checkPrototype(spec);
-    return spec;
-  }
-  checkPrototype(spec);
-  return draftOf(spec);
+/** Checks a spec, and returns its draft. A draft that a maker keeps was checked. */
+function checkedDraft<T>(spec: CommandSpec<T>): Draft<T> {
+  const isDraft = spec instanceof Draft;
+  if (!isDraft || spec.traits < 0) checkPrototype(spec);
+  return isDraft ? spec : draftOf(spec);
 }
 
 /** Writes the address of a place, whose arena has one. */

@@ -146,7 +146,7 @@ export function append<T>(array: T[], value: T): void {
   } as PropertyDescriptor);
 }
 
-/** Makes an array of elements that are all the same, each in a place of its own. */
+/** Makes an array that has one value at every index, as an element of its own. */
 export function filled<T>(length: number, value: T): T[] {
   const array: T[] = [];
   for (let i = 0; i < length; i++) append(array, value);

@@ -50,7 +50,7 @@ const ARGUMENTS = [
   "bench/guest/in_guest.ts",
 ];
 
-/** Rounds of the samples, besides one that only warms up. */
+/** The number of rounds that are measured. One more, the first, only warms up. */
 const ROUNDS = 2;
 
 /** Boots a guest, and returns its figures. */

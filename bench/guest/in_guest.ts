@@ -17,7 +17,7 @@ import {
 } from "./plan.ts";
 import { median } from "../stats.ts";
 
-/** Rounds besides the first, which only warms up. */
+/** The number of rounds that are measured. One more, the first, only warms up. */
 const ROUNDS = Number(Deno.args[0]);
 /** Pairs of runs of fio: an odd number, for a median. */
 const PAIRS = 2 * ROUNDS - 1;

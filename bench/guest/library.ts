@@ -114,7 +114,7 @@ function openTarget(workload: Workload): Target {
   return { ...makers, made };
 }
 
-/** Runs `depth` loops at once, each of which awaits one command at a time. */
+/** Runs `depth` loops at once. Each awaits one command at a time. */
 async function awaited(
   ring: Ring,
   depth: number,

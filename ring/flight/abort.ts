@@ -137,8 +137,8 @@ export class Aborts {
   /** Settles a command that the kernel has not seen, and all of its chain. */
   dropWaiting(first: Slot, reason: unknown): void {
     const host = this.#host;
-    // The first one comes last: if this call is cut short, its receiver NOBODY tells
-    // the next turn to drop the whole chain.
+    // The first command is settled last. If this call is cut short, its receiver
+    // NOBODY tells the next turn to drop the whole chain.
     for (let slot = first.linked; slot !== null; slot = slot.linked) {
       slot.abortReason = reason;
       settleAborted(slot);

@@ -126,7 +126,7 @@ class Size {
 
 const sizes: Size[] = [];
 for (let byteLength = SMALLEST; byteLength <= LARGEST; byteLength *= 4) {
-  sizes.push(new Size(byteLength));
+  append(sizes, new Size(byteLength));
 }
 
 /** Takes a block of at least `byteLength` bytes, with an earlier user's content. */

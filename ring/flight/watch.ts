@@ -57,13 +57,13 @@ export class Watch implements Watcher {
   }
 
   /** Aborts all that the signal can abort. It may be called again after a cut. */
-  act(abort: WatchHost["abort"]): void {
+  act(host: WatchHost): void {
     const signal = this.#signal;
     if (!isAborted.call(signal)) return; // The program has made the event.
     const reason = reasonOf.call(signal);
     for (const each of [...this.#watched]) {
       // Aborting another may have settled it, and given its slot back.
-      if (each.watch === this) abort(each, reason);
+      if (each.watch === this) host.abort(each, reason);
     }
   }
 }
@@ -72,14 +72,12 @@ export class Watch implements Watcher {
 export class Watches {
   readonly #bySignal = new Map<AbortSignal, Watch>();
   readonly #host: WatchHost;
-  readonly #abort: WatchHost["abort"];
   readonly #act = () => this.act();
   /** The first of the signals whose work is not done. */
   #due: Watch | null = null;
 
   constructor(host: WatchHost) {
     this.#host = host;
-    this.#abort = (watched, reason) => host.abort(watched, reason);
   }
 
   /** Lets a signal abort a command or a batch. */
@@ -118,7 +116,7 @@ export class Watches {
   /** Does the work of the signals that have aborted. */
   act(): void {
     for (let watch = this.#due; watch !== null; watch = this.#due) {
-      watch.act(this.#abort);
+      watch.act(this.#host);
       if (this.#due !== watch) continue; // Another came meanwhile.
       this.#due = watch.nextDue;
       watch.nextDue = null;

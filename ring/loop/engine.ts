@@ -27,7 +27,7 @@ const CLOSE_WARNING_MS = 5000;
 
 /** The number of first requests that look after a turn which is scheduled. */
 const FIRST = 3;
-/** The number of later requests of which one looks after it. */
+/** Of the later requests, one in so many looks after it. */
 const EVERY = 64;
 
 /** A resolved promise. `READY.then(f)` costs a third of `queueMicrotask(f)`. */

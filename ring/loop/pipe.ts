@@ -14,6 +14,7 @@ import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { UringError } from "../errors.ts";
 import { registerFiles } from "../bare/register.ts";
+import { filled } from "../intrinsics.ts";
 
 /** Places in a table of files: the pipe's, and one for each eventfd. */
 const PLACES = 256;
@@ -49,7 +50,7 @@ export function pipeTo(ring: number): ReadEnd {
   const writeEnd = view.getInt32(4, true);
   // The kernel looks up the file of a linked command when the command starts. A
   // descriptor might be another file's by then, if this waker has closed.
-  const files = [writeEnd, ...new Array<number>(PLACES - 1).fill(-1)];
+  const files = [writeEnd, ...filled(PLACES - 1, -1)];
   let rc = registerFiles(ring, files);
   // A table may not be larger than RLIMIT_NOFILE.
   while (rc === -E.EMFILE && files.length > 2) {

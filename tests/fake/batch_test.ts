@@ -66,14 +66,16 @@ async function finishAll(kernel: FakeKernel): Promise<void> {
 
 // ---- The table -----------------------------------------------------------------
 
+/** Adds a new batch to a table. */
+function addTo(batches: Batches): Batch {
+  const batch = new Batch({ ended: null }, [], false);
+  batches.add(batch);
+  return batch;
+}
+
 Deno.test("each of many batches is found by its number, and no other number finds one", () => {
   const batches = new Batches();
-  const make = () => {
-    const batch = new Batch({ ended: null }, [], false);
-    batches.add(batch);
-    return batch;
-  };
-  const all = range(1, 1000).map(make);
+  const all = range(1, 1000).map(() => addTo(batches));
   assertEquals(new Set(all.map(({ number }) => number)).size, 1000);
   for (const batch of all) {
     assertStrictEquals(batches.find(batch.number), batch);
@@ -83,7 +85,7 @@ Deno.test("each of many batches is found by its number, and no other number find
   const stay = all.filter((_, i) => i % 97 === 0 || i % 89 < 3);
   for (const batch of all) if (!stay.includes(batch)) batches.remove(batch);
   for (let i = 0; i < 5000; i++) {
-    const batch = make();
+    const batch = addTo(batches);
     assertStrictEquals(batches.find(batch.number), batch);
     batches.remove(batch);
     batches.remove(batch); // It is no longer there.
@@ -97,16 +99,11 @@ Deno.test("each of many batches is found by its number, and no other number find
 
 Deno.test("a batch that is removed again leaves the one that has its place by then", () => {
   const batches = new Batches();
-  const make = () => {
-    const batch = new Batch({ ended: null }, [], false);
-    batches.add(batch);
-    return batch;
-  };
-  const first = make();
+  const first = addTo(batches);
   batches.remove(first);
   // They come and go, until one has the place that was the first one's.
-  for (let i = 1; i < 8; i++) batches.remove(make());
-  const last = make();
+  for (let i = 1; i < 8; i++) batches.remove(addTo(batches));
+  const last = addTo(batches);
   batches.remove(first);
   assertStrictEquals(batches.find(last.number), last);
 });
@@ -622,7 +619,7 @@ Deno.test("a batch whose call was cut short settles no promise when its ring fai
   queues.batches.add(batch);
   throwOnce(queues.waiting, "add");
   assertThrows(() => queues.enqueueBatch(batch), RangeError, "cut short");
-  // Nobody has the promise: its rejection would end the process.
+  // No caller has the promise, so its rejection would end the process.
   queues.fail(ENOMEM);
   await kernel.pass();
   assertEquals([settled, queues.batches.all()], [0, []]);

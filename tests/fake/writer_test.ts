@@ -14,7 +14,7 @@ const small = (fd: number) => numbered(fd);
 const large = (fd: number) =>
   numbered(fd, { payload: new Uint8Array(80).fill(0x11) });
 
-/** A queue of eight places, of which the last but one is next. */
+/** A queue of eight places. The next one is the last but one. */
 function queue() {
   const sq = new SubmissionQueue({
     ring: Int32Array.of(6, 6, 0),

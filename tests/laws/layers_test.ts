@@ -365,6 +365,12 @@ Deno.test("no file uses any, or switches a check off", async () => {
   assertEquals(await filesWith(marks, { within: (text) => text }), []);
 });
 
+Deno.test("no list under ring/ grows by push() or fill(), which call setters of a program's", async () => {
+  // The queue of submissions has a method of the name.
+  const found = await filesWith(/(?<!\bsq|\bthis)\.push\(|\bArray\b.*\.fill\(/);
+  assertEquals(found.filter((file) => file.startsWith("ring/")), []);
+});
+
 const config = JSON.parse(
   await Deno.readTextFile(new URL("deno.json", ROOT)),
 );

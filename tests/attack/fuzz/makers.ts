@@ -466,7 +466,12 @@ const parts: readonly Maker[] = [
     name: "block.discardsOf(..).at()",
     make: (device, offset, length) =>
       block.discardsOf(device).at(offset, length),
-    parameters: [device, wide, wide],
+    // Few random numbers are of whole blocks.
+    parameters: [
+      device,
+      either(wide, oneOf(0, 4096, 1n << 30n)),
+      either(wide, oneOf(512, 8192n)),
+    ],
   },
   {
     name: "a defined command's maker()",

@@ -15,7 +15,7 @@ export const upTo = (most: number): Allowed => (outcome) =>
   outcome.status === "fulfilled" && Number(outcome.value) > 0 &&
   Number(outcome.value) <= most;
 
-/** It succeeds with a list, each value of which is allowed. */
+/** It succeeds with a list of allowed values. */
 export const each = (allowed: Allowed): Allowed => (outcome) =>
   outcome.status === "fulfilled" && Array.isArray(outcome.value) &&
   outcome.value.every((value) => allowed({ status: "fulfilled", value }));
