@@ -15,9 +15,17 @@ import { settles, sleep } from "../kit/wait.ts";
 /** The reason to skip tests that mount. */
 export const missing: string = lacksGuest();
 
+/** The names of the ways to serve. */
+export type WayName =
+  | "classic"
+  | "io_uring"
+  | "in a Worker"
+  | "asleep"
+  | "asleep in poll";
+
 /** A way to serve. */
 export interface Way {
-  readonly name: string;
+  readonly name: WayName;
   /** The options of a server that asks for it. */
   readonly options: Record<string, unknown>;
   /** What {@linkcode Mount.how} says. */

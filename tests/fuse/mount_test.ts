@@ -4,7 +4,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { hasLinux, testUnless } from "../kit/skip.ts";
 import { settles, sleep, until } from "../kit/wait.ts";
 import { client, isMounted, missing, ok, serve, sh, start } from "./guest.ts";
-import { type Served, type Way, WAYS } from "./guest.ts";
+import { type Served, type Way, type WayName, WAYS } from "./guest.ts";
 
 /** As whom an ordinary user mounts. */
 const NOBODY = [
@@ -12,14 +12,19 @@ const NOBODY = [
   ...["--reuid", "65534", "--regid", "65534", "--clear-groups"],
 ];
 
-/** Tests with a server of a kind, in each way to serve. */
-function onEachWay(
+/**
+ * Tests with a server of a kind, in some ways to serve: a guest takes seconds for each,
+ * and all together meet each with each. `--all-ways` after a second `--` takes all.
+ */
+function onWays(
+  ways: readonly WayName[],
   name: string,
   kind: string,
   use: (served: Served, way: Way) => Promise<void>,
   options: Record<string, unknown> = {},
 ): void {
   for (const way of WAYS) {
+    if (!ALL && !ways.includes(way.name)) continue;
     const all = { options: { ...way.options, ...options } };
     testUnless(
       way.missing,
@@ -29,7 +34,11 @@ function onEachWay(
   }
 }
 
-onEachWay(
+const ALL = Deno.args.includes("--all-ways");
+const EACH = WAYS.map(({ name }) => name);
+
+onWays(
+  EACH,
   "the hello world is read, and ends with umount",
   "hello",
   async ({ dir, line, status }, way) => {
@@ -82,8 +91,15 @@ cmp -n 65536 /tmp/source direct
 rm -r other && rm link log direct && [ -z "$(ls -A)" ]
 `;
 
-for (const kind of ["memory", "paths", "async"]) {
-  onEachWay(
+for (
+  const [kind, ways] of [
+    ["memory", ["classic", "io_uring"]],
+    ["paths", ["in a Worker", "asleep in poll"]],
+    ["async", ["classic", "io_uring", "asleep"]],
+  ] as const
+) {
+  onWays(
+    ways,
     `shell commands work on a filesystem: ${kind}`,
     kind,
     async ({ dir, lines }) => {
@@ -95,7 +111,8 @@ for (const kind of ["memory", "paths", "async"]) {
   );
 }
 
-onEachWay(
+onWays(
+  ["io_uring", "asleep"],
   "memory() has hard links, attributes and unlinked files",
   "memory",
   async ({ dir }) => {
@@ -110,13 +127,14 @@ onEachWay(
 );
 
 for (
-  const [kind, features, steps] of [
-    ["memory", ["links", "open"], 500],
-    ["paths", [], 300],
-    ["async", [], 150],
+  const [kind, features, steps, ways] of [
+    ["memory", ["links", "open"], 500, ["classic", "asleep"]],
+    ["paths", [], 300, ["io_uring", "in a Worker"]],
+    ["async", [], 150, ["classic", "asleep in poll"]],
   ] as const
 ) {
-  onEachWay(
+  onWays(
+    ways,
     `random changes leave tmpfs and ${kind} alike`,
     kind,
     async ({ dir, lines }) => {
@@ -131,7 +149,8 @@ for (
   );
 }
 
-onEachWay(
+onWays(
+  ["classic", "asleep"],
   "each error of a handler reaches the caller, and no other",
   "errors",
   async ({ dir, lines }) => {
@@ -156,7 +175,8 @@ onEachWay(
   },
 );
 
-onEachWay(
+onWays(
+  ["io_uring"],
   "a wrong number of bytes is no longer than what was asked for",
   "slow",
   async ({ dir, lines }) => {
@@ -169,7 +189,8 @@ onEachWay(
   },
 );
 
-onEachWay(
+onWays(
+  ["classic", "io_uring", "asleep", "asleep in poll"],
   "a signal to the caller aborts the handler's signal",
   "slow",
   async ({ dir, line }) => {
@@ -182,7 +203,8 @@ onEachWay(
   },
 );
 
-onEachWay(
+onWays(
+  ["classic", "io_uring", "asleep", "asleep in poll"],
   "a handler that never answers is answered for",
   "slow",
   async ({ dir, line }) => {
@@ -273,7 +295,8 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   );
 }
 
-onEachWay(
+onWays(
+  ["classic", "io_uring", "asleep", "asleep in poll"],
   "the mount of a killed server goes away by itself",
   "memory",
   async ({ dir, kill }) => {
@@ -290,16 +313,18 @@ onEachWay(
 );
 
 for (
-  const [how, command] of [
-    ["umount -l", "umount -l $0"],
-    ["umount -f", "umount -f $0"],
+  const [how, command, ways] of [
+    ["umount -l", "umount -l $0", ["classic", "asleep"]],
+    ["umount -f", "umount -f $0", ["io_uring", "asleep in poll"]],
     [
       "an abort",
       "for i in /sys/fs/fuse/connections/*; do echo 1 >$i/abort; done",
+      ["classic", "io_uring", "in a Worker"],
     ],
-  ]
+  ] as const
 ) {
-  onEachWay(
+  onWays(
+    ways,
     `${how} ends the server, and nothing is left`,
     "hello",
     async ({ dir, line, status }) => {
@@ -312,7 +337,8 @@ for (
   );
 }
 
-onEachWay(
+onWays(
+  ["classic", "io_uring", "asleep"],
   "`await using` ends although a file is open",
   "memory",
   async ({ dir, line, status }) => {
@@ -349,7 +375,8 @@ for (const way of WAYS.filter(({ options }) => !options.worker)) {
   );
 }
 
-onEachWay(
+onWays(
+  ["classic", "io_uring"],
   "the process itself may read by Deno.readFile",
   "hello",
   async ({ line }) => {
