@@ -1,9 +1,9 @@
 /** Tests that need something which this kernel, machine or user may lack. */
 
-import { existsSync } from "node:fs";
 import { probe } from "../../cmd/probe.ts";
 import { readText } from "../../sys/file.ts";
 import { version } from "../../sys/uname.ts";
+import { exists } from "./exists.ts";
 import { isRoot } from "./process.ts";
 
 /**
@@ -64,7 +64,7 @@ export function lacksRoot(): string {
 
 /** Returns what a program in mounts of its own needs, if that is missing. */
 export function lacksMounts(): string {
-  return isRoot && existsSync("/usr/bin/unshare") ? "" : "root with unshare(1)";
+  return isRoot && exists("/usr/bin/unshare") ? "" : "root with unshare(1)";
 }
 
 /**

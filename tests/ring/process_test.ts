@@ -7,8 +7,8 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { existsSync } from "node:fs";
 import { ask } from "../attack/hostile/ask.ts";
+import { exists } from "../kit/exists.ts";
 import { isRoot } from "../kit/process.ts";
 import { type Run, runDeno, runScript } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
@@ -200,7 +200,7 @@ Deno.test("the program fails if a command of this kernel fails", async () => {
 const knob = "/proc/sys/kernel/io_uring_disabled"; // Since Linux 6.6.
 const missing = !isRoot || !Deno.env.has("CI")
   ? "root, and CI=true: it disables io_uring"
-  : existsSync(knob)
+  : exists(knob)
   ? ""
   : "Linux 6.6 or later";
 

@@ -1,14 +1,14 @@
 /** Explanations of a ring that cannot be made. */
 
 import { assertEquals } from "@std/assert";
-import { existsSync } from "node:fs";
+import { exists } from "../kit/exists.ts";
 import { scriptValue, withMounts } from "../kit/run.ts";
 import { lacksMounts, testUnless } from "../kit/skip.ts";
 
 const KNOB = "/proc/sys/kernel/io_uring_disabled"; // Since Linux 6.6.
 
 testUnless(
-  lacksMounts() || (existsSync(KNOB) ? "" : "Linux 6.6 or later"),
+  lacksMounts() || (exists(KNOB) ? "" : "Linux 6.6 or later"),
   "a refusal names the sysctl if that forbids io_uring, and a filter if not",
   async () => {
     const path = await Deno.makeTempFile();

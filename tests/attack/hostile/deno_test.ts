@@ -6,13 +6,13 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { existsSync } from "node:fs";
 import { checkDeno } from "../../../sys/deno.ts";
 import {
   __NR_aarch64,
   __NR_x86_64,
   syscallNumbers,
 } from "../../../sys/uapi/unistd.ts";
+import { exists } from "../../kit/exists.ts";
 import { runScript } from "../../kit/run.ts";
 import { testUnless } from "../../kit/skip.ts";
 import { ask } from "./ask.ts";
@@ -109,7 +109,7 @@ Deno.test("without --allow-ffi for libc, the error names the flag to run with", 
   }
 });
 
-const script = ["/usr/bin/script"].find((path) => existsSync(path));
+const script = ["/usr/bin/script"].find(exists);
 
 /** Runs a program on a terminal, where `answer` is given to each question. */
 async function onTerminal(flags: string, answer: string): Promise<string> {

@@ -5,17 +5,13 @@
  * @module
  */
 
+import { exists } from "../../kit/exists.ts";
 import { output } from "../../kit/run.ts";
 
 /** An architecture, in Debian's words. */
 export type DebianArch = "amd64" | "arm64";
 
 const KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg";
-
-/** Returns whether a path exists. */
-export function exists(path: string): Promise<boolean> {
-  return Deno.stat(path).then(() => true, () => false);
-}
 
 /** apt with package lists and a status file of its own. */
 export class Apt {
@@ -48,7 +44,7 @@ export class Apt {
     const folder = `${cache}/apt-${arch}`;
     const apt = new Apt(folder, arch);
     const sources = `${folder}/sources.list`;
-    if (await exists(sources) && !update) return apt;
+    if (exists(sources) && !update) return apt;
     const archive = await apt.#archive();
     for (const path of ["lists", "archives"]) {
       await Deno.mkdir(`${folder}/${path}/partial`, { recursive: true });
@@ -91,7 +87,7 @@ export class Apt {
     if (files.length === 0) throw new Error(`${suite} has no ${names.join()}`);
     const missing: string[] = [];
     for (const file of files) {
-      if (!await exists(`${this.#folder}/${file}`)) missing.push(file);
+      if (!exists(`${this.#folder}/${file}`)) missing.push(file);
     }
     if (missing.length > 0) await this.#fetch(missing);
     return files.map((file) => `${this.#folder}/${file}`);
@@ -99,7 +95,7 @@ export class Apt {
 
   async #fetch(files: readonly string[]): Promise<void> {
     const partial = `${this.#folder}/partial`;
-    if (await exists(partial)) await Deno.remove(partial, { recursive: true });
+    if (exists(partial)) await Deno.remove(partial, { recursive: true });
     await Deno.mkdir(partial);
     const wanted = files.map((file) => file.split("_", 2).join("="));
     await output("apt-get", [...this.#options, "-q", "download", ...wanted], {

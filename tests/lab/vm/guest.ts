@@ -130,11 +130,14 @@ function nvmeOf({ nvmeQueue }: Boot): string {
   return `nvme.poll_queues=1 nvme.io_queue_depth=${nvmeQueue}`;
 }
 
+/** An eighth of the guest's memory, QEMU's default, is too little translated code. */
+const TCG = "tcg,thread=multi,tb-size=1024";
+
 function processors({ kvm, icount }: Boot): string[] {
   // With -icount, the processors of a guest run in turns: more would not help.
   return icount
     ? ["-smp", "1", "-accel", "tcg,thread=single", "-icount", "shift=0"]
-    : ["-smp", "2", "-accel", kvm ? "kvm" : "tcg,thread=multi"];
+    : ["-smp", "2", "-accel", kvm ? "kvm" : TCG];
 }
 
 /**

@@ -30,8 +30,9 @@
  */
 
 import { parseArgs } from "node:util";
+import { exists } from "../../kit/exists.ts";
 import { output } from "../../kit/run.ts";
-import { Apt, type DebianArch, exists } from "./apt.ts";
+import { Apt, type DebianArch } from "./apt.ts";
 import { Archive } from "./cpio.ts";
 import { type Arch, boot, judge, type Verdict } from "./guest.ts";
 import { filesUnder, findModules } from "./modules.ts";
@@ -256,7 +257,7 @@ async function findDeno(arch: Arch): Promise<string> {
   const path = `${folder}/package/deno`;
   const { deno } = Deno.version;
   const stamp = `${folder}/${deno}`;
-  if (await exists(stamp)) return path;
+  if (exists(stamp)) return path;
   await Deno.mkdir(folder, { recursive: true });
   // npm may lack this patch version: take the newest up to it.
   const [major, minor] = deno.split(".");
@@ -312,11 +313,9 @@ async function projectFiles(): Promise<string[]> {
   const listed = await output("git", [
     ...["ls-files", "-z", "--cached", "--others", "--exclude-standard"],
   ], { cwd: ROOT });
-  const files = listed.split("\0").filter((file) => file !== "");
-  const there = await Promise.all(
-    files.map((each) => exists(`${ROOT}/${each}`)),
+  return listed.split("\0").filter((file) =>
+    file !== "" && exists(`${ROOT}/${file}`)
   );
-  return files.filter((_, i) => there[i]);
 }
 
 /** Fetches the npm packages that the tests import, since guests have no network. */
