@@ -313,6 +313,25 @@ onWays(
 );
 
 for (
+  const [end, ways] of [
+    ["exit", ["classic", "in a Worker"]],
+    ["uncaught error", ["io_uring", "asleep in poll"]],
+  ] as const
+) {
+  onWays(
+    ways,
+    `the mount of a server that ends by ${end} goes away by itself`,
+    "hello",
+    async ({ dir, status }) => {
+      await ok(`cat ${dir}/hello.txt; touch ${dir}.end`);
+      assert((await status).code !== 0);
+      await until(() => !isMounted(dir));
+    },
+    { end },
+  );
+}
+
+for (
   const [how, command, ways] of [
     ["umount -l", "umount -l $0", ["classic", "asleep"]],
     ["umount -f", "umount -f $0", ["io_uring", "asleep in poll"]],

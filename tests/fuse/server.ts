@@ -78,6 +78,11 @@ if (options.blocking) {
   using file = await Deno.open(`${dir}/module.ts`);
   console.log(`blocking: ${seven} ${said} ${names} ${file.statSync().size}`);
 }
+if (options.end) {
+  while (readText(`${dir}.end`) === undefined) await sleep(20);
+  if (options.end === "exit") Deno.exit(3);
+  throw new Error("the end");
+}
 if (options.dispose) {
   while (readText(`${dir}.dispose`) === undefined) await sleep(20);
   await live[Symbol.asyncDispose]();
