@@ -73,14 +73,17 @@ export function checkPrototype(value: object): void {
       `Object.prototype has the property ${
         shown(name)
       }, which all options and ` +
-        "commands would inherit. Delete it, or make it not enumerable",
+        "commands would inherit. Delete it",
     );
   }
 }
 
-/** Checks that a value is an object. */
+/** Checks that a value is an object, and that all its parts are its own. */
 export function checkObject<T extends object>(name: string, value: T): T {
-  if (typeof value === "object" && value !== null) return value;
+  if (typeof value === "object" && value !== null) {
+    checkPrototype(value);
+    return value;
+  }
   throw new TypeError(`${name} must be an object, not ${shown(value)}`);
 }
 

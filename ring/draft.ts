@@ -244,6 +244,7 @@ export function draftOf<T>(spec: CommandSpec<T>): Draft<T> {
       expected,
       advice,
       independent: false,
+      varies: 0,
     }),
   );
   // `file: undefined` is a mistake of the caller, and does not mean "none".

@@ -99,6 +99,12 @@ export const generalAdvice: Advice = adviceFrom({
     "operation. `deno run --allow-ffi jsr:@uring/cmd` lists what it takes.",
 });
 
+/** Explains EINVAL on a ring that polls: io_init_req(), Linux 6.18. */
+export const polledAdvice =
+  "A ring with iopoll runs only what can be polled: " +
+  "reads and writes of files with O_DIRECT, and commands to devices. Run " +
+  "anything else on another ring.";
+
 /** Explains ECANCELED of a command of a chain. */
 export const chainAdvice = "A command before it in its chain failed, or " +
   "transferred fewer bytes than asked for, or its linkTimeout() ran out.";
@@ -118,6 +124,10 @@ const REGISTER_FORBIDDEN = "A seccomp filter or a security module forbids " +
   "io_uring_register(). Run with a profile that allows it.";
 
 const registerCauses = adviceFrom({
+  EBADF:
+    "A descriptor is not open, or is that of a ring, which no table takes.",
+  EMFILE: "A table may not be larger than RLIMIT_NOFILE. Raise it with " +
+    "`ulimit -n`.",
   EBUSY: "The ring has such a table already. Unregister it first.",
   EACCES: "The ring was restricted and may not do this.",
   ENXIO: "The ring has no such table.",

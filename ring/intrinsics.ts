@@ -23,6 +23,9 @@ const { copyWithin } = prototype;
 const { setUint32 } = DataView.prototype;
 
 const { defineProperty } = Object;
+
+/** Promise as it was at load. Another would be called while a command is half-way. */
+export const Own: PromiseConstructor = Promise;
 const { toSpliced } = Array.prototype;
 
 function getter<T>(of: object, name: string | symbol): (this: unknown) => T {
@@ -126,9 +129,13 @@ export function isThere(bytes: Uint8Array): boolean {
   }
 }
 
-/** Returns `true` for a buffer whose memory was transferred elsewhere. */
+/** Returns `true` for a buffer, of any realm, whose memory was transferred elsewhere. */
 export function isDetached(buffer: ArrayBufferLike): boolean {
-  return buffer instanceof ArrayBuffer && detached.call(buffer);
+  try {
+    return detached.call(buffer);
+  } catch {
+    return false; // A shared one, which cannot be transferred.
+  }
 }
 
 /**

@@ -6,7 +6,6 @@ import {
   checkFd,
   checkInteger,
   checkObject,
-  checkPrototype,
   checkU32,
 } from "./check.ts";
 import { rereadsSqes, type SetupOptions } from "./bare/setup.ts";
@@ -41,7 +40,8 @@ export interface RingOptions {
   };
   /**
    * Poll devices for completions. Commands to a file whose device cannot be
-   * polled fail with EOPNOTSUPP. The event loop never sleeps while commands are
+   * polled fail with EOPNOTSUPP, and most other operations with EINVAL. The event
+   * loop never sleeps while commands are
    * in flight. `"hybrid"` sleeps a little before it polls (Linux 6.13).
    */
   iopoll?: boolean | "hybrid";
@@ -89,7 +89,6 @@ export interface RingOptions {
  * well. A submission thread is never interrupted like that.
  */
 export function setupOptions(options: RingOptions): SetupOptions {
-  checkPrototype(options);
   // Each option is read once, so that the value used is the value checked.
   checkObject("options", options);
   const { entries: wanted = 64, sqe128, cqe32, mixed, iopoll } = options;

@@ -30,7 +30,7 @@ import * as register from "./bare/register.ts";
 import { type RingHandle, setupFor } from "./bare/setup.ts";
 import { setupFlagNames } from "./bare/setup_advice.ts";
 import { checkInstance, checkList, checkObject, shown } from "./check.ts";
-import { checkPrototype, checkRingFlags } from "./check.ts";
+import { checkRingFlags } from "./check.ts";
 import { Command } from "./command.ts";
 import { Batch } from "./flight/batch.ts";
 import type { Queues } from "./flight/queues.ts";
@@ -110,7 +110,7 @@ export class Ring implements AsyncDisposable {
   /** The restrictions that a call has begun to set. */
   #restrictions: string | null = null;
   /** The submission thread, if the ring has one. */
-  #thread: { shared: boolean } | null = null;
+  #thread: Thread | null = null;
 
   private constructor(handle: RingHandle, spin: boolean) {
     this.#handle = handle;
@@ -139,8 +139,11 @@ export class Ring implements AsyncDisposable {
   static open(options: RingOptions = {}): Ring {
     const { spin = true } = checkObject("options", options);
     const asked = setupOptions(options);
+    if (asked.wqFd !== undefined && asked.flags! & IORING_SETUP_SQPOLL) {
+      checkNoChain(threads.get(asked.wqFd));
+    }
     const ring = setupFor(asked, (handle) => new Ring(handle, Boolean(spin)));
-    dropped.register(ring, ring.#engine);
+    watchOver.call(dropped, ring, ring.#engine);
     if (asked.flags! & IORING_SETUP_SQPOLL) ring.#share(asked.wqFd);
     return ring;
   }
@@ -148,7 +151,9 @@ export class Ring implements AsyncDisposable {
   /** Records which rings share a submission thread. */
   #share(wqFd: number | undefined): void {
     const attached = wqFd !== undefined;
-    this.#thread = attached && threads.get(wqFd) || { shared: attached };
+    const { queues } = this.#engine;
+    this.#thread = attached && threads.get(wqFd) ||
+      { shared: attached, chains: () => queues.hasChain };
     this.#thread.shared = attached;
     threads.set(this.fd, this.#thread);
   }
@@ -195,6 +200,7 @@ export class Ring implements AsyncDisposable {
       this.#check(command, false);
       this.#queues.recovery.putInOrder();
       this.#engine.schedule(1);
+      this.#checkAgain(command);
       slot = this.#take(command, AWAITED, signal);
       const promise = slot.await();
       if (slot.resolve === null) slot.receiver = NOBODY;
@@ -257,10 +263,14 @@ export class Ring implements AsyncDisposable {
             `${this.#queues.room.longest}, where a zero-copy send counts twice`,
         );
       }
-      if (signal !== undefined) throwIfAborted.call(signal);
-      if (list.length === 0) return [] as never;
+      if (list.length === 0) {
+        if (signal !== undefined) throwIfAborted.call(signal);
+        return [] as never;
+      }
       this.#queues.recovery.putInOrder();
       this.#engine.schedule(list.length);
+      for (let i = 0; i < list.length; i++) this.#checkAgain(list[i]);
+      if (signal !== undefined) throwIfAborted.call(signal);
       slots = this.#takeAll(list);
       link(slots);
       for (const slot of slots) {
@@ -359,10 +369,19 @@ export class Ring implements AsyncDisposable {
         ? undefined
         : this.#signalOf(options);
       const batch = this.#batchOf(commands as readonly Command<unknown>[]);
-      if (signal !== undefined) throwIfAborted.call(signal);
-      if (batch.left === 0) return Promise.resolve([]) as Promise<never>;
+      if (batch.left === 0) {
+        if (signal !== undefined) throwIfAborted.call(signal);
+        return Promise.resolve([]) as Promise<never>;
+      }
       queues.recovery.putInOrder();
       this.#engine.schedule(batch.left);
+      if (batch.checked) {
+        const { commands: all } = batch;
+        for (let i = 0; i < all.length; i++) {
+          this.#checkAgain(all[i] as Command<unknown>);
+        }
+      }
+      if (signal !== undefined) throwIfAborted.call(signal);
       queues.takeSlots(batch);
       promise = batch.await();
       if (batch.resolve === null) return promise as Promise<never>;
@@ -398,6 +417,7 @@ export class Ring implements AsyncDisposable {
     const queues = this.#queues;
     queues.recovery.putInOrder();
     this.#engine.schedule(1);
+    this.#checkAgain(command);
     const stream: CommandStream<T> = new CommandStream<T>(() => {
       if (slot?.receiver === stream) queues.aborts.abort(slot, LEFT);
     });
@@ -651,7 +671,6 @@ export class Ring implements AsyncDisposable {
 
   #signalOf(options: CommandOptions): AbortSignal | undefined {
     return this.#ask(() => {
-      checkPrototype(options);
       const { signal } = checkObject("options", options);
       if (signal === undefined) {
         if (!(options instanceof AbortSignal)) return undefined;
@@ -683,19 +702,29 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Refuses a list if this ring cannot run one of its commands. A `precheck` may
-   * change the tables, so all of them come before the first look at a table.
+   * change the tables, so all of them come before the first look at a table. Returns
+   * `true` if it looked.
    */
-  #checkAll(commands: readonly Command<unknown>[]): void {
+  #checkAll(commands: readonly Command<unknown>[]): boolean {
     let plain = true;
     for (let i = 0; i < commands.length; i++) {
       if (!this.#isPlain(commands[i])) plain = false;
     }
-    if (plain) return;
+    if (plain) return false;
     for (let i = 0; i < commands.length; i++) {
       if (!this.#isPlain(commands[i])) this.#checkSelf(commands[i], false);
     }
     for (let i = 0; i < commands.length; i++) this.#askPrecheck(commands[i]);
     for (let i = 0; i < commands.length; i++) this.#tables.check(commands[i]);
+    return true;
+  }
+
+  /**
+   * Checks the tables once more, because a hook of `node:async_hooks` may have changed
+   * them while a turn was scheduled.
+   */
+  #checkAgain(command: Command<unknown>): void {
+    if ((command.traits & TRAITS.checked) !== 0) this.#tables.check(command);
   }
 
   /** Returns `true` for a command that this ring can run as it is. */
@@ -801,12 +830,14 @@ export class Ring implements AsyncDisposable {
     } finally {
       queues.busy = busy;
     }
-    this.#checkAll(list);
+    const checked = this.#checkAll(list);
     let slotted = false;
     for (let i = 0; i < list.length && !slotted; i++) {
       slotted = !queues.isDirect(list[i]);
     }
-    return new Batch(queues, list, slotted);
+    const batch = new Batch(queues, list, slotted);
+    batch.checked = checked;
+    return batch;
   }
 }
 
@@ -816,14 +847,33 @@ export class Ring implements AsyncDisposable {
  */
 const DONE_BEFORE: readonly number[] = [E.EBUSY, E.EBADFD, E.EACCES];
 
+/** A submission thread. */
+interface Thread {
+  /** Several rings have it. */
+  shared: boolean;
+  /** Returns `true` if its first ring has a chain that the kernel may not have taken. */
+  readonly chains: () => boolean;
+}
+
 /** Submission threads, by the descriptors of the rings of this isolate. */
-const threads = new Map<number, { shared: boolean }>();
+const threads = new Map<number, Thread>();
+
+/** Refuses another ring for a thread that would cut a chain: see {@linkcode Ring.link}. */
+function checkNoChain(thread: Thread | undefined): void {
+  if (thread === undefined || thread.shared || !thread.chains()) return;
+  throw new TypeError(
+    "a ring cannot share a submission thread that has not taken all commands of " +
+      "ring.link(): it would take a few at a time, and cut the chain. Await them, " +
+      "then open the ring",
+  );
+}
 
 // Closes a ring that became unreachable, once its commands have completed.
 const dropped = new FinalizationRegistry<Engine>((engine) => engine.drop());
 
-// Called like this, it runs no code of the program's.
+// Called like this, they run no code of the program's.
 const { throwIfAborted } = AbortSignal.prototype;
+const { register: watchOver } = FinalizationRegistry.prototype;
 
 /**
  * Explains why a ring cannot be posted to a worker: cloning a ring reads its

@@ -113,7 +113,11 @@ export function checkFiles(fds: readonly number[]): number[] {
 export function checkBuffers(buffers: readonly Uint8Array[]): Uint8Array[] {
   const list = checkList("buffers", buffers);
   checkInteger("number of buffers", list.length, 1, 4096);
-  list.forEach((bytes) => checkBytes("buffer", bytes));
+  // io_buffer_validate(), Linux 6.18.
+  list.forEach((bytes) => {
+    const byteLength = byteLengthOf(checkBytes("buffer", bytes));
+    checkInteger("byteLength of a registered buffer", byteLength, 1, 2 ** 30);
+  });
   return list;
 }
 

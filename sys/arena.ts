@@ -22,6 +22,7 @@
 import { bytesAt } from "./bytes.ts";
 import { errnoName } from "./errno_names.ts";
 import { libc, mmap, mremap, permitted, syscall } from "./libc.ts";
+import { addressOf } from "./pointer.ts";
 import * as mman from "./uapi/mman.ts";
 
 /** Bytes that the size of an arena is a multiple of: a page of WebAssembly. */
@@ -108,6 +109,9 @@ export class Arena {
   }
 }
 
+// A program that redefines these would get the memory of other commands.
+const { get, set } = WeakMap.prototype;
+const { register } = FinalizationRegistry.prototype;
 const arenas = new WeakMap<ArrayBufferLike, Arena>();
 const collected = new FinalizationRegistry<Arena>((arena) => arena.unmap());
 
@@ -154,8 +158,7 @@ export function arena(byteLength: number, pooled = false): ArrayBuffer {
   const buffer = bufferOf!.call(memory) as ArrayBuffer; // It is not `shared`.
   // User space ends at 2^47 on these machines, far below 2^53.
   const home = permitted(`${byteLength} bytes cannot be allocated`, () => {
-    const pointer = Deno.UnsafePointer.of(bytesAt(buffer, 0, size));
-    return Number(Deno.UnsafePointer.value(pointer));
+    return addressOf(bytesAt(buffer, 0, size));
   });
   // Private pages, as V8 maps them, cannot be mapped twice. Pages that are never
   // touched take no memory.
@@ -164,8 +167,8 @@ export function arena(byteLength: number, pooled = false): ArrayBuffer {
   const rc = mmap(size, mman.PROT_READ | mman.PROT_WRITE, flags, -1, 0, home);
   if (rc < 0) throw cannotMap(size, -rc);
   const made = new Arena(home, size, pooled);
-  arenas.set(buffer, made);
-  collected.register(buffer, made);
+  set.call(arenas, buffer, made);
+  register.call(collected, buffer, made);
   return buffer;
 }
 
@@ -183,7 +186,7 @@ function cannotMap(byteLength: number, errno: number): RangeError {
  * while a command in flight uses the arena.
  */
 export function arenaOf(buffer: ArrayBufferLike): Arena | undefined {
-  return arenas.get(buffer);
+  return get.call(arenas, buffer) as Arena | undefined;
 }
 
 /**
@@ -191,7 +194,7 @@ export function arenaOf(buffer: ArrayBufferLike): Arena | undefined {
  * buffer; `undefined` for other buffers.
  */
 export function lastingAddressOf(buffer: ArrayBufferLike): number | undefined {
-  const found = arenas.get(buffer);
+  const found = arenaOf(buffer);
   if (found !== undefined) found.held = true;
   return found?.address;
 }

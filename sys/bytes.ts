@@ -9,6 +9,7 @@
  */
 
 const Bytes = Uint8Array;
+const Words = Int32Array;
 const View = DataView;
 const { set } = Uint8Array.prototype;
 
@@ -19,6 +20,11 @@ export function bytesAt<B extends ArrayBufferLike>(
   byteLength: number,
 ): Uint8Array<B> {
   return new Bytes(buffer, byteOffset, byteLength);
+}
+
+/** Returns the words of a buffer, from its start. */
+export function int32At(buffer: ArrayBufferLike, length?: number): Int32Array {
+  return new Words(buffer, 0, length);
 }
 
 /** Returns a view at an offset of a buffer. */

@@ -12,7 +12,9 @@
  * @module
  */
 
+import { int32At } from "./bytes.ts";
 import { checkDeno } from "./deno.ts";
+import { bufferAt } from "./pointer.ts";
 import { type SyscallNumbers, syscallNumbers } from "./uapi/unistd.ts";
 
 const SYMBOLS = {
@@ -91,9 +93,7 @@ function open(): Libc {
     const { symbols } = Deno.dlopen("libc.so.6", SYMBOLS);
     const location = symbols.__errno_location();
     if (location === null) throw new Error("libc has no errno");
-    const errno = new Int32Array(
-      Deno.UnsafePointerView.getArrayBuffer(location, 4),
-    );
+    const errno = int32At(bufferAt(location, 4));
     return { symbols, errno, nr, enter: nr.io_uring_enter };
   });
 }
@@ -150,7 +150,8 @@ export function syscall(
   ...args: (number | bigint)[]
 ): number {
   const { symbols, errno, nr } = libc();
-  const arg = (i: number) => BigInt.asUintN(64, BigInt(args[i] ?? 0));
+  const arg = (i: number) =>
+    BigInt.asUintN(64, BigInt(i < args.length ? args[i] : 0));
   const [a, b, c, d, e, f] = [arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)];
   const rc = symbols.call(nr[name], a, b, c, d, e, f);
   return rc >= 0 ? rc : -errno[0];

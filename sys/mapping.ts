@@ -1,7 +1,16 @@
 /** Mappings of a ring's memory. */
 
 import { mmap, permitted, syscall } from "./libc.ts";
+import { bufferAt } from "./pointer.ts";
 import * as mman from "./uapi/mman.ts";
+
+// A program that redefines these would get the queues.
+const { prototype } = ArrayBuffer;
+const { transfer } = prototype;
+const { get: detached } = Object.getOwnPropertyDescriptor(
+  prototype,
+  "detached",
+)!;
 
 /** A part of a ring that is mapped, or about to be. */
 export class Mapping {
@@ -29,10 +38,10 @@ export function map(
   const address = mmap(byteLength, prot, flags, fd, offset);
   if (address < 0) return address;
   mapping.address = address;
-  mapping.buffer = permitted("a ring cannot be mapped", () => {
-    const pointer = Deno.UnsafePointer.create(BigInt(address))!;
-    return Deno.UnsafePointerView.getArrayBuffer(pointer, byteLength);
-  });
+  mapping.buffer = permitted(
+    "a ring cannot be mapped",
+    () => bufferAt(address, byteLength),
+  );
   return 0;
 }
 
@@ -42,9 +51,9 @@ export function map(
  */
 export function unmap(mapping: Mapping): void {
   const { address, byteLength, buffer } = mapping;
-  if (address === 0 || buffer.detached) return;
+  if (address === 0 || detached!.call(buffer)) return;
   // The new buffer is empty; the memory itself is not JavaScript's to free.
-  mapping.buffer = buffer.transfer(0);
+  mapping.buffer = transfer.call(buffer, 0);
   syscall("munmap", address, byteLength);
   mapping.address = 0; // Next to the call: somebody else may be mapped there now.
 }

@@ -75,9 +75,12 @@ class S32 extends Field<number> {
   }
 }
 
+// A program that redefines it would get the view.
+const { getBigUint64 } = DataView.prototype;
+
 class U64 extends Field<number | bigint> {
   get(view: DataView, base: number): bigint {
-    return view.getBigUint64(base + this.offset, true);
+    return getBigUint64.call(view, base + this.offset, true);
   }
   set(view: DataView, base: number, value: number | bigint): void {
     view.setUint32(base + this.offset, low(value), true);

@@ -7,6 +7,10 @@ import {
 } from "../../sys/uapi/io_uring.ts";
 import { viewAt } from "../../sys/bytes.ts";
 
+// A program that redefines these would get the queues.
+const { load, store } = Atomics;
+const { getBigUint64 } = DataView.prototype;
+
 /** The layout of a completion queue, in 32-bit words of its mapping. */
 export interface CompletionLayout {
   /** The mapping with the words that kernel and program share. */
@@ -27,6 +31,8 @@ export interface CompletionLayout {
   readonly cqeWords: 4 | 8;
   /** `false` if every CQE takes one place. Default `true`. */
   readonly mixed?: boolean;
+  /** `true` if completions are found by polling. Default `false`. */
+  readonly polled?: boolean;
 }
 
 /**
@@ -40,6 +46,8 @@ export class CompletionQueue {
   readonly entries: number = 0;
   /** Words in a CQE: 4 or 8. */
   readonly cqeWords: 4 | 8 = 4;
+  /** `true` if completions are found by polling: IORING_SETUP_IOPOLL. */
+  readonly polled: boolean = false;
 
   readonly #ring: Int32Array;
   readonly #view: DataView;
@@ -77,6 +85,7 @@ export class CompletionQueue {
     this.#mask = layout.entries - 1;
     this.#shift = layout.cqeWords === 8 ? 3 : 2;
     this.#mixed = layout.mixed ?? true;
+    this.polled = layout.polled ?? false;
     this.#head = layout.ring[layout.head];
     this.#tail = this.#head;
   }
@@ -129,7 +138,7 @@ export class CompletionQueue {
    * Matches io_uring_cq_advance() in liburing.
    */
   commit(): void {
-    Atomics.store(this.#ring, this.#headIndex, this.#head);
+    store(this.#ring, this.#headIndex, this.#head);
   }
 
   /**
@@ -137,7 +146,7 @@ export class CompletionQueue {
    * A completion takes one place, and one of 32 bytes in a mixed ring takes two.
    */
   get ready(): number {
-    this.#tail = Atomics.load(this.#ring, this.#tailIndex);
+    this.#tail = load(this.#ring, this.#tailIndex);
     return this.#tail - this.#head | 0;
   }
 
@@ -176,17 +185,17 @@ export class CompletionQueue {
   /** Returns one of the two extra 64-bit words; 0 in a completion of 16 bytes. */
   extra(index: 0 | 1): bigint {
     if (!this.wide) return 0n;
-    return this.#view.getBigUint64((this.#at + 4) * 4 + index * 8, true);
+    return getBigUint64.call(this.#view, (this.#at + 4) * 4 + index * 8, true);
   }
 
   /** Enables or disables the signal to the registered eventfd. */
   set eventfd(on: boolean) {
     const flags = on ? 0 : IORING_CQ_EVENTFD_DISABLED;
-    Atomics.store(this.#ring, this.#flags, flags);
+    store(this.#ring, this.#flags, flags);
   }
 
   /** Completions that the kernel lost because it had no memory for them. */
   get lost(): number {
-    return Atomics.load(this.#ring, this.#overflow) >>> 0;
+    return load(this.#ring, this.#overflow) >>> 0;
   }
 }

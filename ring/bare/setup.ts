@@ -1,6 +1,7 @@
 /** io_uring_setup(2): making a ring and mapping its queues. */
 
 import { E } from "../../sys/uapi/errno.ts";
+import { int32At } from "../../sys/bytes.ts";
 import { inodeOf } from "../../sys/file.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { io_uring_enter, syscall } from "../../sys/libc.ts";
@@ -196,7 +197,7 @@ function makeHandle(parts: Parts, options: SetupOptions): RingHandle {
   const { ringWords, sqesWords } = params;
   mapWords(parts.rings, fd, ringWords, uapi.IORING_OFF_SQ_RING);
   mapWords(parts.sqes, fd, sqesWords, uapi.IORING_OFF_SQES);
-  const ring = new Int32Array(parts.rings.buffer, 0, ringWords);
+  const ring = int32At(parts.rings.buffer, ringWords);
   const hold = options.hold ?? false;
   const [sq, cq] = makeQueues(params, ring, parts.sqes.buffer, hold);
   limitWorkers(fd, options.maxWorkers ?? 0);
@@ -301,12 +302,13 @@ function makeQueues(
     if (ring[ring_mask] === entries - 1) continue;
     throw setupError(E.EINVAL, "The kernel laid out a ring of another size.");
   }
-  const words = new Int32Array(sqes);
+  const words = int32At(sqes);
   const mixedSq = (flags & uapi.IORING_SETUP_SQE_MIXED) !== 0;
+  const polled = (flags & uapi.IORING_SETUP_IOPOLL) !== 0;
   const mixedCq = (flags & uapi.IORING_SETUP_CQE_MIXED) !== 0;
   return [
     new SubmissionQueue({ ...sq, ring, sqes: words, mixed: mixedSq, hold }),
-    new CompletionQueue({ ...cq, ring, mixed: mixedCq }),
+    new CompletionQueue({ ...cq, ring, mixed: mixedCq, polled }),
   ];
 }
 

@@ -14,8 +14,9 @@ import {
 import { append, clear, moveWords } from "../intrinsics.ts";
 import { viewAt } from "../../sys/bytes.ts";
 
-/** As it is at load: a program may redefine it, and would get the queue. */
+// As they are at load: a program may redefine them, and would get the queue.
 const Doubles = Float64Array;
+const { load, store } = Atomics;
 
 /** The layout of a submission queue, in 32-bit words of its mappings. */
 export interface SubmissionLayout {
@@ -177,8 +178,8 @@ export class SubmissionQueue {
    */
   drop(tail: number, sqpoll: boolean): boolean {
     if (sqpoll && (this.#published - tail | 0) > 0) return false;
-    if ((Atomics.load(this.#ring, this.#head) - tail | 0) > 0) return false;
-    Atomics.store(this.#ring, this.#tail, tail);
+    if ((load(this.#ring, this.#head) - tail | 0) > 0) return false;
+    store(this.#ring, this.#tail, tail);
     if (this.hold) this.#freeCount += this.#next - tail | 0;
     this.#next = tail;
     this.#published = tail;
@@ -265,7 +266,7 @@ export class SubmissionQueue {
     if (this.hold && this.#freeCount < count) return false;
     const { entries } = this;
     if ((this.#next - this.#seen | 0) + count <= entries) return true;
-    this.#seen = Atomics.load(this.#ring, this.#head);
+    this.#seen = load(this.#ring, this.#head);
     return (this.#next - this.#seen | 0) + count <= entries;
   }
 
@@ -287,7 +288,7 @@ export class SubmissionQueue {
    * Matches io_uring_sq_space_left() in liburing.
    */
   get space(): number {
-    const used = this.#next - Atomics.load(this.#ring, this.#head) | 0;
+    const used = this.#next - load(this.#ring, this.#head) | 0;
     const left = this.entries - used;
     return this.hold ? Math.min(left, this.#freeCount) : left;
   }
@@ -309,9 +310,9 @@ export class SubmissionQueue {
     // First: what the kernel may have seen is never taken back.
     this.#published = this.#next;
     // A store with release order: the kernel sees the plain stores to the SQEs first.
-    Atomics.store(this.#ring, this.#tail, this.#next);
+    store(this.#ring, this.#tail, this.#next);
     this.#last = -1;
-    if (this.#offered !== 0) this.#seen = Atomics.load(this.#ring, this.#head);
+    if (this.#offered !== 0) this.#seen = load(this.#ring, this.#head);
     this.#offered = this.#next - this.#seen | 0;
     return this.#offered;
   }
@@ -334,7 +335,7 @@ export class SubmissionQueue {
    */
   cutOff(): number[] {
     const { words } = this;
-    const head = Atomics.load(this.#ring, this.#head);
+    const head = load(this.#ring, this.#head);
     const cut: number[] = [];
     let linked = false;
     let at = this.#published - this.#offered | 0;
@@ -380,6 +381,6 @@ export class SubmissionQueue {
   }
 
   #hasFlag(flags: number): boolean {
-    return (Atomics.load(this.#ring, this.#flags) & flags) !== 0;
+    return (load(this.#ring, this.#flags) & flags) !== 0;
   }
 }

@@ -14,13 +14,13 @@ import { Batch, DIRECT } from "./batch.ts";
 import type { Batches } from "./batches.ts";
 import { Cancellation, type Cancellations } from "./cancel.ts";
 import { settleAborted } from "./settle.ts";
-import { NOBODY, phaseOf, Slot, type Slots } from "./slot.ts";
+import { type Busy, NOBODY, phaseOf, Slot, type Slots } from "./slot.ts";
 import type { WaitQueue } from "./waiting.ts";
 import { Watches } from "./watch.ts";
 
 /** The queues, as their aborts call them. */
 export interface AbortHost {
-  readonly busy: string | null;
+  busy: Busy;
   readonly recovery: { putInOrder(): void };
   readonly slots: Slots;
   readonly batches: Batches;
@@ -137,15 +137,21 @@ export class Aborts {
   /** Settles a command that the kernel has not seen, and all of its chain. */
   dropWaiting(first: Slot, reason: unknown): void {
     const host = this.#host;
-    // The first command is settled last. If this call is cut short, its receiver
-    // NOBODY tells the next turn to drop the whole chain.
-    for (let slot = first.linked; slot !== null; slot = slot.linked) {
-      slot.abortReason = reason;
-      settleAborted(slot);
+    const { busy, taking } = host;
+    // A value of a stream may run a `then` of the program's. The first command is
+    // settled last. If this call is cut short, its receiver NOBODY tells the next turn
+    // to drop the whole chain.
+    host.busy = "program";
+    try {
+      for (let slot = first.linked; slot !== null; slot = slot.linked) {
+        slot.abortReason = reason;
+        settleAborted(slot);
+      }
+      first.abortReason = reason;
+      settleAborted(first);
+    } finally {
+      host.busy = busy;
     }
-    first.abortReason = reason;
-    settleAborted(first);
-    const { taking } = host;
     host.taking = true;
     host.waiting.remove(first);
     for (let slot: Slot | null = first; slot !== null;) {

@@ -20,7 +20,7 @@
 
 import type { CompletionQueue } from "../bare/cqueue.ts";
 import { Command } from "../command.ts";
-import { listOf } from "../intrinsics.ts";
+import { listOf, Own } from "../intrinsics.ts";
 import { reserveStack } from "../stack.ts";
 import { completionOf, decoderCutShort, isCancelled } from "./settle.ts";
 import { ownMemory, refusalOf, rejectWith, STACK } from "./settle.ts";
@@ -62,6 +62,8 @@ export class Batch implements Receiver, Waiter, Watched {
   results: unknown[];
   /** `true` if a command may need a slot. */
   slotted: boolean;
+  /** `true` if a command may name a place of a table. */
+  checked = false;
   /** Commands that have not completed. */
   left: number;
   /** The place of the first command that was not queued. */
@@ -109,7 +111,7 @@ export class Batch implements Receiver, Waiter, Watched {
 
   /** Returns a promise of the results: see {@linkcode Slot.await}. */
   await(): Promise<unknown> {
-    return new Promise((resolve) => {
+    return new Own((resolve) => {
       this.resolve = resolve;
     });
   }
@@ -182,10 +184,18 @@ export class Batch implements Receiver, Waiter, Watched {
   }
 
   /** Takes an errno that is no result of the command at a place. Runs `advice`. */
-  refuse(place: number, command: Command<unknown>, res: number): void {
+  refuse(
+    place: number,
+    command: Command<unknown>,
+    res: number,
+    polled: boolean,
+  ): void {
     const { abort } = this;
     const cut = abort !== null && isCancelled(res);
-    this.fail(place, cut ? abort.reason : refusalOf(command, res));
+    this.fail(
+      place,
+      cut ? abort.reason : refusalOf(command, res, false, polled),
+    );
   }
 
   /**

@@ -137,12 +137,33 @@ export function take(byteLength: number): Block {
   return new Block(null, arena(byteLength), 0, byteLength);
 }
 
-/** Gives a block back. One that is larger than the pool keeps is collected. */
+/** Some size has more free blocks than are kept without a look. */
+let crowded = false;
+
+/**
+ * Gives a block back. One that is larger than the pool keeps is collected. It only
+ * stores, because its callers are half-way: see {@linkcode lookIfCrowded}.
+ */
 export function give(block: Block): void {
   const { size } = block;
   if (size === null) return;
   size.give(block);
-  if (size.freeCount * size.byteLength > LARGE) lookLater();
+  if (size.freeCount * size.byteLength > LARGE) crowded = true;
+}
+
+/** Returns `true` if blocks were given back that are worth a look. */
+export function isCrowded(): boolean {
+  return crowded;
+}
+
+/**
+ * Has idle blocks looked for some time after many were given back. Call it where the
+ * queues are in order: a hook of `node:async_hooks` runs inside `setTimeout`.
+ */
+export function lookIfCrowded(): void {
+  if (!crowded) return;
+  crowded = false;
+  lookLater();
 }
 
 /** Rings that are open, and the timer of the next look while there are some. */

@@ -39,10 +39,10 @@ import { Batches } from "./batches.ts";
 import { Cancellations } from "./cancel.ts";
 import { arenasOf } from "./lease.ts";
 import { enterPool, leavePool } from "./pool.ts";
-import { type Busy, Recovery } from "./recovery.ts";
+import { Recovery } from "./recovery.ts";
 import { Room } from "./room.ts";
 import { deliver } from "./settle.ts";
-import { NOBODY, type Slot, Slots } from "./slot.ts";
+import { type Busy, NOBODY, phaseOf, type Slot, Slots } from "./slot.ts";
 import { WaitQueue } from "./waiting.ts";
 import { Writer } from "./writer.ts";
 
@@ -224,6 +224,17 @@ export class Queues {
       if (error instanceof TypeError) this.taking = false;
       throw error;
     }
+  }
+
+  /** `true` if there is a chain that waits, or that the kernel may not have taken. */
+  get hasChain(): boolean {
+    const taken = this.sq.space === this.sq.entries;
+    for (const slot of this.slots.busy()) {
+      if (slot.chain !== null && !(taken && phaseOf(slot) === "queued")) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Queues a command, or the chain it is the first of, or lets it wait. */
@@ -512,6 +523,8 @@ export class Queues {
         return this.#restart(slot, res, flags);
       }
       const result = command!.numeric ? command!.resultOf(res) : -1;
+      // The value of a stream is an object, whose `then` may be the program's.
+      if (multishot) this.busy = "program";
       if (result >= 0) slot.receiver!.value(slot, result);
       else this.#deliver(slot, res, flags);
       if (multishot) slot.receiver!.end(slot);
@@ -549,7 +562,7 @@ export class Queues {
     } else {
       this.busy = "program";
       if (res < 0 && !command.expected.includes(-res)) {
-        batch.refuse(place, command, res);
+        batch.refuse(place, command, res, this.cq.polled);
       } else if (!command.decodes) {
         batch.put(place, res);
       } else {

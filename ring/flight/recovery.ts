@@ -14,14 +14,9 @@ import type { Aborts } from "./abort.ts";
 import { Batch, DIRECT } from "./batch.ts";
 import type { Batches } from "./batches.ts";
 import type { Room } from "./room.ts";
-import { NOBODY, type Phase, phaseOf, type Slot, type Slots } from "./slot.ts";
+import { type Busy, NOBODY, type Phase, phaseOf } from "./slot.ts";
+import type { Slot, Slots } from "./slot.ts";
 import type { WaitQueue } from "./waiting.ts";
-
-/**
- * The work that the ring is in the middle of. `"program"`: a call of the program's
- * code, in a delivery or before a command is queued.
- */
-export type Busy = null | "turn" | "sync" | "program";
 
 /** The queues, as their recovery sees them. */
 export interface RecoveryHost {

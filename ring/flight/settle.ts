@@ -1,12 +1,13 @@
 /** Turns a completion into a result or an error, and hands it to the receiver. */
 
 import { E } from "../../sys/uapi/errno.ts";
-import { IORING_CQE_F_MORE } from "../../sys/uapi/io_uring.ts";
+import * as uapi from "../../sys/uapi/io_uring.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { Command } from "../command.ts";
 import { Completion } from "../completion.ts";
 import { reserveStack } from "../stack.ts";
-import { chainAdvice, generalAdvice, UringError } from "../errors.ts";
+import { chainAdvice, generalAdvice, polledAdvice } from "../errors.ts";
+import { UringError } from "../errors.ts";
 import type { Lease } from "./lease.ts";
 import { NOBODY, type Receiver, type Slot } from "./slot.ts";
 
@@ -36,6 +37,18 @@ export function rejectWith(
     then: (_: unknown, reject: (error: unknown) => void) => reject(errorOf()),
   });
 }
+
+/** Operations that a ring with iopoll has run since 5.19 (io_issue_defs). */
+const POLLABLE: ReadonlySet<number> = new Set([
+  uapi.IORING_OP_NOP,
+  uapi.IORING_OP_READV,
+  uapi.IORING_OP_WRITEV,
+  uapi.IORING_OP_READ_FIXED,
+  uapi.IORING_OP_WRITE_FIXED,
+  uapi.IORING_OP_READ,
+  uapi.IORING_OP_WRITE,
+  uapi.IORING_OP_URING_CMD,
+]);
 
 /** The abort reason of a stream whose loop was left: it ends without an error. */
 export const LEFT = Symbol("left");
@@ -74,7 +87,7 @@ export function deliver(
   const command = slot.command!;
   const { multishot, expected } = command;
   // A value of a stream may use all 32 bits: only its last one can be an errno.
-  const more = multishot && (flags & IORING_CQE_F_MORE) !== 0;
+  const more = multishot && (flags & uapi.IORING_CQE_F_MORE) !== 0;
   const succeeded = res >= 0 || more || expected.includes(-res);
   let value: unknown = res;
   try {
@@ -106,7 +119,10 @@ export function deliver(
   } else if (succeeded) {
     receiver.value(slot, value);
   } else {
-    receiver.error(slot, refusalOf(command, res, slot.chain !== null));
+    receiver.error(
+      slot,
+      refusalOf(command, res, slot.chain !== null, cq.polled),
+    );
   }
   return true;
 }
@@ -143,11 +159,12 @@ export function completionOf(
   return new Completion(res, flags, memory, extra1, extra2, notification);
 }
 
-/** Makes the error for a negative result, of a command that may be `linked`. */
+/** Makes the error for a negative result, of a chain if `linked`, on a ring that polls. */
 export function refusalOf(
   command: Command<unknown>,
   res: number,
   linked = false,
+  polled = false,
 ): UringError {
   const { name, fd, advice } = command;
   let text: unknown;
@@ -156,6 +173,9 @@ export function refusalOf(
     text = advice(-res);
     // A command that the program aborted fails with the reason of the signal.
     if (linked && text === generalAdvice(E.ECANCELED)) text = chainAdvice;
+    if (polled && res === -E.EINVAL && !POLLABLE.has(command.opcode)) {
+      text = polledAdvice;
+    }
   } catch (error) {
     cause = error; // The command has failed for another reason.
   }

@@ -18,7 +18,7 @@
 
 import type { Arena } from "../../sys/arena.ts";
 import type { Command } from "../command.ts";
-import { append } from "../intrinsics.ts";
+import { append, Own } from "../intrinsics.ts";
 import { arenasOf, Lease } from "./lease.ts";
 
 /**
@@ -42,6 +42,12 @@ export const NOBODY: Receiver = { value() {}, error() {}, end() {} };
  * command of a batch is nowhere while the batch waits for it.
  */
 export type Phase = "taken" | "waiting" | "queued";
+
+/**
+ * The work that the ring is in the middle of. `"program"`: a call of the program's
+ * code, in a delivery or before a command is queued.
+ */
+export type Busy = null | "turn" | "sync" | "program";
 
 /** What stands in the wait queue: a command, a chain, or the rest of a batch. */
 export interface Waiter {
@@ -116,7 +122,7 @@ export class Slot implements Waiter, Watched {
    * returns it, and queues nothing.
    */
   await(): Promise<unknown> {
-    return new Promise((resolve) => {
+    return new Own((resolve) => {
       this.resolve = resolve;
     });
   }
@@ -140,7 +146,7 @@ export function link(slots: readonly Slot[]): void {
   const chain: Chain = { first: slots[0], phase: "taken" };
   slots.forEach((slot, i) => {
     slot.chain = chain;
-    slot.linked = slots[i + 1] ?? null;
+    slot.linked = i + 1 < slots.length ? slots[i + 1] : null;
   });
 }
 

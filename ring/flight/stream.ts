@@ -27,8 +27,8 @@ export class CommandStream<T> implements AsyncIterableIterator<T>, Receiver {
   }
 
   value(_: Slot, value: unknown): void {
-    const taker = this.#takers[0];
-    if (taker !== undefined) {
+    if (this.#takers.length > 0) {
+      const taker = this.#takers[0];
       taker.resolve({ done: false, value: value as T });
       this.#takers.shift();
       return;
@@ -51,7 +51,8 @@ export class CommandStream<T> implements AsyncIterableIterator<T>, Receiver {
     if (this.#done) return;
     this.#error = failure;
     this.#ended.resolve();
-    for (let taker; (taker = this.#takers[0]) !== undefined;) {
+    while (this.#takers.length > 0) {
+      const taker = this.#takers[0];
       if (failure) taker.reject(failure.error);
       else taker.resolve({ done: true, value: undefined });
       // The error is thrown once: a later taker finds that the stream is over.

@@ -7,6 +7,7 @@
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import type { Command } from "../command.ts";
 import { Batch } from "./batch.ts";
+import { isCrowded } from "./pool.ts";
 import type { Queues } from "./queues.ts";
 
 /** Returns `true` if all commands of a batch are independent. */
@@ -73,7 +74,7 @@ export class SyncCalls {
     }
     queues.batch = null;
     queues.busy = busy;
-    if (!queues.idle) this.#schedule();
+    if (!queues.idle || isCrowded()) this.#schedule();
     if (batch.errors !== null) throw batch.firstError();
     return batch.results;
   }

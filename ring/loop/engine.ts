@@ -13,6 +13,7 @@ import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import type { RingHandle } from "../bare/setup.ts";
 import { type Life, Queues } from "../flight/queues.ts";
+import { lookIfCrowded } from "../flight/pool.ts";
 import { SyncCalls } from "../flight/sync.ts";
 import { Bell } from "./bell.ts";
 import { Pace } from "./pace.ts";
@@ -136,7 +137,9 @@ export class Engine {
     if (this.#closed === null) {
       clearTimeout(this.#closeTimer);
       if (this.#referenced) {
-        this.#closeTimer = setTimeout(() => this.#warn(), CLOSE_WARNING_MS);
+        const timer = setTimeout(() => this.#warn(), CLOSE_WARNING_MS);
+        if (this.#closed === null) this.#closeTimer = timer;
+        else clearTimeout(timer);
       }
       // A turn of its own: one that is scheduled waits for the bell, and may be
       // lost where `tearDown` was cut short.
@@ -261,6 +264,7 @@ export class Engine {
   #rest(): void {
     const { queues } = this;
     const { sq, cq } = queues;
+    lookIfCrowded();
     if (queues.idle) {
       this.#bell?.hold(false);
       if (queues.life === "closing") this.#finish();

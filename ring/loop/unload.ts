@@ -12,11 +12,13 @@ export interface Open {
 }
 
 const open = new Set<Open>();
+// A program that redefines it would get the engines of rings.
+const { add } = Set.prototype;
 
 /** Releases `it` at the global `unload` event, until it is closed. */
 export function opened(it: Open): void {
   if (open.size === 0) addEventListener("unload", tearDownAll);
-  open.add(it);
+  add.call(open, it);
 }
 
 /** Undoes {@linkcode opened}. */

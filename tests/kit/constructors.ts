@@ -1,16 +1,32 @@
-/** Constructors that a program puts in the place of the built-in ones. */
+/** Functions that a program puts in the place of the built-in ones. */
 
 import { arenaOf } from "../../sys/arena.ts";
 
+/** Functions that have to do with memory, and the objects that they are in. */
+const FUNCTIONS: readonly (readonly [object, string])[] = [
+  [Atomics, "load"],
+  [Atomics, "store"],
+  [ArrayBuffer.prototype, "transfer"],
+  [DataView.prototype, "getBigUint64"],
+  [Deno.UnsafePointer, "of"],
+  [Deno.UnsafePointerView, "getArrayBuffer"],
+  [FinalizationRegistry.prototype, "register"],
+  [WeakMap.prototype, "get"],
+  [WeakMap.prototype, "set"],
+];
+
 /**
- * Replaces the global constructors of views, and those that `subarray` and `slice`
- * call, until it is disposed. `arenas` lists the bytes of each arena that one of
- * them was given.
+ * Replaces the global constructors of views, those that `subarray` and `slice` call,
+ * and other functions, until it is disposed. `arenas` lists the bytes of each arena
+ * that a constructor was given. `functions` lists the other functions that were given
+ * a buffer, or a view.
  */
 export function replaceConstructors(): Disposable & {
   readonly arenas: number[];
+  readonly functions: string[];
 } {
   const arenas: number[] = [];
+  const functions: string[] = [];
   const restore: (() => void)[] = [];
   const replace = (of: object, name: string | symbol, value: unknown) => {
     const old = Object.getOwnPropertyDescriptor(of, name);
@@ -34,6 +50,26 @@ export function replaceConstructors(): Disposable & {
     replace(globalThis, name, Spy);
   }
   replace(
+    globalThis,
+    "Int32Array",
+    new Proxy(Int32Array, {
+      construct(target, args, newTarget) {
+        functions.push("Int32Array");
+        return Reflect.construct(target, args, newTarget);
+      },
+    }),
+  );
+  for (const [of, name] of FUNCTIONS) {
+    const real: (...args: unknown[]) => unknown = Reflect.get(of, name);
+    replace(of, name, function (this: unknown, ...args: unknown[]) {
+      const given = [this, ...args].some((it) =>
+        it instanceof ArrayBuffer || ArrayBuffer.isView(it)
+      );
+      if (given || name === "getArrayBuffer") functions.push(name);
+      return real.apply(this, args);
+    });
+  }
+  replace(
     WebAssembly,
     "Memory",
     class {
@@ -43,5 +79,5 @@ export function replaceConstructors(): Disposable & {
     },
   );
   const dispose = () => restore.reverse().forEach((each) => each());
-  return { arenas, [Symbol.dispose]: dispose };
+  return { arenas, functions, [Symbol.dispose]: dispose };
 }

@@ -10,7 +10,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { Completion, FixedBuffer, FixedFile, uringCmd } from "../../mod.ts";
-import { Ring } from "../../mod.ts";
+import { defineCommand, Ring } from "../../mod.ts";
 import { nop, poll, POLLIN, read, timeout } from "../../cmd/op.ts";
 import { checkRingFlags } from "../../ring/check.ts";
 import { Command, type CommandSpec } from "../../ring/raw.ts";
@@ -481,6 +481,25 @@ Deno.test("no part of a command comes from a polluted Object.prototype", () => {
     }
   }
   nop();
+});
+
+Deno.test("no restriction and no fact comes from a polluted Object.prototype", async () => {
+  await using ring = Ring.open({ disabled: true });
+  const polluted = Object.prototype as Record<string, unknown>;
+  const calls = {
+    ops: () => ring.restrict({}),
+    registerOps: () => ring.restrict({ ops: [IORING_OP_NOP] }),
+    payload: () => defineCommand({ name: "N", cmdOp: 0 }),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    try {
+      polluted[name] = [IORING_OP_NOP];
+      assertThrows(call, TypeError, `"${name}"`);
+    } finally {
+      delete polluted[name];
+    }
+  }
+  ring.restrict({});
 });
 
 Deno.test("a ring closes, and cancels, while Object.prototype is polluted", async () => {

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertNotStrictEquals } from "@std/assert";
 import { stub } from "@std/testing/mock";
-import { give, take } from "../../ring/flight/pool.ts";
+import { give, lookIfCrowded, take } from "../../ring/flight/pool.ts";
 import { Ring } from "../../ring/ring.ts";
 import { collect, turn } from "../kit/wait.ts";
 
@@ -12,6 +12,7 @@ const MIB = 1 << 20;
 function burst(count: number): WeakRef<ArrayBufferLike>[] {
   const blocks = Array.from({ length: count }, () => take(MIB));
   blocks.forEach(give);
+  lookIfCrowded(); // As a turn does.
   return blocks.map(({ bytes }) => new WeakRef(bytes.buffer));
 }
 

@@ -954,6 +954,33 @@ testUnless(
   },
 );
 
+testUnless(
+  lacksFlag("SQPOLL"),
+  "a ring does not attach to a submission thread in the middle of a chain",
+  async () => {
+    await using alone = Ring.open({ sqpoll: true, entries: 8 });
+    using ends = pipe();
+    const poll = op.poll(ends.left, { events: op.POLLIN });
+    // More than there is room for: the last chain waits.
+    const chains = Array.from(
+      { length: 3 },
+      () => alone.link([poll, op.nop(), op.nop()]),
+    );
+    const attach = () => Ring.open({ sqpoll: true, attach: alone });
+    assertThrows(
+      attach,
+      TypeError,
+      "has not taken all commands of ring.link()",
+    );
+    assertEquals(await alone.cmd(op.nop()), 0);
+    writeSync(ends.right, "x");
+    for (const chain of chains) {
+      assertEquals(await Promise.all(chain), [op.POLLIN, 0, 0]);
+    }
+    await attach().close();
+  },
+);
+
 Deno.test("a command that is cut short before it is queued lets go of its file", async () => {
   await using ring = Ring.open();
   using node = devNull();
@@ -967,6 +994,33 @@ Deno.test("a command that is cut short before it is queued lets go of its file",
   }
   await ring.cmd(op.nop());
   ring.unregisterFiles();
+});
+
+Deno.test("a table of files that are none, or of buffers of a wrong size, is refused with the cause", async () => {
+  await using ring = Ring.open();
+  await using other = Ring.open();
+  for (const fd of [other.fd, 1_000_000]) {
+    const message = "not open, or is that of a ring";
+    assertThrows(() => ring.registerFiles([fd]), UringError, message);
+  }
+  const large = ring.alloc(2 ** 30 + 65536);
+  for (const bytes of [large, large.subarray(0, 0)]) {
+    const message =
+      "a registered buffer must be an integer from 1 to 1073741824";
+    assertThrows(() => ring.registerBuffers([bytes]), RangeError, message);
+  }
+});
+
+Deno.test("a ring that polls says what it runs, if it refuses an operation", async () => {
+  await using ring = Ring.open({ iopoll: true });
+  const message = "A ring with iopoll runs only what can be polled";
+  await assertRejects(() => ring.cmd(op.timeout(1)), UringError, message);
+  await assertRejects(() => ring.cmdAll([op.fsync(0)]), UringError, message);
+  // A read may have been refused for another reason.
+  using none = devNull();
+  const read = op.read(none.fd, new Uint8Array(8));
+  const { message: said } = await refusal(ring.cmd(read));
+  assertEquals(said.includes("can be polled"), false);
 });
 
 Deno.test("a table of more buffers than the kernel takes is refused by their number", async () => {

@@ -194,6 +194,103 @@ Deno.test("a setter cannot exchange the memory of a command with several pieces"
   assertEquals(stolen, []);
 });
 
+/** Makes a poll that is told each time. */
+const polls = (file: number) =>
+  new Command({
+    name: "POLL",
+    opcode: IORING_OP_POLL_ADD,
+    file,
+    opFlags: op.POLLIN,
+    len: IORING_POLL_ADD_MULTI,
+    multishot: true,
+  });
+
+Deno.test("an element of Array.prototype is no part of a chain, and waits for no stream", async () => {
+  await using ring = Ring.open();
+  using ends = pipe();
+  const stream = ring.stream(polls(ends.left));
+  let resolved = 0;
+  const polluted = Array.prototype as unknown as Record<number, unknown>;
+  polluted[0] = { resolve: () => resolved++, reject: () => resolved++ };
+  polluted[2] = { linked: null, command: op.nop(), index: 77, generation: 5 };
+  try {
+    assertEquals(await Promise.all(ring.link([op.nop(), op.nop()])), [0, 0]);
+    await stream.return!();
+  } finally {
+    delete polluted[0];
+    delete polluted[2];
+  }
+  assertEquals(resolved, 0);
+});
+
+Deno.test("a getter that a settled stream calls finds the ring in order", async () => {
+  await using ring = Ring.open({ entries: 4, cqEntries: 16 });
+  const controller = new AbortController();
+  const { signal } = controller;
+  // No room is left, so that the stream waits.
+  const sleeps = Array.from(
+    { length: 12 },
+    () => ring.cmd(op.timeout(60_000), { signal }).catch(() => {}),
+  );
+  await turn();
+  using ends = pipe();
+  const stream = ring.stream(polls(ends.left));
+  const next = stream.next();
+  assertEquals(ring.stats().waiting, 1);
+  let asked: unknown;
+  Object.defineProperty(Object.prototype, "then", {
+    configurable: true,
+    get() {
+      if (asked !== undefined) return undefined;
+      asked = "";
+      try {
+        ring.cmdSync(op.nop());
+      } catch (error) {
+        asked = error;
+      }
+      return undefined;
+    },
+  });
+  let left;
+  try {
+    left = stream.return!();
+  } finally {
+    Reflect.deleteProperty(Object.prototype, "then");
+  }
+  assertEquals(
+    (asked as Error).message.startsWith("a decoder cannot wait"),
+    true,
+  );
+  assertEquals([(await next).done, (await left).done], [true, true]);
+  assertEquals(ring.stats().waiting, 0);
+  controller.abort();
+  await Promise.all(sleeps);
+});
+
+Deno.test("a Promise that a program defines is not called in the middle of a command", async () => {
+  await using ring = Ring.open();
+  const Own = Promise;
+  let made = 0;
+  let commands: Promise<unknown>[] = [];
+  globalThis.Promise = class<T> extends Own<T> {
+    constructor(...args: ConstructorParameters<typeof Own<T>>) {
+      super(...args);
+      made++;
+    }
+  } as PromiseConstructor;
+  try {
+    commands = [
+      ring.cmd(op.nop()),
+      ring.cmdAll([op.nop()]),
+      ...ring.link([op.nop()]),
+    ];
+  } finally {
+    globalThis.Promise = Own;
+  }
+  assertEquals(made, 0);
+  assertEquals(await Promise.all(commands), [0, [0], 0]);
+});
+
 Deno.test("an element that is appended or copied is the array's own", () => {
   using trap = trapped();
   const list: number[] = [];
