@@ -4,8 +4,11 @@
  */
 
 import { assertEquals, assertRejects } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import { Ring } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
+import { Batch } from "../../ring/flight/batch.ts";
+import { Slot } from "../../ring/flight/slot.ts";
 import { runScript } from "../kit/run.ts";
 
 /** The start of a script with a ring and a module to require. */
@@ -126,21 +129,16 @@ Deno.test("a call that was cut short in a decoder gives its slot back although o
   );
 });
 
-/** Replaces `Promise` with a class whose functions find no room on the stack. */
+/** Rejects the promises of commands, as V8 does where their functions find no room. */
 function fullStack(): Disposable {
-  const Original = Promise;
-  const noRoom = () => {
-    throw new RangeError("the stack is full");
-  };
-  // V8 rejects the promise with what the function throws.
-  globalThis.Promise = new Proxy(Original, {
-    construct: (target) => Reflect.construct(target, [noRoom]),
-  });
-  return {
-    [Symbol.dispose]() {
-      globalThis.Promise = Original;
-    },
-  };
+  const noRoom = () =>
+    new Promise<unknown>(() => {
+      throw new RangeError("the stack is full");
+    });
+  const stack = new DisposableStack();
+  stack.use(stub(Slot.prototype, "await", noRoom));
+  stack.use(stub(Batch.prototype, "await", noRoom));
+  return stack;
 }
 
 Deno.test("where the stack has no room for a promise's function, the call is refused, and the ring goes on", async () => {
