@@ -3,6 +3,7 @@
 import { close } from "../../sys/file.ts";
 import { syscall } from "../../sys/libc.ts";
 import { checkFunction, checkObject } from "../../ring/check.ts";
+import { backingDevice } from "./backing.ts";
 import type { Device } from "./classic.ts";
 import type { FileSystem } from "./file_system.ts";
 import type { Agreement, Wishes } from "./init.ts";
@@ -109,7 +110,7 @@ class Here implements Served {
         gid: syscall("getegid"),
         time: Date.now(),
       },
-    });
+    }, backingDevice(device.fd));
     files.serve(this.#server);
     const transport = this.#transport = transportFor(device, wishes, options);
     const flags = transport.name === "io_uring"

@@ -138,6 +138,13 @@ export interface NodeFileSystem<N extends object, H = unknown> {
   /** `true` if `open` truncates the file for O_TRUNC. Default: `setattr` does. */
   readonly truncatesOnOpen?: boolean;
 
+  /**
+   * `true` if the filesystem itself clears set-user-ID bits: in `write`, `setattr`,
+   * `open` and `create` where `ctx.clearSetuid` asks for it, and at each change of the
+   * owner. It saves the `getxattr` that comes before each write otherwise.
+   */
+  readonly clearsSetuid?: boolean;
+
   /** Returns the attributes of a file. `null`: ENOENT. */
   getattr(node: N, ctx: Context<H>): Awaitable<Stat | null>;
   /** Changes attributes. Returns those after it, or nothing. */
@@ -209,6 +216,14 @@ export interface NodeFileSystem<N extends object, H = unknown> {
   ): Awaitable<OpenedEntry<N, H>>;
   /** Opens a file. What it returns is `ctx.handle` until `release`. */
   open?(node: N, flags: number, ctx: Context<H>): Awaitable<H | void>;
+  /**
+   * Returns the descriptor of a regular file, which the kernel then reads, writes and
+   * maps itself, in place of `read` and `write`: FUSE_PASSTHROUGH, Linux 6.9, root
+   * only. It is asked at the first `open` or `create` of a node, and decides for all
+   * until the last `release`. The descriptor may be closed then. `null`: the handlers
+   * read and write, as they do where the kernel refuses.
+   */
+  backing?(node: N, handle: H): number | null;
   /** Puts bytes into `into` and returns their number, or returns bytes. */
   read?(
     node: N,

@@ -2,10 +2,11 @@
 
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/fuse.ts";
+import { type BackingDevice, Backings } from "./backing.ts";
 import type { FuseRequest } from "./request.ts";
 import type { Entry, NodeFileSystem } from "./nodes.ts";
 import { type Stat, type StatDefaults, writeAttr } from "./stat.ts";
-import { NodeTable, OpenFiles } from "./table.ts";
+import { NodeTable, type OpenFile, OpenFiles } from "./table.ts";
 
 const { fuse_entry_out: ENTRY, fuse_attr_out: ATTR } = uapi;
 const { fuse_open_out: OPEN } = uapi;
@@ -36,6 +37,14 @@ export type AnyNode = object;
 export class Server {
   readonly nodes: NodeTable<AnyNode>;
   readonly files = new OpenFiles<AnyNode>();
+  /** What the kernel reads and writes itself; `null` if it cannot. */
+  backings: Backings | null;
+  /** Files that the kernel has forgotten, in that order. */
+  readonly #forgotten: { readonly id: number; readonly time: number }[] = [];
+  /** Handlers in flight that may return a file, in the order of their beginning. */
+  readonly #searches = new Set<number>();
+  /** Counts what the two lists have an order of. */
+  #time = 0;
   /** Sends a notification to the kernel. The session sets it. */
   notify: (message: Uint8Array) => Promise<number> = () =>
     Promise.resolve(-E.ENOTCONN);
@@ -43,7 +52,9 @@ export class Server {
   constructor(
     readonly fs: NodeFileSystem<AnyNode>,
     readonly options: ServerOptions,
+    device: BackingDevice | null = null,
   ) {
+    this.backings = device && new Backings(device);
     this.nodes = new NodeTable(fs.root);
   }
 
@@ -127,17 +138,31 @@ export class Server {
   ): number {
     const { directIo, keepCache } = this.options;
     const fh = this.files.add(node, handle, directory);
-    let flags = 0;
+    let [flags, backing] = [0, 0];
     if (!directory) {
-      if (directIo) flags |= uapi.FOPEN_DIRECT_IO;
-      if (keepCache) flags |= uapi.FOPEN_KEEP_CACHE;
+      backing = this.backings?.open(
+        node,
+        () => this.fs.backing?.(node, handle),
+      ) ?? 0;
+      if (backing > 0) flags |= uapi.FOPEN_PASSTHROUGH;
+      else {
+        if (directIo) flags |= uapi.FOPEN_DIRECT_IO;
+        if (keepCache) flags |= uapi.FOPEN_KEEP_CACHE;
+      }
       // Saves a request at each close: Linux 5.16.
       if (this.fs.flush === undefined) flags |= uapi.FOPEN_NOFLUSH;
     }
     request.putU64(at + OPEN.fh.offset, fh);
     request.outView.setUint32(at + OPEN.open_flags.offset, flags, true);
-    request.outView.setInt32(at + OPEN.backing_id.offset, 0, true);
+    request.outView.setInt32(at + OPEN.backing_id.offset, backing, true);
     return at + OPEN_BYTES;
+  }
+
+  /** Removes an open file that is released, and returns it. */
+  take(fh: number): OpenFile<AnyNode> {
+    const file = this.files.take(fh);
+    if (!file.directory) this.backings?.release(file.node);
+    return file;
   }
 
   /** Takes back what a reply counted that the kernel no longer wanted. */
@@ -164,10 +189,37 @@ export class Server {
   /** Is called for an open file that the kernel will not release. */
   abandon: (fh: number) => void = () => {};
 
-  /** Counts lookups as forgotten. */
+  /**
+   * Counts lookups as forgotten. A handler in flight may have found the file already,
+   * and return it: then it is there until that handler has answered.
+   */
   forget(id: number, lookups: number): void {
-    const node = this.nodes.forget(id, lookups);
-    if (node !== null) this.fs.forget?.(node);
+    if (!this.nodes.forget(id, lookups)) return;
+    this.#forgotten.push({ id, time: this.#time++ });
+    this.#drop();
+  }
+
+  /** Counts a handler that may return a file. Returns its ticket. */
+  search(): number {
+    this.#searches.add(this.#time);
+    return this.#time++;
+  }
+
+  /** Counts such a handler as answered. */
+  found(ticket: number): void {
+    this.#searches.delete(ticket);
+    this.#drop();
+  }
+
+  /** Tells the filesystem of files that no handler in flight can have found. */
+  #drop(): void {
+    const list = this.#forgotten;
+    if (list.length === 0) return;
+    const [oldest = Infinity] = this.#searches;
+    while (list.length > 0 && list[0].time < oldest) {
+      const node = this.nodes.remove(list.shift()!.id);
+      if (node !== null) this.fs.forget?.(node);
+    }
   }
 }
 

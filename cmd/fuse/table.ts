@@ -50,12 +50,18 @@ export class NodeTable<N extends object> {
     return known.id;
   }
 
-  /** Counts replies as forgotten. Returns the file if it was the last of them. */
-  forget(id: number, lookups: number): N | null {
+  /** Counts replies as forgotten. Returns `true` if the last of them was. */
+  forget(id: number, lookups: number): boolean {
     const known = this.#byId.get(id);
-    if (known === undefined || id === FUSE_ROOT_ID) return null;
+    if (known === undefined || id === FUSE_ROOT_ID) return false;
     known.lookups -= lookups;
-    if (known.lookups > 0) return null;
+    return known.lookups <= 0;
+  }
+
+  /** Removes a file, unless a reply has named it since, and returns it. */
+  remove(id: number): N | null {
+    const known = this.#byId.get(id);
+    if (known === undefined || known.lookups > 0) return null;
     this.#byId.delete(id);
     this.#byNode.delete(known.node);
     return known.node;
