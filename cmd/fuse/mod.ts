@@ -74,6 +74,8 @@ export { mount } from "./mount.ts";
 export type { Mount } from "./live.ts";
 export type { InvalidateOptions, MountStats, Protocol } from "./served.ts";
 export type { MountOptions } from "./options.ts";
+export { passthrough } from "./passthrough.ts";
+export type { PassthroughOptions } from "./passthrough.ts";
 export type { Changes, Dirent, Dirents, Entry, OpenedEntry } from "./nodes.ts";
 export type { IoctlRequest, IoctlResult, Lock, LockRequest } from "./nodes.ts";
 export type { NodeFileSystem, StatFs } from "./nodes.ts";
