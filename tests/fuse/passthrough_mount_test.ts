@@ -1,8 +1,8 @@
 /** Mirrors of directories, mounted in a guest. */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { testUnless } from "../kit/skip.ts";
-import { client, missing, ok, serve, type Served, WAYS } from "./guest.ts";
+import { client, ok, serve, type Served, WAYS } from "./guest.ts";
 import { COMMANDS } from "./commands.ts";
 
 /** Tests with a mirror of a new directory on tmpfs, in each way to serve. */
