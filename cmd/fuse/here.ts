@@ -61,6 +61,7 @@ export async function readyHere(
   const files = "root" in fs ? nodesOnly(fs) : withPaths(fs);
   const wishes = wishesOf(files.fs, options);
   await files.fs.init?.();
+  let begun = false;
   return {
     serve: async (fd) => {
       const device = { fd, close: release ?? (() => close(fd)) };
@@ -71,6 +72,7 @@ export async function readyHere(
         device.close();
         throw error;
       }
+      begun = true; // Its end calls destroy().
       try {
         await here.begin();
         return here;
@@ -79,7 +81,10 @@ export async function readyHere(
         throw error;
       }
     },
-    drop: () => {},
+    drop: () => {
+      if (begun) return;
+      Promise.resolve().then(() => files.fs.destroy?.()).catch(reportError);
+    },
   };
 }
 

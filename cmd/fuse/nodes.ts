@@ -139,6 +139,11 @@ export interface NodeFileSystem<N extends object, H = unknown> {
   readonly truncatesOnOpen?: boolean;
 
   /**
+   * Files that the kernel is to know at most. It is asked to forget the oldest of those
+   * that nothing uses (Linux 6.18). Default: as many as it likes.
+   */
+  readonly maxNodes?: number;
+  /**
    * `true` if the filesystem itself clears set-user-ID bits: in `write`, `setattr`,
    * `open` and `create` where `ctx.clearSetuid` asks for it, and at each change of the
    * owner. It saves the `getxattr` that comes before each write otherwise.

@@ -2,8 +2,13 @@
 
 import * as fcntl from "../../sys/uapi/fcntl.ts";
 import * as fs from "../../sys/uapi/fs.ts";
-import { close } from "../../sys/file.ts";
-import { checkBoolean, checkObject, checkText } from "../../ring/check.ts";
+import { close, readText } from "../../sys/file.ts";
+import {
+  checkBoolean,
+  checkInteger,
+  checkObject,
+  checkText,
+} from "../../ring/check.ts";
 import type { Command } from "../../ring/command.ts";
 import * as op from "../op.ts";
 import * as calls from "./calls.ts";
@@ -18,12 +23,25 @@ export interface PassthroughOptions {
    * reads and writes the files, if it can.
    */
   kernelIo?: boolean;
+  /**
+   * Files that the kernel may know, each of which takes a descriptor. Beyond, it is
+   * asked to forget some that nothing uses (Linux 6.18). Default: half of the
+   * descriptors that the process may have.
+   */
+  maxFiles?: number;
 }
 
 const codeOf = (error: unknown) => (error as { code?: string }).code;
 
 /** What an open file keeps of the flags of the caller. */
 const KEPT = fcntl.O_ACCMODE | fcntl.O_APPEND | fcntl.O_SYNC | fcntl.O_TRUNC;
+/** Returns half of the descriptors that this process may have. */
+function half(): number {
+  const limits = readText("/proc/self/limits") ?? "";
+  const soft = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? 1024);
+  return Math.max(soft >> 1, 1);
+}
+
 /** Bytes that are copied at once, while nothing else is served. */
 const MOST_COPIED = 2 ** 24;
 /** The effects of fallocate(2), by the bits that ask for them. */
@@ -47,8 +65,7 @@ const EFFECTS: Readonly<Record<number, op.FallocateMode>> = {
  * To change what a program sees, spread it and replace some of its methods; `read` and
  * `write` need `kernelIo: false`.
  *
- * A file that the kernel knows takes a descriptor, until the kernel forgets it. Names
- * that are not UTF-8 are not there. Filesystems that are mounted below are left out:
+ * Names that are not UTF-8 are not there. Filesystems that are mounted below are left out:
  * EXDEV. Each result can be mounted once.
  *
  * @example A mirror in which names are upper case
@@ -70,13 +87,14 @@ export function passthrough(
   options: PassthroughOptions = {},
 ): NodeFileSystem<object> {
   checkText("dir", dir);
-  const { kernelIo = true } = checkObject("options", options);
+  const { kernelIo = true, maxFiles } = checkObject("options", options);
   checkBoolean("kernelIo", kernelIo);
   const files = new RealFiles(dir);
   const cmd = <T>(command: Command<T>) => files.run(command);
 
   const methods: NodeFileSystem<RealFile, number> = {
     root: files.root,
+    maxNodes: checkInteger("maxFiles", maxFiles ?? half(), 1, 2 ** 31 - 1),
     clearsSetuid: true,
 
     init: () => files.begin(),

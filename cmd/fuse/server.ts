@@ -3,6 +3,7 @@
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/fuse.ts";
 import { type BackingDevice, Backings } from "./backing.ts";
+import { pruneMessage } from "./notifications.ts";
 import type { FuseRequest } from "./request.ts";
 import type { Entry, NodeFileSystem } from "./nodes.ts";
 import { type Stat, type StatDefaults, writeAttr } from "./stat.ts";
@@ -14,6 +15,9 @@ const { fuse_open_out: OPEN } = uapi;
 export const ENTRY_BYTES = 128;
 const ATTR_BYTES = 104;
 const OPEN_BYTES = 16;
+
+/** Files that the kernel is asked to forget at once. */
+const PRUNED = 512;
 
 /** What a mount says about all of its files. */
 export interface ServerOptions {
@@ -43,6 +47,8 @@ export class Server {
   readonly #forgotten: { readonly id: number; readonly time: number }[] = [];
   /** Handlers in flight that may return a file, in the order of their beginning. */
   readonly #searches = new Set<number>();
+  /** The kernel has not taken the last message to forget files, or never will. */
+  #pruning = false;
   /** Counts what the two lists have an order of. */
   #time = 0;
   /** Sends a notification to the kernel. The session sets it. */
@@ -79,6 +85,8 @@ export class Server {
     const attr = at + ENTRY.attr.offset;
     const mode = writeAttr(outView, attr, stat, number, options.defaults);
     const id = this.nodes.enter(node);
+    const { maxNodes = Infinity } = this.fs;
+    if (this.nodes.size > maxNodes && !this.#pruning) void this.#prune();
     if (number === 0 && (stat.ino === undefined || stat.ino === null)) {
       request.putU64(attr, id);
     }
@@ -97,6 +105,14 @@ export class Server {
       stat.ttlMs ?? options.attrTtlMs,
     );
     return mode;
+  }
+
+  /** Asks the kernel to forget files, once more if they were not enough. */
+  async #prune(): Promise<void> {
+    this.#pruning = true;
+    const message = pruneMessage(this.nodes.rotate(PRUNED));
+    // An older kernel is asked once.
+    this.#pruning = await this.notify(message) === -E.EINVAL;
   }
 
   /** Writes the reply that names a file. */

@@ -67,6 +67,22 @@ export class NodeTable<N extends object> {
     return known.node;
   }
 
+  /**
+   * Returns the numbers of the oldest files, at most half of all. They are the youngest
+   * from now on.
+   */
+  rotate(most: number): number[] {
+    const count = Math.min(most, this.size >> 1);
+    const ids: number[] = [];
+    for (const [id, known] of this.#byId) {
+      if (ids.length >= count) break;
+      if (id !== FUSE_ROOT_ID) ids.push(id);
+      this.#byId.delete(id);
+      this.#byId.set(id, known);
+    }
+    return ids;
+  }
+
   #add(known: Known<N>): Known<N> {
     this.#byId.set(known.id, known);
     this.#byNode.set(known.node, known);

@@ -66,6 +66,7 @@ export const FUSE_NOTIFY_INVAL_INODE = 2;
 export const FUSE_NOTIFY_INVAL_ENTRY = 3;
 export const FUSE_NOTIFY_STORE = 4;
 export const FUSE_NOTIFY_DELETE = 6;
+export const FUSE_NOTIFY_PRUNE = 9;
 
 export const FATTR_MODE = 1 << 0;
 export const FATTR_UID = 1 << 1;
@@ -364,6 +365,10 @@ export const fuse_uring_cmd_req = structFrom(
   "0 u64 flags, 8 u64 commit_id, 16 u16 qid, 18 u8[6] padding",
 );
 
+export const fuse_notify_prune_out = structFrom(
+  16,
+  "0 u32 count, 4 u32 padding, 8 u64 spare",
+);
 export const fuse_backing_map = structFrom(
   16,
   "0 s32 fd, 4 u32 flags, 8 u64 padding",

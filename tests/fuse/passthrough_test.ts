@@ -397,6 +397,28 @@ Deno.test("a kernel that refuses backing files is served", async () => {
   }
 });
 
+Deno.test("the kernel is asked to forget the oldest files", async () => {
+  const real = await Deno.makeTempDir();
+  const fs = passthrough(real, { maxFiles: 4 });
+  const kernel = new FakeKernel(fs);
+  await fs.init!();
+  for (let i = 0; i < 6; i++) {
+    await Deno.writeTextFile(`${real}/${i}`, "");
+    assertEquals((await kernel.ask(LOOKUP, 1, names(`${i}`))).errno, 0);
+  }
+  // Of those numbered 2 to 7. Those that were asked for are the last from then on.
+  const asked = kernel.notified.map((bytes) => {
+    const view = new DataView(bytes.buffer);
+    const [length, code] = [view.getUint32(0, true), view.getInt32(4, true)];
+    assertEquals([length, code], [bytes.length, 9]);
+    assertEquals(view.getUint32(16, true), (length - 32) / 8);
+    return Array.from(new BigUint64Array(bytes.slice(32).buffer), Number);
+  });
+  assertEquals(asked, [[2, 3], [4, 5, 2], [3, 6, 4]]);
+  await fs.destroy!();
+  await Deno.remove(real, { recursive: true });
+});
+
 Deno.test("the end closes all descriptors", async () => {
   const mirror = await Mirror.make();
   for (const name of ["a", "b"]) await mirror.create(name);
