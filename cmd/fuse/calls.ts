@@ -74,14 +74,16 @@ export function utimes(
   call("utimensat", fd, "", result(), AT_EMPTY_PATH);
 }
 
-/** Sets the size of an open file. The operation of io_uring needs Linux 6.9. */
-export function ftruncate(fd: number, size: number): void {
-  call("ftruncate", fd, size);
-}
-
-/** Sets the size of a file at a path. */
-export function truncate(path: string, size: number): void {
-  call("truncate", path, size);
+/**
+ * Sets the size of a file at a path. The operation of io_uring needs Linux 6.9.
+ *
+ * @param fd The descriptor of the file that is open, if one is: it may be writable where
+ * the path is not.
+ */
+export function truncate(path: string, size: number, fd = -1): void {
+  if (fd < 0 || syscall("ftruncate", fd, size) < 0) {
+    call("truncate", path, size);
+  }
 }
 
 /** Makes a node. `rdev` is as the kernel's protocol has it. */

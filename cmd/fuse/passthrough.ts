@@ -65,20 +65,22 @@ const EFFECTS: Readonly<Record<number, op.FallocateMode>> = {
  * To change what a program sees, spread it and replace some of its methods; `read` and
  * `write` need `kernelIo: false`.
  *
- * Names that are not UTF-8 are not there. Filesystems that are mounted below are left out:
- * EXDEV. Each result can be mounted once.
+ * Names that are not UTF-8 are not there. Filesystems that are mounted below are left
+ * out: EXDEV. Each result can be mounted once.
  *
- * @example A mirror in which names are upper case
+ * @example A mirror that prints who opens files
  * ```ts ignore
  * import { mount, passthrough } from "@uring/cmd/fuse";
  *
  * const files = passthrough("/srv/data");
- * const upper: typeof files = {
+ * const watched: typeof files = {
  *   ...files,
- *   lookup: (parent, name, ctx) =>
- *     files.lookup(parent, name.toLowerCase(), ctx),
+ *   open(node, flags, ctx) {
+ *     console.log(`process ${ctx.pid} opens a file`);
+ *     return files.open!(node, flags, ctx);
+ *   },
  * };
- * await using mirror = await mount("/mnt/data", upper, { allowOther: true });
+ * await using mirror = await mount("/mnt/data", watched, { allowOther: true });
  * await mirror.finished;
  * ```
  */
@@ -113,8 +115,7 @@ export function passthrough(
       const { fd, path } = file;
       const { size, uid, gid, mode, atime, mtime } = changes;
       if (size !== undefined) {
-        if (ctx.handle === undefined) calls.truncate(path, size);
-        else calls.ftruncate(ctx.handle, size);
+        calls.truncate(path, size, ctx.handle);
         await files.clear(file, ctx);
       }
       if (uid !== undefined || gid !== undefined) {

@@ -153,7 +153,6 @@ export class Server {
     directory: boolean,
   ): number {
     const { directIo, keepCache } = this.options;
-    const fh = this.files.add(node, handle, directory);
     let [flags, backing] = [0, 0];
     if (!directory) {
       backing = this.backings?.open(
@@ -168,6 +167,7 @@ export class Server {
       // Saves a request at each close: Linux 5.16.
       if (this.fs.flush === undefined) flags |= uapi.FOPEN_NOFLUSH;
     }
+    const fh = this.files.add(node, handle, directory);
     request.putU64(at + OPEN.fh.offset, fh);
     request.outView.setUint32(at + OPEN.open_flags.offset, flags, true);
     request.outView.setInt32(at + OPEN.backing_id.offset, backing, true);

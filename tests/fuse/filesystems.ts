@@ -112,10 +112,14 @@ function delayed(fs: FileSystem<unknown>): FileSystem<unknown> {
   return slow as unknown as FileSystem<unknown>;
 }
 
-/** Makes a filesystem by its name: `passthrough:DIRECTORY` mirrors one. */
+/**
+ * Makes a filesystem by its name. `passthrough:DIRECTORY:FILES` mirrors a directory;
+ * that of a name with `-served` without help of the kernel.
+ */
 export default function make(kind: string) {
   if (kind === "memory") return memory();
-  const [name, dir] = kind.split(":");
+  const [name, dir, files = 10_000] = kind.split(":");
   if (name !== "passthrough") return KINDS[kind]();
-  return passthrough(dir, { kernelIo: !dir.endsWith("-served") });
+  const kernelIo = !dir.endsWith("-served");
+  return passthrough(dir, { kernelIo, maxFiles: Number(files) });
 }

@@ -12,7 +12,7 @@ const [SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR] = [21, 22, 23, 24];
 const [OPENDIR, READDIR, RELEASEDIR, CREATE] = [27, 28, 29, 35];
 const [FALLOCATE, RENAME2, LSEEK, COPY, TMPFILE] = [43, 45, 46, 47, 51];
 const [ENOENT, EEXIST, ENOTEMPTY, ENODATA] = [2, 17, 39, 61];
-const [O_RDWR, O_CREAT, O_APPEND] = [2, 0o100, 0o2000];
+const [O_RDWR, O_CREAT, O_TRUNC, O_APPEND] = [2, 0o100, 0o1000, 0o2000];
 /** `FOPEN_PASSTHROUGH` and `FOPEN_NOFLUSH`; the flags of a file that is served. */
 const [BACKED, SERVED] = [0x80 | 0x20, 0x20];
 
@@ -255,6 +255,21 @@ Deno.test("a caller without privilege clears set-user-ID bits", async () => {
   await mirror.ask(SETATTR, id, words(valid, 0, fh), new Uint8Array(72));
   assertEquals(await mode(), 0o700);
   await mirror.release(id, fh);
+  await Deno.chmod(path, 0o4700);
+  const { view } = await mirror.ask(OPEN, id, words(1 | O_TRUNC, 1));
+  assertEquals(await mode(), 0o700);
+  await mirror.release(id, view.getBigUint64(0, true));
+  // open(2) truncates for O_TRUNC without the right to write, and the kernel asks so.
+  await Deno.writeTextFile(path, "text");
+  const reading = await mirror.open(id, 0);
+  await mirror.ask(
+    SETATTR,
+    id,
+    words(8 | 64, 0, reading.fh),
+    new Uint8Array(72),
+  );
+  assertEquals((await Deno.stat(path)).size, 0);
+  await mirror.release(id, reading.fh);
 });
 
 Deno.test("links, nodes and files without a name are mirrored", async () => {

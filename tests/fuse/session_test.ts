@@ -60,6 +60,22 @@ Deno.test("INIT agrees on what both have", async () => {
   assertEquals([minor, flags.length], [45, 11]);
 });
 
+Deno.test("INIT asks for what a filesystem does itself", async () => {
+  const kernel = new FakeKernel(memory(), {
+    flags: ["PASSTHROUGH", "HANDLE_KILLPRIV_V2"],
+    device: { open: () => 1, close: () => {} },
+  });
+  const offered = words(7, 45, 131_072, 0xffff_ffff, 0xffff_ffff);
+  const { view } = kernel.now(INIT, 0, offered, new Uint8Array(44));
+  assertEquals(view.getUint32(12, true), 0x50e4_9021);
+  // Files of filesystems that are on no other.
+  assertEquals([view.getUint32(32, true), view.getUint32(36, true)], [40, 1]);
+  assert((await kernel.session.ready).flags.includes("PASSTHROUGH"));
+  assert(kernel.server.backings !== null);
+  kernel.now(INIT, 0, words(7, 45, 131_072, 0x4000_0000, 8));
+  assertEquals(kernel.server.backings, null);
+});
+
 Deno.test("INIT of an old kernel gets no more than it offers", async () => {
   const { kernel } = FakeKernel.ofPaths(hello);
   const { view } = kernel.now(INIT, 0, words(7, 36, 4096, 1 << 5, 0xff));
