@@ -3,11 +3,14 @@
  * thread, and return at once where files are local.
  */
 
-import { AT_EMPTY_PATH } from "../../sys/uapi/fcntl.ts";
+import { AT_EMPTY_PATH, O_CLOEXEC, O_NOFOLLOW } from "../../sys/uapi/fcntl.ts";
+import { open_how, RESOLVE_CACHED } from "../../sys/uapi/openat2.ts";
 import { statfs } from "../../sys/uapi/statfs.ts";
 import type { SyscallNumbers } from "../../sys/uapi/unistd.ts";
 import { lseek, syscall } from "../../sys/libc.ts";
 import { scratch, scratchCopy } from "../../sys/scratch.ts";
+import { sizeof } from "../../sys/struct.ts";
+import { type FileStatus, statusAt } from "../statx.ts";
 import { FuseError } from "./errors.ts";
 import type { StatFs } from "./nodes.ts";
 
@@ -43,6 +46,38 @@ function call(
 
 /** Returns the address of the memory for results. */
 const result = () => scratch().at + RESULT;
+
+/**
+ * Opens a name in a directory, without following links, as far as memory knows it.
+ * Returns the descriptor, or `-errno`: EAGAIN if the disk has to be asked.
+ */
+export function openCached(dirFd: number, name: string, flags: number): number {
+  const { bytes, view, at } = scratch();
+  const { written } = encoder.encodeInto(name, bytes);
+  bytes[written] = 0;
+  open_how.flags.set(view, RESULT, flags | O_CLOEXEC | O_NOFOLLOW);
+  open_how.mode.set(view, RESULT, 0);
+  open_how.resolve.set(view, RESULT, RESOLVE_CACHED);
+  return syscall("openat2", dirFd, at, result(), sizeof(open_how));
+}
+
+/** Returns the status of a descriptor's file. */
+export function status(fd: number, mask: number): FileStatus {
+  call("statx", fd, "", AT_EMPTY_PATH, mask, result());
+  return statusAt(scratch().view, RESULT);
+}
+
+/** Types of filesystems whose inodes, once opened, are in memory: <linux/magic.h>. */
+const LOCAL = [
+  ...[0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994], // ext4, XFS, btrfs, tmpfs
+  ...[0x794c_7630, 0xf2f5_2010, 0xca45_1a4e], // overlayfs, F2FS, bcachefs
+];
+
+/** Returns `true` if the status of a file of a filesystem needs no wait. */
+export function isLocal(fd: number): boolean {
+  call("fstatfs", fd, result());
+  return LOCAL.includes(Number(statfs.f_type.get(scratch().view, RESULT)));
+}
 
 /** Changes the permissions of a file at a path. */
 export function chmod(path: string, mode: number): void {

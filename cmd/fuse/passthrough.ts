@@ -58,8 +58,8 @@ const EFFECTS: Readonly<Record<number, op.FallocateMode>> = {
 
 /**
  * Returns a filesystem that mirrors a directory, with all that its own filesystem has:
- * links, extended attributes, holes. Operations run on a ring, and not in Deno's
- * threads. As root, on Linux 6.9 and later, the kernel itself reads and writes the
+ * links, extended attributes, holes. What may wait for a disk runs on a ring, and not
+ * in Deno's threads. As root, on Linux 6.9 and later, the kernel itself reads and writes the
  * files (FUSE_PASSTHROUGH), as fast as it does without the mount.
  *
  * To change what a program sees, spread it and replace some of its methods; `read` and
@@ -101,14 +101,7 @@ export function passthrough(
 
     init: () => files.begin(),
     destroy: () => files.end(),
-    async lookup(parent, name) {
-      try {
-        return await files.find(parent, name);
-      } catch (error) {
-        if (codeOf(error) === "ENOENT") return null;
-        throw error;
-      }
-    },
+    lookup: (parent, name) => files.lookup(parent, name),
     forget: (file) => files.forget(file),
     getattr: (file) => files.stat(file),
     async setattr(file, changes, ctx) {
@@ -145,7 +138,9 @@ export function passthrough(
     async link({ path }, parent, name) {
       const to = { toDirFd: parent.fd, followLink: true };
       await cmd(op.linkat(path, name, to));
-      return await files.find(parent, name);
+      const entry = await files.lookup(parent, name);
+      if (entry === null) throw new FuseError("ENOENT");
+      return entry;
     },
     async unlink(parent, name) {
       await cmd(op.unlinkat(name, { dirFd: parent.fd }));

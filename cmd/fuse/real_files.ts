@@ -6,6 +6,7 @@
  * files are opened by `/proc/self/fd`, which leads to the file of the descriptor.
  */
 
+import { E } from "../../sys/uapi/errno.ts";
 import * as fcntl from "../../sys/uapi/fcntl.ts";
 import * as fs from "../../sys/uapi/fs.ts";
 import { close, open, readText } from "../../sys/file.ts";
@@ -13,9 +14,10 @@ import { syscall } from "../../sys/libc.ts";
 import type { Command } from "../../ring/command.ts";
 import { Ring } from "../../ring/ring.ts";
 import * as op from "../op.ts";
+import { after, type Awaitable, isPromise } from "./awaitable.ts";
 import * as calls from "./calls.ts";
 import type { Context } from "./context.ts";
-import { FuseError } from "./errors.ts";
+import { errnoOf, FuseError } from "./errors.ts";
 import type { Entry, OpenedEntry } from "./nodes.ts";
 import type { Stat } from "./stat.ts";
 
@@ -49,6 +51,11 @@ function statOf(status: op.FileStatus): Stat {
   return { ...status, rdev, atime, mtime, ctime, birthtime: status.btimeNs };
 }
 
+function checked(rc: number): number {
+  if (rc < 0) throw new FuseError(-rc);
+  return rc;
+}
+
 /** The files that the kernel knows, and the ring for operations on them. */
 export class RealFiles {
   readonly root: RealFile;
@@ -59,6 +66,8 @@ export class RealFiles {
   readonly #gid = syscall("getegid");
   #ring: Ring | null = null;
   #mountId = 0n;
+  /** The status of a file needs no wait. */
+  #local = false;
   /** Permissions that new files do not get. */
   #umask = 0;
 
@@ -79,6 +88,7 @@ export class RealFiles {
     const text = readText("/proc/self/status") ?? "";
     const umask = /^Umask:\s*([0-7]+)/m.exec(text)?.[1] ?? "777";
     this.#umask = parseInt(umask, 8);
+    this.#local = calls.isLocal(this.root.fd);
     this.#mountId = (await this.#statusOf(this.root.fd)).mountId;
   }
 
@@ -94,13 +104,14 @@ export class RealFiles {
     return this.#ring!.cmd(command);
   }
 
-  #statusOf(fd: number): Promise<op.FileStatus> {
+  #statusOf(fd: number): Awaitable<op.FileStatus> {
+    if (this.#local) return calls.status(fd, STATUS);
     return this.run(op.fstatx(fd, { mask: STATUS }));
   }
 
   /** Returns the attributes of a file. */
-  async stat({ fd }: RealFile): Promise<Stat> {
-    return statOf(await this.#statusOf(fd));
+  stat({ fd }: RealFile): Awaitable<Stat> {
+    return after(this.#statusOf(fd), statOf);
   }
 
   /** Opens the file of a descriptor once more. */
@@ -108,14 +119,24 @@ export class RealFiles {
     return this.run(op.openat(pathOf(fd), { flags }));
   }
 
-  #openPath(parent: RealFile, name: string): Promise<number> {
+  /** Returns a descriptor of O_PATH of a name, or `-errno`. */
+  #openPath(parent: RealFile, name: string): Awaitable<number> {
+    const fd = calls.openCached(parent.fd, name, fcntl.O_PATH);
+    if (fd !== -E.EAGAIN) return fd;
     const flags = fcntl.O_PATH | fcntl.O_NOFOLLOW;
-    return this.run(op.openat(name, { dirFd: parent.fd, flags }));
+    const opened = this.run(op.openat(name, { dirFd: parent.fd, flags }));
+    return opened.catch((error) => -errnoOf(error) || -E.EIO);
   }
 
-  /** Returns the file of a name. */
-  async find(parent: RealFile, name: string): Promise<Entry<RealFile>> {
-    return await this.#enter(await this.#openPath(parent, name));
+  /**
+   * Returns the file of a name; `null` if there is none. It returns no promise where
+   * memory knows the name.
+   */
+  lookup(parent: RealFile, name: string): Awaitable<Entry<RealFile> | null> {
+    return after(this.#openPath(parent, name), (fd) => {
+      if (fd === -E.ENOENT) return null;
+      return this.#enter(checked(fd));
+    });
   }
 
   /** Returns the file of a name that was made now, and gives it to the caller. */
@@ -125,8 +146,8 @@ export class RealFiles {
     mode: number,
     ctx: Context,
   ): Promise<Entry<RealFile>> {
-    const fd = await this.#openPath(parent, name);
-    return await this.#enter(fd, () => this.#give(fd, parent, mode, ctx));
+    const fd = checked(await this.#openPath(parent, name));
+    return await this.#enterNew(fd, this.#give(fd, parent, mode, ctx));
   }
 
   /**
@@ -141,10 +162,9 @@ export class RealFiles {
   ): Promise<OpenedEntry<RealFile, number>> {
     try {
       const fd = await this.reopen(handle, fcntl.O_PATH);
-      const give = made && (() => {
-        return this.#give(fd, made.parent, fs.S_IFREG | made.mode, ctx);
-      });
-      const entry = await this.#enter(fd, give);
+      const given = made &&
+        this.#give(fd, made.parent, fs.S_IFREG | made.mode, ctx);
+      const entry = await this.#enterNew(fd, given);
       if (made === undefined) await this.clear(entry.node, ctx);
       return { ...entry, handle };
     } catch (error) {
@@ -153,27 +173,45 @@ export class RealFiles {
     }
   }
 
-  /** Returns the file of a descriptor of O_PATH, which it takes. */
-  async #enter(
+  /** Returns the file of a descriptor that is another's, after a change of it. */
+  async #enterNew(
     fd: number,
-    prepare?: () => Promise<void>,
+    changed?: Promise<void>,
   ): Promise<Entry<RealFile>> {
-    let used = false;
     try {
-      await prepare?.();
-      const status = await this.#statusOf(fd);
-      // Another filesystem has inodes of the same numbers, and may be the mirror.
-      if (status.mountId !== this.#mountId) throw new FuseError("EXDEV");
-      const key = `${status.dev} ${status.ino}`;
-      let node = this.#files.get(key);
-      if (node === undefined) {
-        this.#files.set(key, node = new RealFile(fd, key));
-        used = true;
-      }
-      return { node, stat: statOf(status) };
-    } finally {
-      if (!used) close(fd);
+      await changed;
+    } catch (error) {
+      close(fd);
+      throw error;
     }
+    return await this.#enter(fd);
+  }
+
+  /** Returns the file of a descriptor of O_PATH, which it takes. */
+  #enter(fd: number): Awaitable<Entry<RealFile>> {
+    const failed = (error: unknown) => {
+      close(fd);
+      throw error;
+    };
+    try {
+      const status = this.#statusOf(fd);
+      return isPromise(status)
+        ? status.then((status) => this.#known(fd, status)).then(null, failed)
+        : this.#known(fd, status);
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #known(fd: number, status: op.FileStatus): Entry<RealFile> {
+    // Another filesystem has inodes of the same numbers, and may be the mirror.
+    if (status.mountId !== this.#mountId) throw new FuseError("EXDEV");
+    const key = `${status.dev} ${status.ino}`;
+    let node = this.#files.get(key);
+    if (node === undefined) {
+      this.#files.set(key, node = new RealFile(fd, key));
+    } else close(fd);
+    return { node, stat: statOf(status) };
   }
 
   /** Gives a new file to the caller, with the mode that was asked for. */

@@ -8,6 +8,7 @@ const NUMBERS = {
   ioctl: [16, 29],
   fcntl: [72, 25],
   openat: [257, 56],
+  openat2: [437, 437],
   readlinkat: [267, 78],
   getdents64: [217, 61],
   truncate: [76, 45],
