@@ -5,6 +5,7 @@
 
 import { AT_EMPTY_PATH, O_CLOEXEC, O_NOFOLLOW } from "../../sys/uapi/fcntl.ts";
 import { open_how, RESOLVE_CACHED } from "../../sys/uapi/openat2.ts";
+import { RESOLVE_NO_XDEV } from "../../sys/uapi/openat2.ts";
 import { statfs } from "../../sys/uapi/statfs.ts";
 import type { SyscallNumbers } from "../../sys/uapi/unistd.ts";
 import { lseek, syscall } from "../../sys/libc.ts";
@@ -49,7 +50,8 @@ const result = () => scratch().at + RESULT;
 
 /**
  * Opens a name in a directory, without following links, as far as memory knows it.
- * Returns the descriptor, or `-errno`: EAGAIN if the disk has to be asked.
+ * Returns the descriptor, or `-errno`: EAGAIN if the disk has to be asked, EXDEV for
+ * the root of another mount.
  */
 export function openCached(dirFd: number, name: string, flags: number): number {
   const { bytes, view, at } = scratch();
@@ -57,7 +59,8 @@ export function openCached(dirFd: number, name: string, flags: number): number {
   bytes[written] = 0;
   open_how.flags.set(view, RESULT, flags | O_CLOEXEC | O_NOFOLLOW);
   open_how.mode.set(view, RESULT, 0);
-  open_how.resolve.set(view, RESULT, RESOLVE_CACHED);
+  const resolve = RESOLVE_CACHED | RESOLVE_NO_XDEV;
+  open_how.resolve.set(view, RESULT, resolve);
   return syscall("openat2", dirFd, at, result(), sizeof(open_how));
 }
 

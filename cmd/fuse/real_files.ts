@@ -122,10 +122,22 @@ export class RealFiles {
   /** Returns a descriptor of O_PATH of a name, or `-errno`. */
   #openPath(parent: RealFile, name: string): Awaitable<number> {
     const fd = calls.openCached(parent.fd, name, fcntl.O_PATH);
-    if (fd !== -E.EAGAIN) return fd;
+    return fd === -E.EAGAIN ? this.#openSlowly(parent, name) : fd;
+  }
+
+  async #openSlowly({ fd: dirFd }: RealFile, name: string): Promise<number> {
     const flags = fcntl.O_PATH | fcntl.O_NOFOLLOW;
-    const opened = this.run(op.openat(name, { dirFd: parent.fd, flags }));
-    return opened.catch((error) => -errnoOf(error) || -E.EIO);
+    let fd = -1;
+    try {
+      fd = await this.run(op.openat(name, { dirFd, flags }));
+      // On the ring: a system call for a file of the mirror itself would never return.
+      const { mountId } = await this.run(op.fstatx(fd, { mask: STATUS }));
+      if (mountId === this.#mountId) return fd;
+      throw new FuseError("EXDEV");
+    } catch (error) {
+      if (fd >= 0) close(fd);
+      return -errnoOf(error) || -E.EIO;
+    }
   }
 
   /**

@@ -2,6 +2,8 @@
 
 import { structFrom } from "../struct.ts";
 
+/** Fail with EXDEV at a mount point. */
+export const RESOLVE_NO_XDEV = 0x01;
 /** Fail with EAGAIN where a disk has to be read: Linux 5.12. */
 export const RESOLVE_CACHED = 0x20;
 

@@ -1,8 +1,9 @@
 /** Mirrors of directories, mounted in a guest. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { testUnless } from "../kit/skip.ts";
-import { client, ok, serve, type Served, type Way, WAYS } from "./guest.ts";
+import { client, missing, ok, serve, sh } from "./guest.ts";
+import { type Served, type Way, WAYS } from "./guest.ts";
 import { COMMANDS } from "./commands.ts";
 
 /** The ways that differ in what serves, not in how it waits. */
@@ -125,3 +126,26 @@ onEachWay("who writes clears set-user-ID bits", "", async ({ dir }, real) => {
     [ "$(stat -c %a f)" = 777 ]; chmod 6777 f; chown 3 f
     [ "$(stat -c %a f)" = 777 ]`);
 });
+
+testUnless(
+  missing,
+  "a mirror may be mounted within what it mirrors",
+  async () => {
+    await ok("mkdir -p /tmp/all/inside && echo text >/tmp/all/file");
+    await serve("passthrough:/tmp/all", async ({ dir }) => {
+      assertEquals(
+        await ok(`cat ${dir}/file; ls ${dir}`),
+        "text\nfile\ninside",
+      );
+      const { stderr } = await sh(`busybox ls ${dir}/inside`);
+      assertMatch(stderr, /link|XDEV/i);
+      await ok(`cd ${dir}; echo more >>file; umount -l ${dir}`);
+    }, { dir: "/tmp/all/inside" });
+    await serve("passthrough:/tmp/all", async ({ dir }) => {
+      assertEquals(
+        await ok(`cat ${dir}/file; ls ${dir}`),
+        "text\nmore\nfile\ninside",
+      );
+    }, { dir: "/tmp/all" });
+  },
+);
