@@ -131,6 +131,11 @@ export interface NodeFileSystem<N extends object, H = unknown> {
   ): Awaitable<Entry<N> | null>;
   /** Is told that the kernel no longer knows a file, and has no open file of it. */
   forget?(node: N): void;
+  /**
+   * Finds a name in a directory that is listed with attributes, as for `ls -l`, if that
+   * needs no wait. `null`: the kernel looks it up when it is used.
+   */
+  peek?(parent: N, name: string): Entry<N> | null;
   /** Returns the file of an entry for which `readdir` gave attributes. */
   adopt?(parent: N, name: string, stat: Stat): N;
   /** Returns a text for messages. */

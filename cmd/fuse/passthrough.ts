@@ -91,17 +91,22 @@ export function passthrough(
   checkText("dir", dir);
   const { kernelIo = true, maxFiles } = checkObject("options", options);
   checkBoolean("kernelIo", kernelIo);
+  const maxNodes = maxFiles ?? half();
+  checkInteger("maxFiles", maxNodes, 1, 2 ** 31 - 1);
   const files = new RealFiles(dir);
   const cmd = <T>(command: Command<T>) => files.run(command);
 
   const methods: NodeFileSystem<RealFile, number> = {
     root: files.root,
-    maxNodes: checkInteger("maxFiles", maxFiles ?? half(), 1, 2 ** 31 - 1),
+    maxNodes,
     clearsSetuid: true,
 
     init: () => files.begin(),
     destroy: () => files.end(),
     lookup: (parent, name) => files.lookup(parent, name),
+    // A listing leaves the last descriptors to files that are used.
+    peek: (parent, name) =>
+      files.size < maxNodes ? files.peek(parent, name) : null,
     forget: (file) => files.forget(file),
     getattr: (file) => files.stat(file),
     async setattr(file, changes, ctx) {

@@ -79,6 +79,11 @@ export class RealFiles {
     this.root = new RealFile(fd, "");
   }
 
+  /** The files that the kernel knows, without the root. */
+  get size(): number {
+    return this.#files.size;
+  }
+
   /** Opens the ring. */
   async begin(): Promise<void> {
     if (this.#ring !== null) {
@@ -149,6 +154,20 @@ export class RealFiles {
       if (fd === -E.ENOENT) return null;
       return this.#enter(checked(fd));
     });
+  }
+
+  /** Returns the file of a name, if memory knows it. */
+  peek(parent: RealFile, name: string): Entry<RealFile> | null {
+    const fd = this.#local
+      ? calls.openCached(parent.fd, name, fcntl.O_PATH)
+      : -E.EAGAIN;
+    if (fd < 0) return null;
+    try {
+      return this.#known(fd, calls.status(fd, STATUS));
+    } catch {
+      close(fd);
+      return null;
+    }
   }
 
   /** Returns the file of a name that was made now, and gives it to the caller. */

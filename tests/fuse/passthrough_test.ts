@@ -10,6 +10,7 @@ const [SYMLINK, MKNOD, MKDIR, UNLINK, RMDIR, LINK] = [6, 8, 9, 10, 11, 13];
 const [OPEN, READ, WRITE, STATFS, RELEASE, FSYNC] = [14, 15, 16, 17, 18, 20];
 const [SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR] = [21, 22, 23, 24];
 const [OPENDIR, READDIR, RELEASEDIR, CREATE] = [27, 28, 29, 35];
+const READDIRPLUS = 44;
 const [FALLOCATE, RENAME2, LSEEK, COPY, TMPFILE] = [43, 45, 46, 47, 51];
 const [ENOENT, EEXIST, ENOTEMPTY, ENODATA] = [2, 17, 39, 61];
 const [O_RDWR, O_CREAT, O_TRUNC, O_APPEND] = [2, 0o100, 0o1000, 0o2000];
@@ -326,6 +327,19 @@ Deno.test("a directory is listed, with types and inodes", async () => {
     }
   };
   assertEquals(await list(), [".", "..", "dir", ...all].sort());
+  const head = words(fh, 0n, 65536, 0, 0n, 0, 0);
+  const plus = await mirror.ask(READDIRPLUS, 1, head);
+  // "." and ".." have no node; the others are as a look-up has them.
+  const at = 2 * (128 + 32);
+  const first = Number(plus.view.getBigUint64(at, true));
+  if (first !== 0) { // The filesystem of the temporary files is a local one.
+    const length = plus.view.getUint32(at + 128 + 16, true);
+    const name = decode(plus.bytes.slice(at + 152, at + 152 + length));
+    assertEquals(await mirror.find(name), first);
+    const { ino, mode } = await Deno.stat(`${real}/${name}`);
+    assertEquals(Number(plus.view.getBigUint64(at + 40, true)), ino);
+    assertEquals(plus.view.getUint32(at + 40 + 60, true), mode);
+  }
   await Deno.remove(`${real}/dir`);
   assertEquals(await list(), [".", "..", ...all].sort()); // As rewinddir(3) does.
   await mirror.release(1, fh, RELEASEDIR);
