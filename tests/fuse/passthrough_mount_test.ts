@@ -107,11 +107,11 @@ onEachWay(
     touch -d '2001-02-03 04:05:06' x
     [ "$(stat -c %Y ${real}/x)" = "$(date -d '2001-02-03 04:05:06' +%s)" ]
     echo one >>log; echo two >>log; [ "$(cat ${real}/log | wc -l)" = 2 ]
-    setpriv --reuid 1 --regid 1 --clear-groups touch full/other
+    /usr/bin/setpriv --reuid 1 --regid 1 --clear-groups touch full/other
     [ "$(stat -c '%u %g' ${real}/full/other)" = '1 1' ]
     truncate -s 1M sparse; [ "$(stat -c %b sparse)" = 0 ]
-    fallocate -l 8192 room; [ "$(stat -c '%s %b' room)" = '8192 16' ]
-    fallocate -p -l 4096 room; [ "$(stat -c '%s %b' ${real}/room)" = '8192 8' ]
+    /usr/bin/fallocate -l 8192 room; [ "$(stat -c '%s %b' room)" = '8192 16' ]
+    /usr/bin/fallocate -p -l 4096 room; [ "$(stat -c '%s %b' ${real}/room)" = '8192 8' ]
     flock log true; rm -r full fifo busybox x log sparse room out; ls -A`);
     assertEquals(told(served), []);
   },
@@ -120,9 +120,9 @@ onEachWay(
 onEachWay("who writes clears set-user-ID bits", "", async ({ dir }, real) => {
   await ok(`set -e; cd ${dir}
     echo >f; chown 1:1 f; chmod 6777 f
-    setpriv --reuid 2 --regid 2 --clear-groups sh -c 'echo more >>f'
+    /usr/bin/setpriv --reuid 2 --regid 2 --clear-groups sh -c 'echo more >>f'
     [ "$(stat -c %a f)" = 777 ]; [ "$(stat -c %a ${real}/f)" = 777 ]
-    chmod 6777 f; setpriv --reuid 2 --regid 2 --clear-groups truncate -s 1 f
+    chmod 6777 f; /usr/bin/setpriv --reuid 2 --regid 2 --clear-groups truncate -s 1 f
     [ "$(stat -c %a f)" = 777 ]; chmod 6777 f; chown 3 f
     [ "$(stat -c %a f)" = 777 ]`);
 });
