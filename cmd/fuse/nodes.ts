@@ -150,8 +150,8 @@ export interface NodeFileSystem<N extends object, H = unknown> {
   readonly maxNodes?: number;
   /**
    * `true` if the filesystem itself clears set-user-ID bits: in `write`, `setattr`,
-   * `open` and `create` where `ctx.clearSetuid` asks for it, and at each change of the
-   * owner. It saves the `getxattr` that comes before each write otherwise.
+   * `open` and `create` where `ctx.clearSetuid` asks for it. It saves the `getxattr`
+   * that comes before each write otherwise.
    */
   readonly clearsSetuid?: boolean;
 
