@@ -5,6 +5,7 @@
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type FileSystem, memory, type Stat } from "../../cmd/fuse/mod.ts";
+import { readyHere } from "../../cmd/fuse/here.ts";
 import { FuseRequest } from "../../cmd/fuse/request.ts";
 import { random } from "../kit/random.ts";
 import { FakeKernel, names, words } from "./fake.ts";
@@ -415,6 +416,18 @@ Deno.test("the end of a mount aborts the signals, and releases open files", asyn
   kernel.session.ended(19);
   assertEquals([aborted, released], [true, [42]]);
   assertEquals(await kernel.session.finished, 19);
+});
+
+Deno.test("what was initialised and is not mounted is destroyed", async () => {
+  const calls: string[] = [];
+  const ready = await readyHere({
+    ...memory(),
+    init: () => void calls.push("init"),
+    destroy: () => void calls.push("destroy"),
+  }, {});
+  ready.drop();
+  await turn();
+  assertEquals(calls, ["init", "destroy"]);
 });
 
 Deno.test("writes give the handler the bytes in place", () => {
