@@ -178,33 +178,37 @@ function memoryOf(path: CPath): readonly Operand[] {
 
 function decodeStatus(done: Completion): FileStatus {
   const { buffer, byteOffset, byteLength } = done.memory(1);
-  const view = new DataView(buffer, byteOffset, byteLength);
+  return statusAt(new DataView(buffer, byteOffset, byteLength), 0);
+}
+
+/** Reads a `struct statx` at byte `at`. */
+export function statusAt(view: DataView, at: number): FileStatus {
   const { statx } = fs;
-  const u64 = (name: U64) => BigInt(statx[name].get(view, 0));
-  const mask = statx.stx_mask.get(view, 0);
+  const u64 = (name: U64) => BigInt(statx[name].get(view, at));
+  const mask = statx.stx_mask.get(view, at);
   return {
     mask,
-    mode: statx.stx_mode.get(view, 0),
-    nlink: statx.stx_nlink.get(view, 0),
-    uid: statx.stx_uid.get(view, 0),
-    gid: statx.stx_gid.get(view, 0),
+    mode: statx.stx_mode.get(view, at),
+    nlink: statx.stx_nlink.get(view, at),
+    uid: statx.stx_uid.get(view, at),
+    gid: statx.stx_gid.get(view, at),
     ino: u64("stx_ino"),
     size: u64("stx_size"),
     blocks: u64("stx_blocks"),
-    blksize: statx.stx_blksize.get(view, 0),
-    atimeNs: timeAt(view, statx.stx_atime.offset),
-    mtimeNs: timeAt(view, statx.stx_mtime.offset),
-    ctimeNs: timeAt(view, statx.stx_ctime.offset),
+    blksize: statx.stx_blksize.get(view, at),
+    atimeNs: timeAt(view, at + statx.stx_atime.offset),
+    mtimeNs: timeAt(view, at + statx.stx_mtime.offset),
+    ctimeNs: timeAt(view, at + statx.stx_ctime.offset),
     btimeNs: (mask & fs.STATX_BTIME) === 0
       ? null
-      : timeAt(view, statx.stx_btime.offset),
+      : timeAt(view, at + statx.stx_btime.offset),
     dev: [
-      statx.stx_dev_major.get(view, 0),
-      statx.stx_dev_minor.get(view, 0),
+      statx.stx_dev_major.get(view, at),
+      statx.stx_dev_minor.get(view, at),
     ],
     rdev: [
-      statx.stx_rdev_major.get(view, 0),
-      statx.stx_rdev_minor.get(view, 0),
+      statx.stx_rdev_major.get(view, at),
+      statx.stx_rdev_minor.get(view, at),
     ],
     attributes: u64("stx_attributes"),
     attributesMask: u64("stx_attributes_mask"),

@@ -58,6 +58,8 @@ const SYMBOLS = {
     parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],
     result: "usize",
   },
+  /** `off_t lseek(int fd, off_t offset, int whence)`: offsets of 64 bits. */
+  lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   /** `int *__errno_location(void)`: the errno of the calling thread. */
   __errno_location: { parameters: [], result: "pointer" },
 } as const;
@@ -187,6 +189,13 @@ export function mmap(
   const home = BigInt(address);
   result[0] = symbols.mmap(home, length, prot, flags, fd, at);
   return halves[1] === FAILED ? -errno[0] : halves[1] * 2 ** 32 + halves[0];
+}
+
+/** Calls lseek(2): returns the offset, or `-errno`. */
+export function lseek(fd: number, offset: number, whence: number): number {
+  const { symbols, errno } = libc();
+  const found = symbols.lseek(fd, BigInt(offset), whence);
+  return found >= 0n ? Number(found) : -errno[0];
 }
 
 /** Calls mremap(2) for an address that the caller names. Returns 0, or `-errno`. */

@@ -18,6 +18,11 @@ export class Context<H = unknown> {
   offset = 0;
   /** `O_` bits of the open file, where it is read, written or released. */
   flags = 0;
+  /**
+   * `true` where the handler clears set-user-ID bits of the file, and its set-group-ID
+   * bit if the group may execute it: see {@linkcode NodeFileSystem.clearsSetuid}.
+   */
+  clearSetuid = false;
   #interrupted: unknown = undefined;
   #controller: AbortController | null = null;
 

@@ -3,6 +3,7 @@
 import { close } from "../../sys/file.ts";
 import { syscall } from "../../sys/libc.ts";
 import { checkFunction, checkObject } from "../../ring/check.ts";
+import { backingDevice } from "./backing.ts";
 import type { Device } from "./classic.ts";
 import type { FileSystem } from "./file_system.ts";
 import type { Agreement, Wishes } from "./init.ts";
@@ -60,6 +61,7 @@ export async function readyHere(
   const files = "root" in fs ? nodesOnly(fs) : withPaths(fs);
   const wishes = wishesOf(files.fs, options);
   await files.fs.init?.();
+  let begun = false;
   return {
     serve: async (fd) => {
       const device = { fd, close: release ?? (() => close(fd)) };
@@ -70,6 +72,7 @@ export async function readyHere(
         device.close();
         throw error;
       }
+      begun = true; // Its end calls destroy().
       try {
         await here.begin();
         return here;
@@ -78,7 +81,10 @@ export async function readyHere(
         throw error;
       }
     },
-    drop: () => {},
+    drop: () => {
+      if (begun) return;
+      Promise.resolve().then(() => files.fs.destroy?.()).catch(reportError);
+    },
   };
 }
 
@@ -109,7 +115,7 @@ class Here implements Served {
         gid: syscall("getegid"),
         time: Date.now(),
       },
-    });
+    }, backingDevice(device.fd));
     files.serve(this.#server);
     const transport = this.#transport = transportFor(device, wishes, options);
     const flags = transport.name === "io_uring"

@@ -27,8 +27,10 @@ const FLAGS = {
   ABORT_ERROR: uapi.FUSE_ABORT_ERROR,
   MAX_PAGES: uapi.FUSE_MAX_PAGES,
   CACHE_SYMLINKS: uapi.FUSE_CACHE_SYMLINKS,
+  HANDLE_KILLPRIV_V2: uapi.FUSE_HANDLE_KILLPRIV_V2,
   INIT_EXT: uapi.FUSE_INIT_EXT,
   HAS_EXPIRE_ONLY: uapi.FUSE_HAS_EXPIRE_ONLY,
+  PASSTHROUGH: uapi.FUSE_PASSTHROUGH,
   OVER_IO_URING: uapi.FUSE_OVER_IO_URING,
 };
 
@@ -36,8 +38,8 @@ const FLAGS = {
 export type Flag = keyof typeof FLAGS;
 
 /**
- * What every mount asks for. Missing on purpose: HANDLE_KILLPRIV, with which the
- * server would have to clear set-user-ID bits, and the flags that change a struct.
+ * What every mount asks for. Missing on purpose: HANDLE_KILLPRIV_V2, with which
+ * the filesystem has to clear set-user-ID bits, and the flags that change a struct.
  */
 const ALWAYS: readonly Flag[] = [
   ...["ASYNC_READ", "BIG_WRITES", "ASYNC_DIO", "PARALLEL_DIROPS"] as const,
@@ -62,6 +64,12 @@ export interface Agreement {
   readonly maxWrite: number;
   readonly flags: readonly Flag[];
 }
+
+/**
+ * Files of ordinary filesystems may back those of the mount, but not of overlayfs: with
+ * 2, no overlayfs could be on top of the mount.
+ */
+const MAX_STACK_DEPTH = 1;
 
 /** Requests that the kernel itself makes may be this many at a time. */
 const MAX_BACKGROUND = 64;
@@ -109,6 +117,9 @@ export function negotiate(
   put(OUT.flags2, sum(2 ** 32, 2 ** 64));
   put(OUT.max_write, maxWrite);
   put(OUT.time_gran, 1);
+  if (agreed.includes("PASSTHROUGH")) {
+    put(OUT.max_stack_depth, MAX_STACK_DEPTH);
+  }
   outView.setUint16(OUT.max_background.offset, MAX_BACKGROUND, true);
   const threshold = MAX_BACKGROUND * 3 / 4;
   outView.setUint16(OUT.congestion_threshold.offset, threshold, true);

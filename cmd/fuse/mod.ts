@@ -23,6 +23,11 @@
  * default in Workers only, whose filesystem must not use its own mount. `how` of a
  * mount says what it uses, and why.
  *
+ * **Two are ready.** {@linkcode memory} is an empty filesystem in memory, and {@linkcode
+ * passthrough} mirrors a directory. As root, on Linux 6.9 and later, the kernel itself
+ * reads and writes the files of a mirror, as it does those of any node-based
+ * filesystem with a method `backing`.
+ *
  * @example A directory with one file
  * ```ts ignore
  * import { mount } from "@uring/cmd/fuse";
@@ -74,6 +79,8 @@ export { mount } from "./mount.ts";
 export type { Mount } from "./live.ts";
 export type { InvalidateOptions, MountStats, Protocol } from "./served.ts";
 export type { MountOptions } from "./options.ts";
+export { passthrough } from "./passthrough.ts";
+export type { PassthroughOptions } from "./passthrough.ts";
 export type { Changes, Dirent, Dirents, Entry, OpenedEntry } from "./nodes.ts";
 export type { IoctlRequest, IoctlResult, Lock, LockRequest } from "./nodes.ts";
 export type { NodeFileSystem, StatFs } from "./nodes.ts";

@@ -131,12 +131,29 @@ export interface NodeFileSystem<N extends object, H = unknown> {
   ): Awaitable<Entry<N> | null>;
   /** Is told that the kernel no longer knows a file, and has no open file of it. */
   forget?(node: N): void;
+  /**
+   * Finds a name in a directory that is listed with attributes, as for `ls -l`, if that
+   * needs no wait. `null`: the kernel looks it up when it is used.
+   */
+  peek?(parent: N, name: string): Entry<N> | null;
   /** Returns the file of an entry for which `readdir` gave attributes. */
   adopt?(parent: N, name: string, stat: Stat): N;
   /** Returns a text for messages. */
   pathOf?(node: N): string | null;
   /** `true` if `open` truncates the file for O_TRUNC. Default: `setattr` does. */
   readonly truncatesOnOpen?: boolean;
+
+  /**
+   * Files that the kernel is to know at most. It is asked to forget the oldest of those
+   * that nothing uses (Linux 6.18). Default: as many as it likes.
+   */
+  readonly maxNodes?: number;
+  /**
+   * `true` if the filesystem itself clears set-user-ID bits: in `write`, `setattr`,
+   * `open` and `create` where `ctx.clearSetuid` asks for it. It saves the `getxattr`
+   * that comes before each write otherwise.
+   */
+  readonly clearsSetuid?: boolean;
 
   /** Returns the attributes of a file. `null`: ENOENT. */
   getattr(node: N, ctx: Context<H>): Awaitable<Stat | null>;
@@ -209,6 +226,14 @@ export interface NodeFileSystem<N extends object, H = unknown> {
   ): Awaitable<OpenedEntry<N, H>>;
   /** Opens a file. What it returns is `ctx.handle` until `release`. */
   open?(node: N, flags: number, ctx: Context<H>): Awaitable<H | void>;
+  /**
+   * Returns the descriptor of a regular file, which the kernel then reads, writes and
+   * maps itself, in place of `read` and `write`: FUSE_PASSTHROUGH, Linux 6.9, root
+   * only. It is asked at the first `open` or `create` of a node, and decides for all
+   * until the last `release`. The descriptor may be closed then. `null`: the handlers
+   * read and write, as they do where the kernel refuses.
+   */
+  backing?(node: N, handle: H): number | null;
   /** Puts bytes into `into` and returns their number, or returns bytes. */
   read?(
     node: N,

@@ -73,3 +73,12 @@ export function storeMessage(
     size: data.length,
   }, data);
 }
+
+/** The kernel is to forget files that are not in use. */
+export function pruneMessage(ids: readonly number[]): Uint8Array {
+  const { FUSE_NOTIFY_PRUNE, fuse_notify_prune_out } = uapi;
+  const rest = new Uint8Array(new BigUint64Array(ids.map(BigInt)).buffer);
+  return message(FUSE_NOTIFY_PRUNE, fuse_notify_prune_out, {
+    count: ids.length,
+  }, rest);
+}

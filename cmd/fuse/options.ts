@@ -2,6 +2,7 @@
 
 import { pageSize } from "../../sys/page_size.ts";
 import { checkInteger } from "../../ring/check.ts";
+import { isRoot } from "./children.ts";
 import type { Flag, Wishes } from "./init.ts";
 import type { NodeFileSystem } from "./nodes.ts";
 import type { AnyNode } from "./server.ts";
@@ -82,7 +83,7 @@ export function wishesOf(
   fs: NodeFileSystem<AnyNode>,
   options: MountOptions,
 ): Wishes {
-  const { maxWrite = MiB, writeback = false } = options;
+  const { maxWrite = MiB, writeback = false, directIo = false } = options;
   checkInteger("maxWrite", maxWrite, 4096, MiB);
   const page = pageSize();
   const flags: Flag[] = ["DO_READDIRPLUS", "READDIRPLUS_AUTO"];
@@ -91,6 +92,10 @@ export function wishesOf(
   if (fs.lock !== undefined) flags.push("POSIX_LOCKS", "FLOCK_LOCKS");
   if (fs.ioctl !== undefined) flags.push("HAS_IOCTL_DIR");
   if (writeback) flags.push("WRITEBACK_CACHE");
+  if (fs.clearsSetuid === true) flags.push("HANDLE_KILLPRIV_V2");
+  // The kernel has either: process_init_reply() of Linux 6.9.
+  const backed = fs.backing !== undefined && !writeback && !directIo;
+  if (backed && isRoot()) flags.push("PASSTHROUGH");
   return {
     flags,
     maxWrite: Math.max(1, Math.floor(maxWrite / page)) * page,

@@ -2,10 +2,12 @@
 
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/fuse.ts";
+import { type BackingDevice, Backings } from "./backing.ts";
+import { pruneMessage } from "./notifications.ts";
 import type { FuseRequest } from "./request.ts";
 import type { Entry, NodeFileSystem } from "./nodes.ts";
 import { type Stat, type StatDefaults, writeAttr } from "./stat.ts";
-import { NodeTable, OpenFiles } from "./table.ts";
+import { NodeTable, type OpenFile, OpenFiles } from "./table.ts";
 
 const { fuse_entry_out: ENTRY, fuse_attr_out: ATTR } = uapi;
 const { fuse_open_out: OPEN } = uapi;
@@ -13,6 +15,9 @@ const { fuse_open_out: OPEN } = uapi;
 export const ENTRY_BYTES = 128;
 const ATTR_BYTES = 104;
 const OPEN_BYTES = 16;
+
+/** Files that the kernel is asked to forget at once. */
+const PRUNED = 512;
 
 /** What a mount says about all of its files. */
 export interface ServerOptions {
@@ -36,6 +41,16 @@ export type AnyNode = object;
 export class Server {
   readonly nodes: NodeTable<AnyNode>;
   readonly files = new OpenFiles<AnyNode>();
+  /** What the kernel reads and writes itself; `null` if it cannot. */
+  backings: Backings | null;
+  /** Files that the kernel has forgotten, in that order. */
+  readonly #forgotten: { readonly id: number; readonly time: number }[] = [];
+  /** Handlers in flight that may return a file, in the order of their beginning. */
+  readonly #searches = new Set<number>();
+  /** The kernel has not taken the last message to forget files, or never will. */
+  #pruning = false;
+  /** Counts what the two lists have an order of. */
+  #time = 0;
   /** Sends a notification to the kernel. The session sets it. */
   notify: (message: Uint8Array) => Promise<number> = () =>
     Promise.resolve(-E.ENOTCONN);
@@ -43,7 +58,9 @@ export class Server {
   constructor(
     readonly fs: NodeFileSystem<AnyNode>,
     readonly options: ServerOptions,
+    device: BackingDevice | null = null,
   ) {
+    this.backings = device && new Backings(device);
     this.nodes = new NodeTable(fs.root);
   }
 
@@ -68,6 +85,8 @@ export class Server {
     const attr = at + ENTRY.attr.offset;
     const mode = writeAttr(outView, attr, stat, number, options.defaults);
     const id = this.nodes.enter(node);
+    const { maxNodes = Infinity } = this.fs;
+    if (this.nodes.size > maxNodes && !this.#pruning) void this.#prune();
     if (number === 0 && (stat.ino === undefined || stat.ino === null)) {
       request.putU64(attr, id);
     }
@@ -86,6 +105,14 @@ export class Server {
       stat.ttlMs ?? options.attrTtlMs,
     );
     return mode;
+  }
+
+  /** Asks the kernel to forget files, once more if they were not enough. */
+  async #prune(): Promise<void> {
+    this.#pruning = true;
+    const message = pruneMessage(this.nodes.rotate(PRUNED));
+    // An older kernel is asked once.
+    this.#pruning = await this.notify(message) === -E.EINVAL;
   }
 
   /** Writes the reply that names a file. */
@@ -126,18 +153,32 @@ export class Server {
     directory: boolean,
   ): number {
     const { directIo, keepCache } = this.options;
-    const fh = this.files.add(node, handle, directory);
-    let flags = 0;
+    let [flags, backing] = [0, 0];
     if (!directory) {
-      if (directIo) flags |= uapi.FOPEN_DIRECT_IO;
-      if (keepCache) flags |= uapi.FOPEN_KEEP_CACHE;
+      backing = this.backings?.open(
+        node,
+        () => this.fs.backing?.(node, handle),
+      ) ?? 0;
+      if (backing > 0) flags |= uapi.FOPEN_PASSTHROUGH;
+      else {
+        if (directIo) flags |= uapi.FOPEN_DIRECT_IO;
+        if (keepCache) flags |= uapi.FOPEN_KEEP_CACHE;
+      }
       // Saves a request at each close: Linux 5.16.
       if (this.fs.flush === undefined) flags |= uapi.FOPEN_NOFLUSH;
     }
+    const fh = this.files.add(node, handle, directory);
     request.putU64(at + OPEN.fh.offset, fh);
     request.outView.setUint32(at + OPEN.open_flags.offset, flags, true);
-    request.outView.setInt32(at + OPEN.backing_id.offset, 0, true);
+    request.outView.setInt32(at + OPEN.backing_id.offset, backing, true);
     return at + OPEN_BYTES;
+  }
+
+  /** Removes an open file that is released, and returns it. */
+  take(fh: number): OpenFile<AnyNode> {
+    const file = this.files.take(fh);
+    if (!file.directory) this.backings?.release(file.node);
+    return file;
   }
 
   /** Takes back what a reply counted that the kernel no longer wanted. */
@@ -164,10 +205,37 @@ export class Server {
   /** Is called for an open file that the kernel will not release. */
   abandon: (fh: number) => void = () => {};
 
-  /** Counts lookups as forgotten. */
+  /**
+   * Counts lookups as forgotten. A handler in flight may have found the file already,
+   * and return it: then it is there until that handler has answered.
+   */
   forget(id: number, lookups: number): void {
-    const node = this.nodes.forget(id, lookups);
-    if (node !== null) this.fs.forget?.(node);
+    if (!this.nodes.forget(id, lookups)) return;
+    this.#forgotten.push({ id, time: this.#time++ });
+    this.#drop();
+  }
+
+  /** Counts a handler that may return a file. Returns its ticket. */
+  search(): number {
+    this.#searches.add(this.#time);
+    return this.#time++;
+  }
+
+  /** Counts such a handler as answered. */
+  found(ticket: number): void {
+    this.#searches.delete(ticket);
+    this.#drop();
+  }
+
+  /** Tells the filesystem of files that no handler in flight can have found. */
+  #drop(): void {
+    const list = this.#forgotten;
+    if (list.length === 0) return;
+    const [oldest = Infinity] = this.#searches;
+    while (list.length > 0 && list[0].time < oldest) {
+      const node = this.nodes.remove(list.shift()!.id);
+      if (node !== null) this.fs.forget?.(node);
+    }
   }
 }
 

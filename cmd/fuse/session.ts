@@ -29,6 +29,8 @@ export interface SessionStats {
   readonly nodes: number;
   /** Open files and directories. */
   readonly handles: number;
+  /** Open files among them that the kernel reads and writes itself. */
+  readonly backed: number;
 }
 
 /** Options of a session. */
@@ -49,6 +51,13 @@ interface Flight {
   /** It was answered, because its time was over. */
   answered: boolean;
 }
+
+/** Operations whose reply names a file. */
+const SEARCHES = new Set([
+  ...[uapi.FUSE_LOOKUP, uapi.FUSE_MKNOD, uapi.FUSE_MKDIR, uapi.FUSE_SYMLINK],
+  ...[uapi.FUSE_LINK, uapi.FUSE_CREATE, uapi.FUSE_TMPFILE],
+  uapi.FUSE_READDIRPLUS,
+]);
 
 /** INTERRUPTs that may have come before their requests. */
 const MOST_EARLY = 64;
@@ -82,7 +91,7 @@ export class Session implements Receiver {
     this.finished = this.#over.promise;
     this.ready.catch(() => {}); // Whoever waits for it is told.
     server.notify = (message) => transport.notify(message);
-    server.abandon = (fh) => this.#release(server.files.take(fh));
+    server.abandon = (fh) => this.#release(server.take(fh));
   }
 
   /** Counts what the session has done, and what it is doing. */
@@ -94,6 +103,7 @@ export class Session implements Receiver {
       inFlight: this.#flights.size,
       nodes: nodes.size,
       handles: files.size,
+      backed: this.#server.backings?.size ?? 0,
     };
   }
 
@@ -178,7 +188,9 @@ export class Session implements Receiver {
     const flight: Flight = { request, ctx, deadline, answered: false };
     this.#flights.set(unique, flight);
     if (timeoutMs > 0 && this.#timer === null) this.#setTimer(timeoutMs);
+    const ticket = SEARCHES.has(request.opcode) ? this.#server.search() : -1;
     const settle = (result: number) => {
+      if (ticket >= 0) this.#server.found(ticket);
       if (this.#flights.get(unique) === flight) this.#flights.delete(unique);
       if (!flight.answered) this.#answer(request, result);
       this.#transport.free(request);
@@ -243,6 +255,8 @@ export class Session implements Receiver {
 
   #init(request: FuseRequest): void {
     const { agreement, result } = negotiate(request, this.#options.wishes);
+    const backed = agreement?.flags.includes("PASSTHROUGH") === true;
+    if (!backed) this.#server.backings = null;
     this.#answer(request, result);
     if (agreement === null) {
       return this.#began.reject(new Error("The kernel's FUSE is too old."));

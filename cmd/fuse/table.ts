@@ -50,15 +50,37 @@ export class NodeTable<N extends object> {
     return known.id;
   }
 
-  /** Counts replies as forgotten. Returns the file if it was the last of them. */
-  forget(id: number, lookups: number): N | null {
+  /** Counts replies as forgotten. Returns `true` if the last of them was. */
+  forget(id: number, lookups: number): boolean {
     const known = this.#byId.get(id);
-    if (known === undefined || id === FUSE_ROOT_ID) return null;
+    if (known === undefined || id === FUSE_ROOT_ID) return false;
     known.lookups -= lookups;
-    if (known.lookups > 0) return null;
+    return known.lookups <= 0;
+  }
+
+  /** Removes a file, unless a reply has named it since, and returns it. */
+  remove(id: number): N | null {
+    const known = this.#byId.get(id);
+    if (known === undefined || known.lookups > 0) return null;
     this.#byId.delete(id);
     this.#byNode.delete(known.node);
     return known.node;
+  }
+
+  /**
+   * Returns the numbers of the oldest files, at most half of all. They are the youngest
+   * from now on.
+   */
+  rotate(most: number): number[] {
+    const count = Math.min(most, this.size >> 1);
+    const ids: number[] = [];
+    for (const [id, known] of this.#byId) {
+      if (ids.length >= count) break;
+      if (id !== FUSE_ROOT_ID) ids.push(id);
+      this.#byId.delete(id);
+      this.#byId.set(id, known);
+    }
+    return ids;
   }
 
   #add(known: Known<N>): Known<N> {

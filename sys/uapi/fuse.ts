@@ -1,6 +1,7 @@
 // <linux/fuse.h>, Linux 7.2: version 7.45 of the protocol. The same on all machines.
 
 import { structFrom } from "../struct.ts";
+import { _IOW } from "./ioctl.ts";
 
 export const FUSE_KERNEL_VERSION = 7;
 export const FUSE_ROOT_ID = 1;
@@ -65,6 +66,7 @@ export const FUSE_NOTIFY_INVAL_INODE = 2;
 export const FUSE_NOTIFY_INVAL_ENTRY = 3;
 export const FUSE_NOTIFY_STORE = 4;
 export const FUSE_NOTIFY_DELETE = 6;
+export const FUSE_NOTIFY_PRUNE = 9;
 
 export const FATTR_MODE = 1 << 0;
 export const FATTR_UID = 1 << 1;
@@ -76,6 +78,7 @@ export const FATTR_FH = 1 << 6;
 export const FATTR_ATIME_NOW = 1 << 7;
 export const FATTR_MTIME_NOW = 1 << 8;
 export const FATTR_CTIME = 1 << 10;
+export const FATTR_KILL_SUIDGID = 1 << 11;
 export const FOPEN_DIRECT_IO = 1 << 0;
 export const FOPEN_KEEP_CACHE = 1 << 1;
 export const FOPEN_NONSEEKABLE = 1 << 2;
@@ -83,6 +86,7 @@ export const FOPEN_CACHE_DIR = 1 << 3;
 export const FOPEN_STREAM = 1 << 4;
 export const FOPEN_NOFLUSH = 1 << 5;
 export const FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6;
+export const FOPEN_PASSTHROUGH = 1 << 7;
 export const FUSE_ASYNC_READ = 1 << 0;
 export const FUSE_POSIX_LOCKS = 1 << 1;
 export const FUSE_ATOMIC_O_TRUNC = 1 << 3;
@@ -98,8 +102,10 @@ export const FUSE_PARALLEL_DIROPS = 1 << 18;
 export const FUSE_ABORT_ERROR = 1 << 21;
 export const FUSE_MAX_PAGES = 1 << 22;
 export const FUSE_CACHE_SYMLINKS = 1 << 23;
+export const FUSE_HANDLE_KILLPRIV_V2 = 1 << 28;
 export const FUSE_INIT_EXT = 1 << 30;
 export const FUSE_HAS_EXPIRE_ONLY = 2 ** 35;
+export const FUSE_PASSTHROUGH = 2 ** 37;
 export const FUSE_OVER_IO_URING = 2 ** 41;
 export const FUSE_RELEASE_FLUSH = 1 << 0;
 export const FUSE_GETATTR_FH = 1 << 0;
@@ -108,6 +114,7 @@ export const FUSE_WRITE_CACHE = 1 << 0;
 export const FUSE_WRITE_KILL_SUIDGID = 1 << 2;
 export const FUSE_POLL_SCHEDULE_NOTIFY = 1 << 0;
 export const FUSE_FSYNC_FDATASYNC = 1 << 0;
+export const FUSE_OPEN_KILL_SUIDGID = 1 << 0;
 export const FUSE_EXPIRE_ONLY = 1 << 0;
 
 export const fuse_attr = structFrom(
@@ -356,4 +363,26 @@ export const fuse_uring_req_header = structFrom(
 export const fuse_uring_cmd_req = structFrom(
   24,
   "0 u64 flags, 8 u64 commit_id, 16 u16 qid, 18 u8[6] padding",
+);
+
+export const fuse_notify_prune_out = structFrom(
+  16,
+  "0 u32 count, 4 u32 padding, 8 u64 spare",
+);
+export const fuse_backing_map = structFrom(
+  16,
+  "0 s32 fd, 4 u32 flags, 8 u64 padding",
+);
+
+const FUSE_DEV_IOC_MAGIC = 229;
+
+export const FUSE_DEV_IOC_BACKING_OPEN: number = _IOW(
+  FUSE_DEV_IOC_MAGIC,
+  1,
+  16,
+);
+export const FUSE_DEV_IOC_BACKING_CLOSE: number = _IOW(
+  FUSE_DEV_IOC_MAGIC,
+  2,
+  4,
 );

@@ -1,6 +1,7 @@
 /** The kernel's side of a mount, played by a test: requests as bytes, and replies. */
 
 import { assert, assertEquals } from "@std/assert";
+import type { BackingDevice } from "../../cmd/fuse/backing.ts";
 import { FuseRequest } from "../../cmd/fuse/request.ts";
 import { type AnyNode, Server } from "../../cmd/fuse/server.ts";
 import { Session, type SessionOptions } from "../../cmd/fuse/session.ts";
@@ -54,8 +55,12 @@ export class FakeKernel implements Transport {
 
   constructor(
     fs: NodeFileSystem<AnyNode>,
-    { timeoutMs = 0, negativeTtlMs = 0, flags = [] }: Partial<
-      SessionOptions["wishes"] & { timeoutMs: number; negativeTtlMs: number }
+    { timeoutMs = 0, negativeTtlMs = 0, flags = [], device }: Partial<
+      SessionOptions["wishes"] & {
+        timeoutMs: number;
+        negativeTtlMs: number;
+        device: BackingDevice;
+      }
     > = {},
   ) {
     this.server = new Server(fs, {
@@ -65,7 +70,7 @@ export class FakeKernel implements Transport {
       directIo: false,
       keepCache: false,
       defaults: { uid: 7, gid: 8, time: 1_000 },
-    });
+    }, device);
     this.session = new Session(this.server, this, {
       wishes: { flags, maxWrite: 131_072, pageSize: 4096 },
       timeoutMs,

@@ -1,6 +1,7 @@
 /** The filesystems that tests serve, by name: in a process, or in a Worker. */
 
-import { type FileSystem, FuseError, memory } from "../../cmd/fuse/mod.ts";
+import { type FileSystem, FuseError } from "../../cmd/fuse/mod.ts";
+import { memory, passthrough } from "../../cmd/fuse/mod.ts";
 import { byPaths } from "./by_paths.ts";
 
 const text = new TextEncoder().encode("hello, world\n");
@@ -111,5 +112,14 @@ function delayed(fs: FileSystem<unknown>): FileSystem<unknown> {
   return slow as unknown as FileSystem<unknown>;
 }
 
-/** Makes a filesystem by its name. */
-export default (kind: string) => kind === "memory" ? memory() : KINDS[kind]();
+/**
+ * Makes a filesystem by its name. `passthrough:DIRECTORY:FILES` mirrors a directory;
+ * that of a name with `-served` without help of the kernel.
+ */
+export default function make(kind: string) {
+  if (kind === "memory") return memory();
+  const [name, dir, files = 10_000] = kind.split(":");
+  if (name !== "passthrough") return KINDS[kind]();
+  const kernelIo = !dir.endsWith("-served");
+  return passthrough(dir, { kernelIo, maxFiles: Number(files) });
+}

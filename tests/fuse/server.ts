@@ -1,10 +1,10 @@
 /** The program that serves a filesystem for a test: KIND, DIRECTORY, OPTIONS. */
 
-import { memory, type Mount, mount } from "../../cmd/fuse/mod.ts";
+import { type FileSystem, type Mount, mount } from "../../cmd/fuse/mod.ts";
 import type { MountOptions } from "../../cmd/fuse/mod.ts";
 import { Service } from "../../ring/service/service.ts";
 import { readText } from "../../sys/file.ts";
-import { change, KINDS } from "./filesystems.ts";
+import make, { change } from "./filesystems.ts";
 
 const [kind, dir, json] = Deno.args;
 const options = JSON.parse(json);
@@ -33,9 +33,7 @@ try {
   const module = new URL("./filesystems.ts", import.meta.url);
   live = options.worker
     ? await mount(dir, module, { ...all, data: kind })
-    : kind === "memory"
-    ? await mount(dir, memory(), all)
-    : await mount(dir, KINDS[kind](), all);
+    : await mount(dir, make(kind) as FileSystem, all);
 } catch (error) {
   console.log(`refused ${(error as Error).message}`);
   Deno.exit(1);

@@ -5,6 +5,7 @@
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type FileSystem, memory, type Stat } from "../../cmd/fuse/mod.ts";
+import { readyHere } from "../../cmd/fuse/here.ts";
 import { FuseRequest } from "../../cmd/fuse/request.ts";
 import { random } from "../kit/random.ts";
 import { FakeKernel, names, words } from "./fake.ts";
@@ -58,6 +59,22 @@ Deno.test("INIT agrees on what both have", async () => {
   assertEquals(bytes, new Uint8Array([...golden, ...rest]));
   const { minor, flags } = await kernel.session.ready;
   assertEquals([minor, flags.length], [45, 11]);
+});
+
+Deno.test("INIT asks for what a filesystem does itself", async () => {
+  const kernel = new FakeKernel(memory(), {
+    flags: ["PASSTHROUGH", "HANDLE_KILLPRIV_V2"],
+    device: { open: () => 1, close: () => {} },
+  });
+  const offered = words(7, 45, 131_072, 0xffff_ffff, 0xffff_ffff);
+  const { view } = kernel.now(INIT, 0, offered, new Uint8Array(44));
+  assertEquals(view.getUint32(12, true), 0x50e4_9021);
+  // Files of filesystems that are on no other.
+  assertEquals([view.getUint32(32, true), view.getUint32(36, true)], [40, 1]);
+  assert((await kernel.session.ready).flags.includes("PASSTHROUGH"));
+  assert(kernel.server.backings !== null);
+  kernel.now(INIT, 0, words(7, 45, 131_072, 0x4000_0000, 8));
+  assertEquals(kernel.server.backings, null);
 });
 
 Deno.test("INIT of an old kernel gets no more than it offers", async () => {
@@ -399,6 +416,18 @@ Deno.test("the end of a mount aborts the signals, and releases open files", asyn
   kernel.session.ended(19);
   assertEquals([aborted, released], [true, [42]]);
   assertEquals(await kernel.session.finished, 19);
+});
+
+Deno.test("what was initialised and is not mounted is destroyed", async () => {
+  const calls: string[] = [];
+  const ready = await readyHere({
+    ...memory(),
+    init: () => void calls.push("init"),
+    destroy: () => void calls.push("destroy"),
+  }, {});
+  ready.drop();
+  await turn();
+  assertEquals(calls, ["init", "destroy"]);
 });
 
 Deno.test("writes give the handler the bytes in place", () => {

@@ -108,6 +108,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   fuseServer: {
     files: [
       "cmd/fuse/table.ts",
+      "cmd/fuse/backing.ts",
       "cmd/fuse/server.ts",
       "cmd/fuse/operations/",
       "cmd/fuse/transport.ts",

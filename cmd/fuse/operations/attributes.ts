@@ -54,6 +54,7 @@ export const attributes: Operations = {
     if (valid & uapi.FATTR_FH) {
       ctx.handle = server.files.get(request.u64(SET.fh)).handle;
     }
+    ctx.clearSetuid = (valid & uapi.FATTR_KILL_SUIDGID) !== 0;
     const changes = changesOf(request, valid);
     return after(fs.setattr(node, changes, ctx), (stat) => {
       if (stat) return server.putAttr(request, stat);

@@ -123,6 +123,9 @@ function emit(
   return at;
 }
 
+const nameOf = (entry: AnyDirent) =>
+  typeof entry === "string" ? entry : entry.name;
+
 /** Writes an entry at byte `at`. Returns the end of it, or -1 without room. */
 function emitOne(
   server: Server,
@@ -134,7 +137,7 @@ function emitOne(
   index: number,
   plus: boolean,
 ): number {
-  const name = typeof entry === "string" ? entry : entry.name;
+  const name = nameOf(entry);
   if (index > 1 && (name === "." || name === "..")) return at;
   const { out, outView } = request;
   const dirent = plus ? at + ENTRY_BYTES : at;
@@ -151,7 +154,9 @@ function emitOne(
   outView.setUint32(dirent + DIRENT.namelen.offset, length, true);
   const type = index < 2 ? DT_DIR : typeOf(entry);
   outView.setUint32(dirent + DIRENT.type.offset, type, true);
-  if (plus) putEntry(server, request, at, file.node, entry);
+  if (!plus) return padded;
+  if (index < 2) putNothing(request, at);
+  else putEntry(server, request, at, file.node, entry);
   return padded;
 }
 
@@ -166,6 +171,8 @@ function putEntry(
   parent: AnyNode,
   entry: AnyDirent,
 ): void {
+  const found = server.fs.peek?.(parent, nameOf(entry)) ?? null;
+  if (found !== null) return void server.putEntryAt(request, at, found);
   if (typeof entry !== "string" && entry.stat !== undefined) {
     const { name, stat } = entry;
     const node = entry.node ?? server.fs.adopt?.(parent, name, stat);
@@ -174,7 +181,10 @@ function putEntry(
       return;
     }
   }
-  const { outView } = request;
+  putNothing(request, at);
+}
+
+function putNothing({ outView }: FuseRequest, at: number): void {
   for (let i = 0; i < ENTRY_BYTES; i += 4) outView.setUint32(at + i, 0, true);
 }
 

@@ -7,7 +7,7 @@ import type { Context } from "../context.ts";
 import type { Entry, OpenedEntry } from "../nodes.ts";
 import type { FuseRequest } from "../request.ts";
 import { type AnyNode, ENTRY_BYTES, type Server } from "../server.ts";
-import { nothing, type Operations } from "./operation.ts";
+import { clearsSetuid, nothing, type Operations } from "./operation.ts";
 
 const { fuse_mknod_in, fuse_mkdir_in, fuse_rename_in, fuse_rename2_in } = uapi;
 const { fuse_link_in, fuse_create_in } = uapi;
@@ -115,6 +115,7 @@ export const entries: Operations = {
     const flags = request.u32(fuse_create_in.flags);
     const mode = request.u32(fuse_create_in.mode);
     ctx.umask = request.u32(fuse_create_in.umask);
+    ctx.clearSetuid = clearsSetuid(request, fuse_create_in.open_flags);
     request.skip(16);
     const parent = server.nodes.get(request.nodeid);
     const made = fs.create(parent, request.name(), mode & 0o7777, flags, ctx);

@@ -7,7 +7,7 @@ import { after } from "../awaitable.ts";
 import type { Context } from "../context.ts";
 import type { FuseRequest } from "../request.ts";
 import type { Server } from "../server.ts";
-import { nothing, type Operations } from "./operation.ts";
+import { clearsSetuid, nothing, type Operations } from "./operation.ts";
 
 const { fuse_open_in, fuse_read_in: READ, fuse_write_in: WRITE } = uapi;
 const { fuse_release_in, fuse_flush_in, fuse_fsync_in } = uapi;
@@ -22,6 +22,7 @@ export const files: Operations = {
     if (writes && fs.write === undefined) return -E.EROFS;
     const node = server.nodes.get(request.nodeid);
     ctx.flags = flags;
+    ctx.clearSetuid = clearsSetuid(request, fuse_open_in.open_flags);
     if (fs.open === undefined) {
       return server.putOpen(request, 0, node, undefined, false);
     }
@@ -60,6 +61,8 @@ export const files: Operations = {
     ctx.handle = file.handle;
     ctx.offset = request.u64(WRITE.offset);
     ctx.flags = request.u32(WRITE.flags);
+    ctx.clearSetuid = (request.u32(WRITE.write_flags) &
+      uapi.FUSE_WRITE_KILL_SUIDGID) !== 0;
     request.skip(40);
     const result = fs.write(file.node, request.data(size), ctx);
     if (result === undefined) return written(request, size);
@@ -79,7 +82,7 @@ export const files: Operations = {
 
   [uapi.FUSE_RELEASE](server, request, ctx) {
     const { fs } = server;
-    const file = server.files.take(request.u64(fuse_release_in.fh));
+    const file = server.take(request.u64(fuse_release_in.fh));
     ctx.handle = file.handle;
     ctx.flags = request.u32(fuse_release_in.flags);
     return after(fs.release?.(file.node, ctx), nothing);
