@@ -79,3 +79,5 @@ export type { IoctlRequest, IoctlResult, Lock, LockRequest } from "./nodes.ts";
 export type { NodeFileSystem, StatFs } from "./nodes.ts";
 export type { FileKind, Stat, Time } from "./stat.ts";
 export type { TransportName } from "./transport.ts";
+export { zip } from "./zip.ts";
+export type { ZipBlob, ZipSource } from "./zip.ts";

@@ -116,7 +116,13 @@ const ROOMS: Readonly<Record<string, Room>> = {
     imports: [...SYS, "fuseWire", "fuseFace"],
   },
   fuseReady: {
-    files: ["cmd/fuse/memory.ts", "cmd/fuse/from_fuse_native.ts"],
+    files: [
+      "cmd/fuse/memory.ts",
+      "cmd/fuse/from_fuse_native.ts",
+      "cmd/fuse/zip.ts",
+      "cmd/fuse/zip_content.ts",
+      "cmd/fuse/zip_tree.ts",
+    ],
     imports: ["fuseWire", "fuseFace"],
   },
   fuse: {

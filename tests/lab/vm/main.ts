@@ -143,6 +143,8 @@ const NOT_IN_GUESTS = [
   "fuse/entries_test.ts",
   "fuse/worker_test.ts",
   "fuse/from_fuse_native_test.ts",
+  "fuse/zip_test.ts",
+  "fuse/key_value_test.ts",
 ].map((name) => `tests/${name}`);
 
 /**
