@@ -196,9 +196,14 @@ export class Client {
 
   mkdir = (path: string) => this.#name(MKDIR, path, words(0o755, 0));
   rmdir = (path: string) => this.#name(RMDIR, path);
-  unlink = (path: string) => this.#name(UNLINK, path);
+
+  async unlink(path: string): Promise<void> {
+    await this.#find(path);
+    await this.#name(UNLINK, path);
+  }
 
   async rename(from: string, to: string): Promise<void> {
+    await this.#find(from);
     const [parent, name] = await this.#parent(from);
     const [newParent, newName] = await this.#parent(to);
     const args = words(BigInt(newParent));

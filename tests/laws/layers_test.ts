@@ -119,6 +119,9 @@ const ROOMS: Readonly<Record<string, Room>> = {
     files: [
       "cmd/fuse/memory.ts",
       "cmd/fuse/from_fuse_native.ts",
+      "cmd/fuse/key_value.ts",
+      "cmd/fuse/key_store.ts",
+      "cmd/fuse/key_node.ts",
       "cmd/fuse/zip.ts",
       "cmd/fuse/zip_content.ts",
       "cmd/fuse/zip_tree.ts",
