@@ -81,6 +81,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
     imports: WORDS,
   },
   serve: { files: ["cmd/serve.ts"], imports: [...WORDS, "service"] },
+  // The probe asks for FUSE, and does not load the server.
+  fuseSupport: { files: ["cmd/fuse/support.ts"], imports: SYS },
   // Servers run a ring of their own, and have more files than a family.
   fuseWire: {
     files: [
@@ -130,11 +132,11 @@ const ROOMS: Readonly<Record<string, Room>> = {
   },
   fuse: {
     files: ["cmd/fuse/"],
-    imports: [...RING, "service", "base", ...FUSE],
+    imports: [...RING, "service", "base", "fuseSupport", ...FUSE],
   },
   probe: {
     files: ["cmd/probe.ts"],
-    imports: [...RING, "base", "family", ...FUSE, "fuse"],
+    imports: [...RING, "base", "family", "fuseSupport"],
   },
   cli: {
     files: ["cmd/cli/"],
@@ -185,6 +187,7 @@ Deno.test("the rules of import allow and forbid what they should", () => {
       ["cmd/cli/demo.ts", "cmd/probe.ts", true],
       ["cmd/cli/demo.ts", "cmd/socket/mod.ts", true],
       ["cmd/probe.ts", "cmd/block.ts", true],
+      ["cmd/probe.ts", "cmd/fuse/support.ts", true],
       ["cmd/probe.ts", "ring/bare/register.ts", true],
       ["cmd/block.ts", "cmd/uring_cmd.ts", true],
       ["cmd/block.ts", "ring/command.ts", true],
@@ -223,6 +226,7 @@ Deno.test("the rules of import allow and forbid what they should", () => {
       ["cmd/op.ts", "cmd/socket/mod.ts", false],
       ["cmd/uring_cmd.ts", "cmd/block.ts", false],
       ["cmd/probe.ts", "cmd/cli/demo.ts", false],
+      ["cmd/probe.ts", "cmd/fuse/mod.ts", false],
       ["ring/ring.ts", "cmd/block.ts", false],
       ["ring/raw.ts", "ring/flight/pool.ts", false],
       ["ring/service/service.ts", "ring/flight/queues.ts", false],
