@@ -60,12 +60,14 @@ export async function readyHere(
   const files = "root" in fs ? nodesOnly(fs) : withPaths(fs);
   const wishes = wishesOf(files.fs, options);
   await files.fs.init?.();
+  let begun = false;
   return {
     serve: async (fd) => {
       const device = { fd, close: release ?? (() => close(fd)) };
       let here: Here;
       try {
         here = new Here(device, files, wishes, options);
+        begun = true;
       } catch (error) {
         device.close();
         throw error;
@@ -78,7 +80,12 @@ export async function readyHere(
         throw error;
       }
     },
-    drop: () => {},
+    drop: () => {
+      if (begun) return;
+      // What it throws matters less than why it is not mounted.
+      const end = async () => await files.fs.destroy?.();
+      end().catch(() => {});
+    },
   };
 }
 

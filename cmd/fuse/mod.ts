@@ -1,6 +1,6 @@
 /**
- * A filesystem in TypeScript: a directory that every program on the machine can use,
- * and whose files are what functions return (FUSE).
+ * A filesystem in TypeScript: a directory that programs use as any other, and whose
+ * files are what functions return (FUSE).
  *
  * Root mounts by itself, another user with `fusermount3` of the package fuse3. It
  * needs `--allow-ffi` and `--allow-run=sh,umount,fusermount3`. {@linkcode mount} throws

@@ -1,10 +1,10 @@
 /** The program that serves a filesystem for a test: KIND, DIRECTORY, OPTIONS. */
 
-import { memory, type Mount, mount } from "../../cmd/fuse/mod.ts";
+import { type Mount, mount } from "../../cmd/fuse/mod.ts";
 import type { MountOptions } from "../../cmd/fuse/mod.ts";
 import { Service } from "../../ring/service/service.ts";
 import { readText } from "../../sys/file.ts";
-import { change, KINDS } from "./filesystems.ts";
+import make, { change } from "./filesystems.ts";
 
 const [kind, dir, json] = Deno.args;
 const options = JSON.parse(json);
@@ -31,11 +31,12 @@ try {
       console.log(`told ${op} ${path}: ${(error as Error)?.message ?? error}`),
   };
   const module = new URL("./filesystems.ts", import.meta.url);
+  const fs = make(kind);
   live = options.worker
     ? await mount(dir, module, { ...all, data: kind })
-    : kind === "memory"
-    ? await mount(dir, memory(), all)
-    : await mount(dir, KINDS[kind](), all);
+    : "root" in fs
+    ? await mount(dir, fs, all)
+    : await mount(dir, fs, all);
 } catch (error) {
   console.log(`refused ${(error as Error).message}`);
   Deno.exit(1);

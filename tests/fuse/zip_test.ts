@@ -1,8 +1,13 @@
 /** zip() on a fake kernel: what it shows, what it refuses, and what reads cost. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { zip, type ZipSource } from "../../cmd/fuse/mod.ts";
+import { type NodeFileSystem, zip } from "../../cmd/fuse/mod.ts";
+import type { ZipSource } from "../../cmd/fuse/mod.ts";
+import { readyHere } from "../../cmd/fuse/here.ts";
+import type { AnyNode } from "../../cmd/fuse/server.ts";
+import { openDescriptors } from "../../sys/file.ts";
 import { random } from "../kit/random.ts";
+import { turn } from "../kit/wait.ts";
 import { Client } from "./client.ts";
 import { INFO_ZIP, type Item, makeZip, PYTHON } from "./zips.ts";
 
@@ -98,6 +103,27 @@ Deno.test("a zip in memory, in a file and in a Blob", async () => {
     await Deno.remove(path);
   }
   await assertRejects(() => open(path), Deno.errors.NotFound);
+});
+
+Deno.test("a mount that fails closes the file of its zip", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.writeFile(path, INFO_ZIP);
+    const count = () => (openDescriptors() as number[]).length;
+    const before = count();
+    const ready = await readyHere(zip(path) as NodeFileSystem<AnyNode>, {});
+    assertEquals(count(), before + 1);
+    ready.drop();
+    await turn();
+    assertEquals(count(), before);
+    await Deno.writeFile(path, INFO_ZIP.subarray(0, 99));
+    await assertRejects(() =>
+      readyHere(zip(path) as NodeFileSystem<AnyNode>, {})
+    );
+    assertEquals(count(), before);
+  } finally {
+    await Deno.remove(path);
+  }
 });
 
 Deno.test("a zip with fields of 64 bits, behind another program, and with a comment", async () => {

@@ -1,7 +1,5 @@
 /** Zips for tests: two that other programs have made, and a maker of odd ones. */
 
-import { concat } from "@std/bytes";
-
 /** By Info-ZIP 3.0 (`zip -r -y`): a link, stored and deflated files, UTF-8. */
 export const INFO_ZIP = Uint8Array.fromBase64(`
 UEsDBAoAAAAAAKMgQyoAAAAAAAAAAAAAAAAEABwAZGlyL1VUCQADcoN7OtKxDWt1eAsAAQQAAAAA
@@ -151,5 +149,6 @@ export async function makeZip(
   put(fields([0x06054b50, 4], [0, 2], [0, 2], [count, 2], [count, 2]));
   put(fields([size, 4], [offset, 4], [comment.length, 2]));
   put(comment);
-  return concat([before, ...parts]);
+  const all = [before, ...parts] as Uint8Array<ArrayBuffer>[];
+  return new Uint8Array(await new Blob(all).arrayBuffer());
 }
