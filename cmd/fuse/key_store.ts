@@ -13,20 +13,31 @@ export interface KeyValueStat {
   readonly mtime?: Time;
 }
 
+/** A key, with what the store knows of its value. */
+export interface KeyValueEntry extends KeyValueStat {
+  /** The key. */
+  readonly key: string;
+}
+
+/** Keys, which may say the sizes of their values. */
+export type KeyValueKeys =
+  | Iterable<string | KeyValueEntry>
+  | AsyncIterable<string | KeyValueEntry>;
+
 /**
  * A store of values by keys. Each method returns its value, or a promise of it: a
  * `Map<string, Uint8Array>` is a store.
  */
 export interface KeyValueStore {
-  /** Returns all keys. */
-  keys(): Awaitable<Iterable<string> | AsyncIterable<string>>;
+  /** Returns all keys, best with sizes: then nothing else is asked for them. */
+  keys(): Awaitable<KeyValueKeys>;
   /** Returns a value. `undefined` or `null`: there is none. */
   get(key: string): Awaitable<Uint8Array | null | undefined>;
   /** Stores a value. Without it, all files are to be read only. */
   set?(key: string, value: Uint8Array<ArrayBuffer>): unknown;
   /** Removes a key, if it is there. */
   delete?(key: string): unknown;
-  /** Returns size and time of a value. Without it, `get` is asked for the size. */
+  /** Returns size and time of a value. Default: those of `keys`, or `get` finds out. */
   stat?(key: string): Awaitable<KeyValueStat | null | undefined>;
   /** Returns `length` bytes of a value. Without it, a file that is read is kept whole. */
   getPart?(key: string, offset: number, length: number): Awaitable<Uint8Array>;
@@ -73,14 +84,31 @@ export class KeyTree {
     if (performance.now() < this.#listed) return;
     await this.alone(async () => {
       if (performance.now() < this.#listed) return;
+      const until = this.#later();
       const seen = new Set<KeyNode>();
-      for await (const key of await this.store.keys()) {
-        const file = this.root.place(key);
-        if (file !== null) seen.add(file);
+      for await (const entry of await this.store.keys()) {
+        const isKey = typeof entry === "string";
+        const file = this.root.place(isKey ? entry : entry.key);
+        if (file === null) continue;
+        seen.add(file);
+        if (!isKey && !file.inUse) this.#found(file, entry, until);
       }
       this.root.sweep(seen);
-      this.#listed = this.#later();
+      this.#listed = until;
     });
+  }
+
+  /** Takes what the store says of a file. */
+  #found(file: KeyNode, { size, mtime }: KeyValueStat, until: number): void {
+    const known = file.attributes.mtime;
+    const same = size === file.size && mtime !== undefined &&
+      known !== undefined && Number(mtime) === Number(known);
+    if (!same && file.value !== null) {
+      this.take(file);
+      file.drop();
+    }
+    file.found(size, mtime);
+    file.until = until;
   }
 
   /** Takes a file out of the cache. */
@@ -118,6 +146,8 @@ export class KeyTree {
 
   /** Returns the attributes of a file; `null` if its key is gone. */
   async stat(node: KeyNode): Promise<Stat | null> {
+    if (node.known || node.parent === null) return node.stat;
+    if (this.store.stat === undefined) await this.list();
     if (node.known || node.parent === null) return node.stat;
     this.take(node);
     node.drop();

@@ -36,14 +36,11 @@ const O_TRUNC = 0o1000;
  *   headers: { range: `bytes=${from}-${from + length - 1}` },
  * });
  * const files = keyValue({
- *   keys: async () => (await fetch(url("keys.json"))).json(), // ["a/b.txt"]
+ *   // [{ "key": "a/b.txt", "size": 1000 }, ...]
+ *   keys: async () => (await fetch(url("keys.json"))).json(),
  *   get: async (key) => (await fetch(url(key))).bytes(),
  *   getPart: async (key, from, length) =>
  *     (await fetch(url(key), part(from, length))).bytes(),
- *   stat: async (key) => {
- *     const { ok, headers } = await fetch(url(key), { method: "HEAD" });
- *     return ok ? { size: Number(headers.get("content-length")) } : null;
- *   },
  * }, { ttlMs: 60_000 });
  * await using mounted = await mount("/mnt", files, { keepCache: true });
  * await mounted.finished;

@@ -160,6 +160,7 @@ export { fromFuseNative } from "./from_fuse_native.ts";
 export type { FuseNativeCallback } from "./from_fuse_native.ts";
 export type { FuseNativeOperations } from "./from_fuse_native.ts";
 export { keyValue } from "./key_value.ts";
+export type { KeyValueEntry, KeyValueKeys } from "./key_store.ts";
 export type { KeyValueOptions, KeyValueStat } from "./key_store.ts";
 export type { KeyValueStore } from "./key_store.ts";
 export { memory } from "./memory.ts";

@@ -218,6 +218,34 @@ Deno.test("a store is asked for parts and sizes, once while they are fresh", asy
   assertEquals(since(), []);
 });
 
+Deno.test("sizes that come with the keys are not asked for, and tell what is old", async () => {
+  const { store, since, map } = remote({ a: "0123", "d/b": "456" });
+  let mtime = 1000;
+  const sized: KeyValueStore = {
+    ...{ get: store.get, set: store.set, delete: store.delete },
+    keys: () =>
+      Array.from(map, ([key, { length: size }]) => ({ key, size, mtime })),
+  };
+  const options = { ttlMs: 30, cacheBytes: 100 };
+  const client = await Client.of(keyValue(sized, options));
+  assertEquals((await client.stat("/d/b")).size, 3);
+  assertEquals(since(), []);
+  /** Returns what is in the file, and what the store was asked for. */
+  const read = async () => {
+    await sleep(40);
+    return [await client.textOf("/a"), since().join()];
+  };
+  assertEquals(await read(), ["0123", "get a"]);
+  assertEquals(await read(), ["0123", ""]);
+  mtime = 2000;
+  assertEquals(await read(), ["0123", "get a"]);
+  map.set("a", bytes("longer"));
+  assertEquals(await read(), ["longer", "get a"]);
+  await client.put("/a", "written");
+  assertEquals(since().at(-1), "set a written");
+  assertEquals(await read(), ["written", "get a"]);
+});
+
 Deno.test("values of closed files are cached, as far as there is room", async () => {
   const { store, since } = remote({
     a: "1234",

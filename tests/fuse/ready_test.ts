@@ -229,17 +229,17 @@ testUnless(
     const asked: string[] = [];
     await using server = Deno.serve(
       { hostname: "127.0.0.1", port: 0, onListen() {} },
-      ({ url, method, headers }) => {
+      ({ url, headers }) => {
         const key = decodeURI(new URL(url).pathname.slice(1));
         const range = /bytes=(\d+)-(\d+)/.exec(headers.get("range") ?? "");
-        asked.push(`${method} ${key}`);
-        if (key === "keys.json") return Response.json([...files.keys()]);
+        asked.push(key);
+        if (key === "keys.json") {
+          return Response.json(
+            Array.from(files, ([key, { length: size }]) => ({ key, size })),
+          );
+        }
         const text = files.get(key);
         if (text === undefined) return new Response(null, { status: 404 });
-        const length = `${text.length}`;
-        if (method === "HEAD") {
-          return new Response(null, { headers: { "content-length": length } });
-        }
         if (range === null) return new Response(text);
         const [from, to] = [Number(range[1]), Number(range[2])];
         return new Response(text.slice(from, to + 1), { status: 206 });
