@@ -50,7 +50,7 @@ export interface KeyValueOptions {
    * again. Default 1000.
    */
   ttlMs?: number;
-  /** Bytes of values that are kept after the last close. Default 0. */
+  /** Bytes of values that are kept of files that are not open. Default 16 MiB. */
   cacheBytes?: number;
 }
 

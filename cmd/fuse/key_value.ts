@@ -48,7 +48,7 @@ const O_TRUNC = 0o1000;
  */
 export function keyValue(
   store: KeyValueStore,
-  { ttlMs = 1000, cacheBytes = 0 }: KeyValueOptions = {},
+  { ttlMs = 1000, cacheBytes = 2 ** 24 }: KeyValueOptions = {},
 ): NodeFileSystem<object> {
   const tree = new KeyTree(store, { ttlMs, cacheBytes });
   const methods: NodeFileSystem<KeyNode> = {
@@ -70,12 +70,13 @@ export function keyValue(
       );
     },
     async open(node, flags) {
-      if ((flags & O_TRUNC) === 0 && await tree.stat(node) === null) {
+      const truncates = (flags & O_TRUNC) !== 0;
+      if (!truncates && await tree.stat(node) === null) {
         throw new FuseError("ENOENT");
       }
       tree.take(node);
       node.opens++;
-      if ((flags & O_TRUNC) !== 0) node.resize(0);
+      if (truncates) node.resize(0);
     },
     async read(node, into, { offset }) {
       const length = Math.min(into.length, node.size - offset);
@@ -115,9 +116,14 @@ function changes(tree: KeyTree): Partial<NodeFileSystem<KeyNode>> {
         .filter(([, value]) => value !== undefined);
       Object.assign(node.attributes, Object.fromEntries(given));
       if (size === undefined) return node.stat;
-      if (size > 0) await tree.load(node);
       tree.take(node);
-      node.resize(size);
+      node.opens++; // Its value stays until it is changed.
+      try {
+        if (size > 0) await tree.load(node);
+        node.resize(size);
+      } finally {
+        node.opens--;
+      }
       // No close(2) will come.
       if (node.opens === 0) await tree.save(node);
       tree.settle(node);

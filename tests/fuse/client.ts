@@ -181,7 +181,11 @@ export class Client {
   }
 
   async truncate(path: string, size: number): Promise<void> {
-    const { node } = await this.#find(path);
+    await this.resize((await this.#find(path)).node, size);
+  }
+
+  /** Sets the size of a node, whose name is not looked up. */
+  async resize(node: number, size: number): Promise<void> {
     const FATTR_SIZE = 8;
     const args = new DataView(new ArrayBuffer(88));
     args.setUint32(0, FATTR_SIZE, true);

@@ -146,6 +146,25 @@ Deno.test("truncate shortens and lengthens, also what is not open", async () => 
   assertEquals(contents(), { f: "x" });
 });
 
+Deno.test("a truncate while others look at the file keeps its content", async () => {
+  const { store, map } = remote({ f: "0123456789" });
+  const { get, set, keys, delete: remove } = store;
+  const simple = { get, set, keys, delete: remove };
+  const options = { ttlMs: 0, cacheBytes: 0 };
+  const client = await Client.of(keyValue(simple, options));
+  await client.stat("/f");
+  const asked = Promise.withResolvers<void>();
+  simple.get = (key) => {
+    asked.resolve();
+    return get(key);
+  };
+  const looking = client.stat("/f");
+  await asked.promise;
+  // The one waits for the value to count its bytes, the other to change it.
+  await Promise.all([looking, client.resize(2, 4)]);
+  assertEquals(text(map.get("f")), "0123");
+});
+
 Deno.test("directories without keys are there until they are removed", async () => {
   const { client, contents } = await over({ "dir/only": "" });
   await client.mkdir("/empty");
