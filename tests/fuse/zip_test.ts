@@ -229,6 +229,56 @@ Deno.test("every zip that is bad is refused, and says why", async (t) => {
   }
 });
 
+Deno.test("a zip with changed bytes is refused as bad, or is a tree of files", async () => {
+  const items = [
+    { name: "a/b", data: bytes("1234") },
+    { name: "c", data: bytes(lines), large: true },
+    { name: "d/", mode: 0o40700 },
+    { name: "e", data: bytes("b"), method: 0, mode: 0o120777 },
+  ];
+  const sources = [
+    await makeZip(items, { large: true }),
+    await makeZip(items, { before: noise(100) }),
+    INFO_ZIP,
+  ];
+  let refused = 0;
+  for (let seed = 1; seed <= 600; seed++) {
+    const below = random(seed);
+    const zipped = sources[seed % sources.length].slice();
+    // The directory is in the second half.
+    for (let n = 1 + below(3); n > 0; n--) {
+      const at = Math.floor(zipped.length / 2 * (1 + below(1000) / 1000));
+      zipped[at] = [0, 255, zipped[at] ^ 1 << below(8)][below(3)];
+    }
+    try {
+      const client = await open(zipped);
+      await everyFile(client, "");
+    } catch (error) {
+      const { message } = error as Error;
+      if (!message.startsWith("bad zip: ")) throw error;
+      refused++;
+    }
+  }
+  assert(refused > 100 && refused < 500, `${refused}`);
+});
+
+/** Reads all files below a directory, which may fail, but only with an errno. */
+async function everyFile(client: Client, path: string): Promise<void> {
+  for (const name of await client.list(path)) {
+    const child = `${path}/${name}`;
+    const { mode } = await client.stat(child);
+    if (mode.startsWith("4")) {
+      await everyFile(client, child);
+      continue;
+    }
+    const read = mode.startsWith("12")
+      ? client.linkOf(child)
+      : client.textOf(child);
+    const error = await read.then(() => null, (error) => error);
+    assert(!error || /^(EIO|EOPNOTSUPP)$/.test(error.message), `${error}`);
+  }
+}
+
 Deno.test("what cannot be read is listed, and fails alone", async () => {
   const data = bytes(lines);
   const zipped = await makeZip([
