@@ -58,8 +58,8 @@ export interface Probe {
   readonly families: Readonly<Record<string, FamilyProbe>>;
   /**
    * What serving a filesystem needs: `"mount"`; `"io_uring"`, for faster requests; and
-   * `"fusectl"`, with which root ends a mount that hangs. A mount may be refused all
-   * the same, by AppArmor for example: nothing is mounted to find out.
+   * `"fusectl"`, with which root ends a mount that hangs. A mount may still be
+   * refused, by AppArmor for example: nothing is mounted to find out.
    */
   readonly fuse: Readonly<
     Record<"mount" | "io_uring" | "fusectl", FamilyProbe>

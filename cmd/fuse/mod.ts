@@ -27,10 +27,10 @@
  * | --------------------------------------------------------- | ------------------------- |
  * | `await Deno.readFile`, `Deno.stat`, `Deno.readDir`        | works                     |
  * | a child process that opens files by itself                | works                     |
- * | `Deno.readFileSync` and all other `*Sync`, `Deno.chdir`   | waits for ever            |
- * | `import` of a module in the mount, `Deno.watchFs`         | waits for ever            |
- * | `Deno.Command` with a program or `cwd` in the mount       | waits for ever            |
- * | closing a `Deno.FsFile`, if the filesystem has `flush`    | waits for ever            |
+ * | `Deno.readFileSync` and all other `*Sync`, `Deno.chdir`   | hangs                     |
+ * | `import` of a module in the mount, `Deno.watchFs`         | hangs                     |
+ * | `Deno.Command` with a program or `cwd` in the mount       | hangs                     |
+ * | closing a `Deno.FsFile`, if the filesystem has `flush`    | hangs                     |
  *
  * **How requests come.** By reads of /dev/fuse, or by io_uring, where root has set
  * `fuse.enable_uring=1`. With io_uring, a thread that waits for the mount that it
