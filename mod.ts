@@ -25,6 +25,7 @@
  * - `@uring/cmd/scsi`: identity and product data (VPD), reads, writes, and any other
  *   SCSI command
  * - `@uring/cmd/btrfs`: encoded reads and writes of a btrfs file
+ * - `@uring/cmd/fuse`: a directory whose files are what your functions return (FUSE)
  * - `@uring/cmd/op`: the ordinary operations, such as open, read, connect and poll
  * - `@uring/cmd/raw`: the bare ring, as liburing has it
  *

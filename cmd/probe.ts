@@ -22,6 +22,7 @@ import { probeOpcodes } from "../ring/bare/register.ts";
 import { Ring } from "../ring/ring.ts";
 import { setup } from "../ring/bare/setup.ts";
 import { namesOf, setupFlagNames } from "../ring/bare/setup_advice.ts";
+import { fuseSupport } from "./fuse/support.ts";
 import * as sock from "./socket/mod.ts";
 import { uringCmd, type UringCmdFields } from "./uring_cmd.ts";
 
@@ -55,13 +56,21 @@ export interface Probe {
    * `"NVMe /dev/ng0n1"`. Empty if io_uring is refused.
    */
   readonly families: Readonly<Record<string, FamilyProbe>>;
+  /**
+   * What serving a filesystem needs: `"mount"`; `"io_uring"`, for faster requests; and
+   * `"fusectl"`, with which root ends a mount that hangs. A mount may still be
+   * refused, by AppArmor for example: nothing is mounted to find out.
+   */
+  readonly fuse: Readonly<
+    Record<"mount" | "io_uring" | "fusectl", FamilyProbe>
+  >;
 }
 
 /**
  * Asks the kernel what it can do. On Linux 6.18 or later, the kernel lists its
  * setup flags; on others, `probe` opens rings to find them. For the commands,
  * it runs harmless ones on a socket of its own and on devices that it opens for
- * reading. It writes to no device, and closes what it has opened.
+ * reading. It writes to no device, mounts nothing, and closes what it has opened.
  *
  * @throws {Deno.errors.NotCapable} without the permission for FFI.
  *
@@ -75,7 +84,8 @@ export interface Probe {
  * ```
  */
 export function probe(): Probe {
-  const base = { kernel: release(), arch: Deno.build.arch };
+  const fuse = fuseSupport();
+  const base = { kernel: release(), arch: Deno.build.arch, fuse };
   const ring = attempt(() => setup({ entries: 4 }));
   if (ring instanceof UringError) {
     const none = { setupFlags: [], features: [], opcodes: [], families: {} };

@@ -16,6 +16,7 @@ import { type Probe, probe } from "../probe.ts";
 import { decodeSockaddr } from "../sockaddr.ts";
 import * as sock from "../socket/mod.ts";
 import { uringCmd } from "../uring_cmd.ts";
+import { mountDemo } from "./mount_demo.ts";
 
 /**
  * Prints it all. Returns the exit code: 1 if io_uring is refused, or if a
@@ -37,17 +38,25 @@ export async function demo(): Promise<number> {
   }
   await using ring = Ring.open();
   console.log(`\nA ring with ${ring.flags.join(", ")}:`);
-  return await run(ring, found) ? 0 : 1;
+  const allRan = await run(ring, found);
+  if (found.fuse.mount.available === "yes") await mountDemo();
+  return allRan ? 0 : 1;
 }
 
 function printProbe(found: Probe): void {
   console.log(`Linux ${found.kernel} on ${found.arch}`);
-  if (found.refused) return;
-  console.log(`setup flags: ${wrap(found.setupFlags)}`);
-  console.log(`features: ${wrap(found.features)}`);
-  console.log(`opcodes: ${wrap(found.opcodes)}`);
-  console.log("commands:");
-  for (const [name, { available, reason }] of Object.entries(found.families)) {
+  if (!found.refused) {
+    console.log(`setup flags: ${wrap(found.setupFlags)}`);
+    console.log(`features: ${wrap(found.features)}`);
+    console.log(`opcodes: ${wrap(found.opcodes)}`);
+    printAnswers("commands", found.families);
+  }
+  printAnswers("FUSE", found.fuse);
+}
+
+function printAnswers(title: string, answers: Probe["families"]): void {
+  console.log(`${title}:`);
+  for (const [name, { available, reason }] of Object.entries(answers)) {
     console.log(`  ${name.padEnd(20)} ${available.padEnd(8)} ${reason}`);
   }
 }

@@ -68,6 +68,7 @@ export async function readyHere(
       let here: Here;
       try {
         here = new Here(device, files, wishes, options);
+        begun = true;
       } catch (error) {
         device.close();
         throw error;
@@ -83,7 +84,9 @@ export async function readyHere(
     },
     drop: () => {
       if (begun) return;
-      Promise.resolve().then(() => files.fs.destroy?.()).catch(reportError);
+      // What it throws matters less than why it is not mounted.
+      const end = async () => await files.fs.destroy?.();
+      end().catch(() => {});
     },
   };
 }

@@ -11,6 +11,7 @@ import { explain, isRoot } from "./children.ts";
 import { directoryPath, inheritedPair } from "./descriptors.ts";
 import { receiveDescriptor, setNonblocking } from "./descriptors.ts";
 import { FuseError } from "./errors.ts";
+import { FORBIDDEN, MISSING, withoutDevice } from "./support.ts";
 
 /** What is mounted, and how. */
 export interface MountPlan {
@@ -73,29 +74,6 @@ export async function mountFuse(plan: MountPlan): Promise<Mounted> {
   }
 }
 
-/** Says why /dev/fuse cannot be opened. */
-function withoutDevice(errno: number): string {
-  switch (errno) {
-    case E.ENOENT:
-      return "There is no /dev/fuse. In a container, start it with " +
-        "`--device /dev/fuse --cap-add SYS_ADMIN`; elsewhere, `modprobe fuse`";
-    case E.ENODEV:
-    case E.ENXIO:
-      return "The kernel has no FUSE: `modprobe fuse`";
-    case E.EACCES:
-    case E.EPERM:
-      return "This user may not open /dev/fuse. As root: `chmod 666 " +
-        "/dev/fuse`, which udev does by itself. A container needs " +
-        "`--device /dev/fuse`";
-    default:
-      return "/dev/fuse cannot be opened";
-  }
-}
-
-const FORBIDDEN = "This process may not mount. In a container, start it with " +
-  "`--device /dev/fuse --cap-add SYS_ADMIN`, and a seccomp and AppArmor profile " +
-  "that allows mount(2)";
-
 /** Mounts as root: by the new calls, or where they are refused, by the old one. */
 function mountByCalls(plan: MountPlan, fd: number): "fsopen" | "mount" {
   const context = callWith("fsopen", "fuse", mnt.FSOPEN_CLOEXEC);
@@ -108,7 +86,7 @@ function mountByCalls(plan: MountPlan, fd: number): "fsopen" | "mount" {
       rc === -E.EPERM || rc === -E.EACCES
         ? FORBIDDEN
         : rc === -E.ENODEV
-        ? "The kernel has no FUSE: `modprobe fuse`"
+        ? withoutDevice(-rc)
         : `mount(2) says ${errnoName(-rc)}`,
     );
   }
@@ -271,10 +249,6 @@ async function mountByHelper(plan: MountPlan): Promise<Mounted> {
     close(ours);
   }
 }
-
-const MISSING =
-  "fusermount3 is missing, with which users other than root mount. " +
-  "Install the package fuse3";
 
 /** Adds the remedy to what fusermount3 said. */
 function explainHelper(said: string): string {

@@ -323,6 +323,6 @@ export interface NodeFileSystem<N extends object, H = unknown> {
 
   /** Is called before it is mounted. */
   init?(): Awaitable<void>;
-  /** Is called when the mount has ended. */
+  /** Is called when the mount has ended, and if it fails after `init`. */
   destroy?(): Awaitable<void>;
 }

@@ -6,6 +6,7 @@ import { UringError } from "../../ring/errors.ts";
 import { Classic, type Device } from "./classic.ts";
 import type { Wishes } from "./init.ts";
 import type { MountOptions } from "./options.ts";
+import { withoutUring } from "./support.ts";
 import type { Transport } from "./transport.ts";
 import { Uring, type UringSize } from "./uring.ts";
 import { waiterFor } from "./waiting.ts";
@@ -53,12 +54,7 @@ function objectionTo(
         `transport must be "auto", "io_uring" or "classic", not ${transport}`,
       );
   }
-  const parameter = "/sys/module/fuse/parameters/enable_uring";
-  const enabled = readText(parameter);
-  if (enabled === "Y") return null;
-  return enabled === undefined
-    ? "FUSE over io_uring needs Linux 6.14"
-    : `FUSE over io_uring is off: as root, \`echo Y > ${parameter}\``;
+  return withoutUring();
 }
 
 /** Returns `true` in a thread that is not the program's first. */

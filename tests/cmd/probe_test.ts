@@ -5,11 +5,13 @@ import {
   assertEquals,
   assertGreater,
   assertLess,
+  assertMatch,
   assertNotEquals,
 } from "@std/assert";
 import { probe } from "../../mod.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
+import * as unistd from "../../sys/uapi/unistd.ts";
 import { refuse } from "../kit/refuse.ts";
 import { scriptValue, withMounts } from "../kit/run.ts";
 import { lacksMounts, testUnless } from "../kit/skip.ts";
@@ -64,12 +66,62 @@ testUnless(
 );
 
 Deno.test("each answer of the probe has a reason, unless it is yes", () => {
-  const { families, refused } = probe();
+  const { families, fuse, refused } = probe();
   assertEquals(refused, null);
-  for (const [name, { available, reason }] of Object.entries(families)) {
+  const answers = [...Object.entries(families), ...Object.entries(fuse)];
+  for (const [name, { available, reason }] of answers) {
     if (available !== "yes") assertNotEquals(reason, "", name);
   }
 });
+
+testUnless(
+  lacksMounts(),
+  "the probe says why nothing can be mounted, and what to do",
+  async () => {
+    /** Returns the reasons after each of some steps. */
+    const reasons = (setup: string, ...steps: string[]) => {
+      const script = `
+        import { probe } from "@uring/mod.ts";
+        import * as hostile from "@uring/tests/attack/hostile/surroundings.ts";
+        const found = [];
+        probe(); // Whatever it loads, it loads as root.
+        ${
+        steps.map((step) => `${step}\nfound.push(probe().fuse.mount.reason)`)
+          .join("\n")
+      }
+        console.log(JSON.stringify(found));
+      `;
+      const dev = "mount -t tmpfs tmpfs /dev; mknod -m 666 /dev/null c 1 3";
+      const prefix = withMounts(`${dev}; mount -t tmpfs tmpfs /run; ${setup}`);
+      return scriptValue<string[]>(script, undefined, prefix);
+    };
+    const node = (mode: number, minor: number) =>
+      `mknod -m ${mode} /dev/fuse c 10 ${minor}; mkdir -p /run/wrappers/bin; ` +
+      "touch /run/wrappers/bin/fusermount3";
+    const nobody = "hostile.becomeNobody();";
+    const [missing] = await reasons(":", "");
+    assertMatch(missing, /no \/dev\/fuse. In a container, start/);
+    const [closed] = await reasons(node(600, 229), nobody);
+    assertMatch(closed, /may not open \/dev\/fuse. As root: `chmod/);
+    assertMatch((await reasons(node(666, 250), ""))[0], /no FUSE: `modprobe/);
+    assertEquals(await reasons(node(666, 229), "", nobody), [
+      ...["by this process, as root", "with fusermount3"],
+    ]);
+    const { __NR_x86_64, __NR_aarch64 } = unistd;
+    const { fsopen } = Deno.build.arch === "x86_64"
+      ? __NR_x86_64
+      : __NR_aarch64;
+    const forbid = (errno: number) => `hostile.forbid(${fsopen}, ${errno});`;
+    const [eperm, enodev, enosys, bound] = await reasons(
+      node(666, 229),
+      ...[forbid(E.EPERM), forbid(E.ENODEV), forbid(E.ENOSYS), nobody],
+    );
+    assertMatch(eperm, /may not mount. In a container, start/);
+    assertMatch(enodev, /kernel has no FUSE/);
+    assertEquals(enosys, "fsopen: ENOSYS");
+    assertMatch(bound, /no privilege here \(no_new_privs\)/);
+  },
+);
 
 Deno.test("where the kernel lists no setup flags, the probe finds them by trying each", () => {
   const listed = probe().setupFlags;

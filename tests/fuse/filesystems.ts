@@ -1,7 +1,8 @@
 /** The filesystems that tests serve, by name: in a process, or in a Worker. */
 
-import { type FileSystem, FuseError } from "../../cmd/fuse/mod.ts";
-import { memory, passthrough } from "../../cmd/fuse/mod.ts";
+import { type FileSystem, FuseError, keyValue } from "../../cmd/fuse/mod.ts";
+import { type KeyValueStore, memory, passthrough } from "../../cmd/fuse/mod.ts";
+import { type NodeFileSystem, zip } from "../../cmd/fuse/mod.ts";
 import { byPaths } from "./by_paths.ts";
 
 const text = new TextEncoder().encode("hello, world\n");
@@ -112,14 +113,49 @@ function delayed(fs: FileSystem<unknown>): FileSystem<unknown> {
   return slow as unknown as FileSystem<unknown>;
 }
 
+/** Where a test puts the zip that is served. */
+export const ZIP = "/tmp/served.zip";
+
+/** The filesystems that are ready. */
+const READY: Readonly<Record<string, () => NodeFileSystem<object>>> = {
+  memory: () => memory(),
+  zip: () => zip(ZIP),
+  map: () => keyValue(new Map()),
+  store: () => keyValue(slowStore(), { ttlMs: 200, cacheBytes: 20_000 }),
+};
+
+/** A store whose methods take their time, with parts and sizes. */
+function slowStore(): KeyValueStore {
+  const map = new Map<string, Uint8Array>();
+  const late = async <T>(value: T): Promise<T> => {
+    if (Math.random() < 0.5) await sleep(Math.random() * 3);
+    return value;
+  };
+  return {
+    keys: () => late(map.keys()),
+    get: (key) => late(map.get(key)),
+    set: async (key, value) => void map.set(key, await late(value)),
+    delete: async (key) => void map.delete(await late(key)),
+    stat: (key) => {
+      const value = map.get(key);
+      return late(value && { size: value.length });
+    },
+    getPart: (key, offset, length) =>
+      late(map.get(key)!.subarray(offset, offset + length)),
+  };
+}
+
 /**
  * Makes a filesystem by its name. `passthrough:DIRECTORY:FILES` mirrors a directory;
  * that of a name with `-served` without help of the kernel.
  */
-export default function make(kind: string) {
-  if (kind === "memory") return memory();
+export default function make(
+  kind: string,
+): FileSystem<unknown> | NodeFileSystem<object> {
   const [name, dir, files = 10_000] = kind.split(":");
-  if (name !== "passthrough") return KINDS[kind]();
-  const kernelIo = !dir.endsWith("-served");
-  return passthrough(dir, { kernelIo, maxFiles: Number(files) });
+  if (name === "passthrough") {
+    const kernelIo = !dir.endsWith("-served");
+    return passthrough(dir, { kernelIo, maxFiles: Number(files) });
+  }
+  return name in READY ? READY[name]() : KINDS[name]();
 }

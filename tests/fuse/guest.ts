@@ -150,9 +150,19 @@ export async function serve(
   { options = {}, prefix = [], dir: given }: Serving = {},
 ): Promise<void> {
   const dir = given ?? await Deno.makeTempDir({ prefix: "fuse-" });
-  const served = start(kind, dir, options, prefix);
-  try {
+  await watched(start(kind, dir, options, prefix), async (served) => {
     await served.line("mounted");
+    await use(served);
+  });
+}
+
+/** Uses a mount. Whatever happens, neither it nor its program is there afterwards. */
+export async function watched(
+  served: Served,
+  use: (served: Served) => Promise<void>,
+): Promise<void> {
+  const { dir } = served;
+  try {
     await use(served);
   } catch (error) {
     console.log(`the server printed:\n${served.lines.join("\n")}`);
@@ -164,13 +174,16 @@ export async function serve(
   }
 }
 
+/** The permissions of a program that mounts. */
+export const PERMISSIONS: readonly string[] = [
+  ...["--allow-ffi", "--allow-run=sh,umount,fusermount3", "--no-prompt"],
+];
+
 /** Returns the permissions that the module page names, or all for other work. */
 function permissions(options: Record<string, unknown>): string[] {
   if (options.self || options.withoutRing || options.blocking) return ["-A"];
-  return [
-    ...["--allow-ffi", "--allow-run=sh,umount,fusermount3", "--no-prompt"],
-    ...options.worker ? ["--allow-read"] : [],
-  ];
+  if (options.read) return [...PERMISSIONS, "--allow-read"];
+  return options.worker ? [...PERMISSIONS, "--allow-read"] : [...PERMISSIONS];
 }
 
 /** Starts a server, which may fail. */
@@ -181,11 +194,18 @@ export function start(
   prefix: readonly string[] = [],
 ): Served {
   const script = new URL("server.ts", import.meta.url).pathname;
-  const words = [
-    ...[...prefix, Deno.execPath()],
-    ...["run", ...permissions(options), "--no-check", "--cached-only", script],
-    ...[kind, dir, JSON.stringify(options)],
-  ];
+  const args = [kind, dir, JSON.stringify(options)];
+  return launch(dir, [...permissions(options), script, ...args], prefix);
+}
+
+/** Starts a program for Deno that mounts on a directory. */
+export function launch(
+  dir: string,
+  args: readonly string[],
+  prefix: readonly string[] = [],
+): Served {
+  const deno = [Deno.execPath(), "run", "--no-check", "--cached-only"];
+  const words = [...prefix, ...deno, ...args];
   const child = new Deno.Command(words[0], {
     args: words.slice(1),
     stdin: "null",

@@ -1,6 +1,6 @@
 /** The program that serves a filesystem for a test: KIND, DIRECTORY, OPTIONS. */
 
-import { type FileSystem, type Mount, mount } from "../../cmd/fuse/mod.ts";
+import { type Mount, mount } from "../../cmd/fuse/mod.ts";
 import type { MountOptions } from "../../cmd/fuse/mod.ts";
 import { Service } from "../../ring/service/service.ts";
 import { readText } from "../../sys/file.ts";
@@ -31,9 +31,12 @@ try {
       console.log(`told ${op} ${path}: ${(error as Error)?.message ?? error}`),
   };
   const module = new URL("./filesystems.ts", import.meta.url);
+  const fs = make(kind);
   live = options.worker
     ? await mount(dir, module, { ...all, data: kind })
-    : await mount(dir, make(kind) as FileSystem, all);
+    : "root" in fs
+    ? await mount(dir, fs, all)
+    : await mount(dir, fs, all);
 } catch (error) {
   console.log(`refused ${(error as Error).message}`);
   Deno.exit(1);

@@ -81,6 +81,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
     imports: WORDS,
   },
   serve: { files: ["cmd/serve.ts"], imports: [...WORDS, "service"] },
+  // The probe asks for FUSE, and does not load the server.
+  fuseSupport: { files: ["cmd/fuse/support.ts"], imports: SYS },
   // Servers run a ring of their own, and have more files than a family.
   fuseWire: {
     files: [
@@ -117,16 +119,25 @@ const ROOMS: Readonly<Record<string, Room>> = {
     imports: [...SYS, "fuseWire", "fuseFace"],
   },
   fuseReady: {
-    files: ["cmd/fuse/memory.ts", "cmd/fuse/from_fuse_native.ts"],
+    files: [
+      "cmd/fuse/memory.ts",
+      "cmd/fuse/from_fuse_native.ts",
+      "cmd/fuse/key_value.ts",
+      "cmd/fuse/key_store.ts",
+      "cmd/fuse/key_node.ts",
+      "cmd/fuse/zip.ts",
+      "cmd/fuse/zip_content.ts",
+      "cmd/fuse/zip_tree.ts",
+    ],
     imports: ["fuseWire", "fuseFace"],
   },
   fuse: {
     files: ["cmd/fuse/"],
-    imports: [...RING, "service", "base", ...FUSE],
+    imports: [...RING, "service", "base", "fuseSupport", ...FUSE],
   },
   probe: {
     files: ["cmd/probe.ts"],
-    imports: [...RING, "base", "family", ...FUSE, "fuse"],
+    imports: [...RING, "base", "family", "fuseSupport"],
   },
   cli: {
     files: ["cmd/cli/"],
@@ -177,6 +188,7 @@ Deno.test("the rules of import allow and forbid what they should", () => {
       ["cmd/cli/demo.ts", "cmd/probe.ts", true],
       ["cmd/cli/demo.ts", "cmd/socket/mod.ts", true],
       ["cmd/probe.ts", "cmd/block.ts", true],
+      ["cmd/probe.ts", "cmd/fuse/support.ts", true],
       ["cmd/probe.ts", "ring/bare/register.ts", true],
       ["cmd/block.ts", "cmd/uring_cmd.ts", true],
       ["cmd/block.ts", "ring/command.ts", true],
@@ -215,6 +227,7 @@ Deno.test("the rules of import allow and forbid what they should", () => {
       ["cmd/op.ts", "cmd/socket/mod.ts", false],
       ["cmd/uring_cmd.ts", "cmd/block.ts", false],
       ["cmd/probe.ts", "cmd/cli/demo.ts", false],
+      ["cmd/probe.ts", "cmd/fuse/mod.ts", false],
       ["ring/ring.ts", "cmd/block.ts", false],
       ["ring/raw.ts", "ring/flight/pool.ts", false],
       ["ring/service/service.ts", "ring/flight/queues.ts", false],

@@ -106,6 +106,9 @@ Deno.test("the module run as a program shows the kernel, then real commands", as
   assertEquals([code, stderr], [0, ""]);
   assertMatch(stdout, /^Linux \d+\.\d+.* on (x86_64|aarch64)$/m);
   assertMatch(stdout, /setup flags: \d+\n.*COOP_TASKRUN/);
+  // It has no permission to mount.
+  const mounts = /^FUSE:\n {2}mount +(\w+)/m.exec(stdout)![1] === "yes";
+  assertEquals(stdout.includes("add --allow-run=sh,umount,fus"), mounts);
   assertMatch(stdout, /opcodes: \d+\n/);
   assertStringIncludes(stdout, " URING_CMD");
   assertMatch(stdout, /whatever cmd_op +\d+ us +0$/m);

@@ -144,6 +144,9 @@ const NOT_IN_GUESTS = [
   "fuse/entries_test.ts",
   "fuse/worker_test.ts",
   "fuse/from_fuse_native_test.ts",
+  "fuse/zip_test.ts",
+  "fuse/examples_test.ts",
+  "fuse/key_value_test.ts",
 ].map((name) => `tests/${name}`);
 
 /**

@@ -1,0 +1,33 @@
+/** The examples of the documentation, as programs. */
+
+const ROOT = new URL("../../", import.meta.url);
+
+/** Returns the examples of a file that mount something. */
+export async function examplesOf(file: string): Promise<string[]> {
+  const text = await Deno.readTextFile(new URL(file, ROOT));
+  const plain = text.replaceAll(/^ \* ?/gm, "");
+  return [...plain.matchAll(/^```ts.*\n([^]*?)^```$/gm)]
+    .map(([, code]) => code)
+    .filter((code) => /\bmount\(/.test(code));
+}
+
+/** Writes an example into a folder: what is before `// main.ts` is another file. */
+export async function writeExample(
+  folder: string,
+  code: string,
+  replacements: Readonly<Record<string, string>>,
+): Promise<void> {
+  let text = code.replaceAll(/"(jsr:)?@uring\/cmd\/fuse"/g, () => {
+    return JSON.stringify(new URL("cmd/fuse/mod.ts", ROOT).href);
+  });
+  for (const [from, to] of Object.entries(replacements)) {
+    if (!text.includes(from)) throw new Error(`there is no ${from} in ${code}`);
+    text = text.replaceAll(from, to);
+  }
+  const [first, main] = text.split("// main.ts\n");
+  const name = /^\/\/ (\w+\.ts)/.exec(first)?.[1];
+  if (main !== undefined) {
+    await Deno.writeTextFile(`${folder}/${name}`, first);
+  }
+  await Deno.writeTextFile(`${folder}/main.ts`, main ?? first);
+}
