@@ -62,7 +62,11 @@ export async function readyHere(
   await files.fs.init?.();
   return {
     serve: async (fd) => {
-      const device = { fd, close: release ?? (() => close(fd)) };
+      const device: Device = {
+        fd,
+        close: release ?? (() => close(fd)),
+        lent: release !== undefined,
+      };
       let here: Here;
       try {
         here = new Here(device, files, wishes, options);

@@ -126,16 +126,16 @@ export class FuseRequest {
   name(): string {
     const start = this.#at;
     const input = this.#input;
-    let text = "";
     const short = Math.min(this.#end, start + SHORT);
+    let hash = 0;
     for (let at = start; at < short; at++) {
       const byte = input[at];
       if (byte === 0) {
         this.#at = at + 1;
-        return text;
+        return asciiAt(input, start, at, hash);
       }
       if (byte > 0x7f) break;
-      text += String.fromCharCode(byte);
+      hash = Math.imul(hash, 31) + byte | 0;
     }
     return this.#longName(start);
   }
@@ -200,6 +200,33 @@ export class FuseRequest {
     this.outView.setUint32(at, low(value), true);
     this.outView.setUint32(at + 4, high(value), true);
   }
+}
+
+/** Names that came lately, by their hash: most come again and again. */
+const NAMES: string[] = new Array(1024).fill("");
+
+/** Returns the text of ASCII bytes. */
+function asciiAt(
+  input: Uint8Array,
+  start: number,
+  end: number,
+  hash: number,
+): string {
+  const place = (hash ^ hash >>> 10) & NAMES.length - 1;
+  const name = NAMES[place];
+  const length = end - start;
+  let same = 0;
+  if (name.length === length) {
+    while (same < length && name.charCodeAt(same) === input[start + same]) {
+      same++;
+    }
+    if (same === length) return name;
+  }
+  let text = "";
+  for (let at = start; at < end; at++) {
+    text += String.fromCharCode(input[at]);
+  }
+  return NAMES[place] = text;
 }
 
 /** Reads 64 bits: as a number if it is exact. */
