@@ -84,12 +84,11 @@ function paths(): FileSystem<File> {
 /** Makes each handler return a promise. */
 function promises<H>(fs: FileSystem<H>): FileSystem<H> {
   const all = Object.entries(fs) as [string, (...args: unknown[]) => unknown][];
-  return Object.fromEntries(
-    // deno-lint-ignore require-await
-    all.map((
-      [name, call],
-    ) => [name, async (...args: unknown[]) => call(...args)]),
-  ) as unknown as FileSystem<H>;
+  const promised = all.map(([name, call]) => [
+    name,
+    async (...args: unknown[]) => await call(...args),
+  ]);
+  return Object.fromEntries(promised) as unknown as FileSystem<H>;
 }
 
 /** Makes a filesystem. */

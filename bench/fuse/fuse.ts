@@ -12,7 +12,7 @@
 import { parseArgs } from "node:util";
 import { run } from "../../tests/kit/run.ts";
 import { compile } from "../c/compile.ts";
-import { PROGRAMS, type Workload } from "./plan.ts";
+import { LIBFUSE, PROGRAMS, type Workload } from "./plan.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
@@ -34,11 +34,25 @@ export interface FuseRow {
 /** The figures of a guest. */
 export interface FuseGuest {
   readonly kernel: string;
+  /** The rounds of which the figures are medians. */
+  readonly rounds: number;
   readonly rows: readonly FuseRow[];
 }
 
+/** Returns the time of libfuse over that of a row. */
+export function ratioToLibfuse(
+  { rows }: FuseGuest,
+  row: FuseRow,
+  figure: "ns" | "serverNs" = "ns",
+): number {
+  const base = rows.find(({ server, workload, clients }) =>
+    server === LIBFUSE && workload === row.workload && clients === row.clients
+  )!;
+  return base[figure] / row[figure];
+}
+
 /** Rounds that are measured. One more, the first, only warms up. */
-const ROUNDS = 5;
+const ROUNDS = 3;
 
 /** Compiles the programs in C, with all they need, as the guest has no libraries. */
 async function build(): Promise<void> {

@@ -78,8 +78,9 @@ for (const server of SERVERS) {
     await start(server.name, [Deno.execPath(), ...args, ...program]),
   );
 }
+const rounds = Number(ROUNDS);
 // The first round only warms up.
-for (let round = 0; round <= Number(ROUNDS); round++) {
+for (let round = 0; round <= rounds; round++) {
   for (const clients of CLIENTS) {
     for (const each of running) await measure(each, clients, round > 0);
   }
@@ -97,6 +98,6 @@ const rows: FuseRow[] = running.flatMap(({ name, samples }) =>
     };
   })
 );
-console.log(JSON.stringify({ kernel: Deno.osRelease(), rows }));
+console.log(JSON.stringify({ kernel: Deno.osRelease(), rounds, rows }));
 // The servers go with the guest.
 Deno.exit(0);

@@ -33,18 +33,27 @@ export interface Server {
 export const LIBFUSE = "C, libfuse";
 
 const NAMES: Readonly<Record<Kind, string>> = {
-  memory: "memory()",
+  memory: "`memory()`",
   paths: "paths",
   promises: "paths, promises",
 };
 const THREADS = { main: "", worker: ", Worker", asleep: ", asleep" } as const;
+
+/** Returns the name of a server in the report. */
+export function nameOf(
+  kind: Kind,
+  transport: Server["transport"],
+  thread: Server["thread"],
+): string {
+  return `${NAMES[kind]}, ${transport}${THREADS[thread]}`;
+}
 
 function server(
   kind: Kind,
   transport: Server["transport"],
   thread: Server["thread"],
 ): Server {
-  const name = `${NAMES[kind]}, ${transport}${THREADS[thread]}`;
+  const name = nameOf(kind, transport, thread);
   return { name, kind, transport, thread };
 }
 
@@ -53,7 +62,6 @@ export const SERVERS: readonly Server[] = [
   server("paths", "classic", "main"),
   server("promises", "classic", "main"),
   server("memory", "io_uring", "main"),
-  server("paths", "io_uring", "main"),
   server("memory", "io_uring", "worker"),
   server("memory", "classic", "asleep"),
   server("memory", "io_uring", "asleep"),

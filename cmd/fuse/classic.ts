@@ -12,7 +12,7 @@ import { POLLIN } from "../../sys/uapi/poll.ts";
 import { arena, arenaOf, lastingAddressOf } from "../../sys/arena.ts";
 import { bytesAt, viewAt } from "../../sys/bytes.ts";
 import { errnoName } from "../../sys/errno_names.ts";
-import { syscall, transfer } from "../../sys/libc.ts";
+import { pollTwo, transfer } from "../../sys/libc.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
 import { lower } from "../../ring/service/stop.ts";
 import type { LoopReader } from "./loop_reader.ts";
@@ -29,6 +29,10 @@ const HEADERS = 4096;
 const POLLFD = 8;
 /** Requests after which timers and other tasks of the program get a turn. */
 const MOST_AT_ONCE = 256;
+/** Requests that came alone, after which the next is taken to be alone, too ... */
+const ALONE = 4;
+/** ... but for one in so many. */
+const LOOK_EACH = 16;
 
 /** A descriptor of /dev/fuse, with O_NONBLOCK. */
 export interface Device {
@@ -82,8 +86,10 @@ export class Classic implements Transport {
   /** The memory that the reader has. */
   #ahead: Message | null = null;
   #ended = false;
+  /** Requests in a row after which there was no other. */
+  #alone = 0;
   /** Two `struct pollfd`, for a thread that sleeps in the kernel; `null` for none. */
-  #sleep: { stopFd: number; view: DataView; address: number } | null = null;
+  #sleep: { stopFd: number; view: DataView; address: bigint } | null = null;
   /** Notifications on their way. */
   #sending = 0;
   /** There is no memory for another request until one is answered. */
@@ -129,13 +135,14 @@ export class Classic implements Transport {
     if (length === 0) {
       // The read has failed, as does one here if the mount has ended.
       setImmediate(() => this.#ended || this.#reader!.start());
-    } else {
-      message.request.begin(length);
-      if (this.#receiver!.receive(message.request)) {
-        message.view.setUint32(len.offset, 0, true);
-      } else this.#readAhead();
+      return this.#drainNow();
     }
-    this.#drainNow();
+    message.request.begin(length);
+    if (this.#receiver!.receive(message.request)) {
+      message.view.setUint32(len.offset, 0, true);
+    } else this.#readAhead();
+    // The reader itself comes back for another.
+    if (this.#sleep !== null || !this.#isAlone()) this.#drainNow(1);
   }
 
   /** Gives the reader memory for a request; none, if it has to wait for some. */
@@ -183,7 +190,7 @@ export class Classic implements Transport {
       view.setInt32(i * POLLFD, fd, true);
       view.setInt16(i * POLLFD + 4, POLLIN, true);
     }
-    this.#sleep = { stopFd, view, address: lastingAddressOf(memory)! };
+    this.#sleep = { stopFd, view, address: BigInt(lastingAddressOf(memory)!) };
     return Promise.resolve();
   }
 
@@ -196,7 +203,7 @@ export class Classic implements Transport {
     const ahead = this.#ahead === null ? 0 : 1;
     if (this.#free.length + ahead < this.#messages.size) return false;
     const { stopFd, view, address } = this.#sleep;
-    syscall("ppoll", address, 2, 0, 0, 0);
+    pollTwo(address);
     if (view.getInt16(POLLFD + 6, true) === 0) return true;
     lower(stopFd);
     return false;
@@ -218,9 +225,16 @@ export class Classic implements Transport {
     this.#waiter.unref();
   }
 
-  /** Reads and delivers requests until there are none, or many were. */
-  #drainNow(): void {
+  /**
+   * Reads and delivers requests until there are none, or many were; `found` were there
+   * already.
+   */
+  #drainNow(found = 0): void {
     for (let count = 0; !this.#ended && count < MOST_AT_ONCE; count++) {
+      if (found === 1 && this.#sleep !== null && this.#isAlone()) {
+        if (!this.#sleepNow()) return this.#wait();
+        found = 0;
+      }
       const message = this.#free.pop() ?? this.#another();
       if (message === null) return;
       const { request, address, size } = message;
@@ -232,16 +246,24 @@ export class Classic implements Transport {
           case E.ENOENT: // The request was interrupted before it was read.
             continue;
           case E.EAGAIN:
-            if (this.#sleepNow()) continue;
-            return this.#wait();
+            if (found > 0) this.#alone = found === 1 ? this.#alone + 1 : 0;
+            if (!this.#sleepNow()) return this.#wait();
+            found = 0;
+            continue;
           default:
             return this.end(-length);
         }
       }
+      found++;
       request.begin(length);
       if (this.#receiver!.receive(request)) this.#free.push(message);
     }
     if (!this.#ended) setImmediate(this.#drain);
+  }
+
+  /** Guesses that there is no other request: a read that finds none is not free. */
+  #isAlone(): boolean {
+    return this.#alone >= ALONE && ++this.#alone % LOOK_EACH !== 0;
   }
 
   #wait(): void {

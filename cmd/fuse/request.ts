@@ -10,8 +10,9 @@
 import { E } from "../../sys/uapi/errno.ts";
 import { fuse_in_header } from "../../sys/uapi/fuse.ts";
 import { bytesAt, viewAt } from "../../sys/bytes.ts";
-import { type Field, high, low } from "../../sys/struct.ts";
+import type { Field } from "../../sys/struct.ts";
 import { FuseError } from "./errors.ts";
+import { put } from "./stat.ts";
 
 const { opcode, unique, nodeid, uid, gid, pid } = fuse_in_header;
 
@@ -197,8 +198,7 @@ export class FuseRequest {
 
   /** Writes 64 bits into the payload of the reply. */
   putU64(at: number, value: number | bigint): void {
-    this.outView.setUint32(at, low(value), true);
-    this.outView.setUint32(at + 4, high(value), true);
+    put(this.outView, at, value);
   }
 }
 
