@@ -47,6 +47,12 @@ export function waiterFor(fd: number): Waiter {
 
 const ADDR = uapi.io_uring_sqe.addr.offset;
 
+/**
+ * Milliseconds after a change of the table of mounts. The kernel ends the connection
+ * shortly after it: cleanup_mnt().
+ */
+const LOOKS_MS = [0, 5, 50];
+
 /** Polls with io_uring. */
 export class RingWaiter implements Waiter {
   readonly #fd: number;
@@ -88,7 +94,7 @@ export class RingWaiter implements Waiter {
     try {
       for (;;) {
         await this.#ring.cmd(change, this.#stopped);
-        listener.look();
+        for (const ms of LOOKS_MS) setTimeout(() => listener.look(), ms);
       }
     } catch {
       // It was stopped. Or the file is not there: the timer is.

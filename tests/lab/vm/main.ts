@@ -143,6 +143,7 @@ const NOT_IN_GUESTS = [
   "fuse/entry_test.ts",
   "fuse/entries_test.ts",
   "fuse/worker_test.ts",
+  "fuse/loop_reader_test.ts",
   "fuse/from_fuse_native_test.ts",
 ].map((name) => `tests/${name}`);
 
