@@ -29,9 +29,9 @@ const HEADERS = 4096;
 const POLLFD = 8;
 /** Requests after which timers and other tasks of the program get a turn. */
 const MOST_AT_ONCE = 256;
-/** Requests that came alone, after which the next is taken to be alone, too ... */
+/** Requests without another behind them, after which the next is assumed to have none. */
 const ALONE = 4;
-/** ... but for one in so many. */
+/** One request in so many tests that assumption. */
 const LOOK_EACH = 16;
 
 /** A descriptor of /dev/fuse, with O_NONBLOCK. */
@@ -86,7 +86,7 @@ export class Classic implements Transport {
   /** The memory that the reader has. */
   #ahead: Message | null = null;
   #ended = false;
-  /** Requests in a row after which there was no other. */
+  /** Requests in a row that had no other behind them. */
   #alone = 0;
   /** Two `struct pollfd`, for a thread that sleeps in the kernel; `null` for none. */
   #sleep: { stopFd: number; view: DataView; address: bigint } | null = null;

@@ -3,12 +3,12 @@
  * when the program is called. A wait with io_uring costs a submission, a completion, a
  * signal of that, and a promise in addition.
  *
- * **The end of the mount** is an error of the descriptor, of which Deno tells nobody who
- * reads. So a timer looks for it, and so does {@linkcode RingWaiter} when the table of
- * mounts changes.
+ * **The end of the mount** is an error of the descriptor, which Deno does not report to
+ * a reader. A timer looks for it, and `RingWaiter` does so when the table of mounts
+ * changes.
  *
- * **Contract.** The memory is the event loop's from `start` on, whenever the program
- * does not run, until `into` or `stop`. The reader has a descriptor of its own.
+ * **Contract.** From `start` on, the event loop writes to the memory whenever the
+ * program does not run, until `into` or `stop`. The reader has a descriptor of its own.
  */
 
 import { F_DUPFD_CLOEXEC } from "../../sys/uapi/fcntl.ts";
@@ -20,11 +20,11 @@ import { closed, opened } from "../../ring/loop/unload.ts";
 /** Milliseconds between two looks for the end of the mount. */
 const LOOK_MS = 500;
 
-/** Who is told. */
+/** The receiver of what a reader finds. */
 export interface Listener {
-  /** There was a read: the memory has a request, unless the read has failed. */
+  /** Handles a read: the memory has a request, unless the read has failed. */
   came(): void;
-  /** The mount may have ended. */
+  /** Looks whether the mount has ended. */
   look(): void;
 }
 
@@ -61,6 +61,7 @@ export class LoopReader {
     if (!this.#closed) this.#pipe.readStart();
   }
 
+  /** Leaves the memory alone. */
   stop(): void {
     this.#pipe.readStop();
   }

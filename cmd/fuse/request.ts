@@ -202,7 +202,7 @@ export class FuseRequest {
   }
 }
 
-/** Names that came lately, by their hash: most come again and again. */
+/** Recent names, by their hash. Most names come repeatedly. */
 const NAMES: string[] = new Array(1024).fill("");
 
 /** Returns the text of ASCII bytes. */

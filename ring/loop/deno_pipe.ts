@@ -2,8 +2,8 @@
  * Deno's class of pipes, which reads any descriptor that epoll takes into memory of the
  * program, whenever there is something.
  *
- * It is internal to Deno, which took it from Node: it may be missing, as before Deno
- * 2.8, or do something else.
+ * It is internal to Deno, which took it from Node. It may be missing, as before Deno
+ * 2.8, or behave differently.
  *
  * @module
  */
