@@ -18,7 +18,7 @@ import { newPipe, type Pipe } from "../../ring/loop/deno_pipe.ts";
 import { closed, opened } from "../../ring/loop/unload.ts";
 
 /** Milliseconds between two looks for the end of the mount. */
-const LOOK_MS = 500;
+const LOOK_MS = 1000;
 
 /** The receiver of what a reader finds. */
 export interface Listener {

@@ -48,8 +48,8 @@ export function waiterFor(fd: number): Waiter {
 const ADDR = uapi.io_uring_sqe.addr.offset;
 
 /**
- * Milliseconds after a change of the table of mounts. The kernel ends the connection
- * shortly after it: cleanup_mnt().
+ * Milliseconds before each look after a change of the table of mounts. The kernel ends
+ * the connection shortly after the change: cleanup_mnt().
  */
 const LOOKS_MS = [0, 5, 50];
 
@@ -94,7 +94,10 @@ export class RingWaiter implements Waiter {
     try {
       for (;;) {
         await this.#ring.cmd(change, this.#stopped);
-        for (const ms of LOOKS_MS) setTimeout(() => listener.look(), ms);
+        for (const ms of LOOKS_MS) {
+          await new Promise((resolve) => setTimeout(resolve, ms));
+          listener.look();
+        }
       }
     } catch {
       // It was stopped. Or the file is not there: the timer is.
