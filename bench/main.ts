@@ -5,12 +5,13 @@
  *
  *     deno task bench [--rounds N] [--no-guest] [--dry]
  *     deno task bench --only-guest [--dry]
+ *     deno task bench --only-fuse [--dry]
  *     deno task bench --report
  *
  * `--rounds` is how often everything is measured (default 13). `--no-guest`
  * leaves out what runs under QEMU. `--dry` prints the results and writes
  * nothing. `--only-guest` measures the guest anew, beside the other results of
- * results.json. `--report` measures nothing: it writes the two READMEs anew from
+ * results.json, and `--only-fuse` the guest with the filesystems. `--report` measures nothing: it writes the two READMEs anew from
  * results.json.
  *
  * The benchmarks may import tests/kit and tests/lab, and no other tests.
@@ -18,14 +19,20 @@
 
 import { parseArgs } from "node:util";
 import { build } from "./c/baseline.ts";
-import { type Guest, measureGuest } from "./guest/guest.ts";
+import { measureFuse } from "./fuse/fuse.ts";
+import { measureGuest } from "./guest/guest.ts";
 import { measureRound } from "./layers/rounds.ts";
 import { Samples } from "./layers/samples.ts";
 import { Programs } from "./programs/programs.ts";
 import { machine } from "./report/machine.ts";
 import { fullReport } from "./report/report.ts";
 import { type Results, summarize } from "./report/results.ts";
-import { guestTargets, targets } from "./report/targets.ts";
+import {
+  fuseTargets,
+  guestTargets,
+  type Target,
+  targets,
+} from "./report/targets.ts";
 import { readResults, writeAll, writeTexts } from "./report/write.ts";
 
 const { values: options } = parseArgs({
@@ -34,6 +41,7 @@ const { values: options } = parseArgs({
     rounds: { type: "string", default: "13" },
     guest: { type: "boolean", default: true },
     "only-guest": { type: "boolean", default: false },
+    "only-fuse": { type: "boolean", default: false },
     dry: { type: "boolean", default: false },
     report: { type: "boolean", default: false },
   },
@@ -49,10 +57,15 @@ function progress(text: string): void {
   console.error(`${seconds.padStart(4)} s: ${text}`);
 }
 
-/** Measures the guest; without it, the other results are still worth having. */
-async function tryGuest(): Promise<Guest | undefined> {
+/** Measures in a guest; without it, the other results are still worth having. */
+async function tryGuest<T>(
+  what: string,
+  measure: () => Promise<T>,
+): Promise<T | undefined> {
+  if (!options.guest) return undefined;
+  progress(what);
   try {
-    return await measureGuest();
+    return await measure();
   } catch (error) {
     console.error(error);
     Deno.exitCode = 1;
@@ -68,8 +81,8 @@ async function measure(): Promise<Results> {
     await measureRound(samples, round);
     await programs.measureRound(round);
   }
-  if (options.guest) progress("a guest");
-  const guest = options.guest ? await tryGuest() : undefined;
+  const guest = await tryGuest("a guest", measureGuest);
+  const fuse = await tryGuest("a guest with filesystems", measureFuse);
   const found = programs.results();
   return {
     machine: await machine(),
@@ -77,25 +90,37 @@ async function measure(): Promise<Results> {
     ...summarize(samples),
     programs: found,
     guest,
-    targets: targets(samples, found, guest),
+    fuse,
+    targets: targets(samples, found, guest, fuse),
   };
 }
 
-/** Measures the guest, and takes all else from the last results. */
-async function measureOnlyGuest(): Promise<Results> {
+/** Measures a guest, and takes all else from the last results. */
+async function measureOnly(what: "guest" | "fuse"): Promise<Results> {
   const last = await readResults();
-  const guest = await measureGuest();
-  const found = guestTargets(guest);
-  const names = found.map(({ name }) => name);
+  const { found, targets } = what === "guest"
+    ? await measured(measureGuest, guestTargets)
+    : await measured(measureFuse, fuseTargets);
+  const names = targets.map(({ name }) => name);
   const others = last.targets.filter(({ name }) => !names.includes(name));
-  return { ...last, guest, targets: [...others, ...found] };
+  return { ...last, [what]: found, targets: [...others, ...targets] };
+}
+
+async function measured<T>(
+  measure: () => Promise<T>,
+  targetsOf: (found: T) => Target[],
+): Promise<{ found: T; targets: Target[] }> {
+  const found = await measure();
+  return { found, targets: targetsOf(found) };
 }
 
 if (options.report) {
   await writeTexts(await readResults());
 } else {
   const results = options["only-guest"]
-    ? await measureOnlyGuest()
+    ? await measureOnly("guest")
+    : options["only-fuse"]
+    ? await measureOnly("fuse")
     : await measure();
   console.log(fullReport(results));
   if (!options.dry) await writeAll(results);

@@ -174,6 +174,13 @@ export function transfer(
   return rc >= 0 ? rc : -errno[0];
 }
 
+/** Calls ppoll(2) for two descriptors, without a timeout. */
+export function pollTwo(address: bigint): number {
+  const { symbols, errno, nr } = libc();
+  const rc = symbols.call(nr.ppoll, address, 2n, 0n, 0n, 0n, 0n);
+  return rc >= 0 ? rc : -errno[0];
+}
+
 /** Calls mmap(2): returns the address, or `-errno`. */
 export function mmap(
   byteLength: number,

@@ -1,27 +1,16 @@
 /** Builds and runs the C program that the library is compared with. */
 
-import { output, run } from "../../tests/kit/run.ts";
+import { output } from "../../tests/kit/run.ts";
 import { MEASURE_MS, type Point, SETUP_FLAGS } from "../layers/workloads.ts";
+import { compile } from "./compile.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-const SOURCE = "bench/c/liburing.c";
 const PROGRAM = ".cache/bench/liburing";
 
 /** Compiles liburing.c into the cache folder. */
-export async function build(): Promise<void> {
-  await Deno.mkdir(new URL(".cache/bench/", ROOT), { recursive: true });
-  const flags = ["-O2", "-Wall", "-Wextra"];
-  const args = [...flags, "-o", PROGRAM, SOURCE, "-luring"];
-  const advice =
-    "Install a compiler and liburing: `apt install gcc libc6-dev liburing-dev`";
-  try {
-    const { success, stderr } = await run("cc", args, { cwd: ROOT });
-    if (success) return;
-    throw new Error(`${SOURCE} does not compile. ${advice}.\n${stderr}`);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new Error(`There is no C compiler. ${advice}.`);
-  }
+export function build(): Promise<void> {
+  const packages = "gcc libc6-dev liburing-dev";
+  return compile("liburing.c", PROGRAM, ["-luring"], packages);
 }
 
 /** Runs the program, and returns what it prints. */

@@ -3,17 +3,20 @@
 import {
   alternativesTable,
   fixedTable,
+  fuseTable,
   guestTable,
   layersTable,
   programsTable,
   targetsTable,
 } from "./tables.ts";
+import type { FuseGuest } from "../fuse/fuse.ts";
+import { CLIENTS } from "../fuse/plan.ts";
 import { alternative, cAt, layerAt, type Results } from "./results.ts";
 import { number, table } from "./table.ts";
 
 /** Returns the full report, for the terminal and for bench/README.md. */
 export function fullReport(results: Results): string {
-  const { guest } = results;
+  const { guest, fuse } = results;
   return [
     `${origin(results)} ${results.rounds} rounds.`,
     "### Targets",
@@ -33,7 +36,21 @@ export function fullReport(results: Results): string {
     firsts(results),
     programsTable(results),
     ...guest ? ["### Guest", guestTable(guest)] : [],
+    ...fuse ? fuseReport(fuse) : [],
   ].join("\n\n");
+}
+
+/** Returns the part about filesystems. */
+function fuseReport(fuse: FuseGuest): string[] {
+  return [
+    "### Filesystems",
+    "Thousands of instructions per operation, in a guest with one processor and " +
+    `Linux ${fuse.kernel}. They are no times. In brackets: libfuse's as a part of ` +
+    `ours. Medians of ${fuse.rounds} rounds.`,
+    ...CLIENTS.map((clients) => fuseTable(fuse, clients, "ns")),
+    "The part of the server, with what the kernel does for it:",
+    ...CLIENTS.map((clients) => fuseTable(fuse, clients, "serverNs")),
+  ];
 }
 
 /** Returns the part of README.md: the chart and five figures. */

@@ -1,5 +1,6 @@
 /** The results of a run, as results.json holds them. */
 
+import type { FuseGuest } from "../fuse/fuse.ts";
 import type { Guest } from "../guest/guest.ts";
 import { ALTERNATIVES, LAYER_NAMES } from "../layers/layers.ts";
 import type { Alternative, Layer } from "../layers/layers.ts";
@@ -42,6 +43,7 @@ export interface Results extends Figures {
   readonly rounds: number;
   readonly programs: ProgramResults;
   readonly guest?: Guest;
+  readonly fuse?: FuseGuest;
   readonly targets: readonly Target[];
 }
 

@@ -1,5 +1,8 @@
 /** The tables of a report, each made of a part of the results. */
 
+import { type FuseGuest, type FuseRow, ratioToLibfuse } from "../fuse/fuse.ts";
+import { LIBFUSE, type Workload as FuseWorkload } from "../fuse/plan.ts";
+import { WORKLOADS as FUSE_WORKLOADS } from "../fuse/plan.ts";
 import type { Guest, GuestRow } from "../guest/guest.ts";
 import { LAYER_NAMES } from "../layers/layers.ts";
 import { DEPTHS, type Workload } from "../layers/workloads.ts";
@@ -92,6 +95,38 @@ export function guestTable({ kernel, rows }: Guest): string {
         );
         return found ? number(found.cpuNs) : "";
       }),
+    ]),
+  ]);
+}
+
+/** Tabulates what an operation on a mount takes: the servers against the workloads. */
+export function fuseTable(
+  fuse: FuseGuest,
+  clients: number,
+  figure: "ns" | "serverNs",
+): string {
+  const servers = [...new Set(fuse.rows.map(({ server }) => server))];
+  const workloads = Object.keys(FUSE_WORKLOADS) as FuseWorkload[];
+  const cell = (row: FuseRow) => {
+    const thousands = number(row[figure] / 1000);
+    if (row.server === LIBFUSE) return thousands;
+    return `${thousands} (${ratioToLibfuse(fuse, row, figure).toFixed(2)})`;
+  };
+  const title = figure === "ns"
+    ? `${clients} ${clients === 1 ? "client" : "clients"}`
+    : `the server alone, ${clients} ${clients === 1 ? "client" : "clients"}`;
+  return table([
+    [title, ...Object.values(FUSE_WORKLOADS)],
+    ...servers.map((server) => [
+      server,
+      ...workloads.map((workload) =>
+        cell(
+          fuse.rows.find((row) =>
+            row.server === server && row.workload === workload &&
+            row.clients === clients
+          )!,
+        )
+      ),
     ]),
   ]);
 }

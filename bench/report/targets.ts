@@ -7,6 +7,9 @@
 import type { Alternative, Layer } from "../layers/layers.ts";
 import type { Samples } from "../layers/samples.ts";
 import type { Point } from "../layers/workloads.ts";
+import { type FuseGuest, ratioToLibfuse } from "../fuse/fuse.ts";
+import { nameOf, type Workload as FuseWorkload } from "../fuse/plan.ts";
+import { WORKLOADS as FUSE_WORKLOADS } from "../fuse/plan.ts";
 import type { Guest } from "../guest/guest.ts";
 import {
   type Depth,
@@ -65,6 +68,7 @@ export function targets(
   samples: Samples,
   programs: ProgramResults,
   guest: Guest | undefined,
+  fuse: FuseGuest | undefined,
 ): Target[] {
   return [
     ...speed(samples),
@@ -75,6 +79,7 @@ export function targets(
     ...flatness(programs.flat, programs.flatC),
     ...starting(programs),
     ...(guest === undefined ? [] : guestTargets(guest)),
+    ...(fuse === undefined ? [] : fuseTargets(fuse)),
   ];
 }
 
@@ -324,4 +329,65 @@ export function guestTargets({ rows }: Guest): Target[] {
     ]),
     aim("discard", depth, "cmdAllSync, maker", "fio in batches", 1.2),
   ]);
+}
+
+/** What one client of a mount should get, of libfuse. */
+const FUSE_LIMITS: Readonly<Record<FuseWorkload, number>> = {
+  statfs: 0.75,
+  stat: 0.75,
+  direct: 0.75,
+  create: 0.6,
+  unlink: 0.6,
+  write: 0.75,
+  read: 0.9,
+  list: 0.7,
+};
+
+/** Operations on a mount, beside libfuse, by instructions of the whole guest. */
+export function fuseTargets(fuse: FuseGuest): Target[] {
+  const how = "libfuse's instructions in the guest over ours";
+  const rowsOf = (server: string, clients: number) =>
+    fuse.rows.filter((row) => row.server === server && row.clients === clients);
+  const loop = nameOf("memory", "classic", "main");
+  const one = rowsOf(loop, 1).map((row) =>
+    atLeast({
+      name: `\`./fuse\`, in the event loop: ${FUSE_WORKLOADS[row.workload]}`,
+      how,
+      value: ratioToLibfuse(fuse, row),
+      limit: FUSE_LIMITS[row.workload],
+      unit: "of libfuse",
+    })
+  );
+  const least = (
+    name: string,
+    server: string,
+    clients: number,
+    limit: number,
+  ) =>
+    rowsOf(server, clients)
+      .map((row) => ({ row, value: ratioToLibfuse(fuse, row) }))
+      .toSorted((a, b) => a.value - b.value)
+      .slice(0, 1)
+      .map(({ row, value }) =>
+        atLeast({
+          name: `\`./fuse\`, ${name}: the lowest of all`,
+          how: `the same; it is ${FUSE_WORKLOADS[row.workload]}`,
+          value,
+          limit,
+          unit: "of libfuse",
+        })
+      );
+  const asleep = (["classic", "io_uring"] as const).flatMap((transport) =>
+    least(
+      `in a Worker that sleeps, ${transport}`,
+      nameOf("memory", transport, "asleep"),
+      1,
+      0.85,
+    )
+  );
+  return [
+    ...one,
+    ...least("in the event loop, 4 clients", loop, 4, 1),
+    ...asleep,
+  ];
 }

@@ -1,8 +1,9 @@
 /**
  * The transport of plain reads and writes of /dev/fuse.
  *
- * It reads until there is nothing left, then waits beside the event loop. A reply is
- * written over its request. As long as handlers answer at once, one buffer serves all.
+ * It reads until there is nothing left. Then the event loop reads the next request, or a
+ * waiter says when there is one. A reply is written over its request. As long as handlers
+ * answer at once, two buffers serve all.
  */
 
 import { E } from "../../sys/uapi/errno.ts";
@@ -11,9 +12,10 @@ import { POLLIN } from "../../sys/uapi/poll.ts";
 import { arena, arenaOf, lastingAddressOf } from "../../sys/arena.ts";
 import { bytesAt, viewAt } from "../../sys/bytes.ts";
 import { errnoName } from "../../sys/errno_names.ts";
-import { syscall, transfer } from "../../sys/libc.ts";
+import { pollTwo, transfer } from "../../sys/libc.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
 import { lower } from "../../ring/service/stop.ts";
+import type { LoopReader } from "./loop_reader.ts";
 import { FuseRequest } from "./request.ts";
 import type { Receiver, Transport } from "./transport.ts";
 import type { Waiter } from "./waiting.ts";
@@ -27,12 +29,18 @@ const HEADERS = 4096;
 const POLLFD = 8;
 /** Requests after which timers and other tasks of the program get a turn. */
 const MOST_AT_ONCE = 256;
+/** Requests without another behind them, after which the next is assumed to have none. */
+const ALONE = 4;
+/** One request in so many tests that assumption. */
+const LOOK_EACH = 16;
 
 /** A descriptor of /dev/fuse, with O_NONBLOCK. */
 export interface Device {
   readonly fd: number;
   /** Closes it, or has its owner do so, when nothing uses it any more. */
   readonly close: () => void;
+  /** It is another thread's, which closes it when this one was ended by force. */
+  readonly lent?: boolean;
 }
 
 /** A request, and the addresses of its memory. */
@@ -40,6 +48,7 @@ class Message {
   readonly view: DataView;
   readonly address: bigint;
   readonly size: bigint;
+  readonly bytes: Uint8Array;
   readonly request: FuseRequest;
 
   constructor(byteLength: number) {
@@ -48,10 +57,11 @@ class Message {
     this.address = BigInt(arenaOf(buffer)!.home);
     this.size = BigInt(byteLength);
     this.view = viewAt(buffer, 0, byteLength);
+    this.bytes = bytesAt(buffer, 0, byteLength);
     this.request = new FuseRequest({
       head: this.view,
       argument: IN_HEADER,
-      input: bytesAt(buffer, 0, byteLength),
+      input: this.bytes,
       joined: true,
       output: bytesAt(buffer, OUT_HEADER, byteLength - OUT_HEADER),
     });
@@ -64,6 +74,7 @@ export class Classic implements Transport {
   readonly #why: string;
   readonly #fd: number;
   readonly #close: () => void;
+  readonly #lent: boolean;
   readonly #waiter: Waiter;
   readonly #byteLength: number;
   readonly #drain = () => this.#drainNow();
@@ -71,9 +82,14 @@ export class Classic implements Transport {
   readonly #messages = new Map<FuseRequest, Message>();
   readonly #free: Message[] = [];
   #receiver: Receiver | null = null;
+  #reader: LoopReader | null = null;
+  /** The memory that the reader has. */
+  #ahead: Message | null = null;
   #ended = false;
+  /** Requests in a row that had no other behind them. */
+  #alone = 0;
   /** Two `struct pollfd`, for a thread that sleeps in the kernel; `null` for none. */
-  #sleep: { stopFd: number; view: DataView; address: number } | null = null;
+  #sleep: { stopFd: number; view: DataView; address: bigint } | null = null;
   /** Notifications on their way. */
   #sending = 0;
   /** There is no memory for another request until one is answered. */
@@ -81,7 +97,7 @@ export class Classic implements Transport {
 
   /** Serves a descriptor of /dev/fuse, and says in `why` why it does so. */
   constructor(
-    { fd, close }: Device,
+    { fd, close, lent = false }: Device,
     maxWrite: number,
     waiter: Waiter,
     why: string,
@@ -89,6 +105,7 @@ export class Classic implements Transport {
     this.#why = why && `: ${why}`;
     this.#fd = fd;
     this.#close = close;
+    this.#lent = lent;
     this.#waiter = waiter;
     this.#byteLength = maxWrite + HEADERS;
     this.#free.push(this.#newMessage());
@@ -101,7 +118,41 @@ export class Classic implements Transport {
 
   start(receiver: Receiver): void {
     this.#receiver = receiver;
+    if (!this.#lent) {
+      // A thread that was ended by force would leave its descriptor open.
+      const came = () => this.#came();
+      const listener = { came, look: this.#drain };
+      this.#reader = this.#waiter.reader?.(listener) ?? null;
+    }
     this.#drainNow();
+  }
+
+  /** Takes what the reader has read, then all else there is. */
+  #came(): void {
+    const message = this.#ahead;
+    if (message === null) return;
+    const length = message.view.getUint32(len.offset, true);
+    if (length === 0) {
+      // The read has failed, as does one here if the mount has ended.
+      setImmediate(() => this.#ended || this.#reader!.start());
+      return this.#drainNow();
+    }
+    message.request.begin(length);
+    if (this.#receiver!.receive(message.request)) {
+      message.view.setUint32(len.offset, 0, true);
+    } else this.#readAhead();
+    // The reader itself comes back for another.
+    if (this.#sleep !== null || !this.#isAlone()) this.#drainNow(1);
+  }
+
+  /** Gives the reader memory for a request; none, if it has to wait for some. */
+  #readAhead(): void {
+    const reader = this.#reader!;
+    const message = this.#ahead = this.#free.pop() ?? this.#another();
+    if (message === null) return reader.stop();
+    message.view.setUint32(len.offset, 0, true);
+    reader.into(message.bytes);
+    reader.start();
   }
 
   reply(request: FuseRequest, errno: number, byteLength: number): boolean {
@@ -139,7 +190,7 @@ export class Classic implements Transport {
       view.setInt32(i * POLLFD, fd, true);
       view.setInt16(i * POLLFD + 4, POLLIN, true);
     }
-    this.#sleep = { stopFd, view, address: lastingAddressOf(memory)! };
+    this.#sleep = { stopFd, view, address: BigInt(lastingAddressOf(memory)!) };
     return Promise.resolve();
   }
 
@@ -149,9 +200,10 @@ export class Classic implements Transport {
    */
   #sleepNow(): boolean {
     if (this.#sleep === null || this.#sending > 0) return false;
-    if (this.#free.length < this.#messages.size) return false;
+    const ahead = this.#ahead === null ? 0 : 1;
+    if (this.#free.length + ahead < this.#messages.size) return false;
     const { stopFd, view, address } = this.#sleep;
-    syscall("ppoll", address, 2, 0, 0, 0);
+    pollTwo(address);
     if (view.getInt16(POLLFD + 6, true) === 0) return true;
     lower(stopFd);
     return false;
@@ -173,9 +225,16 @@ export class Classic implements Transport {
     this.#waiter.unref();
   }
 
-  /** Reads and delivers requests until there are none, or many were. */
-  #drainNow(): void {
+  /**
+   * Reads and delivers requests until there are none, or many were; `found` were there
+   * already.
+   */
+  #drainNow(found = 0): void {
     for (let count = 0; !this.#ended && count < MOST_AT_ONCE; count++) {
+      if (found === 1 && this.#sleep !== null && this.#isAlone()) {
+        if (!this.#sleepNow()) return this.#wait();
+        found = 0;
+      }
       const message = this.#free.pop() ?? this.#another();
       if (message === null) return;
       const { request, address, size } = message;
@@ -187,19 +246,31 @@ export class Classic implements Transport {
           case E.ENOENT: // The request was interrupted before it was read.
             continue;
           case E.EAGAIN:
-            if (this.#sleepNow()) continue;
-            return this.#wait();
+            if (found > 0) this.#alone = found === 1 ? this.#alone + 1 : 0;
+            if (!this.#sleepNow()) return this.#wait();
+            found = 0;
+            continue;
           default:
             return this.end(-length);
         }
       }
+      found++;
       request.begin(length);
       if (this.#receiver!.receive(request)) this.#free.push(message);
     }
     if (!this.#ended) setImmediate(this.#drain);
   }
 
+  /** Guesses that there is no other request: a read that finds none is not free. */
+  #isAlone(): boolean {
+    return this.#alone >= ALONE && ++this.#alone % LOOK_EACH !== 0;
+  }
+
   #wait(): void {
+    if (this.#reader !== null) {
+      if (this.#ahead === null) this.#readAhead();
+      return;
+    }
     this.#waiter.wait().then(this.#drain, (error) => {
       if (this.#ended) return;
       this.end(E.EIO);

@@ -64,7 +64,11 @@ export async function readyHere(
   let begun = false;
   return {
     serve: async (fd) => {
-      const device = { fd, close: release ?? (() => close(fd)) };
+      const device: Device = {
+        fd,
+        close: release ?? (() => close(fd)),
+        lent: release !== undefined,
+      };
       let here: Here;
       try {
         here = new Here(device, files, wishes, options);

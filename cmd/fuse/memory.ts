@@ -2,11 +2,13 @@
 
 import type { Context } from "./context.ts";
 import { FuseError } from "./errors.ts";
-import type { NodeFileSystem } from "./nodes.ts";
+import type { Dirent, NodeFileSystem } from "./nodes.ts";
+import type { Time } from "./stat.ts";
 
 const [DIRECTORY, LINK, SETGID] = [0o040000, 0o120000, 0o2000];
-const now = () => BigInt(Date.now()) * 1_000_000n;
 let inodes = 0;
+const NOTHING = new Uint8Array(0);
+const NONE = new Map<string, MemoryFile>();
 
 /** A file in memory. Its fields are its attributes. */
 class MemoryFile {
@@ -16,21 +18,25 @@ class MemoryFile {
   rdev = 0;
   uid: number | undefined;
   gid: number | undefined;
-  atime = now();
+  atime: Time = Date.now();
   mtime = this.atime;
   ctime = this.atime;
-  data = new Uint8Array(0);
+  data = NOTHING;
   target = "";
-  readonly names = new Map<string, MemoryFile>();
-  readonly xattrs = new Map<string, Uint8Array>();
-  constructor(public mode: number) {}
+  /** Empty for all but directories. */
+  readonly names: Map<string, MemoryFile>;
+  /** Made when it is used. */
+  xattrs: Map<string, Uint8Array> | null = null;
+  constructor(public mode: number) {
+    this.names = this.isDirectory ? new Map() : NONE;
+  }
 
   get isDirectory(): boolean {
     return (this.mode & 0o170000) === DIRECTORY;
   }
 
   changed(): void {
-    this.mtime = this.ctime = now();
+    this.mtime = this.ctime = Date.now();
   }
 }
 
@@ -94,7 +100,7 @@ export function memory(
       file.nlink = 0;
     } else file.nlink--;
     parent.names.delete(name);
-    file.ctime = now();
+    file.ctime = Date.now();
     parent.changed();
   }
 
@@ -111,13 +117,18 @@ export function memory(
     getattr: (file) => file,
     setattr(file, { size, ...rest }) {
       if (size !== undefined && size !== file.size) resize(file, size);
-      if (size !== undefined) file.mtime = now();
+      if (size !== undefined) file.mtime = Date.now();
       if (rest.mode !== undefined) rest.mode |= file.mode & 0o170000;
-      file.ctime = now();
+      file.ctime = Date.now();
       return Object.assign(file, rest);
     },
-    readdir: (file) =>
-      Array.from(file.names, ([name, node]) => ({ name, node, stat: node })),
+    readdir(file) {
+      const entries: Dirent<MemoryFile>[] = [];
+      file.names.forEach((node, name) => {
+        entries.push({ name, node, stat: node });
+      });
+      return entries;
+    },
     mknod(parent, name, mode, rdev, ctx) {
       const entry = make(parent, name, mode, ctx);
       entry.node.rdev = rdev;
@@ -137,7 +148,7 @@ export function memory(
     link(file, parent, name) {
       const entry = add(parent, name, file);
       file.nlink++;
-      file.ctime = now();
+      file.ctime = Date.now();
       return entry;
     },
     unlink: remove,
@@ -155,7 +166,7 @@ export function memory(
       if (file.isDirectory) (from.nlink--, to.nlink++);
       if (exchange) from.names.set(name, other);
       if (exchange && other.isDirectory) (from.nlink++, to.nlink--);
-      file.ctime = now();
+      file.ctime = Date.now();
       from.changed();
       to.changed();
     },
@@ -190,17 +201,18 @@ export function memory(
       const bfree = Math.floor((maxBytes - used) / 4096);
       return { blocks, bfree, files: inodes + 2 ** 20, ffree: 2 ** 20 };
     },
-    getxattr: (file, name) => file.xattrs.get(name) ?? null,
+    getxattr: (file, name) => file.xattrs?.get(name) ?? null,
     setxattr(file, name, value, flags) {
-      const there = file.xattrs.has(name);
+      const xattrs = file.xattrs ??= new Map();
+      const there = xattrs.has(name);
       if (flags === 1 && there) throw new FuseError("EEXIST");
       if (flags === 2 && !there) throw new FuseError("ENODATA");
-      file.xattrs.set(name, value.slice());
-      file.ctime = now();
+      xattrs.set(name, value.slice());
+      file.ctime = Date.now();
     },
-    listxattr: (file) => file.xattrs.keys(),
+    listxattr: (file) => file.xattrs?.keys() ?? [],
     removexattr(file, name) {
-      if (!file.xattrs.delete(name)) throw new FuseError("ENODATA");
+      if (!file.xattrs?.delete(name)) throw new FuseError("ENODATA");
     },
   };
   return methods;

@@ -10,8 +10,9 @@
 import { E } from "../../sys/uapi/errno.ts";
 import { fuse_in_header } from "../../sys/uapi/fuse.ts";
 import { bytesAt, viewAt } from "../../sys/bytes.ts";
-import { type Field, high, low } from "../../sys/struct.ts";
+import type { Field } from "../../sys/struct.ts";
 import { FuseError } from "./errors.ts";
+import { put } from "./stat.ts";
 
 const { opcode, unique, nodeid, uid, gid, pid } = fuse_in_header;
 
@@ -126,16 +127,16 @@ export class FuseRequest {
   name(): string {
     const start = this.#at;
     const input = this.#input;
-    let text = "";
     const short = Math.min(this.#end, start + SHORT);
+    let hash = 0;
     for (let at = start; at < short; at++) {
       const byte = input[at];
       if (byte === 0) {
         this.#at = at + 1;
-        return text;
+        return asciiAt(input, start, at, hash);
       }
       if (byte > 0x7f) break;
-      text += String.fromCharCode(byte);
+      hash = Math.imul(hash, 31) + byte | 0;
     }
     return this.#longName(start);
   }
@@ -197,9 +198,35 @@ export class FuseRequest {
 
   /** Writes 64 bits into the payload of the reply. */
   putU64(at: number, value: number | bigint): void {
-    this.outView.setUint32(at, low(value), true);
-    this.outView.setUint32(at + 4, high(value), true);
+    put(this.outView, at, value);
   }
+}
+
+/** Recent names, by their hash. Most names come repeatedly. */
+const NAMES: string[] = new Array(1024).fill("");
+
+/** Returns the text of ASCII bytes. */
+function asciiAt(
+  input: Uint8Array,
+  start: number,
+  end: number,
+  hash: number,
+): string {
+  const place = (hash ^ hash >>> 10) & NAMES.length - 1;
+  const name = NAMES[place];
+  const length = end - start;
+  let same = 0;
+  if (name.length === length) {
+    while (same < length && name.charCodeAt(same) === input[start + same]) {
+      same++;
+    }
+    if (same === length) return name;
+  }
+  let text = "";
+  for (let at = start; at < end; at++) {
+    text += String.fromCharCode(input[at]);
+  }
+  return NAMES[place] = text;
 }
 
 /** Reads 64 bits: as a number if it is exact. */

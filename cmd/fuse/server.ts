@@ -81,10 +81,11 @@ export class Server {
     const { outView } = request;
     const { options } = this;
     // The attributes first: they may be refused, and then nothing is counted.
-    const number = this.nodes.idOf(node);
+    const known = this.nodes.find(node);
+    const number = known?.id ?? 0;
     const attr = at + ENTRY.attr.offset;
     const mode = writeAttr(outView, attr, stat, number, options.defaults);
-    const id = this.nodes.enter(node);
+    const id = this.nodes.enter(node, known);
     const { maxNodes = Infinity } = this.fs;
     if (this.nodes.size > maxNodes && !this.#pruning) void this.#prune();
     if (number === 0 && (stat.ino === undefined || stat.ino === null)) {

@@ -5,7 +5,7 @@ import { FuseError } from "./errors.ts";
 import type { Dirent } from "./nodes.ts";
 
 /** A file that the kernel knows. */
-interface Known<N> {
+export interface Known<N> {
   readonly id: number;
   readonly node: N;
   /** Replies that named the file, less what was forgotten. */
@@ -42,10 +42,14 @@ export class NodeTable<N extends object> {
     return this.#byNode.get(node)?.id ?? 0;
   }
 
+  /** Returns what is known of a file. */
+  find(node: N): Known<N> | undefined {
+    return this.#byNode.get(node);
+  }
+
   /** Counts a reply that names a file, and returns its number. */
-  enter(node: N): number {
-    const known = this.#byNode.get(node) ??
-      this.#add({ id: ++this.#last, node, lookups: 0 });
+  enter(node: N, found: Known<N> | undefined = this.find(node)): number {
+    const known = found ?? this.#add({ id: ++this.#last, node, lookups: 0 });
     known.lookups++;
     return known.id;
   }

@@ -66,7 +66,8 @@ function sizeOf(payload: number, options: MountOptions): UringSize {
   const queues = possibleCpus();
   const { timeoutMs = 0, queueDepth = queues > MANY_CPUS ? 2 : 8 } = options;
   checkInteger("queueDepth", queueDepth, 1, 256);
-  return { queues, depth: queueDepth, payload, apart: timeoutMs > 0 };
+  const { sleep: sleeps } = options;
+  return { queues, depth: queueDepth, payload, apart: timeoutMs > 0, sleeps };
 }
 
 /** Counts the CPUs that this machine may ever have: `num_possible_cpus()`. */

@@ -56,6 +56,8 @@ export interface UringSize {
   readonly payload: number;
   /** Handlers get a copy of each request: see {@linkcode Entry}. */
   readonly apart: boolean;
+  /** {@linkcode Uring.sleep} is to come. */
+  readonly sleeps?: boolean;
 }
 
 /** The io_uring transport of one mount. */
@@ -92,6 +94,7 @@ export class Uring implements Transport {
     this.#service = Service.open({
       tags: count + ServiceWaiter.TAGS,
       sqe128: true,
+      deferTaskrun: size.sleeps,
       failed: ({ errno, message }) => {
         console.error("FUSE over io_uring has failed:", message);
         this.#classic.end(errno);

@@ -5,10 +5,10 @@
 
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { POLLIN } from "../../sys/uapi/poll.ts";
+import { POLLIN, POLLPRI } from "../../sys/uapi/poll.ts";
 import { arena, lastingAddressOf } from "../../sys/arena.ts";
 import { viewAt } from "../../sys/bytes.ts";
-import { close } from "../../sys/file.ts";
+import { close, open } from "../../sys/file.ts";
 import { syscall } from "../../sys/libc.ts";
 import { pooledSyscall } from "../../sys/pooled.ts";
 import { Command } from "../../ring/command.ts";
@@ -16,6 +16,7 @@ import { UringError } from "../../ring/errors.ts";
 import { operand } from "../../ring/operand.ts";
 import { Ring } from "../../ring/ring.ts";
 import { poll } from "../op.ts";
+import { type Listener, LoopReader } from "./loop_reader.ts";
 
 /** Waits for requests. */
 export interface Waiter {
@@ -23,6 +24,8 @@ export interface Waiter {
   readonly how: string;
   /** Resolves when there may be something to read. */
   wait(): Promise<unknown>;
+  /** Makes a reader that makes waits needless; `null` if there is none. */
+  reader?(listener: Listener): LoopReader | null;
   /** Writes a message in another thread. Resolves to 0, or `-errno`. */
   send(message: Uint8Array): Promise<number>;
   /** Ends a wait, so that the descriptor can be closed. */
@@ -44,13 +47,19 @@ export function waiterFor(fd: number): Waiter {
 
 const ADDR = uapi.io_uring_sqe.addr.offset;
 
+/**
+ * Milliseconds before each look after a change of the table of mounts. The kernel ends
+ * the connection shortly after the change: cleanup_mnt().
+ */
+const LOOKS_MS = [0, 5, 50];
+
 /** Polls with io_uring. */
 export class RingWaiter implements Waiter {
-  readonly how = "by a poll with io_uring";
   readonly #fd: number;
   readonly #ring: Ring;
   readonly #poll: Command<number>;
   readonly #stopped = new AbortController();
+  #reader: LoopReader | null = null;
 
   constructor(fd: number, ring: Ring) {
     this.#fd = fd;
@@ -58,8 +67,43 @@ export class RingWaiter implements Waiter {
     this.#poll = poll(fd, { events: POLLIN });
   }
 
+  get how(): string {
+    return this.#reader === null
+      ? "by a poll with io_uring"
+      : "in the event loop";
+  }
+
   wait(): Promise<unknown> {
     return this.#ring.cmd(this.#poll, this.#stopped);
+  }
+
+  reader(listener: Listener): LoopReader | null {
+    try {
+      this.#reader = new LoopReader(this.#fd, listener);
+    } catch {
+      return null; // As before Deno 2.8.
+    }
+    void this.#watchMounts(listener);
+    return this.#reader;
+  }
+
+  /** Has the reader look for the end when the table of mounts has changed. */
+  async #watchMounts(listener: Listener): Promise<void> {
+    const fd = open("/proc/self/mountinfo");
+    const change = poll(fd, { events: POLLPRI });
+    try {
+      for (;;) {
+        await this.#ring.cmd(change, this.#stopped);
+        for (const ms of LOOKS_MS) {
+          await new Promise((resolve) => setTimeout(resolve, ms));
+          listener.look();
+        }
+      }
+    } catch {
+      // It was stopped. Or the file is not there: the timer is.
+    } finally {
+      if (fd >= 0) close(fd);
+    }
   }
 
   async send(message: Uint8Array): Promise<number> {
@@ -82,15 +126,18 @@ export class RingWaiter implements Waiter {
 
   stop(): Promise<void> {
     this.#stopped.abort();
+    this.#reader?.close();
     return this.#ring.close();
   }
 
   ref(): void {
     this.#ring.ref();
+    this.#reader?.ref();
   }
 
   unref(): void {
     this.#ring.unref();
+    this.#reader?.unref();
   }
 }
 

@@ -3,9 +3,8 @@
  * eventfd itself, as it reads a pipe. A wake-up takes two thirds of the instructions
  * that it takes through the waker.
  *
- * The class of pipes is internal to Deno, which took it from Node. So a ring goes
- * through the waker instead where the class or a method of it is missing, as before
- * Deno 2.8, and where it does not do what it did.
+ * A ring goes through the waker instead where the class of pipes or a method of it is
+ * missing, and where it does not do what it did.
  *
  * **Contract.** The pipe owns the eventfd from `open`, and closes it once, unless
  * the number is another file's by then.
@@ -13,38 +12,9 @@
  * @module
  */
 
+import { newPipe, type Pipe } from "./deno_pipe.ts";
 import type { Eventfd } from "./eventfd.ts";
 import type { Listener, Wire } from "./wire.ts";
-
-/** The part of Deno's class of pipes that is used here. */
-interface Pipe {
-  /** Called after each read. */
-  onread: () => void;
-  /** Takes a descriptor. Returns 0, or `-errno`. */
-  open(fd: number): number;
-  /** Sets the memory to read into. */
-  useUserBuffer(bytes: Uint8Array): void;
-  readStart(): number;
-  ref(): void;
-  unref(): void;
-  close(): void;
-}
-
-const METHODS = [
-  "open",
-  "useUserBuffer",
-  "readStart",
-  "ref",
-  "unref",
-  "close",
-] as const;
-
-interface Process {
-  binding(name: "pipe_wrap"): { Pipe: new (type: number) => Pipe };
-}
-
-/** The type of pipe that `node:net` makes for a descriptor. */
-const SOCKET = 0;
 
 /** A pipe did not tell of signals to an eventfd that was still there. */
 let unreliable = false;
@@ -65,10 +35,7 @@ export class Direct implements Wire {
   private constructor(eventfd: Eventfd, listener: Listener) {
     this.eventfd = eventfd;
     this.#listener = listener;
-    const { process } = globalThis as unknown as { process: Process };
-    const pipe = new (process.binding("pipe_wrap").Pipe)(SOCKET);
-    const missing = METHODS.find((name) => typeof pipe[name] !== "function");
-    if (missing !== undefined) throw new TypeError(`Pipe has no ${missing}()`);
+    const pipe = newPipe();
     pipe.onread = () => this.#read();
     pipe.useUserBuffer(new Uint8Array(this.#count.buffer));
     this.#pipe = pipe;

@@ -59,3 +59,5 @@ export const F_UNLCK = 2;
 /** Sets the signal that a file sends, which it keeps even if it sends none. */
 export const F_SETSIG = 10;
 export const F_GETSIG = 11;
+/** Duplicates a descriptor, to be closed in a new program. */
+export const F_DUPFD_CLOEXEC = 1030;

@@ -55,7 +55,7 @@ export const WAYS: readonly Way[] = [
   {
     name: "classic",
     options: {},
-    how: /requests by read\(2\), .* poll with io_uring: a main thread could/,
+    how: /requests by read\(2\), .* in the event loop: a main thread could/,
     missing,
   },
   {

@@ -93,7 +93,7 @@ function list(
 /** Copies the entries of a directory into a list. */
 function collect(found: Dirents<AnyNode>): Awaitable<AnyDirent[]> {
   if (Symbol.asyncIterator in found) return Array.fromAsync(found);
-  return Array.from(found);
+  return [...found];
 }
 
 /** Writes entries from an offset on, as many as there is room for. */

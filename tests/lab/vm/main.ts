@@ -14,6 +14,7 @@
  *     --nvme-queue N    entries of an NVMe queue; default 32, so that tests can
  *                       fill it
  *     --with PACKAGE    add a Debian package to the guests; may be repeated
+ *     --file PATH       add a file of the project that git ignores; may be repeated
  *     --update          fetch newer packages
  *     --kvm             use KVM, which is faster, where it is available
  *     --icount          count time in instructions of the guest: slower, but
@@ -143,6 +144,7 @@ const NOT_IN_GUESTS = [
   "fuse/entry_test.ts",
   "fuse/entries_test.ts",
   "fuse/worker_test.ts",
+  "fuse/loop_reader_test.ts",
   "fuse/from_fuse_native_test.ts",
   "fuse/zip_test.ts",
   "fuse/examples_test.ts",
@@ -174,6 +176,7 @@ const { values: options, positionals } = parseArgs({
     timeout: { type: "string" },
     "nvme-queue": { type: "string", default: "32" },
     with: { type: "string", multiple: true, default: [] },
+    file: { type: "string", multiple: true, default: [] },
     update: { type: "boolean", default: false },
     kvm: { type: "boolean", default: false },
     icount: { type: "boolean", default: false },
@@ -313,7 +316,7 @@ async function writeRoot(path: string, { arch, files }: Image): Promise<void> {
     root.file(`modules/${String(i).padStart(3, "0")}-${name}.ko`, bytes)
   );
   root.tree(`${CACHE}/deno-dir/npm`, "deno-dir/npm");
-  for (const file of await projectFiles()) {
+  for (const file of [...await projectFiles(), ...options.file]) {
     root.copy(`${ROOT}/${file}`, `uring/${file}`);
   }
 }
