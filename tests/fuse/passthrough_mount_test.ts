@@ -19,6 +19,7 @@ function onEachWay(
   for (const way of ways) {
     testUnless(way.missing, `${name}${suffix}: ${way.name}`, async () => {
       const real = await Deno.makeTempDir({ prefix: "real-", suffix });
+      await Deno.chmod(real, 0o755);
       const options = { ...way.options, allowOther: true };
       try {
         await serve(
