@@ -19,6 +19,7 @@ function onEachWay(
   for (const way of ways) {
     testUnless(way.missing, `${name}${suffix}: ${way.name}`, async () => {
       const real = await Deno.makeTempDir({ prefix: "real-", suffix });
+      await Deno.chmod(real, 0o755);
       const options = { ...way.options, allowOther: true };
       try {
         await serve(
@@ -133,18 +134,17 @@ testUnless(
     await ok("mkdir -p /tmp/all/inside && echo text >/tmp/all/file");
     await serve("passthrough:/tmp/all", async ({ dir }) => {
       assertEquals(
-        await ok(`cat ${dir}/file; ls ${dir}`),
-        "text\nfile\ninside",
+        await ok(`cd ${dir}; cat file; echo *`),
+        "text\nfile inside",
       );
       const { stderr } = await sh(`busybox ls ${dir}/inside`);
-      assertMatch(stderr, /link|XDEV/i);
-      await ok(`cd ${dir}; echo more >>file; umount -l ${dir}`);
+      assertMatch(stderr, /cross-device link/);
+      await ok(`cd ${dir}; echo more >>file`);
     }, { dir: "/tmp/all/inside" });
+    await ok("mkdir -p /tmp/all/inside");
     await serve("passthrough:/tmp/all", async ({ dir }) => {
-      assertEquals(
-        await ok(`cat ${dir}/file; ls ${dir}`),
-        "text\nmore\nfile\ninside",
-      );
+      const seen = await ok(`cd ${dir}; cat file; ls`);
+      assertEquals(seen, "text\nmore\nfile\ninside");
     }, { dir: "/tmp/all" });
   },
 );
