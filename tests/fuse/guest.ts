@@ -259,3 +259,9 @@ async function cleanUp(dir: string): Promise<void> {
 export function isMounted(dir: string): boolean {
   return (readText("/proc/mounts") ?? "").includes(` ${dir} `);
 }
+
+/** As whom an ordinary user mounts. */
+export const NOBODY = [
+  "/usr/bin/setpriv",
+  ...["--reuid", "65534", "--regid", "65534", "--clear-groups"],
+];

@@ -1,76 +1,16 @@
-/** Mounts in a guest: what other processes see, and how a mount ends. */
+/** Mounts in a guest: what other processes see, and how a mount ends. Takes minutes. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { COMMANDS } from "./commands.ts";
 import { hasLinux, testUnless } from "../kit/skip.ts";
-import { settles, sleep, until } from "../kit/wait.ts";
-import { client, isMounted, missing, ok, serve, sh, start } from "./guest.ts";
-import { type Served, type Way, type WayName, WAYS } from "./guest.ts";
-
-/** As whom an ordinary user mounts. */
-const NOBODY = [
-  "/usr/bin/setpriv",
-  ...["--reuid", "65534", "--regid", "65534", "--clear-groups"],
-];
-
-/**
- * Tests with a server of a kind, in some ways to serve: a guest takes seconds for each,
- * and all together meet each with each. `--all-ways` after a second `--` takes all.
- */
-function onWays(
-  ways: readonly WayName[],
-  name: string,
-  kind: string,
-  use: (served: Served, way: Way) => Promise<void>,
-  options: Record<string, unknown> = {},
-): void {
-  for (const way of WAYS) {
-    if (!ALL && !ways.includes(way.name)) continue;
-    const all = { options: { ...way.options, ...options } };
-    testUnless(
-      way.missing,
-      `${name}: ${way.name}`,
-      () => serve(kind, (served) => use(served, way), all),
-    );
-  }
-}
-
-const ALL = Deno.args.includes("--all-ways");
-const EACH = WAYS.map(({ name }) => name);
-
-onWays(
-  EACH,
-  "the hello world is read, and ends with umount",
-  "hello",
-  async ({ dir, line, status }, way) => {
-    assertMatch(await line("mounted"), /by fsopen; /);
-    assertMatch(await line("mounted"), way.how);
-    assertEquals(
-      await ok(`cat ${dir}/hello.txt; ls ${dir}`),
-      [
-        "hello, world",
-        "hello.txt",
-      ].join("\n"),
-    );
-    assertMatch(
-      await ok(`stat -c '%a %F %s %u %g' ${dir}/hello.txt`),
-      /^644/,
-    );
-    const { stderr } = await sh(`cat ${dir}/nothing; echo >${dir}/new`);
-    assertMatch(stderr, /nothing.*No such file/);
-    assertMatch(stderr, /new.*Read-only file system/);
-    await ok(`umount ${dir}`);
-    assertMatch(
-      await line("finished"),
-      /"inFlight":0,"nodes":\d,"handles":0/,
-    );
-    assertEquals((await status).code, 0);
-  },
-);
+import { settles, until } from "../kit/wait.ts";
+import { client, isMounted, missing, NOBODY, ok, serve } from "./guest.ts";
+import { sh, start, WAYS } from "./guest.ts";
+import { onWays } from "./ways.ts";
 
 for (
   const [kind, ways] of [
-    ["memory", ["classic", "io_uring"]],
+    ["memory", ["in a Worker"]],
     ["paths", ["in a Worker", "asleep in poll"]],
     ["async", ["classic", "io_uring", "asleep"]],
   ] as const
@@ -192,22 +132,6 @@ onWays(
   { timeoutMs: 500 },
 );
 
-testUnless(missing, "an ordinary user mounts with fusermount3", async () => {
-  await ok("mkdir -p /tmp/user && chown 65534 /tmp/user && chmod 755 /uring");
-  await serve("memory", async ({ dir, line, lines, status, kill }) => {
-    assertMatch(await line("mounted"), /by fusermount3/);
-    const user = NOBODY.join(" ");
-    await ok(`cd /; ${user} sh -c 'echo text >${dir}/file && cat ${dir}/file'`);
-    assertMatch(await ok(`${user} stat -c '%u %a' ${dir}`), /^65534 755$/);
-    // Root is another user, too.
-    assertMatch((await sh(`ls ${dir}`)).stderr, /Permission denied/);
-    kill("SIGTERM");
-    await line("finished");
-    assertEquals((await status).code, 0, lines.join("\n"));
-    assert(!isMounted(dir));
-  }, { dir: "/tmp/user", prefix: [...NOBODY, "env", "DENO_DIR=/tmp/nobody"] });
-});
-
 testUnless(missing, "every refusal is explained", async (t) => {
   const refused = async (
     dir: string,
@@ -271,23 +195,6 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
       }),
   );
 }
-
-onWays(
-  ["classic", "io_uring", "asleep", "asleep in poll"],
-  "the mount of a killed server goes away by itself",
-  "memory",
-  async ({ dir, kill }) => {
-    await ok(`echo text >${dir}/file`);
-    const reading = sh(`cd ${dir} && sleep 3; cat file`, 20);
-    await sleep(500);
-    kill("SIGKILL");
-    await until(() => !isMounted(dir));
-    const { stderr } = await reading;
-    assertMatch(stderr, /not connected|No such file|abort/i);
-    assertEquals((await sh(`ls -A ${dir}`)).stdout, "");
-    await ok("sync", 20);
-  },
-);
 
 for (
   const [end, ways] of [
