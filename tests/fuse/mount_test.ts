@@ -70,7 +70,7 @@ onWays(
   ["classic", "asleep"],
   "each error of a handler reaches the caller, and no other",
   "errors",
-  async ({ dir, lines }) => {
+  async ({ dir, line, lines }) => {
     for (
       const [name, message] of [
         ["ENOTEMPTY", "Directory not empty"],
@@ -84,6 +84,8 @@ onWays(
       const { stderr } = await sh(`busybox cat ${dir}/${name}`);
       assert(stderr.includes(message), `${name}: ${stderr}`);
     }
+    // A Worker tells it by a message.
+    await line("told OPEN /null");
     assertEquals(lines.filter((line) => line.startsWith("told")), [
       "told OPEN /unknown: the reason",
       "told OPEN /number: 17",
@@ -96,13 +98,13 @@ onWays(
   ["io_uring"],
   "a wrong number of bytes is no longer than what was asked for",
   "slow",
-  async ({ dir, lines }) => {
+  async ({ dir, line }) => {
     assertEquals(await ok(`cat ${dir}/many`), "A".repeat(13));
     assertMatch(
       (await sh(`busybox cat ${dir}/negative`)).stderr,
       /Input\/output error/,
     );
-    assertMatch(lines.at(-1)!, /told READ \/negative: .* returned -1/);
+    assertMatch(await line("told"), /told READ \/negative: .* returned -1/);
   },
 );
 
