@@ -28,7 +28,8 @@ export interface RingOptions {
   cqe32?: boolean;
   /**
    * SQEs and CQEs of both sizes in one ring, where the kernel has them: CQEs
-   * since Linux 6.18, SQEs since 6.19. `ring.flags` has those that it has.
+   * since Linux 6.18, SQEs since 6.19. `ring.flags` has those that it has. Not
+   * together with `sqpoll`.
    */
   mixed?: boolean;
   /** A kernel thread that submits: `true`, or its settings. Default: none. */
@@ -111,6 +112,13 @@ export function setupOptions(options: RingOptions): SetupOptions {
   const entries = Math.max(least, checkInteger("entries", wanted, 1, 32768));
   const { cqEntries = Math.max(1024, 2 * entries) } = options;
   checkInteger("cqEntries", cqEntries, wanted, 65536);
+  if (mixed && sqpoll) {
+    throw new TypeError(
+      "a ring cannot be both mixed and sqpoll: a submission thread that several " +
+        "rings share would take a long command in two parts, and run the second as " +
+        "a command of its own. Use sqe128 and cqe32 in place of mixed",
+    );
+  }
   if (mixed && (sqe128 || cqe32)) {
     throw new TypeError("a ring is mixed, or of one size with sqe128 or cqe32");
   }

@@ -35,6 +35,13 @@
  * another, and registers the descriptor with the thread (IORING_REGISTER_RING_FDS),
  * which saves the kernel a look-up at each `enter()`.
  *
+ * Do not combine IORING_SETUP_SQE_MIXED and IORING_SETUP_SQPOLL where rings share a
+ * thread: it takes 8 places of a ring at a time, and runs the second half of an SQE
+ * that the eighth cuts in two as an SQE of its own (__io_sq_thread() and
+ * io_init_req(), Linux 7.2). In a mixed ring a no-op may stand before the last place.
+ * A restricted ring that refuses it posts a CQE for it, whose `user_data` is
+ * 0x7fffffff.
+ *
  * ## What `Ring` adds
  *
  * *Setup.* `Ring.open()` asks for CQSIZE, to choose the size of the CQ, and for

@@ -154,6 +154,12 @@ export class Ring implements AsyncDisposable {
     const { queues } = this.#engine;
     this.#thread = attached && threads.get(wqFd) ||
       { shared: attached, chains: () => queues.hasChain };
+    const { fd } = this;
+    const thread = this.#thread;
+    // The engine, which calls it, must not keep the ring.
+    this.#engine.released = () => {
+      if (threads.get(fd) === thread) threads.delete(fd);
+    };
     this.#thread.shared = attached;
     threads.set(this.fd, this.#thread);
   }
@@ -631,8 +637,6 @@ export class Ring implements AsyncDisposable {
    * five seconds.
    */
   close(): Promise<void> {
-    // The number may be another ring's by now.
-    if (threads.get(this.fd) === this.#thread) threads.delete(this.fd);
     return this.#engine.close();
   }
 

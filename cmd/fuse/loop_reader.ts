@@ -47,7 +47,7 @@ export class LoopReader {
       throw new Error(`a pipe of Deno takes no /dev/fuse: ${rc}`);
     }
     this.#timer = setInterval(() => listener.look(), LOOK_MS);
-    Deno.unrefTimer(Number(this.#timer));
+    Deno.unrefTimer(this.#timer);
     opened(this);
   }
 

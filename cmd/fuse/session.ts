@@ -146,13 +146,13 @@ export class Session implements Receiver {
 
   ref(): void {
     this.#referenced = true;
-    if (this.#timer !== null) Deno.refTimer(Number(this.#timer));
+    if (this.#timer !== null) Deno.refTimer(this.#timer);
     this.#transport.ref();
   }
 
   unref(): void {
     this.#referenced = false;
-    if (this.#timer !== null) Deno.unrefTimer(Number(this.#timer));
+    if (this.#timer !== null) Deno.unrefTimer(this.#timer);
     this.#transport.unref();
   }
 
@@ -295,7 +295,7 @@ export class Session implements Receiver {
 
   #setTimer(delayMs: number): void {
     this.#timer = setTimeout(() => this.#checkTime(), delayMs);
-    if (!this.#referenced) Deno.unrefTimer(Number(this.#timer));
+    if (!this.#referenced) Deno.unrefTimer(this.#timer);
   }
 
   /** Answers for handlers that have not. Their memory stays theirs. */

@@ -49,6 +49,14 @@ const LINKED = (IOSQE_IO_LINK | IOSQE_IO_HARDLINK) << 8;
 const NO_OP = IORING_OP_NOP | IOSQE_CQE_SKIP_SUCCESS << 8;
 
 /**
+ * The low half of a filler's `user_data`. A restricted ring may refuse the filler, and
+ * the kernel posts a CQE for it then.
+ */
+export const FILLER = 0x7fff_ffff;
+/** Index of the low half of `user_data` in an SQE, in words. */
+const USER_DATA = 8;
+
+/**
  * The submission queue: gives out SQEs, and publishes them to the kernel.
  *
  * The program owns the SQEs from the kernel's head to its own tail. Filling one
@@ -197,6 +205,7 @@ export class SubmissionQueue {
     const word = this.at(0);
     clear(this.words, word, word + 16);
     this.words[word] = NO_OP;
+    this.words[word + USER_DATA] = FILLER;
     this.push();
   }
 
@@ -280,6 +289,7 @@ export class SubmissionQueue {
     moveWords(this.words, word + 16, word, this.#mask * 16);
     clear(this.words, word, word + 16);
     this.words[word] = NO_OP;
+    this.words[word + USER_DATA] = FILLER;
   }
 
   /**

@@ -30,7 +30,7 @@ import * as uapi from "../../sys/uapi/io_uring.ts";
 import { type Arena, enterUse, leaveUse } from "../../sys/arena.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { RingHandle } from "../bare/setup.ts";
-import type { SubmissionQueue } from "../bare/squeue.ts";
+import { FILLER, type SubmissionQueue } from "../bare/squeue.ts";
 import type { Command } from "../command.ts";
 import { fatalAdvice, UringError } from "../errors.ts";
 import { Aborts } from "./abort.ts";
@@ -537,6 +537,7 @@ export class Queues {
       // A zero-copy send that its chain cancels completes without saying that its
       // notification follows (io_fail_links(), Linux 6.18).
       if (flags & uapi.IORING_CQE_F_NOTIF) return;
+      if (userDataLow === FILLER) return;
       this.busy = "program";
       reportError(unknown(res, userDataLow, userDataHigh));
     } else if (slot.command!.multishot) {

@@ -11,6 +11,7 @@ import { registerEventfd, unregisterEventfd } from "../bare/register.ts";
 import type { RingHandle } from "../bare/setup.ts";
 import { Direct } from "./direct.ts";
 import { Eventfd } from "./eventfd.ts";
+import { immediate } from "./immediate.ts";
 import { must } from "./pipe.ts";
 import { PollTimer } from "./polling.ts";
 import { Relay } from "./relay.ts";
@@ -76,7 +77,7 @@ export class Bell implements Listener {
    */
   nudge(turn: () => void): void {
     const wire = this.#wire;
-    if (wire === null || this.#turn !== null) return void setImmediate(turn);
+    if (wire === null || this.#turn !== null) return void immediate(turn);
     this.#watch(); // First, as in arm().
     this.#turn = turn;
     this.#keep();
@@ -127,7 +128,7 @@ export class Bell implements Listener {
   }
 
   #takeTurn(): void {
-    if (this.#turn !== null) setImmediate(this.#turn);
+    if (this.#turn !== null) immediate(this.#turn);
     this.#turn = null;
     this.#keep();
   }

@@ -16,6 +16,7 @@ import { type Life, Queues } from "../flight/queues.ts";
 import { lookIfCrowded } from "../flight/pool.ts";
 import { SyncCalls } from "../flight/sync.ts";
 import { Bell } from "./bell.ts";
+import { immediate, Recall } from "./immediate.ts";
 import { Pace } from "./pace.ts";
 import { closed, opened } from "./unload.ts";
 
@@ -43,13 +44,16 @@ export class Engine {
   readonly sync: SyncCalls;
   /** Times that a later completion woke the event loop. */
   wakes = 0;
+  /** Is called once the ring is released. */
+  released: (() => void) | null = null;
 
   readonly #handle: RingHandle;
   readonly #pace: Pace;
   #bell: Bell | null = null;
   /** The kernel signals completions to the bell. */
   #signals = false;
-  #immediate: ReturnType<typeof setImmediate> | null = null;
+  /** The turn of the event loop that was asked for. */
+  readonly #recall = new Recall(() => this.#comeBackNow());
   #referenced = true;
   #closed: PromiseWithResolvers<void> | null = null;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
@@ -126,13 +130,12 @@ export class Engine {
   set referenced(on: boolean) {
     this.#referenced = on;
     this.#bell?.hold(on && this.queues.room.inFlight > 0);
-    if (on) this.#immediate?.ref();
+    if (on) this.#recall.ref();
   }
 
   /** Cancels every command in the next turn, and resolves when none is in flight. */
   close(): Promise<void> {
-    // Calls come first: if one is cut short, close() can be called again. A call
-    // into Deno can run microtasks, and so a turn, or another close().
+    // First calls: one that is cut short can be made again, and may run a close().
     const closed = Promise.withResolvers<void>();
     if (this.#closed === null) {
       clearTimeout(this.#closeTimer);
@@ -190,7 +193,7 @@ export class Engine {
     };
     // Deno tries another read after each that it made, without a look for I/O. A
     // signal that is raised only now is not found by that.
-    setImmediate(() => {
+    immediate(() => {
       const { life, failure, iopoll } = this.queues;
       const over = life === "closed" || failure !== null;
       const known = this.#bell !== null || this.#pace.goesOn;
@@ -210,7 +213,7 @@ export class Engine {
       // can the loading of a module. The event loop cannot: what a call has left
       // behind was cut short.
       if (!ofLoop) {
-        setImmediate(this.#turnOfLoop);
+        immediate(this.#turnOfLoop);
         return;
       }
       queues.recovery.recover();
@@ -309,14 +312,13 @@ export class Engine {
 
   /** Lets the event loop take a turn, which nothing can drop. */
   comeBack(): void {
-    if (this.#immediate !== null || this.#over) return;
-    this.#immediate = setImmediate(() => {
-      this.#immediate = null;
-      const { queues } = this;
-      if (queues.iopoll) queues.enter(0, 0, uapi.IORING_ENTER_GETEVENTS);
-      if (queues.failure === null) this.#takeTurn(true);
-    });
-    if (!this.#referenced) this.#immediate.unref();
+    if (!this.#over) this.#recall.ask(this.#referenced);
+  }
+
+  #comeBackNow(): void {
+    const { queues } = this;
+    if (queues.iopoll) queues.enter(0, 0, uapi.IORING_ENTER_GETEVENTS);
+    if (queues.failure === null) this.#takeTurn(true);
   }
 
   /** Lets the process end. Closes a failed ring that no call of `close` will close. */
@@ -327,10 +329,11 @@ export class Engine {
 
   #finish(): void {
     clearTimeout(this.#closeTimer);
-    if (this.#immediate !== null) clearImmediate(this.#immediate);
+    this.#recall.cancel();
     this.#bell?.close();
     this.queues.close();
     closed(this);
+    this.released?.();
     this.#closed!.resolve();
     this.#over = true;
   }

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { immediate } from "./immediate.ts";
+
 /**
  * Milliseconds of microtasks before the event loop gets a turn, while only this
  * ring has work. Without that, microtasks would never let the loop have one.
@@ -83,7 +85,7 @@ export class Pace {
     }
     loop.lookedAt = now;
     if (!loop.going) {
-      setImmediate(ended);
+      immediate(ended);
       loop.going = true; // It runs when the microtasks have ended.
       loop.since = now;
     }

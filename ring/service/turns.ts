@@ -20,6 +20,7 @@ import { Command } from "../command.ts";
 import { UringError } from "../errors.ts";
 import { reserveStack } from "../stack.ts";
 import { Bell } from "../loop/bell.ts";
+import { immediate, Recall } from "../loop/immediate.ts";
 import { Pace } from "../loop/pace.ts";
 import { lower } from "./stop.ts";
 import type { Tags } from "./tags.ts";
@@ -65,7 +66,8 @@ export class Turns {
   #bell: Bell | null = null;
   /** The kernel signals completions to the bell. */
   #signals = false;
-  #immediate: ReturnType<typeof setImmediate> | null = null;
+  /** The turn of the event loop that was asked for. */
+  readonly #recall = new Recall(() => this.#takeTurn(true));
   #referenced = true;
 
   /** In a turn, or in `run`. Left set by a call that was cut short. */
@@ -134,7 +136,7 @@ export class Turns {
       this.#pace.loopHad(performance.now() - began);
       this.#takeTurn(true);
     };
-    setImmediate(() => {
+    immediate(() => {
       if (this.over || this.#bell === null) back();
       else this.#bell.nudge(back);
     });
@@ -151,7 +153,7 @@ export class Turns {
     } else if (this.#busy) {
       // A receiver that calls into Deno can run microtasks. If a call was cut short,
       // the event loop goes on after it.
-      setImmediate(this.#turnOfLoop);
+      immediate(this.#turnOfLoop);
       return;
     } else if (submitted !== this.#submittedBefore && this.#hops++ < HOPS) {
       this.#submittedBefore = submitted;
@@ -216,12 +218,7 @@ export class Turns {
   }
 
   #comeBack(): void {
-    if (this.#immediate !== null) return;
-    this.#immediate = setImmediate(() => {
-      this.#immediate = null;
-      this.#takeTurn(true);
-    });
-    if (!this.#referenced) this.#immediate.unref();
+    this.#recall.ask(this.#referenced);
   }
 
   /** Stops the signals to the bell while this thread looks by itself. */
@@ -233,8 +230,7 @@ export class Turns {
   set referenced(on: boolean) {
     this.#referenced = on;
     this.#bell?.hold(on && this.inFlight > 0);
-    if (on) this.#immediate?.ref();
-    else this.#immediate?.unref();
+    if (on) this.#recall.ref();
   }
 
   // ---- A thread of its own ----------------------------------------------------
@@ -317,7 +313,7 @@ export class Turns {
 
   /** Ends the turns, and the bell. A call that was cut short can be made again. */
   end(): void {
-    if (this.#immediate !== null) clearImmediate(this.#immediate);
+    this.#recall.cancel();
     this.#bell?.close();
   }
 }

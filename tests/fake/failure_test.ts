@@ -16,7 +16,7 @@ import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { ADDR } from "../kit/commands.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
-import { turn } from "../kit/wait.ts";
+import { turn, until } from "../kit/wait.ts";
 import {
   type Call,
   FakeKernel,
@@ -213,6 +213,7 @@ for (const place of PLACES) {
       };
       const all = await place.run(kernel);
       for (let i = 0; i < 5; i++) await kernel.pass();
+      await until(() => all.every(({ all }) => all.length > 0));
       assertEquals(refused, 3, "it does not enter there");
       all.forEach(({ all }) => assertEquals(all.length, 1));
       all.forEach(({ all }) => assert(!(all[0] instanceof Error)));

@@ -48,7 +48,9 @@ function queue() {
 }
 
 const { IORING_OP_URING_CMD: SMALL, IORING_OP_URING_CMD128: LARGE } = uapi;
-const FILLER = [uapi.IORING_OP_NOP, uapi.IOSQE_CQE_SKIP_SUCCESS, 0, 0, 0];
+const FILLER = [
+  ...[uapi.IORING_OP_NOP, uapi.IOSQE_CQE_SKIP_SUCCESS, 0, 0x7fff_ffff, 0],
+];
 
 Deno.test("the commands of a batch take the places that their SQEs need", () => {
   const { sq, room, writer, sqe } = queue();

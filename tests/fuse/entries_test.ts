@@ -67,7 +67,7 @@ for (const apart of [false, true]) {
 Deno.test("a reply that comes later is sent, and one after the end is not", async () => {
   const held: FuseRequest[] = [];
   let late = 0;
-  const { uring, closed } = await onNull((_, request) => {
+  const { uring, closed } = await onNull((uring, request) => {
     if (late++ >= 6) held.push(request);
     else {
       setTimeout(() => {

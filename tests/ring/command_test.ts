@@ -373,7 +373,7 @@ Deno.test("a chain in a mixed ring is not cut by a filler", () => {
     return [opcode, flags, user_data].map((it) => it.get(sq.view, place * 64));
   });
   assertEquals(seen, [
-    [IORING_OP_NOP, IOSQE_CQE_SKIP_SUCCESS, 0n], // The filler, before it.
+    [IORING_OP_NOP, IOSQE_CQE_SKIP_SUCCESS, 0x7fff_ffffn], // The filler.
     [IORING_OP_NOP, IOSQE_IO_LINK, 1n],
     [IORING_OP_URING_CMD128, 0, 2n],
   ]);

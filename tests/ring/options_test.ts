@@ -7,6 +7,13 @@ import { type RingOptions, setupOptions } from "../../ring/options.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { assertBoolean } from "../kit/booleans.ts";
 
+Deno.test("a ring of both sizes has no submission thread, which could cut an SQE in two", () => {
+  for (const sqpoll of [true, { idleMs: 5 }]) {
+    const options = { mixed: true, sqpoll };
+    assertThrows(() => setupOptions(options), TypeError, "sqe128 and cqe32");
+  }
+});
+
 Deno.test("the defaults are those of the documentation", () => {
   for (const none of [{}, { sqpoll: false }, { entries: undefined }]) {
     const { entries, cqEntries, wqFd, sqThreadCpu } = setupOptions(none);

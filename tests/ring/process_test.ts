@@ -60,6 +60,22 @@ for (const options of ["{}", "{ iopoll: true }", "{ deferTaskrun: true }"]) {
   });
 }
 
+Deno.test("a ring that does not keep the process runs its commands as fast, while others do", async () => {
+  const { stdout, stderr } = await runScript(`
+    import { Ring } from "@uring/mod.ts";
+    import { nop } from "@uring/cmd/op.ts";
+    const ring = Ring.open();
+    ring.unref();
+    const other = setInterval(() => console.log("the batch stands still"), 5000);
+    // More than a turn takes: the ring comes back for the rest.
+    const batch = new Array(30_000).fill(nop());
+    console.log((await ring.cmdAll(batch)).length);
+    clearInterval(other);
+    await ring.close();
+  `);
+  assertEquals([stdout, stderr], ["30000\n", ""]);
+});
+
 Deno.test("ref() keeps a process running again", async () => {
   const { stdout } = await runScript(`${IMPORTS}
     const ring = Ring.open();

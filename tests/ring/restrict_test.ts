@@ -29,6 +29,7 @@ import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { devNull, Fd, pipe, writeSync } from "../kit/fds.ts";
 import { outcome, outcomes } from "../kit/outcome.ts";
+import { reportedErrors } from "../kit/reported_errors.ts";
 import { lacksFlag, lacksLinux, testUnless } from "../kit/skip.ts";
 import { turn, until } from "../kit/wait.ts";
 
@@ -536,6 +537,29 @@ Deno.test("a ring stays disabled after refused restrictions, and accepts others"
   assertEquals(await ring.cmd(op.nop()), 0);
   assertEquals(await outcome(ring.cmd(op.timeout(1))), "EACCES");
 });
+
+testUnless(
+  lacksFlag("SQE_MIXED"),
+  "a mixed ring that refuses fillers runs commands of both sizes",
+  async () => {
+    using file = devNull();
+    using strays = reportedErrors();
+    const payload = new Uint8Array(80);
+    const ops = [uapi.IORING_OP_URING_CMD, uapi.IORING_OP_URING_CMD128];
+    const options = { mixed: true, entries: 4 };
+    const made = restricted([file.fd], { ...ONE_FAMILY, ops }, options);
+    const [fd] = made.files;
+    for (let round = 0; round < 20; round++) {
+      const results = await Promise.all([
+        made.ring.cmd(uringCmd({ fd, cmd_op: 0 })),
+        made.ring.cmd(uringCmd({ fd, cmd_op: 0, payload })),
+      ]);
+      assertEquals(results, [0, 0]);
+    }
+    await made.ring.close();
+    assertEquals(strays.errors, []);
+  },
+);
 
 testUnless(
   lacksFlag("SQE_MIXED"),

@@ -18,17 +18,17 @@ import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
 import { Queues } from "../../ring/flight/queues.ts";
-import { rereadsSqes } from "../../ring/bare/setup.ts";
+import { rereadsSqes, setup } from "../../ring/bare/setup.ts";
 import { textOf, utf8 } from "../kit/bytes.ts";
 import { message } from "../kit/commands.ts";
 import { devNull, pipe, tcpPair, unixPair, writeSync } from "../kit/fds.ts";
 import { assertRefused, outcomes, refusal } from "../kit/outcome.ts";
-import { openFdCount } from "../kit/process.ts";
+import { descriptors, openFdCount } from "../kit/process.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { runScript } from "../kit/run.ts";
 import { refuseEnter, refuseSetupFlags } from "../kit/refuse.ts";
 import { lacksFlag, testUnless } from "../kit/skip.ts";
-import { turn, until } from "../kit/wait.ts";
+import { collect, turn, until } from "../kit/wait.ts";
 import { take, WAYS } from "../kit/wires.ts";
 
 const { EAGAIN, EBADR, EBUSY, EINTR } = E;
@@ -951,6 +951,31 @@ testUnless(
     await using other = Ring.open();
     await using workers = Ring.open({ attach: other });
     assertEquals(await Promise.all(workers.link([op.nop(), op.nop()])), [0, 0]);
+  },
+);
+
+testUnless(
+  lacksFlag("SQPOLL"),
+  "a ring that was dropped is no longer known by its number",
+  async () => {
+    const dropped = (() => {
+      const { fd } = Ring.open({ sqpoll: true });
+      return fd;
+    })();
+    await until(() => {
+      collect();
+      return !descriptors("io_uring").includes(dropped);
+    });
+    const bare = setup({ entries: 4, flags: uapi.IORING_SETUP_SQPOLL });
+    try {
+      // Not by the queues of the ring that had the number.
+      assertEquals(bare.fd, dropped);
+      const attached = Ring.open({ sqpoll: true, attach: bare });
+      assertEquals(await attached.cmd(op.nop()), 0);
+      await attached.close();
+    } finally {
+      bare.close();
+    }
   },
 );
 

@@ -298,7 +298,9 @@ function fill(
 /** The words of a filler: a no-op that posts no CQE when it succeeds. */
 const FILLER = [
   IORING_OP_NOP | IOSQE_CQE_SKIP_SUCCESS << 8, // opcode, flags, ioprio
-  ...new Array(15).fill(0), // fd, off, addr, len, ..., user_data, ...
+  ...new Array(7).fill(0), // fd, off, addr, len, ...
+  0x7fff_ffff, // user_data: that of no command
+  ...new Array(7).fill(0),
 ];
 
 /** Returns the 16 words of the SQE at a place. */
@@ -363,7 +365,7 @@ for (const flag of [IOSQE_IO_LINK, IOSQE_IO_HARDLINK]) {
     assertEquals(sq.next(true), 0); // and 7, where this one does not fit.
     fill(sq, 0, true, 4);
     const seen = [3, 4, 5, 7, 0].map((place) => sqe(kernel, place)[8]);
-    assertEquals(seen, [1, 0, 2, 3, 4]);
+    assertEquals(seen, [1, FILLER[8], 2, 3, 4]);
     assertEquals(sqe(kernel, 4), FILLER);
     const large = IORING_OP_URING_CMD128 | flag << 8;
     assertEquals(sqe(kernel, 5), [large, ...new Array(15).fill(2)]);
@@ -391,7 +393,7 @@ Deno.test("only the last chain moves, not the chain before it", () => {
   fill(sq, sq.next(), false, 3, IOSQE_IO_LINK);
   assertEquals(sq.next(true), 0);
   const seen = [4, 5, 6, 7].map((place) => sqe(kernel, place)[8]);
-  assertEquals(seen, [1, 2, 0, 3]);
+  assertEquals(seen, [1, 2, FILLER[8], 3]);
 });
 
 for (const start of STARTS) {
