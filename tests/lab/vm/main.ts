@@ -9,7 +9,7 @@
  *     --kernel PATH     boot a kernel of your own
  *     --modules FOLDER  the folder with the modules of that kernel
  *     --arch ARCH       its architecture: x86_64 or aarch64
- *     --timeout SECONDS kill a guest after this time; default 600 for each guest
+ *     --timeout SECONDS kill a guest after this time; default 750 for each guest
  *                       that runs at a time
  *     --nvme-queue N    entries of an NVMe queue; default 32, so that tests can
  *                       fill it
@@ -181,7 +181,7 @@ const { values: options, positionals } = parseArgs({
 const parallel = Number(
   options.parallel ?? (options.show || options.icount ? 1 : 2),
 );
-const timeoutSeconds = Number(options.timeout ?? 600 * parallel);
+const timeoutSeconds = Number(options.timeout ?? 750 * parallel);
 if (!(Number.isInteger(parallel) && parallel > 0) || !(timeoutSeconds > 0)) {
   throw new RangeError("--parallel and --timeout take numbers above 0");
 }
