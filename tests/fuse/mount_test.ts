@@ -198,6 +198,18 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   );
 }
 
+onWays(
+  ["asleep", "asleep in poll"],
+  "the mount of a killed server goes away by itself",
+  "memory",
+  async ({ dir, kill }) => {
+    await ok(`echo text >${dir}/file`);
+    kill("SIGKILL");
+    await until(() => !isMounted(dir));
+    await ok("sync", 20);
+  },
+);
+
 for (
   const [end, ways] of [
     ["exit", ["classic", "in a Worker"]],

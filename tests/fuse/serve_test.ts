@@ -69,7 +69,7 @@ testUnless(missing, "an ordinary user mounts with fusermount3", async () => {
 });
 
 onWays(
-  ["classic", "io_uring", "asleep", "asleep in poll"],
+  ["classic", "io_uring"],
   "the mount of a killed server goes away by itself",
   "memory",
   async ({ dir, kill }) => {
