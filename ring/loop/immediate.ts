@@ -5,22 +5,36 @@ import { reserveStack } from "../stack.ts";
 /** Calls that fit the stack where Deno loads `setImmediate`: more than it makes. */
 const STACK = 1024;
 
-let loaded = false;
+type Immediate = ReturnType<typeof setImmediate>;
+
+/** The functions of Deno, which loads them when they are first read. */
+let make: ((callback: () => void) => Immediate) | null = null;
+let clear: (made: Immediate) => void;
 
 /**
  * Calls back after the event loop has looked for I/O.
  *
  * @throws {RangeError} if the stack is too full to load `setImmediate`, before Deno
- * tries: a load that was cut short breaks it for good.
+ * tries.
  */
-export function immediate(
-  callback: () => void,
-): ReturnType<typeof setImmediate> {
-  if (!loaded) reserveStack(STACK);
-  const made = setImmediate(callback);
-  loaded = true;
-  return made;
+export function immediate(callback: () => void): Immediate {
+  if (make === null) load();
+  return make!(callback);
 }
+
+/** A load that was cut short, as by the timeout of `node:vm`, fails for good. */
+function load(): void {
+  reserveStack(STACK);
+  try {
+    clear = clearImmediate;
+    make = setImmediate;
+  } catch {
+    clear = (made) => clearTimeout(made as unknown as Timer);
+    make = (callback) => setTimeout(callback, 0) as unknown as Immediate;
+  }
+}
+
+type Timer = ReturnType<typeof setTimeout>;
 
 /**
  * One call of the event loop that nothing can drop. Where only immediates without a
@@ -29,8 +43,8 @@ export function immediate(
  */
 export class Recall {
   readonly #call: () => void;
-  #immediate: ReturnType<typeof setImmediate> | null = null;
-  #timer: ReturnType<typeof setTimeout> | null = null;
+  #immediate: Immediate | null = null;
+  #timer: Timer | null = null;
 
   constructor(call: () => void) {
     this.#call = () => {
@@ -56,7 +70,7 @@ export class Recall {
   }
 
   cancel(): void {
-    if (this.#immediate !== null) clearImmediate(this.#immediate);
+    if (this.#immediate !== null) clear(this.#immediate);
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#immediate = this.#timer = null;
   }

@@ -119,6 +119,8 @@ const PROBES: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async timeout() {
+    // Deno loads it at its first use, and ends the program if that is cut short.
+    await new Promise((resolve) => setImmediate(resolve));
     const { service, told, again } = counting(8);
     let inside = true;
     // Deno loses a timeout that comes before the program has begun.
