@@ -58,8 +58,15 @@ const SYMBOLS = {
     parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],
     result: "usize",
   },
-  /** `off_t lseek(int fd, off_t offset, int whence)`: offsets of 64 bits. */
-  lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
+  /**
+   * The number, then `off_t lseek(unsigned fd, off_t offset, unsigned whence)`. The
+   * result is an offset, for which `call` is too narrow.
+   */
+  lseek: {
+    name: "syscall",
+    parameters: ["i32", "i32", "i64", "i32"],
+    result: "i64",
+  },
   /** `int *__errno_location(void)`: the errno of the calling thread. */
   __errno_location: { parameters: [], result: "pointer" },
 } as const;
@@ -200,8 +207,8 @@ export function mmap(
 
 /** Calls lseek(2): returns the offset, or `-errno`. */
 export function lseek(fd: number, offset: number, whence: number): number {
-  const { symbols, errno } = libc();
-  const found = symbols.lseek(fd, BigInt(offset), whence);
+  const { symbols, errno, nr } = libc();
+  const found = symbols.lseek(nr.lseek, fd, BigInt(offset), whence);
   return found >= 0n ? Number(found) : -errno[0];
 }
 

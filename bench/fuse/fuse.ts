@@ -10,11 +10,9 @@
  */
 
 import { parseArgs } from "node:util";
-import { run } from "../../tests/kit/run.ts";
 import { compile } from "../c/compile.ts";
+import { figuresOf } from "../guest/figures.ts";
 import { LIBFUSE, PROGRAMS, type Workload } from "./plan.ts";
-
-const ROOT = new URL("../../", import.meta.url);
 
 /** A workload on the mount of a server. */
 export interface FuseRow {
@@ -34,7 +32,7 @@ export interface FuseRow {
 /** The figures of a guest. */
 export interface FuseGuest {
   readonly kernel: string;
-  /** The rounds of which the figures are medians. */
+  /** The number of rounds. Each figure is their median. */
   readonly rounds: number;
   readonly rows: readonly FuseRow[];
 }
@@ -77,14 +75,7 @@ export async function measureFuse(
     ...["--", "run", "-A", "--no-check", "--cached-only"],
     ...["bench/fuse/in_guest.ts", `${rounds}`, ...only],
   ];
-  const { success, stdout, stderr } = await run(Deno.execPath(), args, {
-    cwd: ROOT,
-  });
-  const line = stdout.split("\n").find((each) => each.startsWith('{"kernel":'));
-  if (!success || line === undefined) {
-    throw new Error(`the guest measured nothing: ${stderr}${stdout}`);
-  }
-  return JSON.parse(line);
+  return await figuresOf(args);
 }
 
 if (import.meta.main) {

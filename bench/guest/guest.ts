@@ -12,10 +12,8 @@
  */
 
 import { parseArgs } from "node:util";
-import { run } from "../../tests/kit/run.ts";
+import { figuresOf } from "./figures.ts";
 import { NVME_QUEUE } from "./plan.ts";
-
-const ROOT = new URL("../../", import.meta.url);
 
 /** The CPU time of a command in the guest. */
 export interface GuestRow {
@@ -55,15 +53,7 @@ const ROUNDS = 2;
 
 /** Boots a guest, and returns its figures. */
 export async function measureGuest(rounds = ROUNDS): Promise<Guest> {
-  const args = [...ARGUMENTS, String(rounds)];
-  const { success, stdout, stderr } = await run(Deno.execPath(), args, {
-    cwd: ROOT,
-  });
-  const line = stdout.split("\n").find((each) => each.startsWith('{"kernel":'));
-  if (!success || line === undefined) {
-    throw new Error(`the guest measured nothing: ${stderr}${stdout}`);
-  }
-  return JSON.parse(line);
+  return await figuresOf([...ARGUMENTS, String(rounds)]);
 }
 
 if (import.meta.main) {

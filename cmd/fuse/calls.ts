@@ -13,17 +13,17 @@ import { scratch, scratchCopy } from "../../sys/scratch.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { type FileStatus, statusAt } from "../statx.ts";
 import { FuseError } from "./errors.ts";
+import { decodeName } from "./names.ts";
 import type { StatFs } from "./nodes.ts";
 
 const encoder = new TextEncoder();
-/** Strict: a name that is no text would be that of another file. */
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The scratch memory from here on is for results. */
 const RESULT = 0x4000;
 const RESULT_BYTES = 0xc000;
 
-function checked(rc: number): number {
+/** Returns the result of a system call, and throws if the call has failed. */
+export function checked(rc: number): number {
   if (rc < 0) throw new FuseError(-rc);
   return rc;
 }
@@ -137,21 +137,14 @@ export function mknod(
 /** Returns the target of a descriptor's symbolic link. */
 export function readlink(fd: number): string {
   const length = call("readlinkat", fd, "", result(), RESULT_BYTES);
-  return text(scratchCopy(RESULT, RESULT + length));
-}
-
-function text(bytes: Uint8Array): string {
-  try {
-    return decoder.decode(bytes);
-  } catch {
-    throw new FuseError("EILSEQ", "a name is not UTF-8");
-  }
+  return decodeName(scratchCopy(RESULT, RESULT + length));
 }
 
 /** Returns the names of a file's extended attributes. */
 export function listxattr(path: string): string[] {
   const length = call("listxattr", path, result(), RESULT_BYTES);
-  return text(scratchCopy(RESULT, RESULT + length)).split("\0").slice(0, -1);
+  const names = decodeName(scratchCopy(RESULT, RESULT + length));
+  return names.split("\0").slice(0, -1);
 }
 
 /** Removes an extended attribute. */
@@ -230,7 +223,7 @@ export function readDirectory(fd: number): RawDirent[] {
       const start = at + DIRENT.name;
       try {
         const name = scratchCopy(start, bytes.indexOf(0, start));
-        found.push({ name: decoder.decode(name), ino, type });
+        found.push({ name: decodeName(name), ino, type });
       } catch {
         // A request for it would be refused as well.
       }

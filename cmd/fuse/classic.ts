@@ -14,6 +14,7 @@ import { bytesAt, viewAt } from "../../sys/bytes.ts";
 import { errnoName } from "../../sys/errno_names.ts";
 import { pollTwo, transfer } from "../../sys/libc.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
+import { immediate } from "../../ring/loop/immediate.ts";
 import { lower } from "../../ring/service/stop.ts";
 import type { LoopReader } from "./loop_reader.ts";
 import { FuseRequest } from "./request.ts";
@@ -134,7 +135,7 @@ export class Classic implements Transport {
     const length = message.view.getUint32(len.offset, true);
     if (length === 0) {
       // The read has failed, as does one here if the mount has ended.
-      setImmediate(() => this.#ended || this.#reader!.start());
+      immediate(() => this.#ended || this.#reader!.start());
       return this.#drainNow();
     }
     message.request.begin(length);
@@ -174,7 +175,7 @@ export class Classic implements Transport {
     this.#free.push(this.#messages.get(request)!);
     if (!this.#starved) return;
     this.#starved = false;
-    setImmediate(this.#drain);
+    immediate(this.#drain);
   }
 
   notify(message: Uint8Array): Promise<number> {
@@ -258,7 +259,7 @@ export class Classic implements Transport {
       request.begin(length);
       if (this.#receiver!.receive(request)) this.#free.push(message);
     }
-    if (!this.#ended) setImmediate(this.#drain);
+    if (!this.#ended) immediate(this.#drain);
   }
 
   /** Guesses that there is no other request: a read that finds none is not free. */

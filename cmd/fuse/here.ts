@@ -72,7 +72,6 @@ export async function readyHere(
       let here: Here;
       try {
         here = new Here(device, files, wishes, options);
-        begun = true;
       } catch (error) {
         device.close();
         throw error;

@@ -24,9 +24,9 @@ export interface PassthroughOptions {
    */
   kernelIo?: boolean;
   /**
-   * Files that the kernel may know, each of which takes a descriptor. Beyond, it is
-   * asked to forget some that nothing uses (Linux 6.18). Default: half of the
-   * descriptors that the process may have.
+   * The most files that the kernel is to know. Each takes a descriptor. When there are
+   * more, the kernel is asked to forget some that nothing uses (Linux 6.18). Default:
+   * half of the descriptors that the process may have.
    */
   maxFiles?: number;
 }

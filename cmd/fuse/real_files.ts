@@ -51,11 +51,6 @@ function statOf(status: op.FileStatus): Stat {
   return { ...status, rdev, atime, mtime, ctime, birthtime: status.btimeNs };
 }
 
-function checked(rc: number): number {
-  if (rc < 0) throw new FuseError(-rc);
-  return rc;
-}
-
 /** The files that the kernel knows, and the ring for operations on them. */
 export class RealFiles {
   readonly root: RealFile;
@@ -152,7 +147,7 @@ export class RealFiles {
   lookup(parent: RealFile, name: string): Awaitable<Entry<RealFile> | null> {
     return after(this.#openPath(parent, name), (fd) => {
       if (fd === -E.ENOENT) return null;
-      return this.#enter(checked(fd));
+      return this.#enter(calls.checked(fd));
     });
   }
 
@@ -177,7 +172,7 @@ export class RealFiles {
     mode: number,
     ctx: Context,
   ): Promise<Entry<RealFile>> {
-    const fd = checked(await this.#openPath(parent, name));
+    const fd = calls.checked(await this.#openPath(parent, name));
     return await this.#enterNew(fd, this.#give(fd, parent, mode, ctx));
   }
 

@@ -12,12 +12,11 @@ import { fuse_in_header } from "../../sys/uapi/fuse.ts";
 import { bytesAt, viewAt } from "../../sys/bytes.ts";
 import type { Field } from "../../sys/struct.ts";
 import { FuseError } from "./errors.ts";
+import { decodeName } from "./names.ts";
 import { put } from "./stat.ts";
 
 const { opcode, unique, nodeid, uid, gid, pid } = fuse_in_header;
 
-/** Strict, because two names must not become one: see {@linkcode FuseRequest.name}. */
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
 /** Names up to this length are decoded here, which is faster than a decoder. */
 const SHORT = 24;
@@ -145,11 +144,7 @@ export class FuseRequest {
     const zero = this.#input.indexOf(0, start);
     const end = zero < 0 || zero > this.#end ? this.#end : zero;
     this.#at = end + 1;
-    try {
-      return decoder.decode(this.#input.subarray(start, end));
-    } catch {
-      throw new FuseError("EILSEQ", "a name is not UTF-8");
-    }
+    return decodeName(this.#input.subarray(start, end));
   }
 
   /** Takes the next `byteLength` bytes, in place: a view, valid until the reply. */

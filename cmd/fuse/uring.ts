@@ -26,6 +26,7 @@ import { iovec } from "../../sys/uapi/uio.ts";
 import { bytesAt, viewAt } from "../../sys/bytes.ts";
 import { errnoName } from "../../sys/errno_names.ts";
 import { sizeof } from "../../sys/struct.ts";
+import { immediate } from "../../ring/loop/immediate.ts";
 import { Service } from "../../ring/service/service.ts";
 import { uringCmd } from "../uring_cmd.ts";
 import { Classic, type Device } from "./classic.ts";
@@ -168,7 +169,7 @@ export class Uring implements Transport {
     for (const { tag } of this.#entries) service.submit(tag);
     // A refusal comes at once.
     while (service.isOpen && service.stats().enters === enters) {
-      await new Promise((resolve) => setImmediate(resolve));
+      await new Promise<void>((resolve) => immediate(resolve));
     }
   }
 
@@ -242,7 +243,7 @@ export class Uring implements Transport {
     for (;;) {
       // What ended the sleep has its turn: a promise, or a message to the thread.
       for (let i = 0; i < TURNS; i++) {
-        await new Promise((resolve) => setImmediate(resolve));
+        await new Promise<void>((resolve) => immediate(resolve));
       }
       while (this.#pending > 0) {
         await new Promise<void>((resolve) => this.#quiet = resolve);

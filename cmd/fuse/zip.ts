@@ -13,7 +13,7 @@ const [STORED, DEFLATED] = [0, 8];
 const PATH_MAX = 4095;
 
 /**
- * Bytes of which parts can be read, such as a `Blob`. What `slice` returns may be a
+ * Bytes that can be read in parts, such as a `Blob`. What `slice` returns may be a
  * promise, such as that of a `Response` to a request for a range.
  */
 export interface ZipBlob {

@@ -3,7 +3,7 @@
 import type { Awaitable } from "./awaitable.ts";
 import type { FileKind } from "./stat.ts";
 
-/** A zip of which parts can be read. */
+/** A zip that is read in parts. */
 export interface ZipFile {
   readonly size: number;
   /** Returns the bytes from `start` to before `end`; fewer at the end of the file. */

@@ -202,10 +202,7 @@ export class SubmissionQueue {
 
   /** Pushes a no-op that posts no CQE, for one place of a mixed ring. */
   fill(): void {
-    const word = this.at(0);
-    clear(this.words, word, word + 16);
-    this.words[word] = NO_OP;
-    this.words[word + USER_DATA] = FILLER;
+    this.#writeFiller(this.at(0));
     this.push();
   }
 
@@ -287,6 +284,10 @@ export class SubmissionQueue {
   /** Inserts a filler at `word`. The SQEs from there to the last place move up. */
   #pad(word: number): void {
     moveWords(this.words, word + 16, word, this.#mask * 16);
+    this.#writeFiller(word);
+  }
+
+  #writeFiller(word: number): void {
     clear(this.words, word, word + 16);
     this.words[word] = NO_OP;
     this.words[word + USER_DATA] = FILLER;

@@ -11,6 +11,7 @@ const NUMBERS = {
   openat2: [437, 437],
   readlinkat: [267, 78],
   getdents64: [217, 61],
+  lseek: [8, 62],
   truncate: [76, 45],
   ftruncate: [77, 46],
   fstatfs: [138, 44],

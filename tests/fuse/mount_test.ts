@@ -6,7 +6,7 @@ import { hasLinux, testUnless } from "../kit/skip.ts";
 import { settles, until } from "../kit/wait.ts";
 import { client, isMounted, missing, NOBODY, ok, serve } from "./guest.ts";
 import { sh, start, WAYS } from "./guest.ts";
-import { onWays } from "./ways.ts";
+import { killedServersOn, onWays } from "./ways.ts";
 
 for (
   const [kind, ways] of [
@@ -198,17 +198,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   );
 }
 
-onWays(
-  ["asleep", "asleep in poll"],
-  "the mount of a killed server goes away by itself",
-  "memory",
-  async ({ dir, kill }) => {
-    await ok(`echo text >${dir}/file`);
-    kill("SIGKILL");
-    await until(() => !isMounted(dir));
-    await ok("sync", 20);
-  },
-);
+killedServersOn(["asleep", "asleep in poll"]);
 
 for (
   const [end, ways] of [

@@ -4,6 +4,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { run } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
 import { settles, until } from "../kit/wait.ts";
+import { commandsFor } from "./commands.ts";
 import { examplesOf, writeExample } from "./examples.ts";
 import { ZIP } from "./filesystems.ts";
 import {
@@ -82,25 +83,12 @@ testUnless(
   },
 );
 
-const COMMANDS = `
-cd "$1"
-head -c 300000 /dev/urandom >/tmp/source
-cp /tmp/source copy && cmp /tmp/source copy
-for i in 1 2 3; do echo "line $i" >>log; done
-[ "$(cat log)" = "$(printf 'line 1\\nline 2\\nline 3')" ]
-truncate -s 7 log && [ "$(cat log)" = "line 1" ]
-truncate -s 5000 log && [ "$(stat -c %s log)" = 5000 ]
-: >log && [ "$(stat -c %s log)" = 0 ]
-mkdir -p one/two/three && echo deep >one/two/three/file
-mv one/two other && [ "$(cat other/three/file)" = deep ] && rmdir one
-mv copy renamed && mv renamed other/three && cmp /tmp/source other/three/renamed
-for i in $(seq 50); do echo $i >many$i; done
-[ "$(ls | grep -c many)" = 50 ] && rm many*
-dd if=/tmp/source of=direct bs=4096 count=16 2>/dev/null
-cmp -n 65536 /tmp/source direct
-exec 3<>held; echo text >&3; rm held; [ "$(cat /proc/self/fd/3)" = text ]; exec 3>&-
-rm -r other && rm log direct && [ -z "$(ls -A)" ]
-`;
+const COMMANDS = commandsFor({
+  byteLength: 300_000,
+  files: 50,
+  more: "exec 3<>held; echo text >&3; rm held; " +
+    '[ "$(cat /proc/self/fd/3)" = text ]; exec 3>&-',
+});
 
 // In a guest, each of these takes most of a minute.
 for (

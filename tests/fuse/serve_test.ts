@@ -5,10 +5,9 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { testUnless } from "../kit/skip.ts";
-import { sleep, until } from "../kit/wait.ts";
 import { COMMANDS } from "./commands.ts";
 import { isMounted, missing, NOBODY, ok, serve, sh } from "./guest.ts";
-import { EACH, onWays } from "./ways.ts";
+import { EACH, killedServersOn, onWays } from "./ways.ts";
 
 onWays(
   EACH,
@@ -68,19 +67,4 @@ testUnless(missing, "an ordinary user mounts with fusermount3", async () => {
   }, { dir: "/tmp/user", prefix: [...NOBODY, "env", "DENO_DIR=/tmp/nobody"] });
 });
 
-onWays(
-  ["classic", "io_uring"],
-  "the mount of a killed server goes away by itself",
-  "memory",
-  async ({ dir, kill }) => {
-    await ok(`echo text >${dir}/file`);
-    const reading = sh(`cd ${dir} && sleep 3; cat file`, 20);
-    await sleep(500);
-    kill("SIGKILL");
-    await until(() => !isMounted(dir));
-    const { stderr } = await reading;
-    assertMatch(stderr, /not connected|No such file|abort/i);
-    assertEquals((await sh(`ls -A ${dir}`)).stdout, "");
-    await ok("sync", 20);
-  },
-);
+killedServersOn(["classic", "io_uring"]);

@@ -1,6 +1,9 @@
 /** Tests in some of the ways to serve. */
 
+import { assertEquals, assertMatch } from "@std/assert";
 import { testUnless } from "../kit/skip.ts";
+import { sleep, until } from "../kit/wait.ts";
+import { isMounted, ok, sh } from "./guest.ts";
 import { serve, type Served, type Way, type WayName, WAYS } from "./guest.ts";
 
 /**
@@ -28,3 +31,23 @@ export function onWays(
 const ALL = Deno.args.includes("--all-ways");
 /** Every way to serve. */
 export const EACH: readonly WayName[] = WAYS.map(({ name }) => name);
+
+/** Tests that a mount goes away by itself when its server is killed. */
+export function killedServersOn(ways: readonly WayName[]): void {
+  onWays(
+    ways,
+    "the mount of a killed server goes away by itself",
+    "memory",
+    async ({ dir, kill }) => {
+      await ok(`echo text >${dir}/file`);
+      const reading = sh(`cd ${dir} && sleep 3; cat file`, 20);
+      await sleep(500);
+      kill("SIGKILL");
+      await until(() => !isMounted(dir));
+      const { stderr } = await reading;
+      assertMatch(stderr, /not connected|No such file|abort/i);
+      assertEquals((await sh(`ls -A ${dir}`)).stdout, "");
+      await ok("sync", 20);
+    },
+  );
+}

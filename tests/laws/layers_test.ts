@@ -89,6 +89,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "cmd/fuse/awaitable.ts",
       "cmd/fuse/errors.ts",
       "cmd/fuse/stat.ts",
+      "cmd/fuse/names.ts",
       "cmd/fuse/request.ts",
       "cmd/fuse/notifications.ts",
       "cmd/fuse/init.ts",

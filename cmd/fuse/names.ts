@@ -1,0 +1,20 @@
+/** Names of files, which are bytes for the kernel, and text for handlers. */
+
+import { FuseError } from "./errors.ts";
+
+/** Strict, because two names must not become one. */
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * Decodes a name.
+ *
+ * @throws {FuseError} EILSEQ for bytes that are no UTF-8. Another text would stand
+ * for them, which may be the name of another file.
+ */
+export function decodeName(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw new FuseError("EILSEQ", "a name is not UTF-8");
+  }
+}
