@@ -168,6 +168,8 @@ const KINDS =
 /** Explains an errno of operations on extended attributes. */
 export const xattrAdvice = adviceFrom({
   ...PATH,
+  EBADF: "The descriptor is not open. Or the file is a registered one, which " +
+    "Linux takes for attributes since 6.13. Pass its descriptor.",
   ENODATA: "The file has no such attribute. `getfattr -d -m -` lists them. " +
     "Only root sees those of trusted.",
   ERANGE: "The value is longer than maxLength. Leave it out to read any value.",

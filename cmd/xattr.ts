@@ -44,7 +44,8 @@ export interface SetxattrOptions {
  *
  * ENODATA: the file has no such attribute. ERANGE: the value is longer than
  * `maxLength`. EOPNOTSUPP: the file system has no attributes of this kind, or the
- * name does not start with a kind, such as `user.`.
+ * name does not start with a kind, such as `user.`. EBADF: also a registered file
+ * before Linux 6.13.
  */
 export function fgetxattr(
   file: File,
@@ -106,7 +107,8 @@ function decodeValue(done: Completion): Uint8Array {
  * EEXIST, ENODATA: see `only`. EOPNOTSUPP: the file system has no attributes of
  * this kind, or the name does not start with a kind, such as `user.`. EPERM:
  * the file is no regular file or directory, which alone have `user.`
- * attributes, or it is immutable. ENOSPC, EDQUOT, E2BIG: there is no room.
+ * attributes, or it is immutable. ENOSPC, EDQUOT, E2BIG: there is no room. EBADF:
+ * also a registered file before Linux 6.13.
  *
  * @param value At most 65536 bytes. ext4 keeps all attributes of a file in about
  * 4000.

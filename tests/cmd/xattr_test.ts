@@ -1,6 +1,11 @@
 /** Extended attributes, as Python's os module sees them too, where it is installed. */
 
-import { assertEquals, assertThrows } from "@std/assert";
+import {
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { FixedFile, Ring, UringError } from "../../mod.ts";
 import { alloc } from "../../ring/alloc.ts";
 import * as op from "../../cmd/op.ts";
@@ -100,15 +105,41 @@ testUnless(
     assertEquals(await ring.cmd(op.fgetxattr(file.fd, "user.a")), value);
     const aligned = alloc(16).fill(7);
     assertEquals(await ring.cmd(op.fsetxattr(file.fd, "user.b", aligned)), 0);
-    const [fixed] = ring.registerFiles([file.fd]);
     const found = await Promise.all([
       ring.cmd(op.getxattr(path, "user.b")),
       ring.cmd(op.getxattr(path, "user.a", { maxLength: 300 })),
-      ring.cmd(op.fgetxattr(fixed, utf8("user.b"))),
+      ring.cmd(op.fgetxattr(file.fd, utf8("user.b"))),
     ]);
     assertEquals(found, [new Uint8Array(16).fill(7), value, found[0]]);
     await ring.cmd(op.setxattr(path, "user.a", new Uint8Array()));
     assertEquals(await ring.cmd(op.getxattr(path, "user.a")), new Uint8Array());
+  },
+);
+
+testUnless(
+  lacks,
+  "a registered file has attributes since Linux 6.13, and a refusal before says so",
+  async () => {
+    await using ring = Ring.open();
+    using folder = new Folder();
+    using file = new Fd(await ring.cmd(op.openat(folder.file("file"))));
+    const [fixed] = ring.registerFiles([file.fd]);
+    const value = Uint8Array.of(1, 2, 3);
+    const [major, minor] = Deno.osRelease().split(".").map(Number);
+    for (
+      const [command, expected] of [
+        [op.fsetxattr(fixed, "user.a", value), 0],
+        [op.fgetxattr(fixed, "user.a"), value],
+      ] as const
+    ) {
+      if (major > 6 || major === 6 && minor >= 13) {
+        assertEquals<unknown>(await ring.cmd<unknown>(command), expected);
+        continue;
+      }
+      const refusal = await assertRejects(() => ring.cmd<unknown>(command));
+      assertStringIncludes(String(refusal), "EBADF");
+      assertStringIncludes(String(refusal), "since 6.13");
+    }
     ring.unregisterFiles();
   },
 );
