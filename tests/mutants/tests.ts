@@ -42,12 +42,14 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
     "attack/service_test.ts",
   ],
   "ring/loop/": [
-    ...["ring/wake_test.ts", "attack/numbers_test.ts"],
+    ...["ring/wake_test.ts", "ring/wake_process_test.ts"],
+    "attack/numbers_test.ts",
     "attack/many_rings_test.ts",
   ],
   "ring/loop/engine.ts": [
     ...["fake/", "ring/batch_test.ts", "ring/engine_test.ts"],
     ...["ring/close_test.ts", "ring/ring_test.ts", "ring/wake_test.ts"],
+    "ring/wake_process_test.ts",
     "ring/process_test.ts",
     "ring/deno_test.ts",
   ],
@@ -56,7 +58,9 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   "cmd/": ["cmd/uring_cmd_test.ts"],
   "cmd/cli/": ["ring/process_test.ts", "ring/deno_test.ts"],
   "cmd/fuse/": ["fuse/"],
-  "cmd/file_advice.ts": ["cmd/entries_test.ts", "cmd/extents_test.ts"],
+  "cmd/file_advice.ts": [
+    ...["cmd/entries_test.ts", "cmd/extents_test.ts", "cmd/xattr_test.ts"],
+  ],
   "cmd/op.ts": ["ring/ring_test.ts"],
   "cmd/path.ts": ["cmd/statx_test.ts", "cmd/entries_test.ts"],
   "cmd/probe.ts": [

@@ -141,12 +141,33 @@ const NOT_IN_GUESTS = [
 ].map((name) => `tests/${name}`);
 
 /**
- * The first test file. Its commands run in workers of the kernel, and the last
+ * Tests that only the guest with the newest kernel runs by default. They start many
+ * processes, each of which takes seconds there, and what they test is Deno and this
+ * library far more than the kernel.
+ */
+const NEWEST = "sid";
+const IN_NEWEST_ONLY = [
+  "tests/ring/process_test.ts",
+  "tests/ring/wake_process_test.ts",
+  "tests/cmd/nodes_test.ts",
+];
+
+/**
+ * Tests that run in a thread of their own, as all do elsewhere: they count what the
+ * thread has. A guest takes seconds to load this library, so the others share a thread.
+ */
+const APART = ["tests/cmd/block_test.ts", "tests/ring/wake_test.ts"];
+
+/**
+ * The first test files. Their commands run in workers of the kernel, and the last
  * worker of a thread never ends. A worker that an earlier test's ring had started
  * in an interrupt might take 64-bit addresses for those of a 32-bit process: see
  * setupOptions() in ring/options.ts.
  */
-const FIRST = "tests/cmd/nvme_test.ts";
+const FIRST = ["tests/cmd/nvme_test.ts", "tests/cmd/nvme_late_test.ts"];
+
+/** The file in a guest that imports the tests which share a thread. */
+const SHARED = "tests/shared_test.ts";
 
 /**
  * The one file of its folder that guests run by default. Those beside it play the
@@ -190,11 +211,23 @@ if (!(Number.isInteger(nvmeQueue) && nvmeQueue > 1)) {
   throw new RangeError("--nvme-queue takes a whole number above 1");
 }
 
-/** Returns the arguments for Deno in a guest. */
-async function work(): Promise<string[]> {
-  if (instead.length > 0) return instead;
+/** What Deno runs in a guest. */
+interface Work {
+  readonly args: readonly string[];
+  /** The tests that share a thread, in their order. */
+  readonly shared: readonly string[];
+}
+
+/** Returns what Deno runs in the guest of a kernel. */
+async function workOf(name: string): Promise<Work> {
+  if (instead.length > 0) return { args: instead, shared: [] };
+  const without = name === NEWEST
+    ? NOT_IN_GUESTS
+    : [...NOT_IN_GUESTS, ...IN_NEWEST_ONLY];
   const left = (file: string) =>
-    NOT_IN_GUESTS.some((name) => file === name || file.startsWith(`${name}/`));
+    without.some((name) => file === name || file.startsWith(`${name}/`));
+  const apart = (file: string) =>
+    APART.includes(file) || IN_NEWEST_ONLY.includes(file);
   // `deno test` ignores --ignore for a folder that is named beside a file.
   const tests = (await projectFiles()).filter((file) =>
     /^tests\/.*_test\.ts$/.test(file) && !left(file)
@@ -202,11 +235,15 @@ async function work(): Promise<string[]> {
   const filter = options.filter === undefined
     ? []
     : ["--filter", options.filter];
-  return [
-    ...["test", "-A", "--unstable-net", "--v8-flags=--expose-gc"],
-    ...["--no-check", "--cached-only", ...filter],
-    ...new Set([FIRST, ...tests, MOUNTS]),
-  ];
+  const shared = tests.filter((file) => !apart(file));
+  return {
+    args: [
+      ...["test", "-A", "--unstable-net", "--v8-flags=--expose-gc"],
+      ...["--no-check", "--cached-only", ...filter],
+      ...[SHARED, ...tests.filter(apart), MOUNTS],
+    ],
+    shared: [...new Set([...FIRST, ...shared])],
+  };
 }
 
 const opened = new Map<Arch, Promise<Apt>>();
@@ -277,7 +314,11 @@ async function findDeno(arch: Arch): Promise<string> {
 }
 
 /** Writes the root file system of a guest. */
-async function writeRoot(path: string, { arch, files }: Image): Promise<void> {
+async function writeRoot(
+  path: string,
+  { arch, files }: Image,
+  { args, shared }: Work,
+): Promise<void> {
   const { suite, packages: names, leaveOut } = USERLAND;
   const apt = await packages(arch);
   const folders = await apt.unpack(suite, [...names, ...options.with]);
@@ -290,8 +331,7 @@ async function writeRoot(path: string, { arch, files }: Image): Promise<void> {
   for (const folder of folders) root.tree(folder, "", leaveOut);
   root.copy(deno, "usr/bin/deno");
   root.file("init", await Deno.readTextFile(`${HERE}/init.sh`), 0o755);
-  const words = await work();
-  root.file("arguments", words.map((each) => `${each}\n`).join(""));
+  root.file("arguments", args.map((each) => `${each}\n`).join(""));
   root.file("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
   root.file(
     "etc/passwd",
@@ -300,6 +340,8 @@ async function writeRoot(path: string, { arch, files }: Image): Promise<void> {
   // fusermount3 opens it.
   root.link("etc/mtab", "/proc/self/mounts");
   root.file("etc/group", "root:x:0:\nnogroup:x:65534:\n");
+  const imports = shared.map((file) => `import "/uring/${file}";\n`);
+  root.file(`uring/${SHARED}`, imports.join(""));
   modules.forEach(({ name, bytes }, i) =>
     root.file(`modules/${String(i).padStart(3, "0")}-${name}.ko`, bytes)
   );
@@ -340,7 +382,7 @@ async function runGuest(name: string): Promise<Verdict> {
     const initrd = `${folder}/initrd`;
     const prepared = preparing.then(async () => {
       const kernel = await findKernel(name);
-      await writeRoot(initrd, kernel);
+      await writeRoot(initrd, kernel, await workOf(name));
       return kernel;
     });
     preparing = prepared;
