@@ -153,10 +153,16 @@ const IN_NEWEST_ONLY = [
 ];
 
 /**
- * Tests that run in a thread of their own, as all do elsewhere: they count what the
- * thread has. A guest takes seconds to load this library, so the others share a thread.
+ * Tests that run in a thread of their own, as all do elsewhere. A guest takes seconds to
+ * load this library, so the others share a thread.
  */
-const APART = ["tests/cmd/block_test.ts", "tests/ring/wake_test.ts"];
+const APART = [
+  // These count what their thread has.
+  "tests/cmd/block_test.ts",
+  "tests/ring/wake_test.ts",
+  // A driver that it writes to asks whether the process is 32-bit: see FIRST.
+  "tests/cmd/op_test.ts",
+];
 
 /**
  * The first test files. Their commands run in workers of the kernel, and the last
