@@ -66,7 +66,7 @@ export { TCP_KEEPCNT, TCP_KEEPIDLE } from "../../sys/uapi/socket.ts";
 export { TCP_KEEPINTVL, TCP_USER_TIMEOUT } from "../../sys/uapi/socket.ts";
 export { TCP_NODELAY, TCP_QUICKACK } from "../../sys/uapi/socket.ts";
 export type { IpAddress, SocketAddress, UnixAddress } from "../sockaddr.ts";
-export { socketFd, type SocketLike } from "./fd.ts";
+export { socketFd, socketFds, type SocketLike } from "./fd.ts";
 
 const { addr, addr3, optval } = uapi.io_uring_sqe;
 const { IORING_OP_URING_CMD: opcode } = uapi;
