@@ -328,7 +328,6 @@ const LONGER: Readonly<Record<string, string>> = {
   "ring/flight/queues.ts": "submission and reaping share all of their state",
   "cmd/block.ts": "the facts of a device, and a function for each command",
   "cmd/op.ts": "a function for each operation, with its documentation",
-  "cmd/socket/mod.ts": "a function for each command, with its documentation",
   "cmd/nvme/blocks.ts": "a function for each command, with its documentation",
   "cmd/scsi/sense_codes.ts": "a table of names",
 };

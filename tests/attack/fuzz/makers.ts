@@ -65,6 +65,24 @@ const fields = {
   mask: upTo(0x7fff_ffff),
   sync: oneOf("auto", "force", "never", undefined),
 };
+const socketLike = either(
+  made("listener", () => listener),
+  object({
+    localAddr: object({
+      transport: oneOf("tcp", "udp", "unix", "vsock"),
+      hostname: oneOf("127.0.0.1", "::1%lo"),
+      port: u16,
+    }),
+    remoteAddr: object({ transport: oneOf("unix"), path: text }),
+  }),
+  object({
+    localAddress: oneOf("127.0.0.1"),
+    localPort: u16,
+    remoteAddress: oneOf("::1"),
+    remotePort: u16,
+  }),
+);
+
 const attribute = either(text, oneOf("user.name"));
 const only = oneOf("create", "replace", undefined);
 const buffer = anything;
@@ -216,25 +234,9 @@ const tables: Record<string, Record<string, readonly Recipes[]>> = {
     getsockname: [fd],
     getpeername: [fd],
     txTimestamps: [fd],
-    socketFd: [
-      either(
-        made("listener", () => listener),
-        object({
-          localAddr: object({
-            transport: oneOf("tcp", "udp", "unix", "vsock"),
-            hostname: oneOf("127.0.0.1", "::1%lo"),
-            port: u16,
-          }),
-          remoteAddr: object({ transport: oneOf("unix"), path: text }),
-        }),
-        object({
-          localAddress: oneOf("127.0.0.1"),
-          localPort: u16,
-          remoteAddress: oneOf("::1"),
-          remotePort: u16,
-        }),
-      ),
-    ],
+    tcpInfoSync: [fd],
+    socketFd: [socketLike],
+    socketFds: [list(socketLike)],
   },
   block: {
     blockDevice: [fd],
