@@ -56,13 +56,15 @@ export interface TcpInfo {
   readonly retransmits: number;
   /** Microseconds until a segment is sent again. \[rto\] */
   readonly retransmitTimeout: number;
-  /** Round trip, smoothed, and its mean deviation. \[rtt, rttvar\] */
+  /** Round trip, smoothed. \[rtt\] */
   readonly roundTrip: number;
+  /** The mean deviation of it. \[rttvar\] */
   readonly roundTripVariance: number;
   /** The shortest round trip of the last minutes. \[min_rtt\] */
   readonly minRoundTrip: number;
-  /** Bytes of the largest segment to send, and to receive. \[snd_mss, rcv_mss\] */
+  /** Bytes of the largest segment to send. \[snd_mss\] */
   readonly sendSegmentSize: number;
+  /** Bytes of the largest segment that came. \[rcv_mss\] */
   readonly receiveSegmentSize: number;
   /** Segments that the peer may have at a time: the window. \[snd_cwnd\] */
   readonly congestionWindow: number;
@@ -70,13 +72,15 @@ export interface TcpInfo {
   readonly sendWindow: number;
   /** Bytes of the largest packet on the way. \[pmtu\] */
   readonly pathMtu: number;
-  /** Segments sent and not acknowledged, and those taken for lost. \[unacked, lost\] */
+  /** Segments sent and not acknowledged. \[unacked\] */
   readonly unacknowledged: number;
+  /** Of these, those taken for lost. \[lost\] */
   readonly lost: number;
   /** Segments that were sent again, so far. \[total_retrans\] */
   readonly retransmitted: number;
-  /** Segments so far. \[segs_out, segs_in\] */
+  /** Segments sent so far. \[segs_out\] */
   readonly segmentsSent: number;
+  /** Segments that came so far. \[segs_in\] */
   readonly segmentsReceived: number;
   /** Bytes so far, those sent again included. \[bytes_sent\] */
   readonly bytesSent: number | bigint;
@@ -92,8 +96,9 @@ export interface TcpInfo {
   readonly deliveryRate: number | bigint;
   /** Bytes a second at which the kernel sends. \[pacing_rate\] */
   readonly pacingRate: number | bigint;
-  /** Milliseconds since data was sent, and came. \[last_data_sent, last_data_recv\] */
+  /** Milliseconds since data was sent. \[last_data_sent\] */
   readonly lastSentMs: number;
+  /** Milliseconds since data came. \[last_data_recv\] */
   readonly lastReceivedMs: number;
   /** Microseconds with data to send. \[busy_time\] */
   readonly busyTime: number | bigint;
