@@ -45,6 +45,7 @@ export function getsockopt(
   file: File,
   query: SocketOption & { length?: undefined },
 ): Command<number>;
+/** Reads a socket option as bytes. */
 export function getsockopt(
   file: File,
   query: SocketOptionQuery,
@@ -116,6 +117,7 @@ export function getsockoptSync(
   fd: number,
   query: SocketOption & { length?: undefined },
 ): number;
+/** Reads a socket option of any level as bytes. */
 export function getsockoptSync(
   fd: number,
   query: SocketOptionQuery,
