@@ -28,6 +28,7 @@
  * - `@uring/cmd/fuse`: a directory whose files are what your functions return (FUSE)
  * - `@uring/cmd/op`: the ordinary operations, such as open, read, connect and poll
  * - `@uring/cmd/raw`: the bare ring, as liburing has it
+ * - `@uring/cmd/cli`: a tool for the shell, and drive health for Prometheus
  *
  * To see what this kernel can do, run the module itself:
  * `deno run --allow-ffi jsr:@uring/cmd`.
