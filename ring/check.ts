@@ -277,7 +277,8 @@ const REFUSED = {
   IOSQE_IO_DRAIN: "holds back every later command of the ring, its " +
     "cancellations too. Await the commands before this one instead",
   IOSQE_IO_LINK: "links whatever is queued next. Use ring.link(commands)",
-  IOSQE_IO_HARDLINK: "links whatever is queued next. Use ring.link(commands)",
+  IOSQE_IO_HARDLINK: "links whatever is queued next. Use " +
+    "ring.link(commands, { hard: true })",
   IOSQE_BUFFER_SELECT:
     "lets the kernel write to memory that the command does " +
     "not name. Give the command memory of its own",

@@ -109,6 +109,12 @@ export const polledAdvice =
 export const chainAdvice = "A command before it in its chain failed, or " +
   "transferred fewer bytes than asked for, or its linkTimeout() ran out.";
 
+/** Explains ECANCELED of a command of a chain that goes on after a failure. */
+export const hardChainAdvice =
+  "The kernel refused a command of its chain before " +
+  "any of them started, or took only a part of the chain, or its " +
+  "linkTimeout() ran out.";
+
 /** Explains an errno of IORING_OP_URING_CMD on any file. */
 export const uringCmdAdvice: Advice = adviceFrom({
   EOPNOTSUPP: "The file has no handler for uring commands (as a pipe, a tty, " +

@@ -15,7 +15,7 @@ export interface Restrictions {
   ops?: readonly number[];
   /**
    * `IORING_REGISTER_` and `IORING_UNREGISTER_` numbers; `@uring/cmd/raw` has those
-   * of files and buffers.
+   * of files, buffers and credentials.
    */
   registerOps?: readonly number[];
   /** `IOSQE_` bits that a command may set in addition to the required ones. */

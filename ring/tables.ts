@@ -1,7 +1,8 @@
-/** The tables of files and buffers that a ring has registered. */
+/** The files, buffers and credentials that a ring has registered. */
 
 import { lastingAddressOf } from "../sys/arena.ts";
 import { fileFacts } from "../sys/file.ts";
+import { E } from "../sys/uapi/errno.ts";
 import * as register from "./bare/register.ts";
 import { patiently } from "./bare/release.ts";
 import type { RingHandle } from "./bare/setup.ts";
@@ -9,7 +10,12 @@ import { checkBytes, checkFd, checkInteger, checkList } from "./check.ts";
 import type { Command } from "./command.ts";
 import { registerAdvice, UringError } from "./errors.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
-import { FixedBuffer, FixedFile, recordFacts } from "./registered.ts";
+import {
+  FixedBuffer,
+  FixedFile,
+  Personality,
+  recordFacts,
+} from "./registered.ts";
 
 /** Throws the error of an io_uring_register() that failed. */
 export function checkRegistered(op: string, fd: number, rc: number): void {
@@ -18,28 +24,54 @@ export function checkRegistered(op: string, fd: number, rc: number): void {
   throw new UringError(`io_uring_register ${op}`, fd, -rc, advice);
 }
 
-/** The two tables of one ring. */
+/**
+ * The tables of one ring.
+ *
+ * **Contract.** What stands here at a place is what the kernel has there, or `null`:
+ * a call that is cut short leaves no file or buffer at the place of another.
+ */
 export class Tables {
   readonly #handle: RingHandle;
-  #files: readonly FixedFile[] = [];
-  #buffers: readonly FixedBuffer[] = [];
+  #files: (FixedFile | null)[] = [];
+  #buffers: (FixedBuffer | null)[] = [];
+  readonly #personalities = new Set<Personality>();
 
   constructor(handle: RingHandle) {
     this.#handle = handle;
   }
 
-  registerFiles(fds: readonly number[]): FixedFile[] {
-    const rc = register.registerFiles(this.#handle.target(), fds);
+  // ---- Files -----------------------------------------------------------------
+
+  registerFiles(fds: readonly (number | null)[]): (FixedFile | null)[] {
+    const list = fds.map((fd) => fd ?? -1);
+    const rc = register.registerFiles(this.#handle.target(), list);
     this.#check("REGISTER_FILES", rc);
-    const files = fds.map((fd, i) => {
-      const file = new FixedFile(i);
-      // Commands are checked against the file, as they are for a descriptor.
-      const facts = fileFacts(fd);
-      if (typeof facts !== "number") recordFacts(file, facts);
-      return file;
-    });
+    const files = fds.map((fd, i) => fd === null ? null : fixedFile(i, fd));
     this.#files = files;
     return files.slice();
+  }
+
+  updateFile(
+    place: number,
+    fd: number | null,
+    inFlight: Iterable<Command<unknown>>,
+  ): FixedFile | null {
+    const before = placeOf("files", this.#files, place);
+    for (const { name, fixedFile } of inFlight) {
+      if (fixedFile !== null && fixedFile === before) {
+        throw inUse(name, "files");
+      }
+    }
+    const file = fd === null ? null : fixedFile(place, fd);
+    this.#files[place] = null; // If this call is cut short, no command finds it.
+    const rc = register.updateFile(this.#handle.target(), place, fd ?? -1);
+    // Of these errnos, the old file is gone: __io_sqe_files_update(), Linux 6.18.
+    if (rc < 0 && rc !== -E.EBADF && rc !== -E.ENOMEM) {
+      this.#files[place] = before;
+    }
+    this.#check("REGISTER_FILES_UPDATE", rc);
+    this.#files[place] = file;
+    return file;
   }
 
   unregisterFiles(inFlight: Iterable<Command<unknown>>): void {
@@ -51,24 +83,44 @@ export class Tables {
     this.#files = [];
   }
 
-  registerBuffers(buffers: readonly Uint8Array[]): FixedBuffer[] {
-    const ranges = buffers.map((bytes) => {
-      const base = lastingAddressOf(bufferOf(bytes));
-      if (base !== undefined) {
-        return [base + byteOffsetOf(bytes), byteLengthOf(bytes)] as const;
-      }
-      throw new TypeError(
-        "a registered buffer must be memory of ring.alloc(): the kernel " +
-          "keeps its address, and JavaScript can take other memory away",
-      );
-    });
+  // ---- Buffers ---------------------------------------------------------------
+
+  registerBuffers(
+    buffers: readonly (Uint8Array | null)[],
+  ): (FixedBuffer | null)[] {
+    const ranges = buffers.map(rangeOf);
     const rc = patiently(() =>
       register.registerBuffers(this.#handle.target(), ranges)
     );
     this.#check("REGISTER_BUFFERS", rc);
-    const made = buffers.map((bytes, i) => new FixedBuffer(i, bytes));
+    const made = buffers.map((bytes, i) =>
+      bytes === null ? null : new FixedBuffer(i, bytes)
+    );
     this.#buffers = made;
     return made.slice();
+  }
+
+  updateBuffer(
+    place: number,
+    bytes: Uint8Array | null,
+    inFlight: Iterable<Command<unknown>>,
+  ): FixedBuffer | null {
+    const before = placeOf("buffers", this.#buffers, place);
+    for (const { name, fixedBuffer } of inFlight) {
+      if (fixedBuffer !== null && fixedBuffer === before) {
+        throw inUse(name, "buffers");
+      }
+    }
+    const range = rangeOf(bytes);
+    const buffer = bytes === null ? null : new FixedBuffer(place, bytes);
+    this.#buffers[place] = null; // If this call is cut short, no command finds it.
+    const rc = patiently(() =>
+      register.updateBuffer(this.#handle.target(), place, range)
+    );
+    if (rc < 0) this.#buffers[place] = before;
+    this.#check("REGISTER_BUFFERS_UPDATE", rc);
+    this.#buffers[place] = buffer;
+    return buffer;
   }
 
   unregisterBuffers(inFlight: Iterable<Command<unknown>>): void {
@@ -79,6 +131,38 @@ export class Tables {
     this.#check("UNREGISTER_BUFFERS", rc);
     this.#buffers = [];
   }
+
+  // ---- Credentials -----------------------------------------------------------
+
+  registerPersonality(): Personality {
+    const rc = register.registerPersonality(this.#handle.target());
+    this.#check("REGISTER_PERSONALITY", rc);
+    const personality = new Personality(rc);
+    this.#personalities.add(personality);
+    return personality;
+  }
+
+  unregisterPersonality(personality: Personality, isUsed: boolean): void {
+    this.checkPersonality(personality);
+    if (isUsed) {
+      throw new TypeError(
+        "a command in flight has these credentials: wait for it first",
+      );
+    }
+    this.#personalities.delete(personality);
+    const { id } = personality;
+    const rc = register.unregisterPersonality(this.#handle.target(), id);
+    if (rc < 0) this.#personalities.add(personality);
+    this.#check("UNREGISTER_PERSONALITY", rc);
+  }
+
+  /** Refuses credentials that this ring does not have. */
+  checkPersonality(personality: Personality): void {
+    if (this.#personalities.has(personality)) return;
+    throw new TypeError("personality is not registered with this ring");
+  }
+
+  // ---- Commands --------------------------------------------------------------
 
   /** Refuses a command that names a file or a buffer of another table. */
   check({ name, fixedFile, fixedBuffer }: Command<unknown>): void {
@@ -102,23 +186,69 @@ export class Tables {
 }
 
 /** Reads the descriptors for a table of files. */
-export function checkFiles(fds: readonly number[]): number[] {
+export function checkFiles(
+  fds: readonly (number | null)[],
+): (number | null)[] {
   const list = checkList("fds", fds);
   checkInteger("number of files", list.length, 1, 16384);
-  list.forEach((fd) => checkFd(fd));
+  list.forEach((fd) => fd === null || checkFd(fd));
   return list;
 }
 
 /** Reads the arrays for a table of buffers. */
-export function checkBuffers(buffers: readonly Uint8Array[]): Uint8Array[] {
+export function checkBuffers(
+  buffers: readonly (Uint8Array | null)[],
+): (Uint8Array | null)[] {
   const list = checkList("buffers", buffers);
   checkInteger("number of buffers", list.length, 1, 4096);
-  // io_buffer_validate(), Linux 6.18.
-  list.forEach((bytes) => {
-    const byteLength = byteLengthOf(checkBytes("buffer", bytes));
-    checkInteger("byteLength of a registered buffer", byteLength, 1, 2 ** 30);
-  });
+  list.forEach((bytes) => bytes === null || checkRegistrable(bytes));
   return list;
+}
+
+/** Checks an array for a table of buffers: io_buffer_validate(), Linux 6.18. */
+export function checkRegistrable(bytes: Uint8Array): Uint8Array {
+  const byteLength = byteLengthOf(checkBytes("buffer", bytes));
+  checkInteger("byteLength of a registered buffer", byteLength, 1, 2 ** 30);
+  return bytes;
+}
+
+/** Makes the file for a place of the table. */
+function fixedFile(place: number, fd: number): FixedFile {
+  const file = new FixedFile(place);
+  // Commands are checked against the file, as they are for a descriptor.
+  const facts = fileFacts(fd);
+  if (typeof facts !== "number") recordFacts(file, facts);
+  return file;
+}
+
+/** Returns the address and the length of a buffer to pin; zeros for none. */
+function rangeOf(
+  bytes: Uint8Array | null,
+): readonly [address: number, byteLength: number] {
+  if (bytes === null) return [0, 0];
+  const base = lastingAddressOf(bufferOf(bytes));
+  if (base !== undefined) {
+    return [base + byteOffsetOf(bytes), byteLengthOf(bytes)];
+  }
+  throw new TypeError(
+    "a registered buffer must be memory of ring.alloc(): the kernel " +
+      "keeps its address, and JavaScript can take other memory away",
+  );
+}
+
+/** Returns what stands at a place of a table. */
+function placeOf<T>(
+  name: "files" | "buffers",
+  table: readonly T[],
+  place: number,
+): T {
+  if (table.length === 0) {
+    const call = name === "files" ? "registerFiles" : "registerBuffers";
+    throw new TypeError(
+      `the ring has no table of ${name}: call ring.${call}() first`,
+    );
+  }
+  return table[checkInteger("place", place, 0, table.length - 1)];
 }
 
 function inUse(name: string, table: string): TypeError {

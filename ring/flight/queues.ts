@@ -264,7 +264,7 @@ export class Queues {
     const { commands } = batch;
     for (let place = 0; place < commands.length; place++) {
       const command = commands[place] as Command<unknown>;
-      if (this.isDirect(command)) continue;
+      if (batch.marks === 0 && this.isDirect(command)) continue;
       try {
         batch.leave(place, this.slots.take(command));
       } catch (error) {

@@ -6,10 +6,10 @@ import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { Command } from "../command.ts";
 import { Completion } from "../completion.ts";
 import { reserveStack } from "../stack.ts";
-import { chainAdvice, generalAdvice, polledAdvice } from "../errors.ts";
-import { UringError } from "../errors.ts";
+import { chainAdvice, generalAdvice, hardChainAdvice } from "../errors.ts";
+import { polledAdvice, UringError } from "../errors.ts";
 import type { Lease } from "./lease.ts";
-import { NOBODY, type Receiver, type Slot } from "./slot.ts";
+import { type Chain, NOBODY, type Receiver, type Slot } from "./slot.ts";
 
 /**
  * Calls that fit the stack if it was not full when a decoder failed. They take more
@@ -121,7 +121,7 @@ export function deliver(
   } else {
     receiver.error(
       slot,
-      refusalOf(command, res, slot.chain !== null, cq.polled),
+      refusalOf(command, res, adviceOf(slot.chain), cq.polled),
     );
   }
   return true;
@@ -159,11 +159,20 @@ export function completionOf(
   return new Completion(res, flags, memory, extra1, extra2, notification);
 }
 
-/** Makes the error for a negative result, of a chain if `linked`, on a ring that polls. */
+/** Returns what explains ECANCELED in a chain; `null` outside of one. */
+function adviceOf(chain: Chain | null): string | null {
+  if (chain === null) return null;
+  return chain.flag === uapi.IOSQE_IO_HARDLINK ? hardChainAdvice : chainAdvice;
+}
+
+/**
+ * Makes the error for a negative result, with what explains ECANCELED in its chain,
+ * on a ring that polls.
+ */
 export function refusalOf(
   command: Command<unknown>,
   res: number,
-  linked = false,
+  inChain: string | null = null,
   polled = false,
 ): UringError {
   const { name, fd, advice } = command;
@@ -172,7 +181,7 @@ export function refusalOf(
   try {
     text = advice(-res);
     // A command that the program aborted fails with the reason of the signal.
-    if (linked && text === generalAdvice(E.ECANCELED)) text = chainAdvice;
+    if (inChain !== null && text === generalAdvice(E.ECANCELED)) text = inChain;
     if (polled && res === -E.EINVAL && !POLLABLE.has(command.opcode)) {
       text = polledAdvice;
     }
