@@ -10,6 +10,7 @@ import { traitsOf } from "./draft.ts";
 import type { Advice } from "./errors.ts";
 import { TRAITS } from "./kind.ts";
 import type { Operand } from "./operand.ts";
+import type { BufferRing } from "./buffer_ring.ts";
 import type { FixedBuffer, FixedFile } from "./registered.ts";
 import type { CommandSpec } from "./spec.ts";
 import type { SubmissionQueue } from "./bare/squeue.ts";
@@ -87,6 +88,11 @@ export class Command<T> {
     return this.#form.fixedBuffer;
   }
 
+  /** The provided buffers; `null` for none. */
+  get bufferRing(): BufferRing | null {
+    return this.#form.bufferRing ?? null;
+  }
+
   /** The addresses in the SQE, with the memory they point at. */
   get operands(): readonly Operand[] {
     return this.#form.operands;
@@ -115,6 +121,11 @@ export class Command<T> {
   /** `true` if the command completes many times, until it is cancelled. */
   get multishot(): boolean {
     return this.#form.kind.multishot;
+  }
+
+  /** See {@linkcode Kind.untilZero}. */
+  get untilZero(): boolean {
+    return this.#form.kind.untilZero;
   }
 
   /** Most completions that one run posts. */

@@ -31,6 +31,7 @@ import { type RingHandle, setupFor } from "./bare/setup.ts";
 import { setupFlagNames } from "./bare/setup_advice.ts";
 import { checkBoolean, checkFd, checkInstance, checkList } from "./check.ts";
 import { checkObject, checkRingFlags, shown } from "./check.ts";
+import { type BufferRing, checkBufferRing } from "./buffer_ring.ts";
 import { Command } from "./command.ts";
 import { Batch } from "./flight/batch.ts";
 import type { Queues } from "./flight/queues.ts";
@@ -457,7 +458,9 @@ export class Ring implements AsyncDisposable {
    * default a `DOMException` named `AbortError`. To end the loop without an error,
    * leave it with `break`.
    *
-   * Values are kept until they are asked for, however many there are.
+   * Values are kept until they are asked for, however many there are. A command with
+   * provided buffers pauses when the values that are kept have them all, and goes on
+   * when the program has taken these values.
    *
    * @throws {TypeError | RangeError} for a wrong argument, a command that completes
    * once, or a closed ring. It throws the reason of a signal that was aborted before.
@@ -467,19 +470,42 @@ export class Ring implements AsyncDisposable {
     options?: CommandOptions,
   ): AsyncIterableIterator<T> {
     const asked = options === undefined ? NOTHING : this.#optionsOf(options);
+    const { aborts } = this.#queues;
+    const stream: CommandStream<T> = new CommandStream<T>((slot) =>
+      aborts.abort(slot, LEFT)
+    );
+    if (Command.is(command) && command.bufferRing !== null) {
+      stream.start = this.#starter(command, stream, asked);
+    }
+    stream.slot = this.#start(command, stream, asked);
+    return stream;
+  }
+
+  /** Returns a function that starts the command of a stream again. */
+  #starter<T>(
+    command: Command<T>,
+    stream: CommandStream<T>,
+    asked: Asked,
+  ): () => Slot {
+    return () => this.#start(command, stream, asked);
+  }
+
+  /** Starts the command of a stream, and returns its slot. */
+  #start<T>(
+    command: Command<T>,
+    stream: CommandStream<T>,
+    asked: Asked,
+  ): Slot {
     this.#check(command, true);
     const queues = this.#queues;
     queues.recovery.putInOrder();
     this.#engine.schedule(1);
     this.#checkAgain(command);
-    const stream: CommandStream<T> = new CommandStream<T>(() => {
-      if (slot?.receiver === stream) queues.aborts.abort(slot, LEFT);
-    });
     let slot: Slot | null = null;
     try {
       slot = this.#take(command, stream, asked);
       queues.enqueue(slot);
-      return stream;
+      return slot;
     } catch (error) {
       if (slot !== null) {
         slot.receiver = NOBODY;
@@ -652,6 +678,64 @@ export class Ring implements AsyncDisposable {
   unregisterBuffers(): void {
     this.#checkOpen();
     this.#tables.unregisterBuffers(this.#queues.commands());
+  }
+
+  /**
+   * Provides buffers for the kernel to choose from: it takes one when it has data, and
+   * not when the command starts. So a thousand connections that are quiet share a few
+   * buffers. IORING_REGISTER_PBUF_RING, Linux 5.19; no privilege.
+   *
+   * Commands take a `BufferRing` in place of memory, such as `recv` and `read` of
+   * `./op`, and also those of many completions for {@linkcode Ring.stream}. Their
+   * result is a {@linkcode LentBuffer}, which is the program's until it is released. A
+   * buffer goes back by itself if nobody gets it: because the loop is left or the
+   * command fails, or because a `decode` of the program's has made another value of it.
+   *
+   * If all buffers are lent, commands fail with ENOBUFS, and no data is lost.
+   *
+   * `count` is from 1 to 32768, and `byteLength` is the size of each. The memory is the
+   * ring's; pages that were never filled take none. On some kernels, the 16 bytes of each
+   * entry count against RLIMIT_MEMLOCK.
+   *
+   * @example All that a connection sends, until it ends
+   * ```ts
+   * import { Ring } from "@uring/cmd";
+   * import { recv } from "@uring/cmd/op";
+   * import { socketFd } from "@uring/cmd/socket";
+   *
+   * using listener = Deno.listen({ port: 0 });
+   * const client = await Deno.connect({ port: listener.addr.port });
+   * using server = await listener.accept();
+   * await client.write(new TextEncoder().encode("hello"));
+   * client.close();
+   *
+   * await using ring = Ring.open();
+   * const buffers = ring.registerBufferRing({ count: 16, byteLength: 4096 });
+   * const all = recv(socketFd(server), buffers, { multishot: true });
+   * for await (using item of ring.stream(all)) {
+   *   console.log(new TextDecoder().decode(item.bytes));
+   * }
+   * ```
+   */
+  registerBufferRing(
+    options: { count: number; byteLength: number },
+  ): BufferRing {
+    const { count, byteLength } = this.#ask(() => {
+      const { count, byteLength } = checkObject("options", options);
+      return { count, byteLength };
+    });
+    this.#checkOpen();
+    return this.#tables.registerBufferRing(count, byteLength);
+  }
+
+  /**
+   * Takes provided buffers back from the kernel. Refused while commands in flight use
+   * them. Buffers that are lent stay the program's.
+   */
+  unregisterBufferRing(bufferRing: BufferRing): void {
+    checkBufferRing("bufferRing", bufferRing);
+    this.#checkOpen();
+    this.#tables.unregisterBufferRing(bufferRing, this.#queues.commands());
   }
 
   /**

@@ -1,4 +1,4 @@
-/** The files, buffers and credentials that a ring has registered. */
+/** What a ring has registered: files, buffers and credentials. */
 
 import { lastingAddressOf } from "../sys/arena.ts";
 import { fileFacts } from "../sys/file.ts";
@@ -8,8 +8,9 @@ import { patiently } from "./bare/release.ts";
 import type { RingHandle } from "./bare/setup.ts";
 import { checkBytes, checkFd, checkInteger, checkList } from "./check.ts";
 import type { Command } from "./command.ts";
-import { registerAdvice, UringError } from "./errors.ts";
-import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
+import { BufferRing, memoryOf } from "./buffer_ring.ts";
+import { bufferRingAdvice, registerAdvice, UringError } from "./errors.ts";
+import { append, bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
 import {
   FixedBuffer,
   FixedFile,
@@ -18,10 +19,14 @@ import {
 } from "./registered.ts";
 
 /** Throws the error of an io_uring_register() that failed. */
-export function checkRegistered(op: string, fd: number, rc: number): void {
+export function checkRegistered(
+  op: string,
+  fd: number,
+  rc: number,
+  advice = registerAdvice,
+): void {
   if (rc >= 0) return;
-  const advice = registerAdvice(-rc);
-  throw new UringError(`io_uring_register ${op}`, fd, -rc, advice);
+  throw new UringError(`io_uring_register ${op}`, fd, -rc, advice(-rc));
 }
 
 /**
@@ -34,6 +39,8 @@ export class Tables {
   readonly #handle: RingHandle;
   #files: (FixedFile | null)[] = [];
   #buffers: (FixedBuffer | null)[] = [];
+  /** By group. A group is taken before the kernel is asked for it. */
+  readonly #bufferRings: (BufferRing | null)[] = [];
   readonly #personalities = new Set<Personality>();
 
   constructor(handle: RingHandle) {
@@ -59,7 +66,7 @@ export class Tables {
     const before = placeOf("files", this.#files, place);
     for (const { name, fixedFile } of inFlight) {
       if (fixedFile !== null && fixedFile === before) {
-        throw inUse(name, "files");
+        throw inUse(name, "table of files");
       }
     }
     const file = fd === null ? null : fixedFile(place, fd);
@@ -76,7 +83,7 @@ export class Tables {
 
   unregisterFiles(inFlight: Iterable<Command<unknown>>): void {
     for (const { name, fixedFile } of inFlight) {
-      if (fixedFile !== null) throw inUse(name, "files");
+      if (fixedFile !== null) throw inUse(name, "table of files");
     }
     const rc = register.unregisterFiles(this.#handle.target());
     this.#check("UNREGISTER_FILES", rc);
@@ -108,7 +115,7 @@ export class Tables {
     const before = placeOf("buffers", this.#buffers, place);
     for (const { name, fixedBuffer } of inFlight) {
       if (fixedBuffer !== null && fixedBuffer === before) {
-        throw inUse(name, "buffers");
+        throw inUse(name, "table of buffers");
       }
     }
     const range = rangeOf(bytes);
@@ -125,11 +132,48 @@ export class Tables {
 
   unregisterBuffers(inFlight: Iterable<Command<unknown>>): void {
     for (const { name, fixedBuffer } of inFlight) {
-      if (fixedBuffer !== null) throw inUse(name, "buffers");
+      if (fixedBuffer !== null) throw inUse(name, "table of buffers");
     }
     const rc = register.unregisterBuffers(this.#handle.target());
     this.#check("UNREGISTER_BUFFERS", rc);
     this.#buffers = [];
+  }
+
+  // ---- Provided buffers ------------------------------------------------------
+
+  registerBufferRing(count: number, byteLength: number): BufferRing {
+    const rings = this.#bufferRings;
+    const free = rings.indexOf(null);
+    const group = checkInteger(
+      "number of buffer rings",
+      free < 0 ? rings.length : free,
+      0,
+      0xffff,
+    );
+    const ring = new BufferRing(group, count, byteLength);
+    if (free < 0) append(rings, ring);
+    else rings[group] = ring;
+    const rc = patiently(() =>
+      register.registerBufferRing(this.#handle.target(), group, memoryOf(ring))
+    );
+    if (rc < 0) rings[group] = null;
+    this.#check("REGISTER_PBUF_RING", rc, bufferRingAdvice);
+    return ring;
+  }
+
+  unregisterBufferRing(
+    ring: BufferRing,
+    inFlight: Iterable<Command<unknown>>,
+  ): void {
+    if (this.#bufferRings[ring.id] !== ring) throw notOfThisRing("bufferRing");
+    for (const { name, bufferRing } of inFlight) {
+      if (bufferRing === ring) throw inUse(name, "provided buffers");
+    }
+    const target = this.#handle.target();
+    const rc = register.unregisterBufferRing(target, ring.id);
+    // ENOENT: a call that was cut short has done it.
+    if (rc !== -E.ENOENT) this.#check("UNREGISTER_PBUF_RING", rc);
+    this.#bufferRings[ring.id] = null;
   }
 
   // ---- Credentials -----------------------------------------------------------
@@ -159,13 +203,14 @@ export class Tables {
   /** Refuses credentials that this ring does not have. */
   checkPersonality(personality: Personality): void {
     if (this.#personalities.has(personality)) return;
-    throw new TypeError("personality is not registered with this ring");
+    throw notOfThisRing("personality");
   }
 
   // ---- Commands --------------------------------------------------------------
 
   /** Refuses a command that names a file or a buffer of another table. */
-  check({ name, fixedFile, fixedBuffer }: Command<unknown>): void {
+  check(command: Command<unknown>): void {
+    const { name, fixedFile, fixedBuffer, bufferRing } = command;
     if (fixedFile !== null && this.#files[fixedFile.index] !== fixedFile) {
       throw new TypeError(
         `${name} names a file that is not in this ring's table of files`,
@@ -178,10 +223,17 @@ export class Tables {
         `${name} names a buffer that is not in this ring's table of buffers`,
       );
     }
+    if (
+      bufferRing !== null && this.#bufferRings[bufferRing.id] !== bufferRing
+    ) {
+      throw new TypeError(
+        `${name} names provided buffers that are not registered with this ring`,
+      );
+    }
   }
 
-  #check(op: string, rc: number): void {
-    checkRegistered(op, this.#handle.fd, rc);
+  #check(op: string, rc: number, advice = registerAdvice): void {
+    checkRegistered(op, this.#handle.fd, rc, advice);
   }
 }
 
@@ -251,8 +303,12 @@ function placeOf<T>(
   return table[checkInteger("place", place, 0, table.length - 1)];
 }
 
-function inUse(name: string, table: string): TypeError {
+function notOfThisRing(name: string): TypeError {
+  return new TypeError(`${name} is not registered with this ring`);
+}
+
+function inUse(name: string, what: string): TypeError {
   return new TypeError(
-    `${name} is in flight and uses the table of ${table}: wait for it first`,
+    `${name} is in flight and uses the ${what}: wait for it first`,
   );
 }

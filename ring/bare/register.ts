@@ -129,6 +129,42 @@ export function unregisterBuffers(ring: number): number {
   return register(ring, uapi.IORING_UNREGISTER_BUFFERS, 0, 0);
 }
 
+const { io_uring_buf_reg: reg, io_uring_buf_status: status } = uapi;
+
+/** Registers a ring of provided buffers, whose entries are at an address. */
+export function registerBufferRing(
+  ring: number,
+  group: number,
+  { address, entries }: {
+    readonly address: number;
+    readonly entries: number;
+  },
+): number {
+  const { bytes, view, at } = scratch();
+  bytes.fill(0, 0, sizeof(reg));
+  reg.ring_addr.set(view, 0, address);
+  reg.ring_entries.set(view, 0, entries);
+  reg.bgid.set(view, 0, group);
+  return register(ring, uapi.IORING_REGISTER_PBUF_RING, at, 1);
+}
+
+/** Undoes {@linkcode registerBufferRing}. */
+export function unregisterBufferRing(ring: number, group: number): number {
+  const { bytes, view, at } = scratch();
+  bytes.fill(0, 0, sizeof(reg));
+  reg.bgid.set(view, 0, group);
+  return register(ring, uapi.IORING_UNREGISTER_PBUF_RING, at, 1);
+}
+
+/** Returns the kernel's head of a ring of provided buffers, or `-errno`. Linux 6.8. */
+export function bufferRingHead(ring: number, group: number): number {
+  const { bytes, view, at } = scratch();
+  bytes.fill(0, 0, sizeof(status));
+  status.buf_group.set(view, 0, group);
+  const rc = register(ring, uapi.IORING_REGISTER_PBUF_STATUS, at, 1);
+  return rc < 0 ? rc : status.head.get(view, 0);
+}
+
 /** Registers the credentials of the calling thread. Returns their number. */
 export function registerPersonality(ring: number): number {
   return register(ring, uapi.IORING_REGISTER_PERSONALITY, 0, 0);

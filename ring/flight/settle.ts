@@ -3,6 +3,7 @@
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";
+import type { LentBuffer } from "../buffer_ring.ts";
 import type { Command } from "../command.ts";
 import { Completion } from "../completion.ts";
 import { reserveStack } from "../stack.ts";
@@ -88,6 +89,7 @@ export function deliver(
   const { multishot, expected } = command;
   // A value of a stream may use all 32 bits: only its last one can be an errno.
   const more = multishot && (flags & uapi.IORING_CQE_F_MORE) !== 0;
+  if (res === 0 && !more && multishot && command.untilZero) return true;
   const succeeded = res >= 0 || more || expected.includes(-res);
   let value: unknown = res;
   try {
@@ -100,7 +102,15 @@ export function deliver(
       value = command.success;
     } else if (succeeded && command.decodes) {
       const memory = memoryOf(command, slot.lease);
-      const completion = completionOf(cq, res, flags, memory, notification);
+      const { loan } = slot;
+      const completion = completionOf(
+        cq,
+        res,
+        flags,
+        memory,
+        notification,
+        loan,
+      );
       slot.decoding = true;
       value = command.decoded(completion);
       slot.decoding = false;
@@ -118,6 +128,8 @@ export function deliver(
     settleAborted(slot);
   } else if (succeeded) {
     receiver.value(slot, value);
+    // A plain store: from here on it is the program's to give back.
+    if (value === slot.loan) slot.loan = null;
   } else {
     receiver.error(
       slot,
@@ -153,10 +165,19 @@ export function completionOf(
   flags: number,
   memory?: Uint8Array[],
   notification = -1,
+  loan: LentBuffer | null = null,
 ): Completion {
   const extra1 = cq.wide ? cq.extra(0) : 0n;
   const extra2 = cq.wide ? cq.extra(1) : 0n;
-  return new Completion(res, flags, memory, extra1, extra2, notification);
+  return new Completion(
+    res,
+    flags,
+    memory,
+    extra1,
+    extra2,
+    notification,
+    loan,
+  );
 }
 
 /** Returns what explains ECANCELED in a chain; `null` outside of one. */

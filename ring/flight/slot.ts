@@ -18,6 +18,7 @@
 
 import type { Arena } from "../../sys/arena.ts";
 import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from "../../sys/uapi/io_uring.ts";
+import type { LentBuffer } from "../buffer_ring.ts";
 import type { Command } from "../command.ts";
 import { append, Own } from "../intrinsics.ts";
 import { arenasOf, Lease } from "./lease.ts";
@@ -104,6 +105,8 @@ export class Slot implements Waiter, Watched {
   decoding = false;
   /** Overflows of the CQ before the command was queued. */
   overflows = 0;
+  /** The buffer of the completion that is delivered, until somebody has it. */
+  loan: LentBuffer | null = null;
   /** Word index of the SQE, in a queue that holds SQEs; else -1. */
   sqe = -1;
   /** The result of a one-shot command that came before its last completion. */
@@ -214,6 +217,7 @@ export class Slots {
     slot.aborted = false;
     slot.abortReason = undefined;
     slot.decoding = false;
+    slot.loan = null;
     slot.sqe = -1;
     slot.early = false;
     slot.generation = slot.generation + 1 | 0;

@@ -297,12 +297,24 @@ export const IORING_REGISTER_PBUF_RING = 22;
 /** Removes a ring of provided buffers. Linux 5.19. */
 export const IORING_UNREGISTER_PBUF_RING = 23;
 export const IORING_REGISTER_FILE_ALLOC_RANGE = 25;
+export const IORING_REGISTER_PBUF_STATUS = 26;
 export const IORING_REGISTER_QUERY = 35;
 export const IORING_REGISTER_USE_REGISTERED_RING = 0x8000_0000;
 
 export const io_uring_rsrc_update2 = structFrom(
   32,
   "0 u32 offset, 4 u32 resv, 8 u64 data, 16 u64 tags, 24 u32 nr, 28 u32 resv2",
+);
+
+export const io_uring_buf_reg = structFrom(
+  40,
+  "0 u64 ring_addr, 8 u32 ring_entries, 12 u16 bgid, 14 u16 flags",
+  "16 u32 min_left, 20 u8[20] resv",
+);
+
+export const io_uring_buf_status = structFrom(
+  40,
+  "0 u32 buf_group, 4 u32 head, 8 u8[32] resv",
 );
 
 /** One provided buffer. In the first one, `resv` is the tail of the ring. */

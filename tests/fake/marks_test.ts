@@ -1,7 +1,7 @@
 /** What one run adds to the SQE of its command, on a fake kernel. */
 
 import { assertEquals } from "@std/assert";
-import { Command } from "../../ring/command.ts";
+import type { Command } from "../../ring/command.ts";
 import { link, marksOf } from "../../ring/flight/slot.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
