@@ -25,6 +25,7 @@ import { Command as Made } from "../../ring/raw.ts";
 import { lendBuffer, memoryOf, wasConsumed } from "../../ring/buffer_ring.ts";
 import { libc, syscall } from "../../sys/libc.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
+import { Taker } from "../kit/buffer_taker.ts";
 import { textOf, utf8 } from "../kit/bytes.ts";
 import {
   Fd,
@@ -39,7 +40,6 @@ import { outcome } from "../kit/outcome.ts";
 import { random } from "../kit/random.ts";
 import { lacksFlag, lacksLinux, lacksOpcode, testUnless } from "../kit/skip.ts";
 import { collect, turn, until } from "../kit/wait.ts";
-import { bufferAt } from "../../sys/pointer.ts";
 
 // ---- The bytes of each SQE ---------------------------------------------------------
 
@@ -112,40 +112,6 @@ Deno.test("options of provided buffers that do not fit are refused", () => {
 });
 
 // ---- The ring in memory ------------------------------------------------------------
-
-/** A kernel that takes buffers from a ring in memory, as io_ring_buffer_select(). */
-class Taker {
-  head = 0;
-  readonly ring: BufferRing;
-  readonly #view: DataView;
-  readonly #entries: number;
-
-  constructor(ring: BufferRing) {
-    this.ring = ring;
-    const { address, entries } = memoryOf(ring);
-    const buffer = bufferAt(
-      Deno.UnsafePointer.create(BigInt(address))!,
-      16 * entries,
-    );
-    this.#view = new DataView(buffer);
-    this.#entries = entries;
-  }
-
-  get left(): number {
-    return this.#view.getUint16(14, true) - this.head & 0xffff;
-  }
-
-  take(): { id: number; address: number; byteLength: number } | null {
-    if (this.left === 0) return null;
-    const at = (this.head & this.#entries - 1) * 16;
-    this.head = this.head + 1 & 0xffff;
-    return {
-      id: this.#view.getUint16(at + 12, true),
-      address: Number(this.#view.getBigUint64(at, true)),
-      byteLength: this.#view.getUint32(at + 8, true),
-    };
-  }
-}
 
 Deno.test("a ring provides each buffer once, with an address of its own", () => {
   for (const count of [1, 2, 3, 5, 64, 100, 4096, 32768]) {
@@ -249,15 +215,19 @@ Deno.test("a release that is cut short before its store gives the buffer back on
       return true;
     }
   };
-  let depth = 1024;
-  while (!isCut(depth)) depth *= 2;
-  while (isCut(depth)) depth = Math.floor(depth * 0.99);
-  end = () => loan.release();
-  // At every depth near the end of the stack, from the first that is too deep.
-  let cut = 0;
-  for (let calls = Math.ceil(depth * 1.02); taker.left === 1; calls--) {
-    if (isCut(calls)) cut++;
+  let [fits, depth] = [0, 1 << 15];
+  while (depth - fits > 1) {
+    const middle = fits + depth >> 1;
+    if (isCut(middle)) depth = middle;
+    else fits = middle;
   }
+  end = () => loan.release();
+  // At depths near the end of the stack, from one that is too deep.
+  let cut = 0;
+  for (let tries = 0; tries < 100 && taker.left === 1; tries++) {
+    if (isCut(depth + 5 - tries)) cut++;
+  }
+  loan.release();
   assertGreater(cut, 0);
   assertEquals([taker.left, ring.lent], [2, 0]);
   loan.release();
