@@ -10,8 +10,8 @@ import { traitsOf } from "./draft.ts";
 import type { Advice } from "./errors.ts";
 import { TRAITS } from "./kind.ts";
 import type { Operand } from "./operand.ts";
-import type { BufferRing } from "./buffer_ring.ts";
-import type { FixedBuffer, FixedFile } from "./registered.ts";
+import { BufferRing } from "./buffer_ring.ts";
+import { FixedBuffer, type FixedFile } from "./registered.ts";
 import type { CommandSpec } from "./spec.ts";
 import type { SubmissionQueue } from "./bare/squeue.ts";
 
@@ -85,12 +85,14 @@ export class Command<T> {
 
   /** The registered buffer; `null` for none. */
   get fixedBuffer(): FixedBuffer | null {
-    return this.#form.fixedBuffer;
+    const { buffers } = this.#form;
+    return FixedBuffer.is(buffers) ? buffers : null;
   }
 
   /** The provided buffers; `null` for none. */
   get bufferRing(): BufferRing | null {
-    return this.#form.bufferRing ?? null;
+    const { buffers } = this.#form;
+    return BufferRing.is(buffers) ? buffers : null;
   }
 
   /** The addresses in the SQE, with the memory they point at. */

@@ -13,7 +13,7 @@ import { REFUSED_FLAGS } from "./check.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
 import { Kind, TRAITS } from "./kind.ts";
 import type { Operand } from "./operand.ts";
-import { type BufferRing, checkBufferRing } from "./buffer_ring.ts";
+import { BufferRing, checkBufferRing } from "./buffer_ring.ts";
 import { type FixedBuffer, FixedFile } from "./registered.ts";
 import type { CommandSpec, File } from "./spec.ts";
 
@@ -41,8 +41,8 @@ export class Draft<T> implements CommandSpec<T> {
   readonly kind: Kind<T>;
   fd = -1;
   fixedFile: FixedFile | null = null;
-  fixedBuffer: FixedBuffer | null = null;
-  bufferRing: BufferRing | undefined = undefined;
+  /** What `buf_index`, or `buf_group`, is the number of: one field, for both are rare. */
+  buffers: FixedBuffer | BufferRing | null = null;
   precheck: (() => void) | undefined = undefined;
   /** {@linkcode TRAITS}, if a maker knows them; -1 if they are worked out. */
   traits = -1;
@@ -102,12 +102,12 @@ export class Draft<T> implements CommandSpec<T> {
   }
 
   setBuffer(buffer: FixedBuffer): void {
-    this.fixedBuffer = buffer;
+    this.buffers = buffer;
     this.bufferWord |= buffer.index;
   }
 
   setBufferRing(ring: BufferRing): void {
-    this.bufferRing = ring;
+    this.buffers = ring;
     this.bufferWord |= ring.id;
     this.head |= uapi.IOSQE_BUFFER_SELECT << 8;
   }
@@ -204,12 +204,11 @@ export function traitsOf<T>(draft: Draft<T>): number {
     traits |= TRAITS.numeric;
   }
   if (
-    draft.fixedFile !== null || draft.fixedBuffer !== null ||
-    draft.bufferRing !== undefined ||
+    draft.fixedFile !== null || draft.buffers !== null ||
     draft.precheck !== undefined || (draft.head >> 8 & REFUSED_FLAGS) !== 0
   ) traits |= TRAITS.checked;
   // Its completion names a buffer, which a slot takes.
-  if (draft.bufferRing !== undefined) traits &= ~SETTLED;
+  if (BufferRing.is(draft.buffers)) traits &= ~SETTLED;
   if (more !== null) return more.length > 5 ? traits | TRAITS.sqe128 : traits;
   const words = draft.offHigh | draft.addrLow | draft.addrHigh | draft.lenWord |
     draft.flagsWord | draft.bufferWord;

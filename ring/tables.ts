@@ -171,8 +171,10 @@ export class Tables {
     }
     const target = this.#handle.target();
     const rc = register.unregisterBufferRing(target, ring.id);
-    // ENOENT: a call that was cut short has done it.
-    if (rc !== -E.ENOENT) this.#check("UNREGISTER_PBUF_RING", rc);
+    // ENOENT, or EINVAL in Linux 6.1: a call that was cut short has done it.
+    if (rc !== -E.ENOENT && rc !== -E.EINVAL) {
+      this.#check("UNREGISTER_PBUF_RING", rc);
+    }
     this.#bufferRings[ring.id] = null;
   }
 
