@@ -49,7 +49,9 @@ export interface UringCmdFields<T = number> {
   /**
    * Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2, Linux 6.18).
    * Default: what `buf_index` or `buf_group` needs. A command with the latter is for
-   * `ring.stream()`, and without `buf_group` kernels up to 7.2 answer EINVAL.
+   * `ring.stream()`, and without `buf_group` kernels up to 7.2 answer EINVAL. Send it
+   * only to a driver that has such commands: one that ignores the flag, as that of
+   * /dev/null does on Linux 6.18, never completes it, and `close()` waits for it.
    */
   uring_cmd_flags?: number;
   /** Byte 40, 16 bits: a registered buffer, or its index. */
