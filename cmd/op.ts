@@ -39,6 +39,7 @@ import { sizeof } from "../sys/struct.ts";
 import { __kernel_timespec } from "../sys/uapi/time_types.ts";
 import { checkBoolean, checkFd, checkInteger } from "../ring/check.ts";
 import { checkObject, checkU32 } from "../ring/check.ts";
+import { isUint8Array } from "../ring/intrinsics.ts";
 import { checkOffset } from "../ring/check.ts";
 import { BufferRing, type LentBuffer } from "../ring/buffer_ring.ts";
 import { Command, type File } from "../ring/command.ts";
@@ -251,7 +252,9 @@ export function read(
   into: Uint8Array | BufferRing,
   options: TransferOptions & LentTransferOptions = {},
 ): Command<number> | Command<LentBuffer> {
-  if (BufferRing.is(into)) return readLent(file, into, options);
+  if (!isUint8Array(into) && BufferRing.is(into)) {
+    return readLent(file, into, options);
+  }
   // Options first: a getter may run code that changes the array.
   const { offset, buffer } = checkObject("options", options);
   const draft = draftTransfer(readOf(buffer), file, into, buffer);
@@ -533,7 +536,9 @@ export function recv(
   into: Uint8Array | BufferRing,
   options: LentMessageOptions = {},
 ): Command<number> | Command<LentBuffer> {
-  if (BufferRing.is(into)) return recvLent(file, into, options);
+  if (!isUint8Array(into) && BufferRing.is(into)) {
+    return recvLent(file, into, options);
+  }
   const { flags = 0 } = checkObject("options", options);
   const opFlags = checkU32("flags", flags);
   const counted = (flags & ~COUNTED) === 0;

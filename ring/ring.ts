@@ -230,7 +230,7 @@ export class Ring implements AsyncDisposable {
     let slot: Slot | null = null;
     try {
       // Reading options may run the program's code, which may close the ring.
-      const asked = options === undefined ? NOTHING : this.#optionsOf(options);
+      const asked = options === undefined ? null : this.#optionsOf(options);
       this.#check(command, false);
       this.#queues.recovery.putInOrder();
       this.#engine.schedule(1);
@@ -469,7 +469,7 @@ export class Ring implements AsyncDisposable {
     command: Command<T>,
     options?: CommandOptions,
   ): AsyncIterableIterator<T> {
-    const asked = options === undefined ? NOTHING : this.#optionsOf(options);
+    const asked = options === undefined ? null : this.#optionsOf(options);
     const { aborts } = this.#queues;
     const stream: CommandStream<T> = new CommandStream<T>((slot) =>
       aborts.abort(slot, LEFT)
@@ -485,7 +485,7 @@ export class Ring implements AsyncDisposable {
   #starter<T>(
     command: Command<T>,
     stream: CommandStream<T>,
-    asked: Asked,
+    asked: Asked | null,
   ): () => Slot {
     return () => this.#start(command, stream, asked);
   }
@@ -494,7 +494,7 @@ export class Ring implements AsyncDisposable {
   #start<T>(
     command: Command<T>,
     stream: CommandStream<T>,
-    asked: Asked,
+    asked: Asked | null,
   ): Slot {
     this.#check(command, true);
     const queues = this.#queues;
@@ -1070,15 +1070,19 @@ export class Ring implements AsyncDisposable {
   #take(
     command: Command<unknown>,
     receiver: Receiver,
-    asked: Asked,
+    asked: Asked | null,
   ): Slot {
-    const { signal, marks } = asked;
-    if (asked !== NOTHING) this.#checkAsked(asked);
+    if (asked !== null) this.#checkAsked(asked);
     const slot = this.#queues.take(command);
     slot.receiver = receiver;
+    if (asked !== null) this.#mark(slot, asked);
+    return slot;
+  }
+
+  /** Gives a slot what the options ask for. */
+  #mark(slot: Slot, { signal, marks }: Asked): void {
     slot.marks = marks;
     if (signal !== undefined) this.#watches.add(slot, signal);
-    return slot;
   }
 
   /** Takes slots for all commands, or for none of them. */

@@ -217,7 +217,6 @@ export class Slots {
     slot.aborted = false;
     slot.abortReason = undefined;
     slot.decoding = false;
-    slot.loan = null;
     slot.sqe = -1;
     slot.early = false;
     slot.generation = slot.generation + 1 | 0;
