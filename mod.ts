@@ -52,11 +52,12 @@
  */
 
 export { Ring } from "./ring/ring.ts";
-export type { CommandOptions, RingStats } from "./ring/ring.ts";
+export type { ChainOptions, CommandOptions, RingStats } from "./ring/ring.ts";
 export type { Restrictions } from "./ring/restrict.ts";
 export type { RingOptions } from "./ring/options.ts";
 export { Completion } from "./ring/completion.ts";
-export { FixedBuffer, FixedFile } from "./ring/registered.ts";
+export { FixedBuffer, FixedFile, Personality } from "./ring/registered.ts";
+export { BufferRing, LentBuffer } from "./ring/buffer_ring.ts";
 export type { Command, File } from "./ring/command.ts";
 export type { Memory, Operand } from "./ring/operand.ts";
 export { type Advice, UringError } from "./ring/errors.ts";

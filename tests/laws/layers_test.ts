@@ -46,6 +46,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "ring/draft.ts",
       "ring/operand.ts",
       "ring/completion.ts",
+      "ring/buffer_ring.ts",
       "ring/registered.ts",
     ],
     imports: [...WORDS, "bare"],
@@ -322,6 +323,7 @@ const MAX_LINES = 350;
 /** Files and folders with longer files, and the reason for each. */
 const LONGER: Readonly<Record<string, string>> = {
   "sys/uapi/fuse.ts": "the mirror of one header",
+  "sys/uapi/io_uring.ts": "the mirror of one header",
   "ring/bare/squeue.ts": "one queue, and the layouts that it has",
   "ring/command.ts": "the parts of a command, each with its documentation",
   "ring/ring.ts": "the public methods, each with its documentation",
