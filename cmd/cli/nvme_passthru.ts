@@ -18,7 +18,7 @@ import {
 
 const PASSTHRU: Readonly<Record<string, Flag>> = {
   opcode: { value: "NUMBER", short: "O", help: "the operation" },
-  "namespace-id": { value: "ID", short: "n", help: "the namespace" },
+  "namespace-id": { value: "ID", short: "n", help: "default 0: none" },
   ...Object.fromEntries(
     [2, 3, 10, 11, 12, 13, 14, 15].map((n) => [
       `cdw${n}`,
@@ -86,7 +86,7 @@ function fieldsOf(input: Input, admin: boolean): Partial<drive.NvmeFields> {
     if (value !== undefined) fields[name] = value;
   };
   for (const n of [2, 3, 10, 11, 12, 13, 14, 15]) set(`cdw${n}`, `cdw${n}`);
-  if (admin) set("nsid", "namespace-id");
+  if (admin) fields.nsid = input.count("namespace-id", 0);
   set("timeoutMs", "timeout");
   return fields;
 }
