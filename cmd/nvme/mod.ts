@@ -90,24 +90,93 @@ export { nvmeNamespace } from "./open.ts";
 export { NvmeError, nvmeStatusName } from "./status.ts";
 export type { NvmeData } from "./data.ts";
 export { type NvmeFields, passthru } from "./passthru.ts";
+export {
+  controllerNode,
+  type Drive,
+  type DriveNamespace,
+  listDrives,
+  type NodeAccess,
+} from "./drives.ts";
 export type {
   BlockFormat,
   ControllerIdentity,
   NamespaceIdentity,
 } from "./identity.ts";
+export type {
+  AdminCommandBits,
+  AsyncEventBits,
+  ControllerAttributeBits,
+  FirmwareBits,
+  FormatBits,
+  LogPageBits,
+  MultipathBits,
+  NvmCommandBits,
+  SanitizeBits,
+} from "./controller_bits.ts";
+export type {
+  DeallocateBits,
+  MetadataBits,
+  NamespaceFeatureBits,
+  ProtectionBits,
+  ReservationBits,
+} from "./namespace_bits.ts";
+export type { PowerState } from "./power.ts";
+export type { NamespaceDescriptors } from "./descriptors.ts";
+export type {
+  ZonedControllerIdentity,
+  ZonedFormat,
+  ZonedNamespaceIdentity,
+} from "./zoned_identity.ts";
 export {
   activeNamespaces,
   identifyController,
   identifyNamespace,
+  identifyZonedController,
+  identifyZonedNamespace,
+  namespaceDescriptors,
 } from "./identify.ts";
+export { getLogPage, type LogPageOptions } from "./log_page.ts";
 export {
   errorLog,
   type ErrorLogEntry,
   type FirmwareLog,
   firmwareLog,
-  type SmartLog,
   smartLog,
 } from "./log.ts";
+export type {
+  CriticalWarningBits,
+  EnduranceGroupWarningBits,
+  SmartLog,
+} from "./smart.ts";
+export {
+  deviceSelfTest,
+  type SelfTest,
+  type SelfTestLog,
+  selfTestLog,
+  type SelfTestResult,
+} from "./self_test.ts";
+export { type CommandEffects, type EffectsLog, effectsLog } from "./effects.ts";
+export { type EnduranceGroupLog, enduranceGroupLog } from "./endurance.ts";
+export {
+  type TelemetryHeader,
+  telemetryHeader,
+  type TelemetryInitiator,
+} from "./telemetry.ts";
+export type { DestroyOptions } from "./intent.ts";
+export {
+  type FormatErase,
+  formatNvm,
+  type FormatOptions,
+  rescanNamespaces,
+} from "./format.ts";
+export {
+  exitSanitizeFailure,
+  sanitize,
+  type SanitizeAction,
+  type SanitizeLog,
+  sanitizeLog,
+  type SanitizeOptions,
+} from "./sanitize.ts";
 export {
   type Feature,
   type FeatureSelect,

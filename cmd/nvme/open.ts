@@ -120,7 +120,12 @@ function appendLimit(fd: number): number {
 }
 
 /** Returns a structure of 4096 bytes that Identify returns. */
-function identify(fd: number, nsid: number, cns: number, csi = 0): Uint8Array {
+export function identify(
+  fd: number,
+  nsid: number,
+  cns: number,
+  csi = 0,
+): Uint8Array {
   const { bytes, view, at } = scratch();
   const size = PAGE;
   const data = size; // The first page holds the command, the second the answer.

@@ -6,6 +6,7 @@
 
 import { NVME_SC_DNR, NVME_SC_MORE, NVME_SCT_VS } from "../../sys/uapi/nvme.ts";
 import { checkInteger, checkString, checkU8 } from "../../ring/check.ts";
+import { fieldsOf } from "../json.ts";
 import { codeNames } from "../code_names.ts";
 
 /**
@@ -71,6 +72,11 @@ export class NvmeError extends Error {
     this.result = result;
     this.op = op;
     this.fd = fd;
+  }
+
+  /** Returns the fields and the message in the form that JSON has. */
+  toJSON(): object {
+    return fieldsOf({ ...this, message: this.message });
   }
 }
 

@@ -14,6 +14,7 @@ import {
 } from "../../ring/check.ts";
 import type { Command } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
+import { jsonable } from "../json.ts";
 import { type BlockTransfer, transferBlocks, transferOf } from "./blocks.ts";
 import type { NvmeNamespace } from "./namespace.ts";
 import { ioCommand } from "./passthru.ts";
@@ -111,7 +112,7 @@ export function zoneManagementReceive(
     const zoneCount = BigInt(head.nr_zones.get(view, 0));
     const length = Math.min(Number(zoneCount), maxZones);
     const zones = Array.from({ length }, (_, i) => zone(view, i));
-    return { zoneCount, zones };
+    return jsonable({ zoneCount, zones });
   };
   return ioCommand(namespace, fields, decode, { pieces: [], byteLength });
 }
@@ -120,14 +121,14 @@ function zone(view: DataView, index: number): Zone {
   const { nvme_zone_report: head, nvme_zns_desc: desc } = nvme;
   const at = sizeof(head) + index * sizeof(desc);
   const state = desc.zs.get(view, at) >> 4;
-  return {
+  return jsonable({
     lba: BigInt(desc.zslba.get(view, at)),
     capacity: BigInt(desc.zcap.get(view, at)),
     writePointer: BigInt(desc.wp.get(view, at)),
     state: STATES.get(state) ?? state,
     type: desc.zt.get(view, at) & 0xf,
     attributes: desc.za.get(view, at),
-  };
+  });
 }
 
 /** The actions of {@linkcode zoneManagementSend} on a zone. */

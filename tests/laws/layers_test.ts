@@ -77,6 +77,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "cmd/sockaddr.ts",
       "cmd/writable.ts",
       "cmd/code_names.ts",
+      "cmd/json.ts",
     ],
     imports: WORDS,
   },
