@@ -4,19 +4,8 @@
  * @module
  */
 
-import { O_PATH } from "../../sys/uapi/fcntl.ts";
-import {
-  close,
-  deviceFolder,
-  deviceName,
-  fileFacts,
-  listDirectory,
-  mayOpen,
-  open,
-  readText,
-} from "../../sys/file.ts";
-import { checkText } from "../../ring/check.ts";
-import { UringError } from "../../ring/errors.ts";
+import { listDirectory, mayOpen, readText } from "../../sys/file.ts";
+import { deviceAt } from "../device_node.ts";
 
 /** What this process may do with a node, by the node's owner and mode. */
 export interface NodeAccess {
@@ -205,12 +194,7 @@ const SECTOR = 512;
  * @throws {UringError} if there is no such file.
  */
 export function controllerNode(path: string): string {
-  const fd = open(checkText("path", path), O_PATH);
-  if (fd < 0) throw new UringError(`open ${JSON.stringify(path)}`, -1, -fd);
-  const facts = fileFacts(fd);
-  close(fd);
-  const folder = typeof facts === "number" ? undefined : deviceFolder(facts);
-  const name = folder && deviceName(folder) || "";
+  const { name } = deviceAt(path);
   if (/^nvme\d+$/.test(name)) return `/dev/${name}`;
   const found = controllerOf(name);
   if (found !== undefined) return `/dev/${found}`;

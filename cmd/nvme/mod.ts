@@ -7,11 +7,12 @@
  * controller, `/dev/ng0n1` for a namespace (and `/dev/nvme0n1`, its block device).
  *
  * - Admin commands go to the node of a controller: identity, health (the SMART log)
- *   and other logs, features.
+ *   and other logs, features, self-test, format, sanitize.
  * - I/O commands go to the node of a namespace: read, write, discard, zones.
  *
- * A command reaches only the namespace that it names. If it writes, its
- * documentation says so.
+ * {@linkcode listDrives} finds the nodes, and {@linkcode controllerNode} that of the
+ * controller of a disk. A command reaches only the namespace that it names. If it
+ * writes, its documentation says so.
  *
  * The commands need Linux 5.19 and a ring with large entries:
  * `Ring.open({ sqe128: true, cqe32: true })`. If the drive refuses a command,
@@ -25,7 +26,11 @@
  * features and the list of namespaces still need CAP_SYS_ADMIN.
  *
  * Brackets such as \[SLBA\] have the specification's name of a field. A _dword_ is
- * 32 bits.
+ * 32 bits. Beside a number of bits such as `criticalWarning`, a field such as
+ * `criticalWarningBits` has each bit as a boolean with a name.
+ *
+ * `JSON.stringify` takes every result: an integer becomes a number if it fits one,
+ * and a string otherwise.
  *
  * @example The health of a drive
  * ```ts ignore

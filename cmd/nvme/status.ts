@@ -100,10 +100,17 @@ const ADVICE: Readonly<Record<number, string>> = {
     "of their own (VSL and WZSL, Identify CNS 06h). Try fewer blocks.",
   0x00b: "The controller has no such namespace. activeNamespaces() lists " +
     "those that it has.",
+  0x01c:
+    "A sanitize failed. Sanitize again, or call exitSanitizeFailure() if " +
+    "the one that failed allowed it.",
+  0x01d: "The drive erases itself. sanitizeLog() tells how far it is.",
   0x020: "The namespace was write-protected with Set Features.",
   0x080: "The blocks end after the last one of the namespace.",
   0x082: "The namespace is not ready yet. Try again.",
   0x109: "The drive does not have this log page.",
+  0x10a: "The namespace does not have this format, or not with this metadata " +
+    "and protection. identifyNamespace() lists the formats.",
+  0x11d: "A self-test runs. selfTestLog() tells how far it is.",
   0x183: "The drive takes fewer or smaller ranges: DMRL, DMRSL and DMSL of " +
     "Identify CNS 06h, or MSRC, MSSRL and MCL of Copy. Split the command up.",
   0x285: "The stored data differs from the data that was sent.",

@@ -16,6 +16,7 @@ import {
 } from "../../ring/check.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
+import { jsonable } from "../json.ts";
 import { dataOperand, partsOf, scsiCommand, scsiQuery } from "./command.ts";
 import type { ScsiOptions } from "./command.ts";
 
@@ -73,7 +74,7 @@ export function readCapacity(
     const blockSize = view.getUint32(8);
     const protection = view.getUint8(12);
     const provisioning = view.getUint8(14);
-    return {
+    return jsonable({
       lastLba,
       blockSize,
       byteLength: (lastLba + 1n) * BigInt(blockSize),
@@ -82,7 +83,7 @@ export function readCapacity(
       protectionType: protection & 1 ? (protection >> 1 & 7) + 1 : 0,
       canUnmap: (provisioning & 0x80) !== 0,
       unmappedReadsZeros: (provisioning & 0x40) !== 0,
-    };
+    });
   };
   const fault = (view: DataView) => noBlocks(view.getUint32(8));
   const query = { cdb, byteLength: 32, least: 16, fault, decode };
@@ -119,7 +120,7 @@ export function readCapacity10(
     const byteLength = lastLba === TOO_LARGE
       ? undefined
       : (lastLba + 1n) * BigInt(blockSize);
-    return { lastLba, blockSize, byteLength };
+    return jsonable({ lastLba, blockSize, byteLength });
   };
   const fault = (view: DataView) => noBlocks(view.getUint32(4));
   const query = { cdb, byteLength: 8, least: 8, fault, decode };

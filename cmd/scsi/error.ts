@@ -11,6 +11,7 @@ import {
   checkU32,
   checkU8,
 } from "../../ring/check.ts";
+import { fieldsOf } from "../json.ts";
 import { hex, hostStatusName, statusName } from "./names.ts";
 import {
   NO_SENSE,
@@ -138,6 +139,11 @@ export class ScsiError extends Error {
     this.residual = residual;
     this.op = op;
     this.fd = fd;
+  }
+
+  /** Returns the fields and the message in the form that JSON has. */
+  toJSON(): object {
+    return fieldsOf({ ...this, message: this.message });
   }
 }
 

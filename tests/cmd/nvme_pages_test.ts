@@ -1,7 +1,7 @@
 /** The pages of NVMe drives without a drive: their commands, and their decoders. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { type Command, Completion } from "../../mod.ts";
+import { type Command, Completion, UringError } from "../../mod.ts";
 import * as nvme from "../../cmd/nvme/mod.ts";
 import { NvmeError, NvmeNamespace } from "../../cmd/nvme/mod.ts";
 import * as golden from "../kit/golden.ts";
@@ -736,4 +736,21 @@ Deno.test("NVMe: errors, namespaces and reports of zones become JSON", () => {
   const [zone] = JSON.parse(JSON.stringify(report)).zones;
   assertEquals([zone.capacity, zone.lba], [1024, String(2n ** 60n)]);
   assertEquals(JSON.parse(JSON.stringify(report.zones[0])), zone);
+});
+
+Deno.test("NVMe: a path to no drive is refused with its name", () => {
+  const missing = assertThrows(
+    () => nvme.controllerNode("/nowhere"),
+    UringError,
+  );
+  assertEquals(missing.code, "ENOENT");
+  for (const [path, what] of [["/dev/null", "/dev/null"], ["/", "no device"]]) {
+    assertThrows(
+      () => nvme.controllerNode(path),
+      TypeError,
+      `${path} is ${what}, and no node of an NVMe drive. listDrives()`,
+    );
+  }
+  assertThrows(() => nvme.controllerNode("/\0"), TypeError, "zero byte");
+  assert(Array.isArray(nvme.listDrives()));
 });

@@ -78,6 +78,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "cmd/writable.ts",
       "cmd/code_names.ts",
       "cmd/json.ts",
+      "cmd/device_node.ts",
     ],
     imports: WORDS,
   },

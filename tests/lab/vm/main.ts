@@ -135,6 +135,7 @@ const NOT_IN_GUESTS = [
   "sys",
   "cmd/code_names_test.ts",
   "cmd/nvme_command_test.ts",
+  "cmd/nvme_pages_test.ts",
   "cmd/scsi_sense_test.ts",
   "cmd/sockaddr_test.ts",
   "fuse",
