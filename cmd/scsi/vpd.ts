@@ -88,7 +88,9 @@ const UUID = 10;
 
 /**
  * Asks a device for its identifiers, of page 83h. INQUIRY, Linux 7.1. Of a disk, the
- * one of type `"NAA"` is the number that no other has, its WWN.
+ * one of type `"NAA"` is the number that no other has, its WWN. Identifiers after the
+ * first `byteLength` bytes of the page are left out: 252 by default, since some
+ * devices fail when they are asked for more.
  *
  * @example The WWN of a disk
  * ```ts ignore
@@ -101,10 +103,10 @@ const UUID = 10;
  */
 export function deviceIdentifiers(
   file: File,
-  options: ScsiOptions = {},
+  options: ScsiOptions & { byteLength?: number } = {},
 ): Command<DeviceIdentifier[]> {
-  checkObject("options", options);
-  return pageQuery(file, 0x83, USUAL, options, (page) => {
+  const { byteLength = USUAL } = checkObject("options", options);
+  return pageQuery(file, 0x83, byteLength, options, (page) => {
     const found: DeviceIdentifier[] = [];
     // A designator starts with four bytes, of which the last is its length.
     for (let at = 4; at + 4 <= page.length; at += 4 + page[at + 3]) {

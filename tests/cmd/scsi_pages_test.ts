@@ -1,10 +1,15 @@
 /** Pages of vital product data and lists of SCSI devices, decoded from their bytes. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { type Command, Completion, UringError } from "../../mod.ts";
+import { type Command, Completion, Ring, UringError } from "../../mod.ts";
 import * as scsi from "../../cmd/scsi/mod.ts";
 import { ScsiError } from "../../cmd/scsi/mod.ts";
+import { O_RDONLY } from "../../cmd/op.ts";
+import { open } from "../../sys/file.ts";
 import { utf8 } from "../kit/bytes.ts";
+import { Fd } from "../kit/fds.ts";
+import { lacksLinux, testUnless } from "../kit/skip.ts";
+import { device, disk, generic, node } from "../lab/scsi_disk.ts";
 
 /** The descriptor of a node; nothing is open there. */
 const FD = 5;
@@ -253,3 +258,52 @@ Deno.test("a path to no SCSI device is refused with its name", () => {
   const long = assertThrows(() => scsi.bsgNode("a".repeat(5000)), UringError);
   assertEquals(long.code, "ENAMETOOLONG");
 });
+
+// ---- The disk of scsi_debug --------------------------------------------------
+
+const missing = node === undefined ? "disk of scsi_debug" : "";
+
+testUnless(
+  missing,
+  "the node of a SCSI disk is found by each of its paths",
+  () => {
+    const path = `/dev/bsg/${node}`;
+    for (const other of [`/dev/${disk}`, `/dev/${generic}`, path]) {
+      assertEquals(scsi.bsgNode(other), path);
+    }
+  },
+);
+
+testUnless(
+  missing || lacksLinux(7, 1),
+  "the pages of a SCSI disk are those that the kernel read",
+  async () => {
+    await using ring = Ring.open({ sqe128: true, cqe32: true });
+    using file = new Fd(open(scsi.bsgNode(`/dev/${disk}`), O_RDONLY));
+    const { fd } = file;
+    for (
+      const [number, make] of [
+        [0x80, scsi.serialNumber],
+        [0x83, scsi.deviceIdentifiers],
+        [0xb0, scsi.blockLimits],
+        [0xb1, scsi.blockCharacteristics],
+        [0xb2, scsi.blockProvisioning],
+      ] as const
+    ) {
+      const name = `vpd_pg${number.toString(16)}`;
+      const kernel = await Deno.readFile(`${device}/${name}`);
+      const command = make(fd) as Command<unknown>;
+      assertEquals(await ring.cmd(command), decode(command, kernel), name);
+    }
+    const { maxUnmapBlocks } = await ring.cmd(scsi.blockLimits(fd));
+    const queue = `/sys/block/${disk}/queue`;
+    const discard = await Deno.readTextFile(`${queue}/discard_max_hw_bytes`);
+    assertEquals(maxUnmapBlocks * 512, Number(discard));
+    const identifiers = await ring.cmd(scsi.deviceIdentifiers(fd));
+    const wwid = (await Deno.readTextFile(`${device}/wwid`)).trim();
+    const naa = identifiers.find((it) => it.of === "unit" && it.type === 3)!;
+    assertEquals(`naa.${naa.id}`, wwid);
+    const { count, luns } = await ring.cmd(scsi.reportLuns(fd));
+    assertEquals([count, luns[0].lun], [1, 0n]);
+  },
+);
