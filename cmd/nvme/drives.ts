@@ -7,7 +7,7 @@
 import { listDirectory, mayOpen, readText } from "../../sys/file.ts";
 import { deviceAt } from "../device_node.ts";
 
-/** What this process may do with a node, by the node's owner and mode. */
+/** The access of this process to a node, by the node's owner and mode. */
 export interface NodeAccess {
   /** `true` if it may open the node for reading. */
   readonly readable: boolean;

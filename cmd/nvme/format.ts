@@ -143,8 +143,8 @@ function formatsAll(file: File, erase: FormatErase): boolean {
  * which it does not notice itself. It does so in the background: wait until
  * `listDrives()` has the new size.
  *
- * `NVME_IOCTL_RESCAN`, without a ring. On kernels with a check for it,
- * CAP_SYS_ADMIN.
+ * `NVME_IOCTL_RESCAN`, without a ring. CAP_SYS_ADMIN, which old kernels do not ask
+ * for.
  *
  * @throws {TypeError} if `fd` is not open on the node of a controller.
  * @throws {UringError} if the kernel refuses.

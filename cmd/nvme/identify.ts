@@ -29,7 +29,7 @@ import {
  * on a ring with `sqe128` and `cqe32`. CAP_SYS_ADMIN; since 6.2, any user who
  * may open the controller's node, such as `/dev/nvme0`.
  *
- * @example
+ * @example The model of a drive
  * ```ts ignore
  * import { Ring } from "@uring/cmd";
  * import { identifyController } from "@uring/cmd/nvme";

@@ -14,10 +14,11 @@ import { UringError } from "../../ring/errors.ts";
 import type { File } from "../../ring/command.ts";
 import { namespacesOf } from "./drives.ts";
 import { controllerName } from "./node.ts";
+import { factsOf } from "../writable.ts";
 
 /** Options of a command that destroys all data. */
 export interface DestroyOptions {
-  /** `true`, or the command is refused: it destroys data for ever. */
+  /** `true`, or the command is refused: it destroys data permanently. */
   destroyAllData: true;
   /**
    * `true` to send the command though a namespace is mounted or otherwise in use.
@@ -30,7 +31,7 @@ export interface DestroyOptions {
 export function checkIntent(name: string, destroyAllData: unknown): void {
   if (destroyAllData === true) return;
   throw new TypeError(
-    `NVME ${name} destroys data for ever. Pass destroyAllData: true if that is ` +
+    `NVME ${name} destroys data permanently. Pass destroyAllData: true if that is ` +
       `meant, not ${shown(destroyAllData)}`,
   );
 }
@@ -48,24 +49,38 @@ export function unlessInUse(
 ): ((name: string) => void) | undefined {
   if (checkBoolean("shared", shared)) return undefined;
   return (name) => {
-    for (const namespace of namespacesOf(controllerName(file) ?? "")) {
-      if (!isInUse(namespace)) continue;
+    const controller = controllerName(file);
+    if (controller === undefined) {
+      if (factsOf(file) === undefined) return; // The kernel answers EBADF.
+      throw new TypeError(
+        `NVME ${name} destroys data, and without /sys it is unknown whether it is ` +
+          "in use. Mount /sys, or pass shared: true",
+      );
+    }
+    for (const namespace of namespacesOf(controller)) {
+      const errno = openingFails(namespace);
+      if (errno === 0) continue;
       const number = Number(readText(`/sys/block/${namespace}/nsid`));
       if (number !== nsid && !takesAll()) continue;
-      throw new UringError(`NVME ${name}`, -1, E.EBUSY, advice(namespace));
+      throw new UringError(`NVME ${name}`, -1, errno, advice(namespace, errno));
     }
   };
 }
 
-/** Returns `true` for a block device that cannot be opened exclusively. */
-function isInUse(namespace: string): boolean {
+/** Opens a block device exclusively for a moment. Returns 0, or the errno. */
+function openingFails(namespace: string): number {
+  const size = Number(readText(`/sys/block/${namespace}/size`) ?? 0);
+  if (size === 0) return 0; // Nothing can use it as a block device.
   const fd = open(`/dev/${namespace}`, O_RDONLY | O_EXCL);
-  if (fd >= 0) close(fd);
-  return fd === -E.EBUSY;
+  if (fd < 0) return -fd;
+  close(fd);
+  return 0;
 }
 
-function advice(namespace: string): string {
-  return `/dev/${namespace} is mounted, or swap, RAID, the device mapper or ` +
-    "another exclusive opener uses it. Take it out of use, or pass shared: true " +
-    "to destroy what it has all the same.";
+function advice(namespace: string, errno: number): string {
+  const why = errno === E.EBUSY
+    ? `/dev/${namespace} is mounted, or swap, RAID, the device mapper or another ` +
+      "exclusive opener uses it. Take it out of use"
+    : `/dev/${namespace} cannot be opened, so it may be in use. Make it possible`;
+  return `${why}, or pass shared: true to destroy its data anyway.`;
 }

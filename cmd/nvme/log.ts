@@ -37,7 +37,7 @@ function log<T>(
  * The log is that of the whole controller; some drives have one of each
  * namespace too.
  *
- * @example
+ * @example The temperature of a drive, and its wear
  * ```ts ignore
  * import { Ring } from "@uring/cmd";
  * import { smartLog } from "@uring/cmd/nvme";
@@ -114,7 +114,7 @@ export interface ErrorLogEntry {
  * than it holds, which is at least one entry. `identifyController()` reports how
  * many.
  *
- * @example
+ * @example The newest error
  * ```ts ignore
  * import { errorLog, identifyController } from "@uring/cmd/nvme";
  *

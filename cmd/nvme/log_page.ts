@@ -48,8 +48,8 @@ export interface LogPageOptions {
   /** The command set whose page is read. Default 0, the NVM one. \[CSI\] */
   csi?: number;
   /**
-   * `true` if the drive shall keep the event that this page belongs to. Otherwise
-   * reading the page clears it, and the next event can come. Default `false`.
+   * `true` to keep the asynchronous event that this page belongs to. Otherwise
+   * reading the page clears the event, and the next one can come. Default `false`.
    * \[RAE\]
    */
   retainAsyncEvent?: boolean;

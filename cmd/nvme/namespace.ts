@@ -25,7 +25,7 @@ const REFERENCE_BITS = new Map([[16, 32], [32, 80], [64, 48]]);
  * drive transfers as many bytes as they say, so ask for a new namespace after
  * the drive has formatted this one.
  *
- * @example
+ * @example A namespace by a registered file, and one that no command may change
  * ```ts ignore
  * import { flush, NvmeNamespace, nvmeNamespace } from "@uring/cmd/nvme";
  *

@@ -31,7 +31,7 @@ import { NvmeError } from "./status.ts";
  * Blocks the thread until the drive has answered: it uses ioctls, and no ring.
  * CAP_SYS_ADMIN; since Linux 6.2, any user who may open the node.
  *
- * @example
+ * @example The facts of a namespace
  * ```ts ignore
  * import { nvmeNamespace } from "@uring/cmd/nvme";
  *

@@ -128,7 +128,7 @@ export interface NvmeFields {
  * since **the drive decides how much it transfers**: pass memory with as many
  * bytes as the drive's manual says.
  *
- * @example
+ * @example Identify, as raw words
  * ```ts ignore
  * import { passthru } from "@uring/cmd/nvme";
  *

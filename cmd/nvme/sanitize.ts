@@ -1,5 +1,5 @@
 /**
- * The command that erases everything on an NVMe drive, and how far it is.
+ * The command that erases everything on an NVMe drive, and its progress.
  *
  * @module
  */
@@ -54,14 +54,15 @@ export interface SanitizeOptions extends DestroyOptions {
  * **Destroys all data** of a drive: of all its namespaces, of its caches, of what
  * was deallocated, through whatever controller. It cannot be stopped, and goes on
  * after a loss of power. The result is 0, as soon as the drive has begun:
- * {@linkcode sanitizeLog} tells how far it is. Until it is done, the drive refuses
+ * {@linkcode sanitizeLog} has the progress. Until it is done, the drive refuses
  * reads and writes.
  *
  * Sanitize through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and
  * `cqe32`. The controller's node must be open for writing, and the process needs
  * CAP_SYS_ADMIN.
  *
- * EBUSY: a namespace is mounted or otherwise in use, and `shared` is not `true`.
+ * EBUSY: a namespace of this controller is mounted or otherwise in use, and
+ * `shared` is not `true`. The drive may have more that are not attached to it.
  * `Sanitize In Progress`: the drive is at it. `Invalid Field in Command`,
  * `Invalid Command Opcode`: it does not have this action.
  *
@@ -132,7 +133,7 @@ export function exitSanitizeFailure(file: File): Command<number> {
   return adminCommand(file, fields, 0);
 }
 
-/** How far a sanitize is. In brackets: the specification's names. */
+/** The progress of a sanitize. In brackets: the specification's names. */
 export interface SanitizeLog {
   /** The progress, from 0 to 1; 1 if none is under way. \[SPROG\] */
   readonly progress: number;
@@ -180,7 +181,7 @@ const IN_PROGRESS = 2;
 const NOT_REPORTED = 0xffff_ffff;
 
 /**
- * Reads how far a sanitize is, and how long each takes. Get Log Page through
+ * Reads the progress of a sanitize, and the time that each kind takes. Get Log Page through
  * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`, on a
  * controller's node. CAP_SYS_ADMIN. `Invalid Log Page`: the drive cannot sanitize.
  */

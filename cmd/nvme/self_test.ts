@@ -38,8 +38,8 @@ const NAMES: ReadonlyMap<number, SelfTest> = new Map([
 
 /**
  * **Changes the drive.** Starts a self-test, or aborts the one that runs. The
- * result is 0, as soon as the test has started: {@linkcode selfTestLog} tells how
- * far it is. Commands go on meanwhile, and may be slower.
+ * result is 0, as soon as the test has started: {@linkcode selfTestLog} has the
+ * progress. Other commands still run meanwhile, and may be slower.
  *
  * Device Self-test through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with
  * `sqe128` and `cqe32`. The controller's node must be open for writing, and the

@@ -14,7 +14,7 @@ import { codeNames } from "../code_names.ts";
  * from the drive, and is no errno: a command that the kernel refuses is a
  * `UringError`.
  *
- * @example
+ * @example A block beyond the end
  * ```ts ignore
  * import { NvmeError, read } from "@uring/cmd/nvme";
  *
@@ -103,14 +103,14 @@ const ADVICE: Readonly<Record<number, string>> = {
   0x01c:
     "A sanitize failed. Sanitize again, or call exitSanitizeFailure() if " +
     "the one that failed allowed it.",
-  0x01d: "The drive erases itself. sanitizeLog() tells how far it is.",
+  0x01d: "The drive erases itself. sanitizeLog() has the progress.",
   0x020: "The namespace was write-protected with Set Features.",
   0x080: "The blocks end after the last one of the namespace.",
   0x082: "The namespace is not ready yet. Try again.",
   0x109: "The drive does not have this log page.",
   0x10a: "The namespace does not have this format, or not with this metadata " +
     "and protection. identifyNamespace() lists the formats.",
-  0x11d: "A self-test runs. selfTestLog() tells how far it is.",
+  0x11d: "A self-test runs. selfTestLog() has the progress.",
   0x183: "The drive takes fewer or smaller ranges: DMRL, DMRSL and DMSL of " +
     "Identify CNS 06h, or MSRC, MSSRL and MCL of Copy. Split the command up.",
   0x285: "The stored data differs from the data that was sent.",

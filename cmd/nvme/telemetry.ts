@@ -105,7 +105,7 @@ export function telemetryHeader(
     nsid: 0,
     lsp,
     byteLength: sizeof(f),
-    // The data goes with the event: whoever reads only the head wants to keep it.
+    // Clearing the event would let the controller replace the data.
     retainAsyncEvent: initiator === "controller",
   };
   return logPage("TELEMETRY HEADER", file, page, (bytes) => {

@@ -76,7 +76,7 @@ const DEFAULT_ZONES = 63;
  * Zone Management Receive through `NVME_URING_CMD_IO`, Linux 5.19, on a ring
  * with `sqe128` and `cqe32`. Before 6.2, the process needs CAP_SYS_ADMIN.
  *
- * @example
+ * @example The state of each zone
  * ```ts ignore
  * import { zoneManagementReceive } from "@uring/cmd/nvme";
  *
@@ -189,7 +189,7 @@ export function zoneManagementSend(
  * Several appends to one zone may be in flight: the drive writes them one after
  * the other, in an order of its own.
  *
- * @example
+ * @example Data at the end of a zone
  * ```ts ignore
  * import { zoneAppend, zoneManagementReceive } from "@uring/cmd/nvme";
  *

@@ -55,7 +55,7 @@ export interface LongCapacity extends Capacity {
  * `Illegal Request`: the device does not have the command, like old devices and
  * many on USB. Use {@linkcode readCapacity10} there.
  *
- * @example
+ * @example The size of a disk
  * ```ts ignore
  * import { readCapacity } from "@uring/cmd/scsi";
  *
@@ -96,7 +96,7 @@ export function readCapacity(
  * 0xffffffff, means that the device is too large for this command: use
  * {@linkcode readCapacity}.
  *
- * @example
+ * @example The size of a disk that may be old
  * ```ts ignore
  * import { readCapacity, readCapacity10, ScsiError } from "@uring/cmd/scsi";
  *
@@ -161,7 +161,7 @@ export interface TransferOptions extends ScsiOptions {
  * its queue in /sys. `Recovered Error` is no error: `onSense` gets it, and
  * `sense.information` is the LBA of a block that was hard to read.
  *
- * @example
+ * @example A block of a disk
  * ```ts ignore
  * import { read } from "@uring/cmd/scsi";
  *
@@ -192,7 +192,7 @@ export function read(
  * {@linkcode synchronizeCache}, or write it to the medium at once with
  * `forceUnitAccess`.
  *
- * @example
+ * @example A block that is on the medium when the write completes
  * ```ts ignore
  * import { openDisk } from "@uring/cmd/block";
  * import { close } from "@uring/cmd/op";
@@ -273,7 +273,7 @@ function put(bytes: Uint8Array, at: number, value: number): void {
  * Makes the device write its cache to the medium. SYNCHRONIZE CACHE(10), Linux
  * 7.1. The node must be open for writing.
  *
- * @example
+ * @example What the disk has cached, on the medium
  * ```ts ignore
  * import { synchronizeCache } from "@uring/cmd/scsi";
  *
@@ -312,7 +312,7 @@ const MAX_RANGES = 4095;
  * `Illegal Request`: the ranges are more, or longer, than the device takes at
  * once. Page 0xb0 of {@linkcode vpdPage} has these limits.
  *
- * @example
+ * @example Blocks that are no longer used
  * ```ts ignore
  * import { openDisk } from "@uring/cmd/block";
  * import { close } from "@uring/cmd/op";

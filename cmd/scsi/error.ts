@@ -60,7 +60,7 @@ export function succeeded({ status, hostStatus, sense }: ScsiOutcome): boolean {
  * error has the status of the device, and no errno. A command that the kernel refuses
  * throws a `UringError` instead.
  *
- * @example
+ * @example A block that cannot be read
  * ```ts ignore
  * import { read, ScsiError } from "@uring/cmd/scsi";
  *

@@ -110,7 +110,7 @@ export interface ScsiRequest extends ScsiOptions {
  * `max_hw_sectors_kb` of its queue in /sys. EOPNOTSUPP: the kernel is older than
  * 7.1, or the node is not that of a device.
  *
- * @example
+ * @example Any command, by its bytes
  * ```ts ignore
  * import { scsi } from "@uring/cmd/scsi";
  *
@@ -147,7 +147,7 @@ export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
  * READY, Linux 7.1. If the device is not ready, the command fails with a
  * {@linkcode ScsiError} of sense key 2, which has the reason.
  *
- * @example
+ * @example A disk that is ready
  * ```ts ignore
  * import { testUnitReady } from "@uring/cmd/scsi";
  *
@@ -182,7 +182,7 @@ export interface Inquiry {
 /**
  * Asks a device for its identity. INQUIRY, Linux 7.1.
  *
- * @example
+ * @example The maker of a device
  * ```ts ignore
  * import { inquiry } from "@uring/cmd/scsi";
  *

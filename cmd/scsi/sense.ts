@@ -68,7 +68,7 @@ export interface ScsiSense {
  * other bytes. Use it for the answer to a REQUEST SENSE: a {@linkcode ScsiError}
  * has its sense data decoded.
  *
- * @example
+ * @example Sense data of a medium error
  * ```ts
  * import { decodeSense } from "@uring/cmd/scsi";
  *

@@ -22,7 +22,7 @@ import { hex } from "./names.ts";
  * `Illegal Request`: the device has no such page. Some devices return another
  * page then, or their identity: that is a {@linkcode ScsiError} of status 0.
  *
- * @example
+ * @example The pages that a device has
  * ```ts ignore
  * import { vpdPage } from "@uring/cmd/scsi";
  *

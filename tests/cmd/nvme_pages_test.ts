@@ -1,9 +1,10 @@
 /** The pages of NVMe drives without a drive: their commands, and their decoders. */
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
-import { type Command, Completion, UringError } from "../../mod.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { type Command, Completion, Ring, UringError } from "../../mod.ts";
 import * as nvme from "../../cmd/nvme/mod.ts";
 import { NvmeError, NvmeNamespace } from "../../cmd/nvme/mod.ts";
+import { devNull } from "../kit/fds.ts";
 import * as golden from "../kit/golden.ts";
 import { assertBoolean } from "../kit/booleans.ts";
 
@@ -225,12 +226,12 @@ Deno.test("NVMe: what destroys all data is refused without consent", () => {
     assertThrows(
       () => nvme.formatNvm(FD, { ...format, ...consent }),
       TypeError,
-      "FORMAT NVM of namespace 1 destroys data for ever. Pass destroyAllData",
+      "FORMAT NVM of namespace 1 destroys data permanently. Pass destroyAllData",
     );
     assertThrows(
       () => nvme.sanitize(FD, { ...sanitize, ...consent }),
       TypeError,
-      "SANITIZE blockErase destroys data for ever",
+      "SANITIZE blockErase destroys data permanently",
     );
   }
   const destroyAllData = true;
@@ -257,6 +258,31 @@ Deno.test("NVMe: what destroys all data is refused without consent", () => {
     nvme.sanitize(FD, { ...sanitize, shared, destroyAllData });
     nvme.formatNvm(FD, { ...format, shared, destroyAllData });
   });
+});
+
+Deno.test("NVMe: what destroys data goes to no other device, and to no closed file", async () => {
+  await using ring = Ring.open({ sqe128: true, cqe32: true });
+  using file = devNull();
+  const destroyAllData = true;
+  for (const shared of [false, true]) {
+    for (
+      const make of [
+        (fd: number) =>
+          nvme.formatNvm(fd, { nsid: 1, format: 0, shared, destroyAllData }),
+        (fd: number) =>
+          nvme.sanitize(fd, { action: "overwrite", shared, destroyAllData }),
+      ]
+    ) {
+      await assertRejects(
+        () => ring.cmd(make(file.fd)),
+        TypeError,
+        "is /dev/null, not the node of an NVMe controller",
+      );
+      const closed = make(0x7fff_fff0);
+      const error = await assertRejects(() => ring.cmd(closed), UringError);
+      assertEquals(error.code, "EBADF");
+    }
+  }
 });
 
 // ---- Bits ------------------------------------------------------------------
@@ -718,6 +744,10 @@ Deno.test("NVMe: every decoded value becomes JSON, with integers as they fit", (
 });
 
 Deno.test("NVMe: errors, namespaces and reports of zones become JSON", () => {
+  const feature = decode(nvme.getFeatures(FD, { feature: 0x0e }), {
+    0: [1, 2],
+  });
+  assertEquals(JSON.parse(JSON.stringify(feature)).data, "0102000000000000");
   const error = new NvmeError("OP", 3, 0x4085, 2n ** 60n);
   const told = JSON.parse(JSON.stringify(error));
   assertEquals([told.result, told.fd], [String(2n ** 60n), 3]);

@@ -28,7 +28,6 @@ import "../kit/no_watchdogs.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
 import { descriptors, openFdCount, ringMappings } from "../kit/process.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
-import { runScript } from "../kit/run.ts";
 import { type EnterCall, refuse, refuseEnter } from "../kit/refuse.ts";
 import { lacksFlag, testUnless } from "../kit/skip.ts";
 import { collect, turn, until, wake } from "../kit/wait.ts";
