@@ -110,6 +110,61 @@ Deno.test("NVMe: wrong fields of a log page are refused by name", () => {
   );
 });
 
+Deno.test("NVMe: options that are no object, and unknown words, are refused", () => {
+  const functions: Record<string, (fd: number, options: never) => unknown> = {
+    ...{ getLogPage: nvme.getLogPage, deviceSelfTest: nvme.deviceSelfTest },
+    ...{ effectsLog: nvme.effectsLog, telemetryHeader: nvme.telemetryHeader },
+    ...{ formatNvm: nvme.formatNvm, sanitize: nvme.sanitize },
+    enduranceGroupLog: nvme.enduranceGroupLog,
+    namespaceDescriptors: nvme.namespaceDescriptors,
+    identifyZonedNamespace: nvme.identifyZonedNamespace,
+  };
+  for (const [name, make] of Object.entries(functions)) {
+    for (const options of [null, 5, "text"]) {
+      assertThrows(
+        () => make(FD, options as never),
+        TypeError,
+        "options must be an object",
+        name,
+      );
+    }
+  }
+  const initiator = "device" as "host";
+  assertThrows(
+    () => nvme.telemetryHeader(FD, { initiator }),
+    TypeError,
+    "initiator must be one of host, controller",
+  );
+  const test = "long" as "short";
+  assertThrows(
+    () => nvme.deviceSelfTest(FD, { test }),
+    TypeError,
+    "test must be one of short",
+  );
+  const action = "exit" as "overwrite";
+  const destroyAllData = true;
+  assertThrows(
+    () => nvme.sanitize(FD, { action, destroyAllData }),
+    TypeError,
+    "action must be one of blockErase",
+  );
+  for (
+    const [options, message] of [
+      [{ nsid: -1 }, "nsid must be"],
+      [{ parameter: 0x1_0000 }, "parameter must be"],
+    ] as const
+  ) {
+    const all = { test: "short", ...options } as const;
+    assertThrows(() => nvme.deviceSelfTest(FD, all), RangeError, message);
+  }
+  const group = 0x1_0000;
+  assertThrows(
+    () => nvme.enduranceGroupLog(FD, { group }),
+    RangeError,
+    "group",
+  );
+});
+
 Deno.test("NVMe: the commands for the usual pages match their golden words", () => {
   const log = { opcode: 2, nsid: ALL };
   assertAdmin(nvme.selfTestLog(FD), "SELF-TEST LOG", {
@@ -464,6 +519,8 @@ Deno.test("NVMe: the power states of a controller are decoded in watts", () => {
   assertEquals(many.powerStateDescriptors.length, 32);
 });
 
+const RESULT = "aborted by a command";
+
 Deno.test("NVMe: the log of self-tests has the tests that were made", () => {
   const at = (i: number) => 4 + 28 * i;
   const command = nvme.selfTestLog(FD);
@@ -503,7 +560,7 @@ Deno.test("NVMe: the log of self-tests has the tests that were made", () => {
       { ...none, test: 4, result: 10, resultName: "result 10" },
       {
         ...{ ...none, test: "vendor", result: 1 },
-        resultName: "aborted by a command",
+        resultName: RESULT,
       },
       {
         ...{ ...none, test: "hostInitiatedRefresh", result: 9 },
@@ -511,6 +568,17 @@ Deno.test("NVMe: the log of self-tests has the tests that were made", () => {
       },
     ],
   });
+  // The type of a status without its code has no name, nor a code without a type.
+  for (
+    const [valid, statusCodeType, statusCode] of [[4, 2, null], [8, null, 1]]
+  ) {
+    const part = [0x11, 0, valid!, 0, ...le(0, 20), 2, 1];
+    const [found] = decode(command, { [at(0)]: part }).results;
+    const known = { statusCodeType, statusCode };
+    const { test, result, resultName, ...rest } = found;
+    assertEquals([test, result, resultName], ["short", 1, RESULT]);
+    assertEquals(rest, { ...none, ...known });
+  }
   // All zeros are a drive that made no test, and makes none.
   const idle = { currentTest: null, completionPercent: 0, results: [] };
   assertEquals(decode(command, {}), idle);
@@ -658,6 +726,7 @@ Deno.test("NVMe: the identifiers of a namespace are those before the first empty
     },
   );
   assertEquals(decode(command, {}), none);
+  assertEquals(decode(command, { 0: descriptor(4, [0x20]) }).csi, 0x20);
   // The whole page, in descriptors of 255 bytes, and what does not fit it.
   const full = [];
   while (full.length < 4096) full.push(...descriptor(5, Array(255).fill(7)));
@@ -696,7 +765,11 @@ Deno.test("NVMe: the identities of the zoned command set are decoded", () => {
       { zoneBlocks: 8192n, extensionBytes: 0 },
     ],
   });
-  assertEquals(decode(command, {}).formats, []);
+  const { formats, ...off } = decode(command, {});
+  assertEquals(formats, []);
+  const { variableCapacity, activeExcursions } = off;
+  assertEquals([variableCapacity, activeExcursions], [false, false]);
+  assertEquals([off.readsAcrossZones, off.randomWriteArea], [false, false]);
 });
 
 // ---- JSON ------------------------------------------------------------------

@@ -55,6 +55,18 @@ Deno.test("SCSI pages and lists are asked for by their CDBs", () => {
   assertEquals(luns.name, "SCSI REPORT LUNS");
   assertEquals(cdb(luns), [0xa0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0]);
   assertEquals(cdb(scsi.reportLuns(FD)).slice(6, 10), [0, 0, 0x10, 0]);
+  const long = scsi.deviceIdentifiers(FD, { byteLength: 0x1234 });
+  assertEquals(cdb(long).slice(3, 5), [0x12, 0x34]);
+  for (
+    const make of [
+      ...[scsi.serialNumber, scsi.deviceIdentifiers, scsi.blockLimits],
+      ...[scsi.blockCharacteristics, scsi.blockProvisioning, scsi.reportLuns],
+    ]
+  ) {
+    const none = null as unknown as scsi.ScsiOptions;
+    const message = "options must be an object";
+    assertThrows(() => make(FD, none), TypeError, message);
+  }
   for (const maxLuns of [0, 65536]) {
     assertThrows(() => scsi.reportLuns(FD, { maxLuns }), RangeError, "maxLuns");
   }
@@ -107,6 +119,16 @@ Deno.test("SCSI identifiers are decoded by their code and type", () => {
     { of: 3, type: 15, typeName: "type 15", id: "", protocol: null },
   ]);
   assertEquals(decode(command, page(0x83, [])), []);
+  // A UUID of another length, and 18 bytes of another type.
+  const [short, other] = decode(
+    command,
+    page(0x83, [
+      ...designator(1, 10, uuid),
+      ...designator(1, 3, [1, 2, ...uuid]),
+    ]),
+  );
+  assertEquals(short.id, "000102030405060708090a0b0c0d0e0f");
+  assertEquals(other.id, "0102000102030405060708090a0b0c0d0e0f");
   assertEquals(decode(command, page(0x83, [1, 3, 0])), []);
 });
 
