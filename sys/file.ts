@@ -1,6 +1,7 @@
 /** Small, synchronous operations on files, by descriptor. */
 
-import { AT_EMPTY_PATH, AT_FDCWD, F_GETFL, O_ACCMODE } from "./uapi/fcntl.ts";
+import { AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD } from "./uapi/fcntl.ts";
+import { F_GETFL, O_ACCMODE } from "./uapi/fcntl.ts";
 import { O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "./uapi/fcntl.ts";
 import { E } from "./uapi/errno.ts";
 import { S_IFBLK, S_IFCHR, S_IFMT, statx } from "./uapi/fs.ts";
@@ -14,6 +15,23 @@ export function open(path: string, flags: number = O_RDONLY): number {
   bytes.set(encoded);
   bytes[encoded.length] = 0;
   return syscall("openat", AT_FDCWD, at, flags | O_CLOEXEC, 0);
+}
+
+/** The bits of access(2). */
+const [W_OK, R_OK] = [2, 4];
+
+/** Returns whether this process may open a file, by its owner and its mode. */
+export function mayOpen(
+  path: string,
+): { readable: boolean; writable: boolean } {
+  const may = (mode: number) => {
+    const { bytes, at } = scratch();
+    const encoded = new TextEncoder().encode(path);
+    bytes.set(encoded);
+    bytes[encoded.length] = 0;
+    return syscall("faccessat2", AT_FDCWD, at, mode, AT_EACCESS) === 0;
+  };
+  return { readable: may(R_OK), writable: may(W_OK) };
 }
 
 /** Closes a descriptor. */

@@ -109,7 +109,7 @@ export interface BlockRange extends BlockOptions {
  * `data` has to be a multiple of the block, and at most `maxTransferBytes`:
  * other lengths are refused before the command is queued.
  *
- * @example
+ * @example The first eight blocks
  * ```ts ignore
  * import { Ring } from "@uring/cmd";
  * import { nvmeNamespace, read } from "@uring/cmd/nvme";
@@ -137,7 +137,7 @@ export function read(
  * a ring with `sqe128` and `cqe32`. The node must be open for writing; before
  * 6.2, the process needs CAP_SYS_ADMIN as well.
  *
- * @example
+ * @example A write that is on the medium when it completes
  * ```ts ignore
  * import { write } from "@uring/cmd/nvme";
  *
@@ -436,7 +436,7 @@ const MAX_RANGES = 256;
  * optional for drives. The node must be open for writing; before 6.2, the
  * process needs CAP_SYS_ADMIN as well.
  *
- * @example
+ * @example TRIM of blocks that are no longer used
  * ```ts ignore
  * import { datasetManagement } from "@uring/cmd/nvme";
  *

@@ -18,6 +18,7 @@ import {
 } from "../../ring/check.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
+import { jsonable } from "../json.ts";
 import { featureBytes, PAGE } from "./limits.ts";
 import { adminCommand } from "./passthru.ts";
 
@@ -41,7 +42,7 @@ export interface Feature {
  * Reads a feature. Get Features through `NVME_URING_CMD_ADMIN`, Linux
  * 5.19, on a ring with `sqe128` and `cqe32`. CAP_SYS_ADMIN.
  *
- * @example
+ * @example The state of the write cache
  * ```ts ignore
  * import { getFeatures, NVME_FEAT_FID_VOLATILE_WC } from "@uring/cmd/nvme";
  *
@@ -72,10 +73,11 @@ export function getFeatures(
   const opcode = nvme.nvme_admin_get_features;
   const cdw10 = feature | SELECT[select] << 8;
   const fields = { name, opcode, nsid, cdw10, cdw11 };
-  const decode = (completion: Completion) => ({
-    value: low(completion.extra1),
-    data: byteLength > 0 ? copyOf(completion.memory()) : new Uint8Array(),
-  });
+  const decode = (completion: Completion) =>
+    jsonable({
+      value: low(completion.extra1),
+      data: byteLength > 0 ? copyOf(completion.memory()) : new Uint8Array(),
+    });
   checkU32("cdw11", cdw11);
   const byteLength = featureBytes(opcode, feature, cdw11) ?? PAGE;
   const memory = { pieces: [], byteLength };

@@ -15,14 +15,21 @@ import {
   decodeNamespace,
   type NamespaceIdentity,
 } from "./identity.ts";
+import { decodeDescriptors, type NamespaceDescriptors } from "./descriptors.ts";
 import { adminCommand } from "./passthru.ts";
+import {
+  decodeZonedController,
+  decodeZonedNamespace,
+  type ZonedControllerIdentity,
+  type ZonedNamespaceIdentity,
+} from "./zoned_identity.ts";
 
 /**
  * Identifies a controller. Identify through `NVME_URING_CMD_ADMIN`, Linux 5.19,
  * on a ring with `sqe128` and `cqe32`. CAP_SYS_ADMIN; since 6.2, any user who
  * may open the controller's node, such as `/dev/nvme0`.
  *
- * @example
+ * @example The model of a drive
  * ```ts ignore
  * import { Ring } from "@uring/cmd";
  * import { identifyController } from "@uring/cmd/nvme";
@@ -80,16 +87,88 @@ export function activeNamespaces(
   });
 }
 
+/**
+ * Asks for the identifiers of a namespace: EUI64, NGUID, UUID and command set.
+ * Identify through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and
+ * `cqe32`. CAP_SYS_ADMIN.
+ *
+ * `Invalid Namespace or Format`: the namespace is not active.
+ */
+export function namespaceDescriptors(
+  file: File,
+  options: {
+    /** The number of the namespace. \[NSID\] */
+    nsid: number;
+  },
+): Command<NamespaceDescriptors> {
+  const { nsid } = checkObject("options", options);
+  const cns = nvme.NVME_IDENTIFY_CNS_NS_DESC_LIST;
+  return identify("DESCRIPTORS", file, cns, nsid, decodeDescriptors);
+}
+
+/**
+ * Asks a controller for its limits for zones. Identify through
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`.
+ * CAP_SYS_ADMIN; since 6.2, any user who may open the controller's node.
+ *
+ * `Invalid Field in Command`: the controller has no zoned namespaces.
+ */
+export function identifyZonedController(
+  file: File,
+): Command<ZonedControllerIdentity> {
+  const cns = nvme.NVME_IDENTIFY_CNS_CSI_CTRL;
+  const { NVME_CSI_ZNS: csi } = nvme;
+  return identify("ZONED CONTROLLER", file, cns, 0, decodeZonedController, csi);
+}
+
+/**
+ * Identifies a zoned namespace: its limits, and the length of its zones. Identify
+ * through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`.
+ * CAP_SYS_ADMIN; since 6.2, any user who may open the controller's node.
+ *
+ * `Invalid Field in Command`: the namespace has no zones.
+ *
+ * @example The length of the zones
+ * ```ts ignore
+ * import { identifyNamespace, identifyZonedNamespace } from "@uring/cmd/nvme";
+ *
+ * const { format } = await ring.cmd(identifyNamespace(fd, { nsid: 4 }));
+ * const zoned = await ring.cmd(identifyZonedNamespace(fd, { nsid: 4 }));
+ * console.log(zoned.formats[format].zoneBlocks, zoned.maxOpenZones);
+ * ```
+ */
+export function identifyZonedNamespace(
+  file: File,
+  options: {
+    /** The number of the namespace. \[NSID\] */
+    nsid: number;
+  },
+): Command<ZonedNamespaceIdentity> {
+  const { nsid } = checkObject("options", options);
+  const cns = nvme.NVME_IDENTIFY_CNS_CSI_NS;
+  const { NVME_CSI_ZNS: csi } = nvme;
+  return identify(
+    "ZONED NAMESPACE",
+    file,
+    cns,
+    nsid,
+    decodeZonedNamespace,
+    csi,
+  );
+}
+
 function identify<T>(
   what: string,
   file: File,
   cns: number,
   nsid: number,
   decode: (bytes: Uint8Array) => T,
+  csi = 0,
 ): Command<T> {
   const name = `IDENTIFY ${what}`;
   const opcode = nvme.nvme_admin_identify;
-  const fields = { name, opcode, nsid: checkU32("nsid", nsid), cdw10: cns };
+  const id = checkU32("nsid", nsid);
+  const fields = { name, opcode, nsid: id, cdw10: cns, cdw11: csi << 24 };
   const memory = { pieces: [], byteLength: 4096 };
   const result = (completion: Completion) =>
     decode(copyOf(completion.memory()));

@@ -9,13 +9,11 @@ import { sizeof } from "../../sys/struct.ts";
 import { checkInteger, checkObject } from "../../ring/check.ts";
 import { partOf } from "../../ring/intrinsics.ts";
 import type { Command, File } from "../../ring/command.ts";
-import type { Completion } from "../../ring/completion.ts";
-import { text, u128 } from "./values.ts";
-import { adminCommand } from "./passthru.ts";
+import { jsonable } from "../json.ts";
+import { ALL_NAMESPACES, logPage } from "./log_page.ts";
+import { decodeSmartLog, type SmartLog } from "./smart.ts";
+import { text, viewOf } from "./values.ts";
 import { nvmeStatusName } from "./status.ts";
-
-/** The number that stands for all namespaces: the whole controller. */
-const ALL_NAMESPACES = 0xffff_ffff;
 
 /** Makes a Get Log Page of the first `byteLength` bytes of a log. */
 function log<T>(
@@ -26,114 +24,20 @@ function log<T>(
   byteLength: number,
   decode: (view: DataView) => T,
 ): Command<T> {
-  const dwords = byteLength / 4 - 1;
-  const opcode = nvme.nvme_admin_get_log_page;
-  const cdw10 = (lid | (dwords & 0xffff) << 16) >>> 0;
-  const fields = { name, opcode, nsid, cdw10, cdw11: dwords >>> 16 };
-  const result = (completion: Completion) => {
-    const { buffer, byteOffset } = completion.memory();
-    return decode(new DataView(buffer, byteOffset, byteLength));
-  };
-  return adminCommand(file, fields, result, { pieces: [], byteLength });
-}
-
-/**
- * The health of a drive: its SMART / Health Information log. In brackets: the
- * specification's name of each field.
- */
-export interface SmartLog {
-  /**
-   * Bits: 0 spare below its threshold, 1 temperature beyond a threshold, 2
-   * reliability degraded, 3 media read-only, 4 backup of volatile memory
-   * failed, 5 persistent memory region read-only or unreliable. \[Critical
-   * Warning\]
-   */
-  readonly criticalWarning: number;
-  /**
-   * Kelvin, of the controller and its namespaces; 0 if not reported. \[Composite
-   * Temperature\]
-   */
-  readonly temperatureKelvin: number;
-  /** Per cent of the spare capacity that remains. \[Available Spare\] */
-  readonly availableSparePercent: number;
-  /**
-   * Per cent below which the spare is too low. \[Available Spare Threshold\]
-   */
-  readonly spareThresholdPercent: number;
-  /** Per cent of the drive's life, estimated; up to 255. \[Percentage Used\] */
-  readonly percentUsed: number;
-  /**
-   * Bits, of any endurance group: 0 spare below its threshold, 2 reliability
-   * degraded, 3 namespaces read-only. \[Endurance Group Critical Warning
-   * Summary\]
-   */
-  readonly enduranceGroupWarnings: number;
-  /**
-   * Units of 512,000 bytes that the host read, rounded up; 0 if not reported.
-   * \[Data Units Read\]
-   */
-  readonly dataUnitsRead: bigint;
-  /**
-   * Units of 512,000 bytes that the host wrote, rounded up; 0 if not reported.
-   * \[Data Units Written\]
-   */
-  readonly dataUnitsWritten: bigint;
-  /** Read and Compare commands that completed. \[Host Read Commands\] */
-  readonly hostReadCommands: bigint;
-  /** Write commands that completed. \[Host Write Commands\] */
-  readonly hostWriteCommands: bigint;
-  /** Minutes with I/O commands in flight. \[Controller Busy Time\] */
-  readonly controllerBusyMinutes: bigint;
-  /** Times that the drive was powered on. \[Power Cycles\] */
-  readonly powerCycles: bigint;
-  /** Hours with power. \[Power On Hours\] */
-  readonly powerOnHours: bigint;
-  /** Power losses without a shutdown notification. \[Unsafe Shutdowns\] */
-  readonly unsafeShutdowns: bigint;
-  /** Unrecovered errors of data. \[Media and Data Integrity Errors\] */
-  readonly mediaErrors: bigint;
-  /**
-   * Entries of the error log, over the life of the controller. \[Number of
-   * Error Information Log Entries\]
-   */
-  readonly errorLogEntryCount: bigint;
-  /** Minutes from WCTEMP to CCTEMP. \[Warning Composite Temperature Time\] */
-  readonly warningTemperatureMinutes: number;
-  /** Minutes at CCTEMP or above. \[Critical Composite Temperature Time\] */
-  readonly criticalTemperatureMinutes: number;
-  /** Kelvin of sensors 1 to 8; 0 if missing. \[Temperature Sensor 1 to 8\] */
-  readonly temperatureSensorsKelvin: readonly number[];
-  /**
-   * Starts of light throttling, which lowers the temperature at little cost of
-   * speed. \[Thermal Management Temperature 1 Transition Count\]
-   */
-  readonly thermalThrottle1Count: number;
-  /**
-   * Starts of heavy throttling, which lowers the temperature at any cost of
-   * speed. \[Thermal Management Temperature 2 Transition Count\]
-   */
-  readonly thermalThrottle2Count: number;
-  /**
-   * Seconds of light throttling. \[Total Time For Thermal Management
-   * Temperature 1\]
-   */
-  readonly thermalThrottle1Seconds: number;
-  /**
-   * Seconds of heavy throttling. \[Total Time For Thermal Management
-   * Temperature 2\]
-   */
-  readonly thermalThrottle2Seconds: number;
+  const options = { lid, nsid, byteLength };
+  return logPage(name, file, options, (bytes) => decode(viewOf(bytes)));
 }
 
 /**
  * Reads the health of a drive, its SMART log. Get Log Page through
  * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`, on a
- * controller's node. CAP_SYS_ADMIN.
+ * controller's node. CAP_SYS_ADMIN. {@linkcode controllerNode} returns the path of
+ * that node for a namespace, such as `/dev/nvme0` for `/dev/nvme0n1`.
  *
  * The log is that of the whole controller; some drives have one of each
  * namespace too.
  *
- * @example
+ * @example The temperature of a drive, and its wear
  * ```ts ignore
  * import { Ring } from "@uring/cmd";
  * import { smartLog } from "@uring/cmd/nvme";
@@ -157,36 +61,6 @@ export function smartLog(
   const byteLength = sizeof(nvme.nvme_smart_log);
   const lid = nvme.NVME_LOG_LID_SMART;
   return log("SMART LOG", file, lid, nsid, byteLength, decodeSmartLog);
-}
-
-function decodeSmartLog(view: DataView): SmartLog {
-  const { nvme_smart_log: f } = nvme;
-  const u16s = (bytes: Uint8Array) => [...new Uint16Array(bytes.buffer)];
-  return {
-    criticalWarning: f.critical_warning.get(view, 0),
-    temperatureKelvin: u16s(f.temperature.get(view, 0))[0],
-    availableSparePercent: f.avail_spare.get(view, 0),
-    spareThresholdPercent: f.spare_thresh.get(view, 0),
-    percentUsed: f.percent_used.get(view, 0),
-    enduranceGroupWarnings: f.endu_grp_crit_warn_sumry.get(view, 0),
-    dataUnitsRead: u128(f.data_units_read.get(view, 0)),
-    dataUnitsWritten: u128(f.data_units_written.get(view, 0)),
-    hostReadCommands: u128(f.host_reads.get(view, 0)),
-    hostWriteCommands: u128(f.host_writes.get(view, 0)),
-    controllerBusyMinutes: u128(f.ctrl_busy_time.get(view, 0)),
-    powerCycles: u128(f.power_cycles.get(view, 0)),
-    powerOnHours: u128(f.power_on_hours.get(view, 0)),
-    unsafeShutdowns: u128(f.unsafe_shutdowns.get(view, 0)),
-    mediaErrors: u128(f.media_errors.get(view, 0)),
-    errorLogEntryCount: u128(f.num_err_log_entries.get(view, 0)),
-    warningTemperatureMinutes: f.warning_temp_time.get(view, 0),
-    criticalTemperatureMinutes: f.critical_comp_time.get(view, 0),
-    temperatureSensorsKelvin: u16s(f.temp_sensor.get(view, 0)),
-    thermalThrottle1Count: f.thm_temp1_trans_count.get(view, 0),
-    thermalThrottle2Count: f.thm_temp2_trans_count.get(view, 0),
-    thermalThrottle1Seconds: f.thm_temp1_total_time.get(view, 0),
-    thermalThrottle2Seconds: f.thm_temp2_total_time.get(view, 0),
-  };
 }
 
 /**
@@ -240,7 +114,7 @@ export interface ErrorLogEntry {
  * than it holds, which is at least one entry. `identifyController()` reports how
  * many.
  *
- * @example
+ * @example The newest error
  * ```ts ignore
  * import { errorLog, identifyController } from "@uring/cmd/nvme";
  *
@@ -279,7 +153,7 @@ function errorEntry(view: DataView, at: number): ErrorLogEntry {
   const statusCodeType = status >> 8 & 7;
   const statusCode = status & 0xff;
   const location = f.parm_error_location.get(view, at);
-  return {
+  return jsonable({
     errorCount: BigInt(f.error_count.get(view, at)),
     submissionQueueId: f.sqid.get(view, at),
     commandId: f.cmdid.get(view, at),
@@ -292,7 +166,7 @@ function errorEntry(view: DataView, at: number): ErrorLogEntry {
     nsid: f.nsid.get(view, at),
     vendorSpecific: f.vs.get(view, at),
     commandSpecific: BigInt(f.cs.get(view, at)),
-  };
+  });
 }
 
 /**

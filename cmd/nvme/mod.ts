@@ -7,11 +7,12 @@
  * controller, `/dev/ng0n1` for a namespace (and `/dev/nvme0n1`, its block device).
  *
  * - Admin commands go to the node of a controller: identity, health (the SMART log)
- *   and other logs, features.
+ *   and other logs, features, self-test, format, sanitize.
  * - I/O commands go to the node of a namespace: read, write, discard, zones.
  *
- * A command reaches only the namespace that it names. If it writes, its
- * documentation says so.
+ * {@linkcode listDrives} finds the nodes, and {@linkcode controllerNode} that of the
+ * controller of a disk. A command reaches only the namespace that it names. If it
+ * writes, its documentation says so.
  *
  * The commands need Linux 5.19 and a ring with large entries:
  * `Ring.open({ sqe128: true, cqe32: true })`. If the drive refuses a command,
@@ -25,7 +26,11 @@
  * features and the list of namespaces still need CAP_SYS_ADMIN.
  *
  * Brackets such as \[SLBA\] have the specification's name of a field. A _dword_ is
- * 32 bits.
+ * 32 bits. Beside a number of bits such as `criticalWarning`, a field such as
+ * `criticalWarningBits` has each bit as a boolean with a name.
+ *
+ * `JSON.stringify` takes every result: an integer becomes a number if it fits one,
+ * and a string otherwise.
  *
  * @example The health of a drive
  * ```ts ignore
@@ -90,24 +95,93 @@ export { nvmeNamespace } from "./open.ts";
 export { NvmeError, nvmeStatusName } from "./status.ts";
 export type { NvmeData } from "./data.ts";
 export { type NvmeFields, passthru } from "./passthru.ts";
+export {
+  controllerNode,
+  type Drive,
+  type DriveNamespace,
+  listDrives,
+  type NodeAccess,
+} from "./drives.ts";
 export type {
   BlockFormat,
   ControllerIdentity,
   NamespaceIdentity,
 } from "./identity.ts";
+export type {
+  AdminCommandBits,
+  AsyncEventBits,
+  ControllerAttributeBits,
+  FirmwareBits,
+  FormatBits,
+  LogPageBits,
+  MultipathBits,
+  NvmCommandBits,
+  SanitizeBits,
+} from "./controller_bits.ts";
+export type {
+  DeallocateBits,
+  MetadataBits,
+  NamespaceFeatureBits,
+  ProtectionBits,
+  ReservationBits,
+} from "./namespace_bits.ts";
+export type { PowerState } from "./power.ts";
+export type { NamespaceDescriptors } from "./descriptors.ts";
+export type {
+  ZonedControllerIdentity,
+  ZonedFormat,
+  ZonedNamespaceIdentity,
+} from "./zoned_identity.ts";
 export {
   activeNamespaces,
   identifyController,
   identifyNamespace,
+  identifyZonedController,
+  identifyZonedNamespace,
+  namespaceDescriptors,
 } from "./identify.ts";
+export { getLogPage, type LogPageOptions } from "./log_page.ts";
 export {
   errorLog,
   type ErrorLogEntry,
   type FirmwareLog,
   firmwareLog,
-  type SmartLog,
   smartLog,
 } from "./log.ts";
+export type {
+  CriticalWarningBits,
+  EnduranceGroupWarningBits,
+  SmartLog,
+} from "./smart.ts";
+export {
+  deviceSelfTest,
+  type SelfTest,
+  type SelfTestLog,
+  selfTestLog,
+  type SelfTestResult,
+} from "./self_test.ts";
+export { type CommandEffects, type EffectsLog, effectsLog } from "./effects.ts";
+export { type EnduranceGroupLog, enduranceGroupLog } from "./endurance.ts";
+export {
+  type TelemetryHeader,
+  telemetryHeader,
+  type TelemetryInitiator,
+} from "./telemetry.ts";
+export type { DestroyOptions } from "./intent.ts";
+export {
+  type FormatErase,
+  formatNvm,
+  type FormatOptions,
+  rescanNamespaces,
+} from "./format.ts";
+export {
+  exitSanitizeFailure,
+  sanitize,
+  type SanitizeAction,
+  type SanitizeLog,
+  sanitizeLog,
+  type SanitizeOptions,
+} from "./sanitize.ts";
 export {
   type Feature,
   type FeatureSelect,

@@ -4,6 +4,7 @@ import { checkBoolean, checkFd, checkInteger } from "../../ring/check.ts";
 import { checkObject, checkU32, checkU64, shown } from "../../ring/check.ts";
 import type { File } from "../../ring/command.ts";
 import { FixedFile } from "../../ring/registered.ts";
+import { fieldsOf } from "../json.ts";
 import { isWritable } from "../writable.ts";
 
 /** Facts that {@linkcode NvmeNamespace} can be made without. */
@@ -24,7 +25,7 @@ const REFERENCE_BITS = new Map([[16, 32], [32, 80], [64, 48]]);
  * drive transfers as many bytes as they say, so ask for a new namespace after
  * the drive has formatted this one.
  *
- * @example
+ * @example A namespace by a registered file, and one that no command may change
  * ```ts ignore
  * import { flush, NvmeNamespace, nvmeNamespace } from "@uring/cmd/nvme";
  *
@@ -80,7 +81,7 @@ export class NvmeNamespace {
    */
   constructor(
     facts:
-      & Omit<NvmeNamespace, "withFile" | LaterFact>
+      & Omit<NvmeNamespace, "withFile" | "toJSON" | LaterFact>
       & Partial<Pick<NvmeNamespace, LaterFact>>,
   ) {
     checkObject("facts", facts);
@@ -118,6 +119,11 @@ export class NvmeNamespace {
     const namespace = new NvmeNamespace({ ...this, file });
     if (!namespace.writable || isWritable(namespace.file)) return namespace;
     return new NvmeNamespace({ ...namespace, writable: false });
+  }
+
+  /** Returns the facts in the form that JSON has, which knows no Infinity. */
+  toJSON(): object {
+    return fieldsOf(this);
   }
 
   /** Returns `true` for a namespace, not for an object that looks like one. */

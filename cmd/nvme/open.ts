@@ -31,7 +31,7 @@ import { NvmeError } from "./status.ts";
  * Blocks the thread until the drive has answered: it uses ioctls, and no ring.
  * CAP_SYS_ADMIN; since Linux 6.2, any user who may open the node.
  *
- * @example
+ * @example The facts of a namespace
  * ```ts ignore
  * import { nvmeNamespace } from "@uring/cmd/nvme";
  *
@@ -120,7 +120,12 @@ function appendLimit(fd: number): number {
 }
 
 /** Returns a structure of 4096 bytes that Identify returns. */
-function identify(fd: number, nsid: number, cns: number, csi = 0): Uint8Array {
+export function identify(
+  fd: number,
+  nsid: number,
+  cns: number,
+  csi = 0,
+): Uint8Array {
   const { bytes, view, at } = scratch();
   const size = PAGE;
   const data = size; // The first page holds the command, the second the answer.

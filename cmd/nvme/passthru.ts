@@ -128,7 +128,7 @@ export interface NvmeFields {
  * since **the drive decides how much it transfers**: pass memory with as many
  * bytes as the drive's manual says.
  *
- * @example
+ * @example Identify, as raw words
  * ```ts ignore
  * import { passthru } from "@uring/cmd/nvme";
  *
@@ -148,19 +148,25 @@ export function passthru(
   return nvmeCommand(target, fields, ({ extra1 }) => extra1);
 }
 
-/** Makes an admin command, which goes to the node of a controller. */
+/**
+ * Makes an admin command, which goes to the node of a controller. `precheck` runs
+ * when the command is queued, after the checks of that node.
+ */
 export function adminCommand<T>(
   file: File,
   fields: NvmeFields,
-  decode: (completion: Completion) => T,
+  decode: Result<T>,
   memory?: Measured,
+  precheck?: (name: string) => void,
 ): Command<T> {
   // Sent to a namespace, the same opcode would be an I/O command.
-  if (!NvmeNamespace.is(file)) return nvmeCommand(file, fields, decode, memory);
-  throw new TypeError(
-    `NVME ${fields.name} goes to the node of a controller, such as ` +
-      "/dev/nvme0. Pass its descriptor, and no namespace.",
-  );
+  if (NvmeNamespace.is(file)) {
+    throw new TypeError(
+      `NVME ${fields.name} goes to the node of a controller, such as ` +
+        "/dev/nvme0. Pass its descriptor, and no namespace.",
+    );
+  }
+  return nvmeCommand(file, fields, decode, memory, undefined, precheck);
 }
 
 /** Makes the result of a command that succeeded, or is the result. */
@@ -190,6 +196,7 @@ function nvmeCommand<T>(
   decode: Result<T>,
   measured?: Measured,
   perBlock?: BlockBytes,
+  precheck?: (name: string) => void,
 ): Command<T> {
   const namespace = NvmeNamespace.is(target) ? target : null;
   const file = NvmeNamespace.is(target) ? target.file : target;
@@ -258,7 +265,10 @@ function nvmeCommand<T>(
   draft.more = wordsOf(opcode, id, words, dataLength, metadataBytes);
   draft.setOperands(operands);
   if (namespace === null) {
-    draft.precheck = () => checkNode(file, name, !adminOnlyReads(words));
+    draft.precheck = () => {
+      checkNode(file, name, !adminOnlyReads(words));
+      precheck?.(name);
+    };
   }
   return new Command<T>(draft);
 }

@@ -6,6 +6,7 @@
 
 import { NVME_SC_DNR, NVME_SC_MORE, NVME_SCT_VS } from "../../sys/uapi/nvme.ts";
 import { checkInteger, checkString, checkU8 } from "../../ring/check.ts";
+import { fieldsOf } from "../json.ts";
 import { codeNames } from "../code_names.ts";
 
 /**
@@ -13,7 +14,7 @@ import { codeNames } from "../code_names.ts";
  * from the drive, and is no errno: a command that the kernel refuses is a
  * `UringError`.
  *
- * @example
+ * @example A block beyond the end
  * ```ts ignore
  * import { NvmeError, read } from "@uring/cmd/nvme";
  *
@@ -72,6 +73,11 @@ export class NvmeError extends Error {
     this.op = op;
     this.fd = fd;
   }
+
+  /** Returns the fields and the message in the form that JSON has. */
+  toJSON(): object {
+    return fieldsOf({ ...this, message: this.message });
+  }
 }
 
 /** Returns the name of a status in the NVMe specifications. */
@@ -94,10 +100,17 @@ const ADVICE: Readonly<Record<number, string>> = {
     "of their own (VSL and WZSL, Identify CNS 06h). Try fewer blocks.",
   0x00b: "The controller has no such namespace. activeNamespaces() lists " +
     "those that it has.",
+  0x01c:
+    "A sanitize failed. Sanitize again, or call exitSanitizeFailure() if " +
+    "the one that failed allowed it.",
+  0x01d: "The drive erases itself. sanitizeLog() has the progress.",
   0x020: "The namespace was write-protected with Set Features.",
   0x080: "The blocks end after the last one of the namespace.",
   0x082: "The namespace is not ready yet. Try again.",
   0x109: "The drive does not have this log page.",
+  0x10a: "The namespace does not have this format, or not with this metadata " +
+    "and protection. identifyNamespace() lists the formats.",
+  0x11d: "A self-test runs. selfTestLog() has the progress.",
   0x183: "The drive takes fewer or smaller ranges: DMRL, DMRSL and DMSL of " +
     "Identify CNS 06h, or MSRC, MSSRL and MCL of Copy. Split the command up.",
   0x285: "The stored data differs from the data that was sent.",

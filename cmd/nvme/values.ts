@@ -22,7 +22,20 @@ export function u128(bytes: Uint8Array): bigint {
   return bytes.reduceRight((sum, byte) => sum << 8n | BigInt(byte), 0n);
 }
 
-/** Returns two hexadecimal digits for each byte. */
-export function hex(bytes: Uint8Array): string {
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+/** The numbers of the bits that the fields of an interface stand for. */
+export type BitsOf<T> = Readonly<Record<keyof T, number>>;
+
+/** Returns for each name whether the bit of that number is set. */
+export function flags<K extends string>(
+  value: number,
+  bits: Readonly<Record<K, number>>,
+): Record<K, boolean> {
+  const entries = Object.entries<number>(bits)
+    .map(([name, bit]) => [name, (value >>> bit & 1) === 1]);
+  return Object.fromEntries(entries);
+}
+
+/** Returns a view of the bytes of an array, and of no others. */
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -14,6 +14,7 @@ import {
 } from "../../ring/check.ts";
 import type { Command } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
+import { jsonable } from "../json.ts";
 import { type BlockTransfer, transferBlocks, transferOf } from "./blocks.ts";
 import type { NvmeNamespace } from "./namespace.ts";
 import { ioCommand } from "./passthru.ts";
@@ -75,7 +76,7 @@ const DEFAULT_ZONES = 63;
  * Zone Management Receive through `NVME_URING_CMD_IO`, Linux 5.19, on a ring
  * with `sqe128` and `cqe32`. Before 6.2, the process needs CAP_SYS_ADMIN.
  *
- * @example
+ * @example The state of each zone
  * ```ts ignore
  * import { zoneManagementReceive } from "@uring/cmd/nvme";
  *
@@ -111,7 +112,7 @@ export function zoneManagementReceive(
     const zoneCount = BigInt(head.nr_zones.get(view, 0));
     const length = Math.min(Number(zoneCount), maxZones);
     const zones = Array.from({ length }, (_, i) => zone(view, i));
-    return { zoneCount, zones };
+    return jsonable({ zoneCount, zones });
   };
   return ioCommand(namespace, fields, decode, { pieces: [], byteLength });
 }
@@ -120,14 +121,14 @@ function zone(view: DataView, index: number): Zone {
   const { nvme_zone_report: head, nvme_zns_desc: desc } = nvme;
   const at = sizeof(head) + index * sizeof(desc);
   const state = desc.zs.get(view, at) >> 4;
-  return {
+  return jsonable({
     lba: BigInt(desc.zslba.get(view, at)),
     capacity: BigInt(desc.zcap.get(view, at)),
     writePointer: BigInt(desc.wp.get(view, at)),
     state: STATES.get(state) ?? state,
     type: desc.zt.get(view, at) & 0xf,
     attributes: desc.za.get(view, at),
-  };
+  });
 }
 
 /** The actions of {@linkcode zoneManagementSend} on a zone. */
@@ -188,7 +189,7 @@ export function zoneManagementSend(
  * Several appends to one zone may be in flight: the drive writes them one after
  * the other, in an order of its own.
  *
- * @example
+ * @example Data at the end of a zone
  * ```ts ignore
  * import { zoneAppend, zoneManagementReceive } from "@uring/cmd/nvme";
  *

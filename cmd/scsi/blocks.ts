@@ -16,6 +16,7 @@ import {
 } from "../../ring/check.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
+import { jsonable } from "../json.ts";
 import { dataOperand, partsOf, scsiCommand, scsiQuery } from "./command.ts";
 import type { ScsiOptions } from "./command.ts";
 
@@ -54,7 +55,7 @@ export interface LongCapacity extends Capacity {
  * `Illegal Request`: the device does not have the command, like old devices and
  * many on USB. Use {@linkcode readCapacity10} there.
  *
- * @example
+ * @example The size of a disk
  * ```ts ignore
  * import { readCapacity } from "@uring/cmd/scsi";
  *
@@ -73,7 +74,7 @@ export function readCapacity(
     const blockSize = view.getUint32(8);
     const protection = view.getUint8(12);
     const provisioning = view.getUint8(14);
-    return {
+    return jsonable({
       lastLba,
       blockSize,
       byteLength: (lastLba + 1n) * BigInt(blockSize),
@@ -82,7 +83,7 @@ export function readCapacity(
       protectionType: protection & 1 ? (protection >> 1 & 7) + 1 : 0,
       canUnmap: (provisioning & 0x80) !== 0,
       unmappedReadsZeros: (provisioning & 0x40) !== 0,
-    };
+    });
   };
   const fault = (view: DataView) => noBlocks(view.getUint32(8));
   const query = { cdb, byteLength: 32, least: 16, fault, decode };
@@ -95,7 +96,7 @@ export function readCapacity(
  * 0xffffffff, means that the device is too large for this command: use
  * {@linkcode readCapacity}.
  *
- * @example
+ * @example The size of a disk that may be old
  * ```ts ignore
  * import { readCapacity, readCapacity10, ScsiError } from "@uring/cmd/scsi";
  *
@@ -119,7 +120,7 @@ export function readCapacity10(
     const byteLength = lastLba === TOO_LARGE
       ? undefined
       : (lastLba + 1n) * BigInt(blockSize);
-    return { lastLba, blockSize, byteLength };
+    return jsonable({ lastLba, blockSize, byteLength });
   };
   const fault = (view: DataView) => noBlocks(view.getUint32(4));
   const query = { cdb, byteLength: 8, least: 8, fault, decode };
@@ -160,7 +161,7 @@ export interface TransferOptions extends ScsiOptions {
  * its queue in /sys. `Recovered Error` is no error: `onSense` gets it, and
  * `sense.information` is the LBA of a block that was hard to read.
  *
- * @example
+ * @example A block of a disk
  * ```ts ignore
  * import { read } from "@uring/cmd/scsi";
  *
@@ -191,7 +192,7 @@ export function read(
  * {@linkcode synchronizeCache}, or write it to the medium at once with
  * `forceUnitAccess`.
  *
- * @example
+ * @example A block that is on the medium when the write completes
  * ```ts ignore
  * import { openDisk } from "@uring/cmd/block";
  * import { close } from "@uring/cmd/op";
@@ -272,7 +273,7 @@ function put(bytes: Uint8Array, at: number, value: number): void {
  * Makes the device write its cache to the medium. SYNCHRONIZE CACHE(10), Linux
  * 7.1. The node must be open for writing.
  *
- * @example
+ * @example What the disk has cached, on the medium
  * ```ts ignore
  * import { synchronizeCache } from "@uring/cmd/scsi";
  *
@@ -311,7 +312,7 @@ const MAX_RANGES = 4095;
  * `Illegal Request`: the ranges are more, or longer, than the device takes at
  * once. Page 0xb0 of {@linkcode vpdPage} has these limits.
  *
- * @example
+ * @example Blocks that are no longer used
  * ```ts ignore
  * import { openDisk } from "@uring/cmd/block";
  * import { close } from "@uring/cmd/op";

@@ -9,7 +9,7 @@ import {
   BSG_SUB_PROTOCOL_SCSI_CMD,
   bsg_uring_cmd,
 } from "../../sys/uapi/bsg.ts";
-import { deviceFolder, deviceName, readText } from "../../sys/file.ts";
+import { deviceFolder, deviceName } from "../../sys/file.ts";
 import { S_IFCHR } from "../../sys/uapi/fs.ts";
 import {
   io_uring_sqe,
@@ -34,6 +34,7 @@ import { type Operand, operand, scratchOperand } from "../../ring/operand.ts";
 import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
 import { checkWritable, type CommandFile, factsOf } from "../writable.ts";
 import { commandName, onlyReads } from "./names.ts";
+import { scsiFolder } from "./node.ts";
 import { ScsiError, type ScsiOutcome, succeeded } from "./error.ts";
 import { decodeSense, type ScsiSense } from "./sense.ts";
 
@@ -269,15 +270,13 @@ function findNode(facts: CommandFile): void {
     bsgMajor = facts.device[0];
     return;
   }
-  // A partition has no `device`; the folder above it is of the whole disk.
-  const scsi = [`${folder}/device`, `${folder}/../device`].find((device) =>
-    readText(`${device}/scsi_level`) !== undefined
-  );
+  const scsi = scsiFolder(folder);
   throw new TypeError(
     `${no} but /dev/${name}. ` +
       (scsi === undefined
         ? "Open one such as /dev/bsg/0:0:0:0"
-        : `Open /dev/bsg/ and the name that \`ls ${scsi}/bsg\` prints`),
+        : `Open /dev/bsg/ and the name that \`ls ${scsi}/bsg\` prints, which ` +
+          "bsgNode() returns"),
   );
 }
 

@@ -11,6 +11,7 @@ import {
   checkU32,
   checkU8,
 } from "../../ring/check.ts";
+import { fieldsOf } from "../json.ts";
 import { hex, hostStatusName, statusName } from "./names.ts";
 import {
   NO_SENSE,
@@ -59,7 +60,7 @@ export function succeeded({ status, hostStatus, sense }: ScsiOutcome): boolean {
  * error has the status of the device, and no errno. A command that the kernel refuses
  * throws a `UringError` instead.
  *
- * @example
+ * @example A block that cannot be read
  * ```ts ignore
  * import { read, ScsiError } from "@uring/cmd/scsi";
  *
@@ -138,6 +139,11 @@ export class ScsiError extends Error {
     this.residual = residual;
     this.op = op;
     this.fd = fd;
+  }
+
+  /** Returns the fields and the message in the form that JSON has. */
+  toJSON(): object {
+    return fieldsOf({ ...this, message: this.message });
   }
 }
 

@@ -7,12 +7,14 @@
  * interface for such commands). A command is a _CDB_, a command descriptor block: the
  * 6 to 32 bytes that the standards of the committee T10 define. _SPC_ is the one
  * for all devices. Facts such as the serial number are in pages of _VPD_, vital product
- * data, which {@linkcode vpdPage} reads.
+ * data, which {@linkcode vpdPage} reads. {@linkcode serialNumber} and others decode
+ * the usual ones. `JSON.stringify` takes each result: an integer becomes a number if
+ * it fits one, and a string otherwise.
  *
  * The ring needs large entries: `Ring.open({ sqe128: true, cqe32: true })`. The
  * node of a device is in `/dev/bsg/`, with a name such as `0:0:0:0`. For the disk
- * `sda`, `ls /sys/block/sda/device/bsg` prints that name. Most systems let only
- * root open it.
+ * `/dev/sda`, {@linkcode bsgNode} returns its path. Most systems let only root open
+ * it.
  *
  * A command that a device refuses or fails throws a {@linkcode ScsiError}. `Unit
  * Attention` (`senseKey` 6) is thrown as well, though nothing is wrong: the device
@@ -23,37 +25,31 @@
  * flight, do not block the thread on something that waits for the device, such as
  * its removal: Linux 7.2 releases a command only when the ring's thread runs.
  *
- * @example
+ * @example The first blocks of a disk
  * ```ts ignore
  * import { Ring } from "@uring/cmd";
- * import { openat } from "@uring/cmd/op";
- * import { inquiry, read, readCapacity } from "@uring/cmd/scsi";
+ * import { close, openat } from "@uring/cmd/op";
+ * import { bsgNode, inquiry, read, readCapacity } from "@uring/cmd/scsi";
  *
  * await using ring = Ring.open({ sqe128: true, cqe32: true });
- * const fd = await ring.cmd(openat("/dev/bsg/0:0:0:0"));
+ * const fd = await ring.cmd(openat(bsgNode("/dev/sda")));
  * const { vendor, product } = await ring.cmd(inquiry(fd));
  * const { blockSize, byteLength } = await ring.cmd(readCapacity(fd));
  * console.log(vendor, product, byteLength);
  * const data = ring.alloc(8 * blockSize);
  * await ring.cmd(read(fd, data, { lba: 0, blockSize }));
+ * await ring.cmd(close(fd));
  * ```
  *
  * @module
  */
 
-import { copyAt } from "../../sys/bytes.ts";
-import {
-  checkBytes,
-  checkInteger,
-  checkObject,
-  checkU8,
-} from "../../ring/check.ts";
+import { checkBytes, checkInteger, checkObject } from "../../ring/check.ts";
 import { copyOf } from "../../ring/intrinsics.ts";
 import type { Command, File } from "../../ring/command.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
 import { dataOperand, partsOf, scsiCommand, scsiQuery } from "./command.ts";
-import type { Query, ScsiOptions, ScsiResult } from "./command.ts";
-import { hex } from "./names.ts";
+import type { ScsiOptions, ScsiResult } from "./command.ts";
 
 export {
   type BlockRange,
@@ -67,6 +63,20 @@ export {
   unmap,
   write,
 } from "./blocks.ts";
+export { vpdPage } from "./vpd_page.ts";
+export {
+  type BlockCharacteristics,
+  blockCharacteristics,
+  type BlockLimits,
+  blockLimits,
+  type BlockProvisioning,
+  blockProvisioning,
+  type DeviceIdentifier,
+  deviceIdentifiers,
+  serialNumber,
+} from "./vpd.ts";
+export { type LunReport, type ReportedLun, reportLuns } from "./luns.ts";
+export { bsgNode } from "./node.ts";
 export type { ScsiOptions, ScsiResult } from "./command.ts";
 export { ScsiError, type ScsiOutcome } from "./error.ts";
 export { decodeSense, type ScsiSense, type SenseField } from "./sense.ts";
@@ -100,7 +110,7 @@ export interface ScsiRequest extends ScsiOptions {
  * `max_hw_sectors_kb` of its queue in /sys. EOPNOTSUPP: the kernel is older than
  * 7.1, or the node is not that of a device.
  *
- * @example
+ * @example Any command, by its bytes
  * ```ts ignore
  * import { scsi } from "@uring/cmd/scsi";
  *
@@ -137,7 +147,7 @@ export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
  * READY, Linux 7.1. If the device is not ready, the command fails with a
  * {@linkcode ScsiError} of sense key 2, which has the reason.
  *
- * @example
+ * @example A disk that is ready
  * ```ts ignore
  * import { testUnitReady } from "@uring/cmd/scsi";
  *
@@ -172,7 +182,7 @@ export interface Inquiry {
 /**
  * Asks a device for its identity. INQUIRY, Linux 7.1.
  *
- * @example
+ * @example The maker of a device
  * ```ts ignore
  * import { inquiry } from "@uring/cmd/scsi";
  *
@@ -202,69 +212,4 @@ function text(view: DataView, start: number, end: number): string {
   const codes = [];
   for (let at = start; at < end; at++) codes.push(view.getUint8(at));
   return String.fromCharCode(...codes).replaceAll("\0", " ").trim();
-}
-
-/**
- * Reads a page of vital product data: 0 lists the pages of the device, 0x80 has
- * the serial number, 0x83 the identifiers, 0xb0 the limits of a block device.
- * INQUIRY, Linux 7.1. The result is the page, with its header of four bytes.
- *
- * Bytes 2 and 3 of the page are the number of bytes after the header, big-endian.
- * If they are more than came, ask again with a larger `byteLength`, from 4 to
- * 65535. Default 252: some devices fail when they are asked for more.
- *
- * `Illegal Request`: the device has no such page. Some devices return another
- * page then, or their identity: that is a {@linkcode ScsiError} of status 0.
- *
- * @example
- * ```ts ignore
- * import { vpdPage } from "@uring/cmd/scsi";
- *
- * const page = await ring.cmd(vpdPage(fd, { page: 0x80 }));
- * console.log(new TextDecoder().decode(page.subarray(4))); // The serial number.
- * ```
- */
-export function vpdPage(
-  file: File,
-  options: ScsiOptions & { page: number; byteLength?: number },
-): Command<Uint8Array> {
-  const { page, byteLength = 252 } = checkObject("options", options);
-  checkU8("page", page);
-  checkInteger("byteLength", byteLength, 4, 0xffff);
-  const cdb = Uint8Array.of(0x12, 1, page, byteLength >> 8, byteLength, 0);
-  const length = (view: DataView) =>
-    Math.min(4 + view.getUint16(2), byteLength);
-  const query: Query<Uint8Array> = {
-    cdb,
-    byteLength,
-    least: 4,
-    fault(view, transferred) {
-      const other = view.getUint8(1);
-      if (other !== page) {
-        return `the answer has ${hex(other)} in byte 1, and not the page`;
-      }
-      if (page % 0x80 === 0 && isIdentity(view)) {
-        return "the answer is the identity of the device, and not the page";
-      }
-      if (transferred >= length(view)) return "";
-      return `the page has ${length(view)} bytes, and ${transferred} came`;
-    },
-    decode: (view) => copyAt(view.buffer, view.byteOffset, length(view)),
-  };
-  return scsiQuery(file, query, options);
-}
-
-/**
- * Returns `true` for the answer of a device that ignores the bit EVPD, where byte
- * 1 is that of page 0 or 80h. Neither page has 256 bytes: byte 2 of it is 0, which
- * in an identity is the version. In an old identity it is 0 as well, byte 3 is at
- * most 2, and the names of the device follow such a short page.
- */
-function isIdentity(view: DataView): boolean {
-  if (view.getUint8(2) !== 0) return true;
-  const length = view.getUint8(3);
-  for (let at = 4 + length; length <= 2 && at < view.byteLength; at++) {
-    if (view.getUint8(at) !== 0) return true;
-  }
-  return false;
 }

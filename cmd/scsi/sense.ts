@@ -6,6 +6,7 @@
 
 import { checkBytes } from "../../ring/check.ts";
 import { partOf, viewOf } from "../../ring/intrinsics.ts";
+import { jsonable } from "../json.ts";
 import { senseKeyName, senseText } from "./names.ts";
 
 /** Sense keys. */
@@ -67,7 +68,7 @@ export interface ScsiSense {
  * other bytes. Use it for the answer to a REQUEST SENSE: a {@linkcode ScsiError}
  * has its sense data decoded.
  *
- * @example
+ * @example Sense data of a medium error
  * ```ts
  * import { decodeSense } from "@uring/cmd/scsi";
  *
@@ -96,7 +97,7 @@ export function decodeSense(bytes: Uint8Array): ScsiSense | null {
   const field = { in: place, byte: number, bit } as const;
   const hasProgress = valid && (key === NOT_READY || key === NO_SENSE);
   const incorrectLength = (marks & ILI) !== 0;
-  return {
+  return jsonable({
     key,
     keyName: senseKeyName(key),
     asc,
@@ -112,7 +113,7 @@ export function decodeSense(bytes: Uint8Array): ScsiSense | null {
     field: valid && key === ILLEGAL_REQUEST ? field : undefined,
     progress: hasProgress ? number / 0x1_0000 : undefined,
     bytes,
-  };
+  });
 }
 
 /** Bits of the byte that has the sense key in the fixed format. */

@@ -67,6 +67,37 @@ export const nvme_zns_id_ctrl = struct(4096, {
   rsvd1: bytes(1, 4095),
 });
 
+/** A power state of a controller. */
+export const nvme_id_psd = structFrom(
+  32,
+  "0 u16 mp, 2 u8 rsvd2, 3 u8 flags, 4 u32 enlat, 8 u32 exlat, 12 u8 rrt",
+  "13 u8 rrl, 14 u8 rwt, 15 u8 rwl, 16 u16 idlp, 18 u8 ips, 19 u8 rsvd19",
+  "20 u16 actp, 22 u8 apws, 23 u8[9] rsvd23",
+);
+
+/** The head of a descriptor in the list of a namespace's identifiers. */
+export const nvme_ns_id_desc = struct(4, {
+  nidt: u8(0),
+  nidl: u8(1),
+  rsvd: u16(2),
+});
+
+/** The zoned part of a format of logical blocks. */
+export const nvme_zns_lbafe = struct(16, {
+  zsze: u64(0),
+  zdes: u8(8),
+  rsvd9: bytes(9, 7),
+});
+
+/** The answer of Identify about a namespace of the zoned command set. */
+export const nvme_zns_id_ns = structFrom(
+  4096,
+  "0 u16 zoc, 2 u16 ozcs, 4 u32 mar, 8 u32 mor, 12 u32 rrl, 16 u32 frl",
+  "20 u32 rrl1, 24 u32 rrl2, 28 u32 rrl3, 32 u32 frl1, 36 u32 frl2",
+  "40 u32 frl3, 44 u32 numzrwa, 48 u16 zrwafg, 50 u16 zrwasz, 52 u8 zrwacap",
+  "53 u8[2763] rsvd53, 2816 u8[1024] lbafe, 3840 u8[256] vs",
+);
+
 /** The SMART / Health Information log. */
 export const nvme_smart_log = structFrom(
   512,
@@ -97,6 +128,52 @@ export const nvme_firmware_slot = structFrom(
   "0 u8 afi, 1 u8[7] rsvd1, 8 u8[56] frs, 64 u8[448] rsvd2",
 );
 
+/** The Commands Supported and Effects log. */
+export const nvme_cmd_effects_log = structFrom(
+  4096,
+  "0 u8[1024] acs, 1024 u8[1024] iocs, 2048 u8[2048] rsvd",
+);
+
+/** A result of a self-test. */
+export const nvme_st_result = structFrom(
+  28,
+  "0 u8 dsts, 1 u8 seg, 2 u8 vdi, 3 u8 rsvd, 4 u64 poh, 12 u32 nsid",
+  "16 u64 flba, 24 u8 sct, 25 u8 sc, 26 u8[2] vs",
+);
+
+/** The Device Self-test log. */
+export const nvme_self_test_log = structFrom(
+  564,
+  "0 u8 current_operation, 1 u8 completion, 2 u8[2] rsvd, 4 u8[560] result",
+);
+
+/** The head of a telemetry log. Blocks of data follow it. */
+export const nvme_telemetry_log = structFrom(
+  512,
+  "0 u8 lpi, 1 u8[4] rsvd1, 5 u8[3] ieee, 8 u16 dalb1, 10 u16 dalb2",
+  "12 u16 dalb3, 14 u8[2] rsvd14, 16 u32 dalb4, 20 u8[361] rsvd20",
+  "381 u8 hostdgn, 382 u8 ctrlavail, 383 u8 ctrldgn, 384 u8[128] rsnident",
+);
+
+/** The log of an endurance group. */
+export const nvme_endurance_group_log = structFrom(
+  512,
+  "0 u8 critical_warning, 1 u8[2] rsvd1, 3 u8 avl_spare",
+  "4 u8 avl_spare_threshold, 5 u8 percent_used, 6 u8[26] rsvd6",
+  "32 u8[16] endurance_estimate, 48 u8[16] data_units_read",
+  "64 u8[16] data_units_written, 80 u8[16] media_units_written",
+  "96 u8[16] host_read_cmds, 112 u8[16] host_write_cmds",
+  "128 u8[16] media_data_integrity_err, 144 u8[16] num_err_info_log_entries",
+  "160 u8[352] rsvd160",
+);
+
+/** The Sanitize Status log. */
+export const nvme_sanitize_log_page = structFrom(
+  512,
+  "0 u16 sprog, 2 u16 sstat, 4 u32 scdw10, 8 u32 eto, 12 u32 etbe",
+  "16 u32 etce, 20 u32 etond, 24 u32 etbend, 28 u32 etcend, 32 u8[480] rsvd32",
+);
+
 /** A range of Dataset Management: logical blocks, and hints about them. */
 export const nvme_dsm_range = struct(16, {
   cattr: u32(0),
@@ -123,8 +200,11 @@ export const nvme_admin_identify = 0x06;
 export const nvme_admin_set_features = 0x09;
 export const nvme_admin_get_features = 0x0a;
 export const nvme_admin_fw_download = 0x11;
+export const nvme_admin_dev_self_test = 0x14;
 export const nvme_admin_directive_recv = 0x1a;
 export const nvme_admin_nvme_mi_recv = 0x1e;
+export const nvme_admin_format_nvm = 0x80;
+export const nvme_admin_sanitize_nvm = 0x84;
 export const nvme_admin_get_lba_status = 0x86;
 
 /** Opcodes of I/O commands. */
@@ -145,6 +225,7 @@ export const nvme_zns_cmd_append = 0x7d;
 export const NVME_IDENTIFY_CNS_NS = 0x00;
 export const NVME_IDENTIFY_CNS_CTRL = 0x01;
 export const NVME_IDENTIFY_CNS_NS_ACTIVE_LIST = 0x02;
+export const NVME_IDENTIFY_CNS_NS_DESC_LIST = 0x03;
 export const NVME_IDENTIFY_CNS_CSI_NS = 0x05;
 export const NVME_IDENTIFY_CNS_CSI_CTRL = 0x06;
 
@@ -156,6 +237,17 @@ export const NVME_CTRL_CTRATT_ELBAS = 1 << 15;
 export const NVME_LOG_LID_ERROR = 0x01;
 export const NVME_LOG_LID_SMART = 0x02;
 export const NVME_LOG_LID_FW_SLOT = 0x03;
+export const NVME_LOG_LID_CMD_EFFECTS = 0x05;
+export const NVME_LOG_LID_DEVICE_SELF_TEST = 0x06;
+export const NVME_LOG_LID_TELEMETRY_HOST = 0x07;
+export const NVME_LOG_LID_TELEMETRY_CTRL = 0x08;
+export const NVME_LOG_LID_ENDURANCE_GROUP = 0x09;
+export const NVME_LOG_LID_SANITIZE = 0x81;
+
+export const NVME_NIDT_EUI64 = 1;
+export const NVME_NIDT_NGUID = 2;
+export const NVME_NIDT_UUID = 3;
+export const NVME_NIDT_CSI = 4;
 
 /** Arbitration: the priorities of the submission queues. */
 export const NVME_FEAT_FID_ARBITRATION = 0x01;

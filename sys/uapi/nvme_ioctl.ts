@@ -34,6 +34,7 @@ const SIZE = sizeof(nvme_uring_cmd); // That of nvme_passthru_cmd, too.
 
 export const NVME_IOCTL_ID: number = _IO(N, 0x40);
 export const NVME_IOCTL_ADMIN_CMD: number = _IOWR(N, 0x41, SIZE);
+export const NVME_IOCTL_RESCAN: number = _IO(N, 0x46);
 
 /** A command to the node of a namespace. Linux 5.19. */
 export const NVME_URING_CMD_IO: number = _IOWR(N, 0x80, SIZE);

@@ -10,6 +10,7 @@ const NUMBERS = {
   openat: [257, 56],
   openat2: [437, 437],
   readlinkat: [267, 78],
+  faccessat2: [439, 439],
   getdents64: [217, 61],
   lseek: [8, 62],
   truncate: [76, 45],

@@ -578,6 +578,14 @@ const above64 = (
 /** A field: its offset, its bytes, its name and its decoded value. */
 type Row = readonly [number, readonly number[] | string, string, unknown];
 
+/** Returns a result without the fields that nvme_pages_test.ts is about. */
+function withoutBits(found: object): object {
+  const entries = Object.entries(found).filter(([name]) =>
+    !/Bits$|^powerStateDescriptors$/.test(name)
+  );
+  return Object.fromEntries(entries);
+}
+
 /** Feeds fields to a decoder, and compares all of its result. */
 function assertDecoded(
   command: Command<object>,
@@ -587,7 +595,7 @@ function assertDecoded(
   const { byteLength } = command.operands[0];
   const memory = structure(byteLength, Object.fromEntries(parts));
   const copy = memory.slice();
-  const found = { bytes: copy, ...decode(command, memory) };
+  const found = { bytes: copy, ...withoutBits(decode(command, memory)) };
   memory.fill(0); // The next command overwrites it: the result is a copy.
   const expected = rows.map(([, , name, value]) => [name, value]);
   assertEquals(found, { bytes: copy, ...Object.fromEntries(expected) });

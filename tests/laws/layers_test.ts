@@ -78,6 +78,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "cmd/sockaddr.ts",
       "cmd/writable.ts",
       "cmd/code_names.ts",
+      "cmd/json.ts",
+      "cmd/device_node.ts",
     ],
     imports: WORDS,
   },
