@@ -1,6 +1,7 @@
 /** Files and rings of subcommands: opened for one, and closed after it. */
 
 import { Ring } from "../../ring/ring.ts";
+import { controllerNode } from "../nvme/mod.ts";
 import { close, O_RDONLY, O_RDWR, openat } from "../op.ts";
 
 /** Opens a ring for NVMe and SCSI commands. */
@@ -26,9 +27,7 @@ export async function onDevice<T>(
 
 /** Returns the node of the controller: /dev/nvme0 for /dev/nvme0n1 and /dev/ng0n1. */
 export function controllerPath(path: string): string {
-  const [, number] = /^\/dev\/(?:nvme|ng)(\d+)(?:c\d+)?n\d+(?:p\d+)?$/
-    .exec(path) ?? [];
-  return number === undefined ? path : `/dev/nvme${number}`;
+  return /^\/dev\/(nvme|ng)\d+n\d+$/.test(path) ? controllerNode(path) : path;
 }
 
 /** Returns the node for commands to a namespace: /dev/ng0n1 for /dev/nvme0n1. */

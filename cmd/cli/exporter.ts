@@ -1,6 +1,7 @@
 /** Serves the health of all NVMe drives to Prometheus. */
 
-import { controllers, Fleet, type Health } from "./fleet.ts";
+import { type DriveNamespace, listDrives } from "../nvme/mod.ts";
+import { Fleet, type Health } from "./fleet.ts";
 import { type Subcommand, UsageError } from "./subcommand.ts";
 
 /** A metric: its name, kind and help, and the value of a drive. */
@@ -135,16 +136,20 @@ export function metricsText(found: readonly Health[], hours = false): string {
   };
   const perController = (value: (each: Health) => number) =>
     found.map((each) =>
-      [`controller="${each.controller.name}"`, value(each)] as const
+      [labelsOf({ controller: nameOf(each.drive.path) }), value(each)] as const
     );
   metric(
     "nvme_controller_info",
     "gauge",
     "The controller; always 1",
-    found.map((
-      { controller: { name, model, serial, firmware, transport } },
-    ) => [
-      labelsOf({ controller: name, model, firmware, serial, transport }),
+    found.map(({ drive }) => [
+      labelsOf({
+        controller: nameOf(drive.path),
+        model: drive.modelNumber,
+        firmware: drive.firmwareRevision,
+        serial: drive.serialNumber,
+        transport: drive.transport,
+      }),
       1,
     ]),
   );
@@ -154,19 +159,20 @@ export function metricsText(found: readonly Health[], hours = false): string {
     "Whether the controller has answered this time",
     perController(({ health }) => health === null ? 0 : 1),
   );
-  const namespaces = found.flatMap(({ controller }) => controller.namespaces);
-  const device = (name: string) => labelsOf({ device: name });
+  const namespaces = found.flatMap(({ drive }) => drive.namespaces);
+  const device = (namespace: DriveNamespace) =>
+    labelsOf({ device: nameOf(namespace.blockPath ?? namespace.path ?? "") });
   metric(
     "nvme_physical_size_bytes",
     "gauge",
     "Size of the namespace",
-    namespaces.map(({ name, byteLength }) => [device(name), byteLength]),
+    namespaces.map((each) => [device(each), each.byteLength]),
   );
   metric(
     "nvme_sector_size_bytes",
     "gauge",
     "Size of a block",
-    namespaces.map(({ name, blockSize }) => [device(name), blockSize]),
+    namespaces.map((each) => [device(each), each.blockSize]),
   );
   for (
     const { name, kind, help, value } of hours ? [...METRICS, HOURS] : METRICS
@@ -175,16 +181,21 @@ export function metricsText(found: readonly Health[], hours = false): string {
       name,
       kind,
       help,
-      found.flatMap(({ controller, health }) =>
+      found.flatMap(({ drive, health }) =>
         health === null
           ? []
-          : controller.namespaces.map((each) =>
-            [device(each.name), value(health)] as const
+          : drive.namespaces.map((each) =>
+            [device(each), value(health)] as const
           )
       ),
     );
   }
   return `${lines.join("\n")}\n`;
+}
+
+/** Returns the name that the collector has for a node. */
+function nameOf(path: string): string {
+  return path.replace("/dev/", "");
 }
 
 function labelsOf(labels: Record<string, string>): string {
@@ -225,7 +236,7 @@ all at once. It needs root, and --allow-net beside --allow-ffi.`,
       port: Number(digits),
       onListen: ({ hostname, port }) => {
         const at = hostname.includes(":") ? `[${hostname}]` : hostname;
-        const count = controllers().length;
+        const count = listDrives().length;
         console.error(`http://${at}:${port}/metrics, of ${count} controllers`);
       },
     }, (request) => answer(request, fleet, input.is("hours")));
@@ -253,8 +264,8 @@ async function answer(
     return new Response("Not found\n", { status: 404 });
   }
   const found = await fleet.health();
-  for (const { controller, error } of found) {
-    if (error !== "") console.error(`${controller.name}: ${error}`);
+  for (const { drive, error } of found) {
+    if (error !== "") console.error(`${drive.path}: ${error}`);
   }
   return new Response(metricsText(found, hours), {
     headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },

@@ -2,76 +2,20 @@
 
 import type { Ring } from "../../ring/ring.ts";
 import { close, openat } from "../op.ts";
-import { listDirectory, readText } from "../../sys/file.ts";
-import { type SmartLog, smartLog } from "../nvme/mod.ts";
+import {
+  type Drive,
+  listDrives,
+  type SmartLog,
+  smartLog,
+} from "../nvme/mod.ts";
 import { driveRing } from "./device.ts";
-
-/** A controller, as the kernel describes it in /sys. */
-export interface Controller {
-  /** The name, such as `nvme0`. */
-  readonly name: string;
-  readonly model: string;
-  readonly serial: string;
-  readonly firmware: string;
-  readonly transport: string;
-  readonly namespaces: readonly Namespace[];
-}
-
-/** A namespace, as the kernel describes it. */
-export interface Namespace {
-  /** The name, such as `nvme0n1`. */
-  readonly name: string;
-  readonly byteLength: number;
-  readonly blockSize: number;
-}
 
 /** The health of a controller; an error if there is none. */
 export interface Health {
-  readonly controller: Controller;
+  readonly drive: Drive;
   readonly health: SmartLog | null;
   /** Why there is none. */
   readonly error: string;
-}
-
-/** Finds the controllers, sorted by number. */
-export function controllers(): Controller[] {
-  const names = listDirectory(
-    "/sys/class/nvme",
-    (name) => /^nvme\d+$/.test(name),
-  );
-  if (typeof names === "number") return [];
-  return names.sort((a, b) => Number(a.slice(4)) - Number(b.slice(4)))
-    .map((name) => {
-      const fact = (file: string) =>
-        readText(`/sys/class/nvme/${name}/${file}`) ?? "";
-      return {
-        name,
-        model: fact("model"),
-        serial: fact("serial"),
-        firmware: fact("firmware_rev"),
-        transport: fact("transport"),
-        namespaces: namespacesOf(name),
-      };
-    });
-}
-
-function namespacesOf(controller: string): Namespace[] {
-  // With multipath, the folder of a controller has nvme0c0n1 for nvme0n1.
-  const found = listDirectory(
-    `/sys/class/nvme/${controller}`,
-    (name) => /^nvme\d+(c\d+)?n\d+$/.test(name),
-  );
-  if (typeof found === "number") return [];
-  const names = new Set(found.map((name) => name.replace(/c\d+n/, "n")));
-  return [...names]
-    .sort((a, b) => a.localeCompare(b, "en", { numeric: true }))
-    .map((name) => ({
-      name,
-      byteLength: Number(readText(`/sys/block/${name}/size`) ?? 0) * 512,
-      blockSize: Number(
-        readText(`/sys/block/${name}/queue/logical_block_size`) ?? 512,
-      ),
-    }));
 }
 
 /**
@@ -80,7 +24,7 @@ function namespacesOf(controller: string): Namespace[] {
  */
 export class Fleet {
   readonly #ring: Ring;
-  /** The descriptor of each controller's node, by name. */
+  /** The descriptor of each controller's node, by path. */
   readonly #open = new Map<string, number>();
   /** Controllers whose last command has not ended. */
   readonly #hanging = new Set<string>();
@@ -93,39 +37,39 @@ export class Fleet {
 
   /** Asks all controllers of this moment at once. */
   async health(): Promise<Health[]> {
-    const found = controllers();
-    const names = new Set(found.map(({ name }) => name));
-    for (const name of [...this.#open.keys()]) {
-      if (!names.has(name)) await this.#forget(name);
+    const found = listDrives();
+    const paths = new Set(found.map(({ path }) => path));
+    for (const path of [...this.#open.keys()]) {
+      if (!paths.has(path)) await this.#forget(path);
     }
     return await Promise.all(found.map((each) => this.#ask(each)));
   }
 
-  async #ask(controller: Controller): Promise<Health> {
-    const { name } = controller;
-    if (this.#hanging.has(name)) {
+  async #ask(drive: Drive): Promise<Health> {
+    const { path } = drive;
+    if (this.#hanging.has(path)) {
       const error = "the drive has not answered the last command yet";
-      return { controller, health: null, error };
+      return { drive, health: null, error };
     }
     try {
-      let fd = this.#open.get(name);
+      let fd = this.#open.get(path);
       if (fd === undefined) {
-        fd = await this.#ring.cmd(openat(`/dev/${name}`));
-        this.#open.set(name, fd);
+        fd = await this.#ring.cmd(openat(path));
+        this.#open.set(path, fd);
       }
       // Cancelling does not end what a drive has begun: so the answer is left alone.
       const answer = this.#ring.cmd(smartLog(fd));
-      this.#hanging.add(name);
-      const settled = () => this.#hanging.delete(name);
+      this.#hanging.add(path);
+      const settled = () => this.#hanging.delete(path);
       answer.then(settled, settled);
       const health = await this.#inTime(answer);
-      if (health !== null) return { controller, health, error: "" };
+      if (health !== null) return { drive, health, error: "" };
       const error = `no answer in ${this.#timeoutMs} ms`;
-      return { controller, health, error };
+      return { drive, health, error };
     } catch (thrown) {
-      await this.#forget(name);
+      await this.#forget(path);
       const error = thrown instanceof Error ? thrown.message : String(thrown);
-      return { controller, health: null, error };
+      return { drive, health: null, error };
     }
   }
 
@@ -141,15 +85,15 @@ export class Fleet {
     }
   }
 
-  async #forget(name: string): Promise<void> {
-    const fd = this.#open.get(name);
-    if (fd === undefined || this.#hanging.has(name)) return;
-    this.#open.delete(name);
+  async #forget(path: string): Promise<void> {
+    const fd = this.#open.get(path);
+    if (fd === undefined || this.#hanging.has(path)) return;
+    this.#open.delete(path);
     await this.#ring.cmd(close(fd)).catch(() => {});
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const name of [...this.#open.keys()]) await this.#forget(name);
+    for (const path of [...this.#open.keys()]) await this.#forget(path);
     // A drive that hangs keeps its command, which the end of the process ends.
     if (this.#hanging.size > 0) this.#ring.unref();
     else await this.#ring.close();

@@ -33,12 +33,11 @@ export const monitor: Subcommand = {
 };
 
 /** Returns a line of the table. */
-function rowOf({ controller, health, error }: Health) {
-  const { name, model } = controller;
-  if (health === null) return { drive: name, model, state: error };
+function rowOf({ drive: { path, modelNumber: model }, health, error }: Health) {
+  if (health === null) return { drive: path, model, state: error };
   const celsius = health.temperatureKelvin - 273;
   return {
-    drive: name,
+    drive: path,
     model,
     state: health.criticalWarning === 0 ? "ok" : "warning",
     celsius: health.temperatureKelvin === 0 ? null : celsius,

@@ -1,7 +1,6 @@
 /** Commands to SCSI disks, with names after sg3_utils. */
 
 import type { Command } from "../../ring/command.ts";
-import { listDirectory } from "../../sys/file.ts";
 import * as disk from "../scsi/mod.ts";
 import { onDevice, readInput, writeOutput } from "./device.ts";
 import { hexDump } from "./output.ts";
@@ -15,13 +14,17 @@ import {
 
 /** Returns the node for commands: of /dev/sda, that in /dev/bsg. */
 function nodeOf(path: string): string {
-  const [, name] = /^\/dev\/(sd[a-z]+|sr\d+|st\d+)$/.exec(path) ?? [];
-  if (name === undefined) return path;
-  const found = listDirectory(`/sys/block/${name}/device/bsg`, () => true);
-  return typeof found === "number" || found.length === 0
-    ? path
-    : `/dev/bsg/${found[0]}`;
+  return /^\/dev\/(sd|sr|st)/.test(path) ? disk.bsgNode(path) : path;
 }
+
+/** The pages of product data that are decoded. */
+const PAGES: Readonly<Record<number, (fd: number) => Command<unknown>>> = {
+  0x80: disk.serialNumber,
+  0x83: disk.deviceIdentifiers,
+  0xb0: disk.blockLimits,
+  0xb1: disk.blockCharacteristics,
+  0xb2: disk.blockProvisioning,
+};
 
 function on<T>(
   input: Input,
@@ -51,6 +54,9 @@ export const scsi: Subcommands = {
     },
     async run(input) {
       const page = input.count("page", 0);
+      if (page in PAGES && !input.is("raw")) {
+        return { value: await on(input, (fd) => PAGES[page](fd)) };
+      }
       const bytes = await on(input, (fd) => disk.vpdPage(fd, { page }));
       return { value: { page, bytes }, text: () => hexDump(bytes) };
     },
@@ -60,6 +66,13 @@ export const scsi: Subcommands = {
     args: ["DEVICE"],
     run: async (input) => ({
       value: await on(input, (fd) => disk.readCapacity(fd)),
+    }),
+  },
+  luns: {
+    summary: "list the logical units of a target",
+    args: ["DEVICE"],
+    run: async (input) => ({
+      value: await on(input, (fd) => disk.reportLuns(fd)),
     }),
   },
   turs: {

@@ -100,10 +100,8 @@ Deno.test("bytes are shown for people", () => {
 Deno.test("the path of a drive names its controller and its node for commands", () => {
   for (
     const [path, controller, namespace] of [
-      ["/dev/nvme0n1", "/dev/nvme0", "/dev/ng0n1"],
-      ["/dev/ng12n3", "/dev/nvme12", "/dev/ng12n3"],
-      ["/dev/nvme3c3n1", "/dev/nvme3", "/dev/nvme3c3n1"],
-      ["/dev/nvme1n1p2", "/dev/nvme1", "/dev/nvme1n1p2"],
+      ["/dev/nvme3c3n1", "/dev/nvme3c3n1", "/dev/nvme3c3n1"],
+      ["/dev/nvme1n1p2", "/dev/nvme1n1p2", "/dev/nvme1n1p2"],
       ["/dev/nvme0", "/dev/nvme0", "/dev/nvme0"],
       ["other", "other", "other"],
     ]
@@ -111,6 +109,7 @@ Deno.test("the path of a drive names its controller and its node for commands", 
     const found = [controllerPath(path), namespacePath(path)];
     assertEquals(found, [controller, namespace], path);
   }
+  assertEquals(namespacePath("/dev/nvme0n1"), "/dev/ng0n1");
 });
 
 /** Returns the names of the subcommands that a help lists. */
@@ -149,6 +148,11 @@ Deno.test("wrong arguments exit with 2, and say where there is help", async () =
       [["discard", "/dev/a"], "Add --yes"],
       [["list", "-o", "xml"], "json or text"],
       [["nvme", "write", "/dev/a"], "Add --yes"],
+      [["nvme", "format", "/dev/a"], "Add --yes"],
+      [["nvme", "format", "/dev/a", "--yes"], "--namespace-id is missing"],
+      [["nvme", "sanitize", "/dev/a", "--yes"], "--sanact takes"],
+      [["nvme", "get-log", "/dev/a"], "--log-id is missing"],
+      [["nvme", "device-self-test", "/dev/a", "--test", "x"], "--test takes"],
       [["nvme", "admin-passthru", "/dev/a", "-O", "0x80"], "Add --yes"],
       [["scsi", "raw", "/dev/a", "2a"], "Add --yes"],
       [["scsi", "raw", "/dev/a", "zz"], "zz is no hexadecimal byte"],
@@ -199,27 +203,30 @@ const HEALTH = {
   mediaErrors: 2n,
   errorLogEntryCount: 0n,
 } as unknown as NonNullable<Health["health"]>;
+const NAMESPACE = {
+  ...{ path: "/dev/ng0n1", blockPath: "/dev/nvme0n1", nsid: 1 },
+  ...{ byteLength: 512_000, blockSize: 512, metadataBytes: 0, usedBlocks: 0 },
+  ...{ zoned: false, wwid: "", readable: true, writable: true },
+};
+const DRIVE = {
+  ...{ path: "/dev/nvme0", modelNumber: 'The "best"\\', serialNumber: "s1" },
+  ...{ firmwareRevision: "f", transport: "pcie", address: "", state: "live" },
+  ...{ controllerId: 0, subsystemNqn: "", readable: true, writable: true },
+  namespaces: [
+    NAMESPACE,
+    { ...NAMESPACE, blockPath: "/dev/nvme0n2", byteLength: 4096 },
+  ],
+};
 const LOOKS: Health[] = [
+  { drive: DRIVE, health: HEALTH, error: "" },
   {
-    controller: {
-      name: "nvme0",
-      model: 'The "best"\\',
-      serial: "s1",
-      firmware: "f",
-      transport: "pcie",
-      namespaces: [
-        { name: "nvme0n1", byteLength: 512_000, blockSize: 512 },
-        { name: "nvme0n2", byteLength: 4096, blockSize: 4096 },
-      ],
-    },
-    health: HEALTH,
-    error: "",
-  },
-  {
-    controller: {
-      ...{ name: "nvme1", model: "m", serial: "s2", firmware: "f" },
-      transport: "tcp",
-      namespaces: [{ name: "nvme1n1", byteLength: 512, blockSize: 512 }],
+    drive: {
+      ...{ ...DRIVE, path: "/dev/nvme1", modelNumber: "m", transport: "tcp" },
+      namespaces: [{
+        ...NAMESPACE,
+        blockPath: "/dev/nvme1n1",
+        byteLength: 512,
+      }],
     },
     health: null,
     error: "no answer",
@@ -424,6 +431,16 @@ test("nvme lists namespaces and zones, and sends any command", async () => {
   const plain = drive.pathOf("plain", "nvme");
   const list = await json("nvme", "list-ns", plain) as unknown as number[];
   assert(list.includes(drive.NSID.plain));
+  const drives = await json("nvme", "list") as unknown as {
+    path: string;
+    namespaces: { blockPath: string }[];
+  }[];
+  const found = drives.find(({ path }) => path === drive.controllerPath)!;
+  assert(found.namespaces.some(({ blockPath }) => blockPath === plain));
+  const table = await uring("nvme", "list");
+  assertStringIncludes(table.out, plain);
+  const health = await json("nvme", "get-log", plain, "-i", "2", "-l", "512");
+  assertEquals(String(health.bytes).length, 1024);
   const zoned = drive.pathOf("zoned");
   const report = await json("nvme", "zns-report", zoned, "-d", "2");
   assertEquals((report.zones as unknown[]).length, 2);
