@@ -15,5 +15,21 @@ export function after<T, R>(
   value: Awaitable<T>,
   next: (value: T) => Awaitable<R>,
 ): Awaitable<R> {
-  return isPromise(value) ? value.then(next) : next(value);
+  return isPromise(value) ? later(value, next) : next(value);
+}
+
+/**
+ * A `then` of the program's may call back twice, or at once, and return anything. `await`
+ * calls it once, in a turn of its own, and takes its first answer.
+ */
+async function later<T, R>(
+  value: PromiseLike<T>,
+  next: (value: T) => Awaitable<R>,
+): Promise<R> {
+  return next(await value);
+}
+
+/** Returns a promise of this module's for another, whose `then` is called once. */
+export async function promiseOf<T>(value: PromiseLike<T>): Promise<T> {
+  return await value;
 }

@@ -7,7 +7,7 @@
  * that stays good until it answers.
  */
 
-import { type Awaitable, isPromise } from "./awaitable.ts";
+import { type Awaitable, isPromise, promiseOf } from "./awaitable.ts";
 import { FuseError } from "./errors.ts";
 
 /** A name that the kernel knows. */
@@ -152,12 +152,14 @@ export class PathTree {
       }
     }
     const result = call();
-    if (isPromise(result)) this.#track(node, result);
-    return result;
+    if (!isPromise(result)) return result;
+    const promise = promiseOf(result); // Two wait for it.
+    this.#track(node, promise);
+    return promise;
   }
 
   /** Counts a node as busy until a promise settles. */
-  #track(node: PathNode, result: PromiseLike<unknown>): void {
+  #track(node: PathNode, result: Promise<unknown>): void {
     const busy = this.#busy;
     busy.set(node, (busy.get(node) ?? 0) + 1);
     const end = () => {
