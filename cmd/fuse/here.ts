@@ -130,9 +130,7 @@ class Here implements Served {
     this.#session = new Session(this.#server, transport, {
       wishes: { ...wishes, flags },
       timeoutMs: options.timeoutMs ?? 0,
-      onError: options.onError ??
-        ((error, op, path) =>
-          console.error(`FUSE ${op} ${path ?? ""} failed with EIO:`, error)),
+      onError: options.onError,
     });
     this.ended = this.#session.finished.then(async (errno) => {
       await files.fs.destroy?.();

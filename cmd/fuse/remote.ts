@@ -11,6 +11,7 @@
 import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
 import { StopSignal } from "../../ring/service/stop.ts";
+import { type OnError, teller } from "./errors.ts";
 import type { MountOptions } from "./options.ts";
 import type { InvalidateOptions, MountStats } from "./served.ts";
 import type { Protocol, Ready, Served } from "./served.ts";
@@ -92,7 +93,7 @@ type Thread = import("node:worker_threads").Worker;
 class Remote implements Served {
   readonly ended: Promise<number>;
   readonly #thread: Thread;
-  readonly #onError: NonNullable<MountOptions["onError"]>;
+  readonly #onError: OnError;
   /** Wakes a Worker that sleeps in the kernel. */
   readonly #signal: StopSignal | null;
   readonly #over = Promise.withResolvers<number>();
@@ -111,9 +112,7 @@ class Remote implements Served {
   ) {
     this.#thread = thread;
     this.#signal = sleep ? new StopSignal() : null;
-    this.#onError = onError ??
-      ((error, op, path) =>
-        console.error(`FUSE ${op} ${path ?? ""} failed with EIO:`, error));
+    this.#onError = teller(onError);
     this.ended = this.#over.promise;
     this.ended.catch(() => {});
     thread.on("message", (message: Message) => this.#receive(message));
@@ -165,11 +164,7 @@ class Remote implements Served {
         return;
       }
       case "told":
-        try {
-          this.#onError(message.error, message.op, message.path);
-        } catch {
-          // There is nobody left to tell.
-        }
+        this.#onError(message.error, message.op, message.path);
         return;
       case "ended":
         this.#stats = message.stats;

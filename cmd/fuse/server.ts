@@ -182,8 +182,8 @@ export class Server {
     return file;
   }
 
-  /** Takes back what a reply counted that the kernel no longer wanted. */
-  undo(request: FuseRequest): void {
+  /** Takes back what a reply of some bytes counted that the kernel did not take. */
+  undo(request: FuseRequest, byteLength: number): void {
     const id = (at: number) => Number(request.outView.getBigUint64(at, true));
     switch (request.opcode) {
       case uapi.FUSE_CREATE:
@@ -200,11 +200,22 @@ export class Server {
       case uapi.FUSE_SYMLINK:
       case uapi.FUSE_LINK:
         return this.forget(id(ENTRY.nodeid.offset), 1);
+      case uapi.FUSE_READDIRPLUS:
+        for (let at = 0; at < byteLength;) {
+          const file = id(at + ENTRY.nodeid.offset);
+          if (file !== 0) this.forget(file, 1);
+          const dirent = at + ENTRY_BYTES;
+          const { namelen, name } = uapi.fuse_dirent;
+          const length = namelen.get(request.outView, dirent);
+          at = dirent + name.offset + length + 7 & ~7;
+        }
     }
   }
 
   /** Is called for an open file that the kernel will not release. */
   abandon: (fh: number) => void = () => {};
+  /** Is told what `forget` threw. The session sets it. */
+  tell: (error: unknown, node: AnyNode) => void = () => {};
 
   /**
    * Counts lookups as forgotten. A handler in flight may have found the file already,
@@ -235,7 +246,16 @@ export class Server {
     const [oldest = Infinity] = this.#searches;
     while (list.length > 0 && list[0].time < oldest) {
       const node = this.nodes.remove(list.shift()!.id);
-      if (node !== null) this.fs.forget?.(node);
+      if (node !== null) this.#forgetNode(node);
+    }
+  }
+
+  /** A request waits for its answer meanwhile, so that nothing is thrown. */
+  async #forgetNode(node: AnyNode): Promise<void> {
+    try {
+      await this.fs.forget?.(node);
+    } catch (error) {
+      this.tell(error, node);
     }
   }
 }

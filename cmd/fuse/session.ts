@@ -10,11 +10,11 @@
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/fuse.ts";
 import { Context } from "./context.ts";
-import { errnoOf } from "./errors.ts";
+import { errnoOf, type OnError, teller } from "./errors.ts";
 import { type Agreement, negotiate, type Wishes } from "./init.ts";
 import { operationName, OPERATIONS } from "./operations/mod.ts";
 import { type FuseRequest, TooLarge } from "./request.ts";
-import type { Server } from "./server.ts";
+import type { AnyNode, Server } from "./server.ts";
 import type { Receiver, Transport } from "./transport.ts";
 
 /** Counts of a session. */
@@ -38,8 +38,8 @@ export interface SessionOptions {
   readonly wishes: Wishes;
   /** Milliseconds after which a request is answered EIO; 0 for never. */
   readonly timeoutMs: number;
-  /** Is told what became EIO. */
-  readonly onError: (error: unknown, op: string, path: string | null) => void;
+  /** Is told what became EIO. Default: `console.error`. */
+  readonly onError?: OnError;
 }
 
 /** A request whose handler returned a promise. */
@@ -70,6 +70,7 @@ export class Session implements Receiver {
   readonly #server: Server;
   readonly #transport: Transport;
   readonly #options: SessionOptions;
+  readonly #onError: OnError;
   /** By `unique`, in the order of their deadlines. */
   readonly #flights = new Map<number | bigint, Flight>();
   /** Requests that were interrupted before they came. */
@@ -85,6 +86,7 @@ export class Session implements Receiver {
     this.#server = server;
     this.#transport = transport;
     this.#options = options;
+    this.#onError = teller(options.onError);
     this.#began = Promise.withResolvers();
     this.#over = Promise.withResolvers();
     this.ready = this.#began.promise;
@@ -92,6 +94,7 @@ export class Session implements Receiver {
     this.ready.catch(() => {}); // Whoever waits for it is told.
     server.notify = (message) => transport.notify(message);
     server.abandon = (fh) => this.#release(server.take(fh));
+    server.tell = (error, node) => this.#tell(error, "FORGET", node);
   }
 
   /** Counts what the session has done, and what it is doing. */
@@ -111,7 +114,7 @@ export class Session implements Receiver {
     this.#requests++;
     switch (request.opcode) {
       case uapi.FUSE_FORGET:
-        this.#forget(
+        this.#server.forget(
           request.nodeid,
           Number(request.id(uapi.fuse_forget_in.nlookup)),
         );
@@ -193,6 +196,7 @@ export class Session implements Receiver {
       if (ticket >= 0) this.#server.found(ticket);
       if (this.#flights.get(unique) === flight) this.#flights.delete(unique);
       if (!flight.answered) this.#answer(request, result);
+      else if (result > 0) this.#server.undo(request, result);
       this.#transport.free(request);
     };
     result.then(
@@ -204,24 +208,27 @@ export class Session implements Receiver {
   /** Returns `-errno` of what a handler threw. */
   #failure(error: unknown, request: FuseRequest, ctx: Context): number {
     const errno = errnoOf(error, ctx.interrupted);
-    if (errno === 0 || error instanceof TooLarge) this.#tell(error, request);
+    if (errno === 0 || error instanceof TooLarge) {
+      this.#tellOf(request, error);
+    }
     return errno === 0 ? -E.EIO : -errno;
   }
 
-  /** Tells the program what became EIO. What its function throws is dropped. */
-  #tell(error: unknown, { opcode, nodeid }: FuseRequest): void {
+  /** Tells the program what became EIO. */
+  #tellOf({ opcode, nodeid }: FuseRequest, error: unknown): void {
+    this.#tell(error, operationName(opcode), nodeid);
+  }
+
+  #tell(error: unknown, op: string, file: AnyNode | number): void {
+    const { nodes, fs } = this.#server;
+    let path: string | null = null;
     try {
-      const { nodes, fs } = this.#server;
-      let path: string | null = null;
-      try {
-        path = fs.pathOf?.(nodes.get(nodeid)) ?? null;
-      } catch {
-        // The node is gone.
-      }
-      this.#options.onError(error, operationName(opcode), path);
+      const node = typeof file === "number" ? nodes.get(file) : file;
+      path = fs.pathOf?.(node) ?? null;
     } catch {
-      // There is nobody left to tell.
+      // The node is gone.
     }
+    this.#onError(error, op, path);
   }
 
   #answer(request: FuseRequest, result: number): void {
@@ -229,25 +236,21 @@ export class Session implements Receiver {
     const wanted = result < 0
       ? this.#transport.reply(request, -result, 0)
       : this.#transport.reply(request, 0, result);
-    if (!wanted && result > 0) this.#server.undo(request);
+    if (!wanted && result > 0) this.#server.undo(request, result);
   }
 
   /** Releases a file that the kernel will not release. */
-  #release(
+  async #release(
     { node, handle, directory }: ReturnType<Server["files"]["take"]>,
-  ): void {
+  ): Promise<void> {
     const { fs } = this.#server;
     const ctx = new Context({ uid: 0, gid: 0, pid: 0 });
     ctx.handle = handle;
-    const tell = (error: unknown) =>
-      this.#options.onError(error, "RELEASE", fs.pathOf?.(node) ?? null);
     try {
-      const done = directory
-        ? fs.releasedir?.(node, ctx)
-        : fs.release?.(node, ctx);
-      Promise.resolve(done).catch(tell);
+      if (directory) await fs.releasedir?.(node, ctx);
+      else await fs.release?.(node, ctx);
     } catch (error) {
-      tell(error);
+      this.#tell(error, "RELEASE", node);
     }
   }
 
@@ -267,18 +270,10 @@ export class Session implements Receiver {
     );
   }
 
-  #forget(id: number, lookups: number): void {
-    try {
-      this.#server.forget(id, lookups);
-    } catch (error) {
-      this.#options.onError(error, "FORGET", null);
-    }
-  }
-
   #forgetMany(request: FuseRequest): void {
     const count = request.u32(uapi.fuse_batch_forget_in.count);
     request.skip(8);
-    request.pairs(count, (id, lookups) => this.#forget(id, lookups));
+    request.pairs(count, (id, lookups) => this.#server.forget(id, lookups));
   }
 
   #interrupt(unique: number | bigint): void {
@@ -315,7 +310,7 @@ export class Session implements Receiver {
         "TimeoutError",
       );
       Context.interrupt(flight.ctx, error);
-      this.#tell(error, flight.request);
+      this.#tellOf(flight.request, error);
       this.#answer(flight.request, -E.EIO);
     }
   }

@@ -5,6 +5,7 @@
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type FileSystem, memory, type Stat } from "../../cmd/fuse/mod.ts";
+import type { NodeFileSystem } from "../../cmd/fuse/mod.ts";
 import { readyHere } from "../../cmd/fuse/here.ts";
 import { FuseRequest } from "../../cmd/fuse/request.ts";
 import { random } from "../kit/random.ts";
@@ -476,3 +477,114 @@ Deno.test("a request may have a number that no JavaScript number is", () => {
   request.begin(40);
   assertEquals(request.unique, 2n ** 63n + 5n);
 });
+
+/** Files that the kernel knows, each by its name, until it forgets them. */
+function forgetful(more: Partial<NodeFileSystem<{ name: string }>>) {
+  const forgotten: string[] = [];
+  const fs: NodeFileSystem<{ name: string }> = {
+    root: { name: "" },
+    getattr: ({ name }) => name === "" ? DIRECTORY : { size: 1 },
+    lookup: (_, name) => ({ node: { name }, stat: { size: 1 } }),
+    forget: ({ name }) => void forgotten.push(name),
+    ...more,
+  };
+  return { fs: fs as NodeFileSystem<object>, forgotten };
+}
+
+Deno.test("an answer after the deadline leaves no file open, and none known", async () => {
+  const events: string[] = [];
+  const late = async <T>(what: string, value: T): Promise<T> => {
+    await sleep(40);
+    events.push(what);
+    return value;
+  };
+  const { fs, forgotten } = forgetful({
+    lookup: (_, name) => {
+      const entry = { node: { name }, stat: { size: 1 } };
+      return name === "late" ? late("found", entry) : entry;
+    },
+    open: () => late("opened", 7),
+    readdir: ({ name }) =>
+      late(`read ${name}`, ["x", "yy"]).then((names) =>
+        names.map((name) => ({ name, node: { name }, stat: {} }))
+      ),
+    release: (_, { handle }) => void events.push(`released ${handle}`),
+  });
+  const kernel = new FakeKernel(fs, { timeoutMs: 10 });
+  const { view } = kernel.now(LOOKUP, 1, names("file"));
+  const id = Number(view.getBigUint64(0, true));
+  const fh = open(kernel, OPENDIR, 1);
+  const asked = [
+    kernel.ask(OPEN, id, words(0, 0)),
+    kernel.ask(LOOKUP, 1, names("late")),
+    kernel.ask(READDIRPLUS, 1, range(fh, 0, 4096)),
+  ];
+  for (const reply of asked) assertEquals((await reply).errno, EIO);
+  await sleep(100);
+  assertEquals(events.toSorted(), ["found", "opened", "read ", "released 7"]);
+  assertEquals(forgotten.toSorted(), ["late", "x", "yy"]);
+  const { nodes, handles, inFlight } = kernel.session.stats();
+  assertEquals([nodes, handles, inFlight], [2, 1, 0]);
+});
+
+for (
+  const forget of [
+    () => {
+      throw new Error("forget");
+    },
+    () => Promise.reject(new Error("forget")),
+  ]
+) {
+  Deno.test(`a request is answered although forget fails: ${forget}`, async () => {
+    const gate = Promise.withResolvers<null>();
+    const { fs } = forgetful({
+      forget,
+      lookup: (_, name) =>
+        name === "slow" ? gate.promise : { node: { name }, stat: { size: 1 } },
+    });
+    const kernel = new FakeKernel(fs);
+    const { view } = kernel.now(LOOKUP, 1, names("file"));
+    const slow = kernel.ask(LOOKUP, 1, names("slow"));
+    kernel.tell(FORGET, Number(view.getBigUint64(0, true)), words(1n));
+    gate.resolve(null);
+    assertEquals((await slow).errno, ENOENT);
+    await turn();
+    assertEquals(kernel.told, ["FORGET null: forget"]);
+    assertEquals(kernel.session.stats().nodes, 1);
+  });
+}
+
+for (
+  const onError of [
+    () => {
+      throw new Error("onError");
+    },
+    () => Promise.reject(new Error("onError")),
+  ]
+) {
+  Deno.test(`a mount ends although all fails: ${onError}`, async () => {
+    let releases = 0;
+    const { fs } = forgetful({
+      open: () => 1,
+      release: () => {
+        releases++;
+        throw new Error("release");
+      },
+      pathOf: () => {
+        throw new Error("pathOf");
+      },
+      statfs: () => {
+        throw new Error("statfs");
+      },
+    });
+    const kernel = new FakeKernel(fs, { onError });
+    const { view } = kernel.now(LOOKUP, 1, names("file"));
+    const id = Number(view.getBigUint64(0, true));
+    for (let i = 0; i < 3; i++) open(kernel, OPEN, id);
+    assertEquals(kernel.now(STATFS, 1).errno, EIO);
+    kernel.session.ended(19);
+    assertEquals(await kernel.session.finished, 19);
+    await turn();
+    assertEquals(releases, 3);
+  });
+}
