@@ -80,19 +80,11 @@ export class Server {
   ): number {
     const { outView } = request;
     const { options } = this;
-    // The attributes first: they may be refused, and then nothing is counted.
+    // What may be refused comes first: then nothing is counted.
     const known = this.nodes.find(node);
     const number = known?.id ?? 0;
     const attr = at + ENTRY.attr.offset;
     const mode = writeAttr(outView, attr, stat, number, options.defaults);
-    const id = this.nodes.enter(node, known);
-    const { maxNodes = Infinity } = this.fs;
-    if (this.nodes.size > maxNodes && !this.#pruning) void this.#prune();
-    if (number === 0 && (stat.ino === undefined || stat.ino === null)) {
-      request.putU64(attr, id);
-    }
-    request.putU64(at + ENTRY.nodeid.offset, id);
-    request.putU64(at + ENTRY.generation.offset, 0);
     putTtl(
       request,
       at + ENTRY.entry_valid.offset,
@@ -105,6 +97,13 @@ export class Server {
       at + ENTRY.attr_valid_nsec.offset,
       stat.ttlMs ?? options.attrTtlMs,
     );
+    const isNew = number === 0 && (stat.ino === undefined || stat.ino === null);
+    const id = this.nodes.enter(node, known);
+    if (isNew) request.putU64(attr, id);
+    request.putU64(at + ENTRY.nodeid.offset, id);
+    request.putU64(at + ENTRY.generation.offset, 0);
+    const { maxNodes = Infinity } = this.fs;
+    if (this.nodes.size > maxNodes && !this.#pruning) void this.#prune();
     return mode;
   }
 
@@ -271,6 +270,7 @@ export function putTtl(
   ttlMs: number,
 ): void {
   const { outView } = request;
+  if (!(ttlMs >= 0)) throw new RangeError(`ttlMs is ${ttlMs}. It is from 0 on`);
   const seconds = Math.min(Math.floor(ttlMs / 1000), FOREVER);
   const rest = seconds === FOREVER ? 0 : (ttlMs - seconds * 1000) * 1e6;
   request.putU64(at, seconds);

@@ -17,7 +17,7 @@ const [LOOKUP, FORGET, GETATTR, SETATTR, MKDIR, UNLINK] = [1, 2, 3, 4, 9, 10];
 const [LINK, OPEN, READ, WRITE, STATFS, RELEASE] = [13, 14, 15, 16, 17, 18];
 const [GETXATTR, LISTXATTR, FLUSH, INIT, OPENDIR] = [22, 23, 25, 26, 27];
 const [READDIR, CREATE, INTERRUPT, BATCH_FORGET] = [28, 35, 36, 42];
-const [READDIRPLUS, LSEEK, TMPFILE] = [44, 46, 51];
+const [IOCTL, READDIRPLUS, LSEEK, TMPFILE] = [39, 44, 46, 51];
 const [ENOENT, EINTR, EIO, EPERM, EROFS, ERANGE] = [2, 4, 5, 1, 30, 34];
 const [ENOSYS, ENODATA, EOVERFLOW, EILSEQ, ESTALE, EPROTO] = [
   ...[38, 61, 75, 84, 116, 71],
@@ -189,6 +189,78 @@ Deno.test("a name that is none is EIO, and what came before is sent", () => {
   assertEquals([errno, bytes.length], [0, 32 + 32 + 32]);
   assertEquals(kernel.now(READDIR, 1, range(fh, 3, 4096)).errno, EIO);
   assertMatch(kernel.told[0], /^READDIR \/: readdir returned the name "a\/b"/);
+});
+
+Deno.test("a name for which there is no room does not end the directory", () => {
+  for (const opcode of [READDIR, READDIRPLUS]) {
+    const { kernel } = FakeKernel.ofPaths({
+      getattr: () => DIRECTORY,
+      readdir: () => ["a", "b".repeat(5000), "c"],
+    });
+    const fh = open(kernel, OPENDIR, 1);
+    assertEquals(kernel.now(opcode, 1, range(fh, 0, 4096)).errno, 0);
+    assertEquals(kernel.now(opcode, 1, range(fh, 3, 4096)).errno, 36);
+  }
+});
+
+Deno.test("a duration that is none counts no look-up", () => {
+  for (const part of [{ ttlMs: -1 }, { stat: { ttlMs: NaN } }]) {
+    const entry = { node: {}, stat: {}, ...part };
+    const { fs } = forgetful({ lookup: () => entry as never });
+    const kernel = new FakeKernel(fs);
+    assertEquals(kernel.now(LOOKUP, 1, names("x")).errno, EIO);
+    assertEquals(kernel.session.stats().nodes, 1);
+    assertMatch(kernel.told[0], /ttlMs is (-1|NaN)/);
+  }
+});
+
+class Liar extends Uint8Array {
+  override get length() {
+    return 3000;
+  }
+  override subarray() {
+    return new Uint8Array(100_000);
+  }
+}
+const detached = new Uint8Array(5);
+detached.buffer.transfer();
+
+Deno.test("an answer has the bytes of the handler, and none from before", () => {
+  const shared = new Uint8Array(new SharedArrayBuffer(3)).fill(7);
+  const growing = new Uint8Array(new ArrayBuffer(3, { maxByteLength: 9 }));
+  const own = Object.defineProperty(new Uint8Array(3), "length", { value: 99 });
+  const good: Uint8Array[] = [shared, growing, own, new Liar(3)];
+  const bad: unknown[] = ["hello", [1, 2], 5n, true, {}, { length: 3000 }];
+  bad.push({ length: -1 }, { length: NaN }, new Uint16Array(3), detached);
+  bad.push(new ArrayBuffer(3), new Proxy(new Uint8Array(3), {}), Symbol());
+  let answer: unknown;
+  const { kernel } = FakeKernel.ofPaths({
+    ...hello,
+    read: () => answer as Uint8Array,
+    getxattr: () => answer as Uint8Array,
+    ioctl: () => ({ output: answer as Uint8Array }),
+  });
+  kernel.now(LOOKUP, 1, names("hello"));
+  const fh = open(kernel, OPEN, 2);
+  const ask = () => [
+    kernel.now(READ, 2, range(fh, 0, 4096)),
+    kernel.now(GETXATTR, 2, words(4096, 0), names("user.x")),
+    kernel.now(IOCTL, 2, words(BigInt(fh), 0, 0, 0n, 0, 4096)),
+  ];
+  for (answer of good) {
+    const lengths = ask().map(({ bytes }) => bytes.length);
+    assertEquals(lengths, [3, 3, 16 + 3]);
+    for (const { bytes } of ask()) assert(!bytes.includes(0xaa));
+  }
+  kernel.told.length = 0;
+  for (answer of bad) {
+    for (const { errno } of ask()) assertEquals(errno, EIO);
+    const { length } = kernel.told;
+    assertMatch(kernel.told[length - 1], /must be a Uint8Array|is detached/);
+    assertEquals(kernel.told.splice(0).length, 3);
+  }
+  answer = undefined;
+  assertEquals(ask()[1].errno, ENODATA);
 });
 
 Deno.test("numbers of nodes end with the last look-up, and come never again", () => {
