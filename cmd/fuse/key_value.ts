@@ -11,8 +11,8 @@ const O_TRUNC = 0o1000;
 /**
  * Returns a filesystem over a store: each slash in a key is a directory. Directories
  * without a key below, permissions and owners exist in memory only, as long as the
- * program. A key that is no path, such as `a//b`, is not shown; nor is `a` where
- * there is `a/b`.
+ * program. A key that is no path, such as `a//b` or one of 4096 letters, is not shown;
+ * nor is `a` where there is `a/b`.
  *
  * An open file is written in memory, and stored by close(2) and fsync(2), whose error
  * it can be. A rename stores each value again under its new key. It loads the list of
@@ -105,6 +105,7 @@ export function keyValue(
 /** Returns the methods that change something. */
 function changes(tree: KeyTree): Partial<NodeFileSystem<KeyNode>> {
   const add = (node: KeyNode, parent: KeyNode, name: string, mode: number) => {
+    parent.path(name); // It throws if the directory is gone.
     node.attributes.mode = mode;
     node.put(parent, name);
     parent.made = true;

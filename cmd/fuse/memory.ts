@@ -55,13 +55,10 @@ export function memory(
 
   function resize(file: MemoryFile, size: number): void {
     if (size > file.data.length) {
-      if (used + size - file.data.length > maxBytes) {
-        throw new FuseError("ENOSPC");
-      }
-      const room = Math.max(
-        size,
-        Math.min(2 * file.data.length, size + 2 ** 24),
-      );
+      const most = maxBytes - used + file.data.length;
+      if (size > most) throw new FuseError("ENOSPC");
+      const more = Math.min(2 * file.data.length, size + 2 ** 24);
+      const room = Math.max(size, Math.min(more, most));
       const data = new Uint8Array(room);
       data.set(file.data.subarray(0, file.size));
       used += room - file.data.length;

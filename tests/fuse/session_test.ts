@@ -660,3 +660,18 @@ for (
     assertEquals(releases, 3);
   });
 }
+
+Deno.test("files in memory leave no room below none", () => {
+  const kernel = new FakeKernel(memory({ maxBytes: 1_000_000 }));
+  const { view } = kernel.now(CREATE, 1, words(2, 0o644, 0, 0), names("f"));
+  const id = Number(view.getBigUint64(0, true));
+  const fh = Number(view.getBigUint64(128, true));
+  const part = new Uint8Array(90_000);
+  const put = (i: number) =>
+    kernel.now(WRITE, id, range(fh, i * part.length, part.length), part).errno;
+  for (let i = 0; i < 11; i++) {
+    assertEquals(put(i), 0);
+    assert(kernel.now(STATFS, 1).view.getBigUint64(8, true) <= 244n);
+  }
+  assertEquals(put(11), 28);
+});
