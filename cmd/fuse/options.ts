@@ -1,7 +1,13 @@
 /** Options of a mount, and what they ask the kernel for. */
 
 import { pageSize } from "../../sys/page_size.ts";
-import { checkInteger } from "../../ring/check.ts";
+import {
+  checkBoolean,
+  checkFunction,
+  checkInstance,
+} from "../../ring/check.ts";
+import { checkInteger, checkName, checkObject } from "../../ring/check.ts";
+import { checkPrototype, checkText, INT_MAX, shown } from "../../ring/check.ts";
 import { isRoot } from "./children.ts";
 import type { Flag, Wishes } from "./init.ts";
 import type { NodeFileSystem } from "./nodes.ts";
@@ -77,6 +83,38 @@ export interface MountOptions {
 }
 
 const MiB = 2 ** 20;
+
+/** Checks options before anything is mounted. */
+export function checkOptions(options: MountOptions): void {
+  checkPrototype(checkObject("options", options));
+  const { signal, onError, transport, timeoutMs, queueDepth } = options;
+  for (const name of ["name", "subtype"] as const) {
+    const text = options[name];
+    if (text !== undefined) checkText(name, text);
+  }
+  for (const name of SWITCHES) {
+    const value = options[name];
+    if (value !== undefined) checkBoolean(name, value);
+  }
+  for (const name of ["entryTtlMs", "attrTtlMs", "negativeTtlMs"] as const) {
+    const ms = options[name];
+    if (ms === undefined || typeof ms === "number" && ms >= 0) continue;
+    throw new RangeError(
+      `${name} must be a number from 0 on, not ${shown(ms)}`,
+    );
+  }
+  if (transport !== undefined) checkName("transport", transport, TRANSPORTS);
+  if (timeoutMs !== undefined) checkInteger("timeoutMs", timeoutMs, 0, INT_MAX);
+  if (queueDepth !== undefined) checkInteger("queueDepth", queueDepth, 1, 256);
+  if (signal !== undefined) checkInstance("signal", signal, AbortSignal);
+  checkFunction("onError", onError);
+}
+
+const SWITCHES = [
+  ...["readOnly", "allowOther", "defaultPermissions", "autoUnmount"] as const,
+  ...["signals", "sleep", "writeback", "directIo", "keepCache"] as const,
+];
+const TRANSPORTS = { auto: 0, io_uring: 0, classic: 0 };
 
 /** Returns what a filesystem with these options asks the kernel for. */
 export function wishesOf(

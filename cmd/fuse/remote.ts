@@ -77,12 +77,19 @@ export async function readyInWorker(
   options: MountOptions,
 ): Promise<Ready> {
   const remote = await Remote.start(options);
+  const { signal, onError: _onError, ...rest } = options;
+  // A module may never be loaded.
+  const stop = () => remote.end();
+  signal?.addEventListener("abort", stop, { once: true });
   try {
-    const { signal: _signal, onError: _onError, ...rest } = options;
+    signal?.throwIfAborted();
     await remote.ask("load", module.href, rest);
   } catch (error) {
     remote.end();
+    signal?.throwIfAborted();
     throw error;
+  } finally {
+    signal?.removeEventListener("abort", stop);
   }
   return { serve: (fd) => remote.serve(fd), drop: () => remote.end() };
 }

@@ -5,7 +5,7 @@ import { COMMANDS } from "./commands.ts";
 import { hasLinux, testUnless } from "../kit/skip.ts";
 import { settles, until } from "../kit/wait.ts";
 import { client, isMounted, missing, NOBODY, ok, serve } from "./guest.ts";
-import { sh, start, WAYS } from "./guest.ts";
+import { sh, start, watched, WAYS } from "./guest.ts";
 import { killedServersOn, onWays } from "./ways.ts";
 
 for (
@@ -195,6 +195,22 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
         assertEquals((await status).code, 0);
         assert(!isMounted(dir));
       }),
+  );
+}
+
+for (const { name, options, missing } of WAYS) {
+  testUnless(
+    missing,
+    `a signal that aborts meanwhile unmounts: ${name}`,
+    async () => {
+      const dir = await Deno.makeTempDir({ prefix: "fuse-" });
+      const served = start("hello", dir, { ...options, aborts: true });
+      await watched(served, async ({ status }) => {
+        assert(await settles(status, 60_000));
+        assertMatch(served.lines.join(), /refused aborted meanwhile|finished/);
+        assert(!isMounted(dir));
+      });
+    },
   );
 }
 

@@ -11,6 +11,14 @@ const options = JSON.parse(json);
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 let live: Mount;
+const abort = new AbortController();
+if (options.aborts) {
+  const timer = setInterval(() => {
+    if (!readText("/proc/mounts")!.includes(` ${dir} `)) return;
+    clearInterval(timer);
+    abort.abort(new Error("aborted meanwhile"));
+  }, 1);
+}
 if (options.withoutRing) {
   // As a seccomp filter does.
   Deno.writeTextFileSync("/proc/sys/kernel/io_uring_disabled", "2");
@@ -27,6 +35,7 @@ if (options.refused) {
 try {
   const all: MountOptions = {
     ...options,
+    signal: abort.signal,
     onError: (error, op, path) =>
       console.log(`told ${op} ${path}: ${(error as Error)?.message ?? error}`),
   };

@@ -58,6 +58,24 @@ Deno.test("what is wrong with a module is told before anything is mounted", asyn
   }
 });
 
+Deno.test("a signal ends the wait for a module that is never loaded", async () => {
+  for (
+    const text of [
+      `await new Promise(() => setTimeout(() => {}, 1e6)); export default {}`,
+      `for (;;); export default {}`,
+    ]
+  ) {
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(new Error("too slow")), 200);
+    const { signal } = abort;
+    await assertRejects(
+      () => readyInWorker(module(text), { signal }),
+      Error,
+      "too slow",
+    );
+  }
+});
+
 Deno.test("an option that no message carries is refused", async () => {
   const data = () => {};
   await assertRejects(
