@@ -281,6 +281,22 @@ onWays(
   { dispose: true },
 );
 
+onWays(
+  ["classic", "io_uring", "in a Worker"],
+  "`await using` ends although an invalidation waits for a request",
+  "stuck",
+  async ({ dir, line, status }) => {
+    const making = sh(`touch ${dir}/new`, 60); // It has a lock of the directory.
+    await line("creating");
+    await ok(`touch ${dir}.dispose`);
+    await line("disposed");
+    assertMatch((await making).stderr, /abort|not connected/);
+    assertEquals((await status).code, 0);
+    assert(!isMounted(dir));
+  },
+  { dispose: true, invalidates: "/other" },
+);
+
 for (const way of WAYS.filter(({ options }) => !options.worker)) {
   testUnless(
     way.missing,

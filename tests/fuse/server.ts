@@ -95,6 +95,10 @@ if (options.end) {
 }
 if (options.dispose) {
   while (readText(`${dir}.dispose`) === undefined) await sleep(20);
+  if (options.invalidates) {
+    void live.invalidate(options.invalidates);
+    await sleep(500);
+  }
   await live[Symbol.asyncDispose]();
   console.log("disposed");
 }
