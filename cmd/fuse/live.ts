@@ -33,7 +33,8 @@ export interface Mount extends AsyncDisposable {
   /**
    * Unmounts. A child process does, because the kernel may ask this one meanwhile.
    *
-   * @throws {Error} if a program uses a file of it, unless `lazy`.
+   * @throws {Error} if a program uses a file of it, unless `lazy`; if another mount
+   * lies over it.
    */
   unmount(options?: UnmountOptions): Promise<void>;
   /**
@@ -126,6 +127,12 @@ export class LiveMount implements Mount {
     if (this.#over) return;
     try {
       checkObject("options", options);
+      if (this.#device !== "" && !this.#isThere) {
+        throw new Error(
+          `${this.dir} cannot be unmounted: another mount lies over it, or it was ` +
+            "taken away already",
+        );
+      }
       await unmountByChild(this.dir, options, patienceMs);
     } catch (error) {
       if (this.#over) return;

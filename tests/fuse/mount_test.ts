@@ -297,6 +297,19 @@ onWays(
   { dispose: true, invalidates: "/other" },
 );
 
+onWays(
+  ["classic"],
+  "a mount takes no other away that lies over it",
+  "hello",
+  async ({ dir, line, status }) => {
+    assertMatch(await line("below: "), /another mount lies over it/);
+    await line("finished");
+    assertEquals((await status).code, 0);
+    assert(!isMounted(dir));
+  },
+  { stacked: true },
+);
+
 for (const way of WAYS.filter(({ options }) => !options.worker)) {
   testUnless(
     way.missing,

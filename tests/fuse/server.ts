@@ -1,6 +1,6 @@
 /** The program that serves a filesystem for a test: KIND, DIRECTORY, OPTIONS. */
 
-import { type Mount, mount } from "../../cmd/fuse/mod.ts";
+import { memory, type Mount, mount } from "../../cmd/fuse/mod.ts";
 import type { MountOptions } from "../../cmd/fuse/mod.ts";
 import { Service } from "../../ring/service/service.ts";
 import { readText } from "../../sys/file.ts";
@@ -87,6 +87,13 @@ if (options.blocking) {
   Deno.chdir("/");
   using file = await Deno.open(`${dir}/module.ts`);
   console.log(`blocking: ${seven} ${said} ${names} ${file.statSync().size}`);
+}
+if (options.stacked) {
+  const over = await mount(dir, memory(), { name: "over" });
+  const refused = await live.unmount().catch(({ message }) => message);
+  console.log(`below: ${refused}`);
+  await over.unmount();
+  await live.unmount();
 }
 if (options.end) {
   while (readText(`${dir}.end`) === undefined) await sleep(20);

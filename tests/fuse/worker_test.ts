@@ -41,6 +41,12 @@ Deno.test("what is wrong with a module is told before anything is mounted", asyn
       ],
       [`import "node:nothing"; export default {}`, "nothing"],
       [
+        `export default () => {
+          throw Object.assign(Object.create(null), { f() {} });
+        }`,
+        "{...}",
+      ],
+      [
         `import { exit } from 'node:process'; exit(0); export default {}`,
         "ended by itself",
       ],
