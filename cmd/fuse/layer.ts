@@ -7,7 +7,7 @@ import type { Context } from "./context.ts";
 import { FuseError } from "./errors.ts";
 import type { FileSystem } from "./file_system.ts";
 import type { Changes, Dirents, Entry } from "./nodes.ts";
-import type { PathNode, PathTree } from "./tree.ts";
+import type { Change, PathNode, PathTree } from "./tree.ts";
 
 /** Exchange the two names. */
 const RENAME_EXCHANGE = 2;
@@ -196,8 +196,9 @@ export class Layer<H> {
     const { tree, user } = this;
     const node = tree.child(parent, name);
     const unlink = () => user.unlink!(tree.join(parent, name), ctx);
-    if (node === undefined) return tree.alone([], unlink);
-    return tree.alone([node], () => {
+    const change = changeOf([node], [parent]);
+    if (node === undefined) return tree.alone(change, unlink);
+    return tree.alone(change, () => {
       if (this.#needsItsName(node)) return this.#hide(node, ctx);
       return after(unlink(), () => tree.remove(node));
     });
@@ -207,7 +208,7 @@ export class Layer<H> {
     const { tree, user } = this;
     const node = tree.child(parent, name);
     return tree.alone(
-      node === undefined ? [] : [node],
+      changeOf([node], [parent]),
       () =>
         after(user.rmdir!(tree.join(parent, name), ctx), () => {
           if (node !== undefined) tree.remove(node);
@@ -231,8 +232,7 @@ export class Layer<H> {
     }
     const moved = tree.child(from, name);
     const replaced = tree.child(to, newName);
-    const nodes = [moved, replaced].filter((it) => it !== undefined);
-    return tree.alone(nodes, () => {
+    return tree.alone(changeOf([moved, replaced], [from, to]), () => {
       const hidden = !exchange && replaced !== undefined &&
           this.#needsItsName(replaced)
         ? this.#hide(replaced, ctx)
@@ -271,8 +271,17 @@ export class Layer<H> {
 
   #remove(node: PathNode, call: () => Awaitable<void>): Awaitable<void> {
     const { tree } = this;
-    return tree.alone([node], () => after(call(), () => tree.remove(node)));
+    const change = changeOf([node], []);
+    return tree.alone(change, () => after(call(), () => tree.remove(node)));
   }
+}
+
+/** Describes a change of the nodes of some names, where the kernel knows them. */
+function changeOf(
+  nodes: readonly (PathNode | undefined)[],
+  dirs: readonly PathNode[],
+): Change {
+  return { nodes: nodes.filter((node) => node !== undefined), dirs };
 }
 
 /** Leaves out the files that were unlinked while they are open. */
