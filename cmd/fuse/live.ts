@@ -2,7 +2,7 @@
 
 import { E } from "../../sys/uapi/errno.ts";
 import { close, readText } from "../../sys/file.ts";
-import { checkObject } from "../../ring/check.ts";
+import { checkBytes, checkObject, checkOffset } from "../../ring/check.ts";
 import { unmountByChild, type UnmountOptions, within } from "./children.ts";
 import type { Watchdog } from "./children.ts";
 import { endOf } from "./classic.ts";
@@ -165,19 +165,21 @@ export class LiveMount implements Mount {
     return this.#device !== "" && deviceOf(this.dir) === this.#device;
   }
 
-  invalidate(
+  async invalidate(
     file: string | object,
     options: InvalidateOptions = {},
   ): Promise<boolean> {
-    return this.#served.invalidate(file, options);
+    checkObject("options", options);
+    return await this.#served.invalidate(file, options);
   }
 
-  store(
+  async store(
     file: string | object,
     offset: number,
     data: Uint8Array,
   ): Promise<boolean> {
-    return this.#served.store(file, offset, data);
+    checkOffset(offset);
+    return await this.#served.store(file, offset, checkBytes("data", data));
   }
 
   stats(): Promise<MountStats> {

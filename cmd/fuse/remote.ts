@@ -238,8 +238,7 @@ class Remote implements Served {
     options: InvalidateOptions,
   ): Promise<boolean> {
     const path = pathOnly(file);
-    if (this.#stats !== null) return Promise.resolve(false);
-    return this.ask("invalidate", path, options);
+    return this.#untilEnd(() => this.ask("invalidate", path, options));
   }
 
   store(
@@ -248,8 +247,17 @@ class Remote implements Served {
     data: Uint8Array,
   ): Promise<boolean> {
     const path = pathOnly(file);
-    if (this.#stats !== null) return Promise.resolve(false);
-    return this.ask("store", path, offset, data);
+    return this.#untilEnd(() => this.ask("store", path, offset, data));
+  }
+
+  /** Asks what is `false` once the mount has ended: the kernel knows no file of it. */
+  async #untilEnd(ask: () => Promise<boolean>): Promise<boolean> {
+    try {
+      return this.#stats === null && await ask();
+    } catch (error) {
+      if (this.#stats !== null) return false;
+      throw error;
+    }
   }
 
   stats(): Promise<MountStats> {
