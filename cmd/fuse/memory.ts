@@ -41,8 +41,9 @@ class MemoryFile {
 }
 
 /**
- * Returns an empty filesystem in memory, with all that tmpfs has: links, extended
- * attributes, files that are open and unlinked. It lives as long as the program.
+ * Returns an empty filesystem in memory, with what tmpfs has: links, extended
+ * attributes, files that are open and unlinked; but no access control lists. It lives
+ * as long as the program.
  *
  * @param options `maxBytes` limits its files, by default to 1 GiB.
  */
@@ -200,6 +201,8 @@ export function memory(
     },
     getxattr: (file, name) => file.xattrs?.get(name) ?? null,
     setxattr(file, name, value, flags) {
+      // Nobody would check an access control list.
+      if (name.startsWith("system.")) throw new FuseError("EOPNOTSUPP");
       const xattrs = file.xattrs ??= new Map();
       const there = xattrs.has(name);
       if (flags === 1 && there) throw new FuseError("EEXIST");

@@ -131,6 +131,9 @@ export function wishesOf(
   if (fs.ioctl !== undefined) flags.push("HAS_IOCTL_DIR");
   if (writeback) flags.push("WRITEBACK_CACHE");
   if (fs.clearsSetuid === true) flags.push("HANDLE_KILLPRIV_V2");
+  // Others than the user who mounts are nowhere else.
+  const others = options.allowOther && options.defaultPermissions !== false;
+  if (fs.hasAcls === true && others) flags.push("POSIX_ACL");
   // The kernel has either: process_init_reply() of Linux 6.9.
   const backed = fs.backing !== undefined && !writeback && !directIo;
   if (backed && isRoot()) flags.push("PASSTHROUGH");
