@@ -37,6 +37,14 @@ export interface ServerOptions {
 /** A file of any filesystem. */
 export type AnyNode = object;
 
+/** A file that the kernel has forgotten. */
+interface Forgotten {
+  readonly id: number;
+  readonly time: number;
+  /** It was named by a reply that came too late. */
+  readonly late: boolean;
+}
+
 /** The files and the open files of a mount. */
 export class Server {
   readonly nodes: NodeTable<AnyNode>;
@@ -44,9 +52,13 @@ export class Server {
   /** What the kernel reads and writes itself; `null` if it cannot. */
   backings: Backings | null;
   /** Files that the kernel has forgotten, in that order. */
-  readonly #forgotten: { readonly id: number; readonly time: number }[] = [];
+  readonly #forgotten: Forgotten[] = [];
   /** Handlers in flight that may return a file, in the order of their beginning. */
   readonly #searches = new Set<number>();
+  /** Handlers among them that were answered for, and go on. */
+  #late = 0;
+  /** Files that were forgotten meanwhile: such a handler may return one of them. */
+  readonly #gone = new WeakSet<AnyNode>();
   /** The kernel has not taken the last message to forget files, or never will. */
   #pruning = false;
   /** Counts what the two lists have an order of. */
@@ -182,13 +194,13 @@ export class Server {
   }
 
   /** Takes back what a reply of some bytes counted that the kernel did not take. */
-  undo(request: FuseRequest, byteLength: number): void {
+  undo(request: FuseRequest, byteLength: number, late = false): void {
     const id = (at: number) => Number(request.outView.getBigUint64(at, true));
     switch (request.opcode) {
       case uapi.FUSE_CREATE:
       case uapi.FUSE_TMPFILE:
         this.abandon(id(ENTRY_BYTES + OPEN.fh.offset));
-        this.forget(id(ENTRY.nodeid.offset), 1);
+        this.forget(id(ENTRY.nodeid.offset), 1, late);
         return;
       case uapi.FUSE_OPEN:
       case uapi.FUSE_OPENDIR:
@@ -198,11 +210,11 @@ export class Server {
       case uapi.FUSE_MKNOD:
       case uapi.FUSE_SYMLINK:
       case uapi.FUSE_LINK:
-        return this.forget(id(ENTRY.nodeid.offset), 1);
+        return this.forget(id(ENTRY.nodeid.offset), 1, late);
       case uapi.FUSE_READDIRPLUS:
         for (let at = 0; at < byteLength;) {
           const file = id(at + ENTRY.nodeid.offset);
-          if (file !== 0) this.forget(file, 1);
+          if (file !== 0) this.forget(file, 1, late);
           const dirent = at + ENTRY_BYTES;
           const { namelen, name } = uapi.fuse_dirent;
           const length = namelen.get(request.outView, dirent);
@@ -220,9 +232,9 @@ export class Server {
    * Counts lookups as forgotten. A handler in flight may have found the file already,
    * and return it: then it is there until that handler has answered.
    */
-  forget(id: number, lookups: number): void {
+  forget(id: number, lookups: number, late = false): void {
     if (!this.nodes.forget(id, lookups)) return;
-    this.#forgotten.push({ id, time: this.#time++ });
+    this.#forgotten.push({ id, time: this.#time++, late });
     this.#drop();
   }
 
@@ -238,14 +250,29 @@ export class Server {
     this.#drop();
   }
 
+  /** Counts such a handler as answered for: it may never end, and forgets go on. */
+  lose(ticket: number): void {
+    this.#late++;
+    this.found(ticket);
+  }
+
+  /** Takes back the answer of a handler that was answered for. */
+  foundLate(request: FuseRequest, byteLength: number): void {
+    if (byteLength > 0) this.undo(request, byteLength, true);
+    this.#late--;
+  }
+
   /** Tells the filesystem of files that no handler in flight can have found. */
   #drop(): void {
     const list = this.#forgotten;
     if (list.length === 0) return;
     const [oldest = Infinity] = this.#searches;
     while (list.length > 0 && list[0].time < oldest) {
-      const node = this.nodes.remove(list.shift()!.id);
-      if (node !== null) this.#forgetNode(node);
+      const { id, late } = list.shift()!;
+      const node = this.nodes.remove(id);
+      if (node === null || late && this.#gone.has(node)) continue;
+      if (this.#late > 0) this.#gone.add(node);
+      this.#forgetNode(node);
     }
   }
 

@@ -48,6 +48,8 @@ interface Flight {
   readonly ctx: Context;
   /** Milliseconds, on the clock of `performance.now()`. */
   readonly deadline: number;
+  /** See {@linkcode Server.search}; -1 if it searches nothing. */
+  readonly ticket: number;
   /** It was answered, because its time was over. */
   answered: boolean;
 }
@@ -188,21 +190,29 @@ export class Session implements Receiver {
     const { timeoutMs } = this.#options;
     const { unique } = request;
     const deadline = timeoutMs > 0 ? performance.now() + timeoutMs : Infinity;
-    const flight: Flight = { request, ctx, deadline, answered: false };
+    const ticket = SEARCHES.has(request.opcode) ? this.#server.search() : -1;
+    const flight: Flight = { request, ctx, deadline, ticket, answered: false };
     this.#flights.set(unique, flight);
     if (timeoutMs > 0 && this.#timer === null) this.#setTimer(timeoutMs);
-    const ticket = SEARCHES.has(request.opcode) ? this.#server.search() : -1;
     const settle = (result: number) => {
-      if (ticket >= 0) this.#server.found(ticket);
       if (this.#flights.get(unique) === flight) this.#flights.delete(unique);
-      if (!flight.answered) this.#answer(request, result);
-      else if (result > 0) this.#server.undo(request, result);
+      if (flight.answered) this.#settleLate(flight, result);
+      else {
+        if (ticket >= 0) this.#server.found(ticket);
+        this.#answer(request, result);
+      }
       this.#transport.free(request);
     };
     result.then(
       settle,
       (error) => settle(this.#failure(error, request, ctx)),
     );
+  }
+
+  #settleLate({ request, ticket }: Flight, result: number): void {
+    const byteLength = Math.max(result, 0);
+    if (ticket >= 0) this.#server.foundLate(request, byteLength);
+    else if (byteLength > 0) this.#server.undo(request, byteLength);
   }
 
   /** Returns `-errno` of what a handler threw. */
@@ -304,6 +314,7 @@ export class Session implements Receiver {
       }
       this.#flights.delete(unique);
       flight.answered = true;
+      if (flight.ticket >= 0) this.#server.lose(flight.ticket);
       const { timeoutMs } = this.#options;
       const error = new DOMException(
         `No answer after ${timeoutMs} ms (timeoutMs). The caller got EIO.`,

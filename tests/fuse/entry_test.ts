@@ -55,8 +55,9 @@ Deno.test("a handler cannot transfer the memory of a request elsewhere", () => {
   const { entry, header, request } = entryOf(true);
   request("name", 4n);
   const began = entry.begin();
-  for (const { buffer } of [began.into(100), began.data(3)]) {
-    assertThrows(() => (buffer as ArrayBuffer).transfer(), TypeError);
+  for (const { buffer: memory } of [began.into(100), began.data(3)]) {
+    const buffer = memory as ArrayBuffer;
+    assertThrows(() => buffer.transfer(), TypeError);
     assertThrows(() => structuredClone(buffer, { transfer: [buffer] }));
   }
   entry.write(17, 0);

@@ -600,6 +600,37 @@ Deno.test("an answer after the deadline leaves no file open, and none known", as
   assertEquals([nodes, handles, inFlight], [2, 1, 0]);
 });
 
+Deno.test("a handler that never answers holds up no forget after its deadline", async () => {
+  const known = { name: "known" };
+  const gate = Promise.withResolvers<void>();
+  const { fs, forgotten } = forgetful({
+    lookup: async (_, name) => {
+      if (name === "never") await new Promise(() => {});
+      if (name === "late") await gate.promise;
+      if (name === "failed") await gate.promise.then(() => Promise.reject(7));
+      return { node: known, stat: { size: 1 } };
+    },
+  });
+  const kernel = new FakeKernel(fs, { timeoutMs: 10 });
+  const { view } = await kernel.ask(LOOKUP, 1, names("known"));
+  const asked = ["never", "late", "late", "failed"].map((name) =>
+    kernel.ask(LOOKUP, 1, names(name))
+  );
+  kernel.tell(FORGET, Number(view.getBigUint64(0, true)), words(1n));
+  assertEquals(forgotten, []); // They may return it.
+  for (const reply of asked) assertEquals((await reply).errno, EIO);
+  assertEquals(forgotten, ["known"]);
+  gate.resolve();
+  await sleep(5);
+  assertEquals(forgotten, ["known"]);
+  assertEquals(kernel.session.stats().nodes, 1);
+  // It is there again, and forgotten again.
+  const again = await kernel.ask(LOOKUP, 1, names("known"));
+  const id = Number(again.view.getBigUint64(0, true));
+  kernel.tell(FORGET, id, words(1n));
+  assertEquals(forgotten, ["known", "known"]);
+});
+
 for (
   const forget of [
     () => {
