@@ -151,6 +151,34 @@ testUnless(
   },
 );
 
+/** Returns an access control list of tags, permissions and numbers. */
+function aclOf(...entries: number[][]): Uint8Array {
+  const view = new DataView(new ArrayBuffer(4 + 8 * entries.length));
+  view.setUint32(0, 2, true);
+  entries.forEach(([tag, permission, id], i) => {
+    view.setUint16(4 + 8 * i, tag, true);
+    view.setUint16(6 + 8 * i, permission, true);
+    view.setUint32(8 + 8 * i, id >>> 0, true);
+  });
+  return new Uint8Array(view.buffer);
+}
+
+onEachWay(
+  "new files permit what the list of their directory says",
+  "",
+  async ({ dir }, real) => {
+    const list = aclOf([1, 7, -1], [4, 5, -1], [32, 0, -1]);
+    await using ring = Ring.open();
+    await ring.cmd(setxattr(real, "system.posix_acl_default", list));
+    for (const place of [real, dir]) {
+      await ok(`umask 0; cd ${place}; echo >f; mkdir d; mknod p p
+        stat -c %a f d p >/tmp/modes; rm -r f d p`);
+      const modes = await ok("cat /tmp/modes");
+      assertEquals(modes.split("\n"), ["640", "750", "640"]);
+    }
+  },
+);
+
 onEachWay(
   "an access control list of a file holds in its mirror",
   "",
@@ -160,18 +188,11 @@ onEachWay(
       `umask 077; cd ${real}; chmod 755 .; echo text >own; echo text >group
       chgrp 1000 own group; chmod 640 own group`,
     );
-    const list = new DataView(new ArrayBuffer(4 + 5 * 8));
-    list.setUint32(0, 2, true);
-    // Of tags, permissions and numbers: all but the user 65534 of the group may read.
-    [[1, 6, -1], [2, 0, 65534], [4, 4, -1], [16, 4, -1], [32, 0, -1]].forEach(
-      ([tag, permission, id], i) => {
-        list.setUint16(4 + 8 * i, tag, true);
-        list.setUint16(6 + 8 * i, permission, true);
-        list.setUint32(8 + 8 * i, id >>> 0, true);
-      },
+    // All but the user 65534 of the group may read.
+    const value = aclOf(
+      ...[[1, 6, -1], [2, 0, 65534], [4, 4, -1], [16, 4, -1], [32, 0, -1]],
     );
     await using ring = Ring.open();
-    const value = new Uint8Array(list.buffer);
     const name = "system.posix_acl_access";
     await ring.cmd(setxattr(`${real}/own`, name, value));
     for (const place of [real, dir]) {
