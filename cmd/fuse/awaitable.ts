@@ -29,6 +29,23 @@ async function later<T, R>(
   return next(await value);
 }
 
+/** Calls `undo` if a call fails, now or later. It fails then all the same. */
+export function orElse<T>(
+  call: () => Awaitable<T>,
+  undo: () => void,
+): Awaitable<T> {
+  const failed = (error: unknown): never => {
+    undo();
+    throw error;
+  };
+  try {
+    const value = call();
+    return isPromise(value) ? promiseOf(value).catch(failed) : value;
+  } catch (error) {
+    return failed(error);
+  }
+}
+
 /** Returns a promise of this module's for another, whose `then` is called once. */
 export async function promiseOf<T>(value: PromiseLike<T>): Promise<T> {
   return await value;

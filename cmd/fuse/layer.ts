@@ -2,7 +2,7 @@
 
 import { O_TRUNC } from "../../sys/uapi/fcntl.ts";
 import { S_IFMT, S_IFREG } from "../../sys/uapi/fs.ts";
-import { after, type Awaitable } from "./awaitable.ts";
+import { after, type Awaitable, orElse } from "./awaitable.ts";
 import type { Context } from "./context.ts";
 import { FuseError } from "./errors.ts";
 import type { FileSystem } from "./file_system.ts";
@@ -61,6 +61,7 @@ export class Layer<H> {
     name: string,
     ctx: Context<H>,
     call: (path: string) => Awaitable<T>,
+    undo: (path: string, handle: T) => void = () => {},
   ): Awaitable<Entry<PathNode> & { handle: T }> {
     const { tree, user } = this;
     return tree.use(parent, () => {
@@ -68,12 +69,16 @@ export class Layer<H> {
       return after(
         call(path),
         (handle) =>
-          after(user.getattr(path, ctx), (stat) => {
-            if (stat === null || stat === undefined) {
-              throw new FuseError("EIO", `${path} was made, and is not there`);
-            }
-            return { node: tree.make(parent, name), stat, handle };
-          }),
+          orElse(() =>
+            after(user.getattr(path, ctx), (stat) => {
+              if (stat === null || stat === undefined) {
+                throw new FuseError(
+                  "EIO",
+                  `${path} was made, and is not there`,
+                );
+              }
+              return { node: tree.make(parent, name), stat, handle };
+            }), () => undo(path, handle)),
       );
     });
   }
@@ -90,11 +95,22 @@ export class Layer<H> {
       name,
       ctx,
       (path) => this.user.create!(path, mode, flags, ctx),
+      (path, handle) => void this.#drop(path, handle as H, ctx),
     );
     return after(made, ({ node, stat, handle }) => {
       (node.handles ??= []).push(handle);
       return { node, stat, handle: handle as H };
     });
+  }
+
+  /** Releases a file of which the kernel is not told. The error is another one's. */
+  async #drop(path: string, handle: H, ctx: Context<H>): Promise<void> {
+    try {
+      ctx.handle = handle;
+      await this.user.release?.(path, ctx);
+    } catch {
+      // As it says above.
+    }
   }
 
   mknod(

@@ -165,12 +165,17 @@ export class Server {
     directory: boolean,
   ): number {
     const { directIo, keepCache } = this.options;
+    const fh = this.files.add(node, handle, directory);
+    request.putU64(at + OPEN.fh.offset, fh);
     let [flags, backing] = [0, 0];
     if (!directory) {
-      backing = this.backings?.open(
-        node,
-        () => this.fs.backing?.(node, handle),
-      ) ?? 0;
+      const find = () => this.fs.backing?.(node, handle);
+      try {
+        backing = this.backings?.open(node, find) ?? 0;
+      } catch (error) {
+        this.abandon(fh);
+        throw error;
+      }
       if (backing > 0) flags |= uapi.FOPEN_PASSTHROUGH;
       else {
         if (directIo) flags |= uapi.FOPEN_DIRECT_IO;
@@ -179,8 +184,6 @@ export class Server {
       // Saves a request at each close: Linux 5.16.
       if (this.fs.flush === undefined) flags |= uapi.FOPEN_NOFLUSH;
     }
-    const fh = this.files.add(node, handle, directory);
-    request.putU64(at + OPEN.fh.offset, fh);
     request.outView.setUint32(at + OPEN.open_flags.offset, flags, true);
     request.outView.setInt32(at + OPEN.backing_id.offset, backing, true);
     return at + OPEN_BYTES;
@@ -199,12 +202,12 @@ export class Server {
     switch (request.opcode) {
       case uapi.FUSE_CREATE:
       case uapi.FUSE_TMPFILE:
-        this.abandon(id(ENTRY_BYTES + OPEN.fh.offset));
+        this.undoOpen(request, ENTRY_BYTES);
         this.forget(id(ENTRY.nodeid.offset), 1, late);
         return;
       case uapi.FUSE_OPEN:
       case uapi.FUSE_OPENDIR:
-        return this.abandon(id(OPEN.fh.offset));
+        return this.undoOpen(request, 0);
       case uapi.FUSE_LOOKUP:
       case uapi.FUSE_MKDIR:
       case uapi.FUSE_MKNOD:
@@ -221,6 +224,11 @@ export class Server {
           at = dirent + name.offset + length + 7 & ~7;
         }
     }
+  }
+
+  /** Releases the file of a `struct fuse_open_out` at byte `at`. */
+  undoOpen({ outView }: FuseRequest, at: number): void {
+    this.abandon(Number(outView.getBigUint64(at + OPEN.fh.offset, true)));
   }
 
   /** Is called for an open file that the kernel will not release. */

@@ -715,3 +715,44 @@ Deno.test("files in memory leave no room below none", () => {
   }
   assertEquals(put(11), 28);
 });
+
+Deno.test("a file that was opened and cannot be named is released", async () => {
+  const fail = () => {
+    throw new Error("no");
+  };
+  for (const stat of [{ size: -1 }, { mtime: "x" as never }]) {
+    const released: unknown[] = [];
+    const { fs } = forgetful({
+      create: () => ({ node: { name: "new" }, stat, handle: 7 }),
+      open: () => 8,
+      release: (_, { handle }) => void released.push(handle),
+      write: () => {},
+      backing: fail,
+    });
+    const kernel = new FakeKernel(fs, {
+      flags: ["PASSTHROUGH"],
+      device: { open: () => 1, close: () => {} },
+    });
+    const args = words(2, 0o644, 0, 0);
+    assertEquals(kernel.now(CREATE, 1, args, names("new")).errno, EIO);
+    const { view } = kernel.now(LOOKUP, 1, names("file"));
+    const id = Number(view.getBigUint64(0, true));
+    assertEquals(kernel.now(OPEN, id, words(0, 0)).errno, EIO);
+    assertEquals(released, [7, 8]);
+    assertEquals(kernel.session.stats().handles, 0);
+  }
+  for (
+    const getattr of [() => null, fail, () => Promise.reject(new Error("no"))]
+  ) {
+    const released: unknown[] = [];
+    const { kernel } = FakeKernel.ofPaths<number>({
+      getattr,
+      create: () => 7,
+      write: () => {},
+      release: (path, { handle }) => void released.push(path, handle),
+    });
+    const args = words(2, 0o644, 0, 0);
+    assertEquals((await kernel.ask(CREATE, 1, args, names("new"))).errno, EIO);
+    assertEquals(released, ["/new", 7]);
+  }
+});
