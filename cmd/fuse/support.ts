@@ -133,8 +133,10 @@ function connections(): string | undefined {
  * @param device The number of the mount's device, such as `"0:45"`.
  */
 export function openAbort(device: string): number {
+  const place = connections();
+  if (place === undefined) return -E.ENOENT;
   const [major, minor] = device.split(":").map(Number);
-  return open(`${connections()}/${major * 2 ** 20 + minor}/abort`, O_WRONLY);
+  return open(`${place}/${major * 2 ** 20 + minor}/abort`, O_WRONLY);
 }
 
 /** Aborts a connection: whoever waits for it gets an error. */
