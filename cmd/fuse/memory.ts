@@ -2,6 +2,7 @@
 
 import type { Context } from "./context.ts";
 import { FuseError } from "./errors.ts";
+import { shortName } from "./names.ts";
 import type { Dirent, NodeFileSystem } from "./nodes.ts";
 import type { Time } from "./stat.ts";
 
@@ -71,7 +72,7 @@ export function memory(
 
   function add(parent: MemoryFile, name: string, file: MemoryFile) {
     if (parent.nlink === 0) throw new FuseError("ENOENT");
-    parent.names.set(name, file);
+    parent.names.set(shortName(name), file);
     parent.changed();
     return { node: file, stat: file };
   }
@@ -106,7 +107,7 @@ export function memory(
     root,
     truncatesOnOpen: true,
     lookup(parent, name) {
-      const node = parent.names.get(name);
+      const node = parent.names.get(shortName(name));
       return node === undefined ? null : { node, stat: node };
     },
     forget(file) {
@@ -153,7 +154,7 @@ export function memory(
     rmdir: remove,
     rename(from, name, to, newName, flags) {
       const file = from.names.get(name);
-      const other = to.names.get(newName);
+      const other = to.names.get(shortName(newName));
       if (file === undefined) throw new FuseError("ENOENT");
       if ((flags & ~3) !== 0) throw new FuseError("EINVAL");
       const exchange = (flags & 2) !== 0 && other !== undefined;

@@ -5,7 +5,7 @@
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type FileSystem, memory, type Stat } from "../../cmd/fuse/mod.ts";
-import type { NodeFileSystem } from "../../cmd/fuse/mod.ts";
+import { keyValue, type NodeFileSystem } from "../../cmd/fuse/mod.ts";
 import { readyHere } from "../../cmd/fuse/here.ts";
 import { FuseRequest } from "../../cmd/fuse/request.ts";
 import { random } from "../kit/random.ts";
@@ -16,7 +16,7 @@ import { sleep, turn } from "../kit/wait.ts";
 const [LOOKUP, FORGET, GETATTR, SETATTR, MKDIR, UNLINK] = [1, 2, 3, 4, 9, 10];
 const [LINK, OPEN, READ, WRITE, STATFS, RELEASE] = [13, 14, 15, 16, 17, 18];
 const [SETXATTR, GETXATTR, LISTXATTR, FLUSH] = [21, 22, 23, 25];
-const [INIT, OPENDIR] = [26, 27];
+const [RENAME, INIT, OPENDIR] = [12, 26, 27];
 const [READDIR, CREATE, INTERRUPT, BATCH_FORGET] = [28, 35, 36, 42];
 const [IOCTL, READDIRPLUS, LSEEK, TMPFILE] = [39, 44, 46, 51];
 const [ENOENT, EINTR, EIO, EPERM, EROFS, ERANGE] = [2, 4, 5, 1, 30, 34];
@@ -699,6 +699,30 @@ Deno.test("memory() refuses access control lists, which nobody would check", () 
     kernel.now(SETXATTR, 1, words(2, 0), names(name), new Uint8Array(2)).errno;
   assertEquals(set("user.x"), 0);
   assertEquals(set("system.posix_acl_access"), 95);
+});
+
+Deno.test("names in memory and of keys have 255 bytes at most", async () => {
+  const args = words(2, 0o644, 0, 0);
+  for (const fs of [memory(), keyValue(new Map())]) {
+    for (const letter of ["x", "é", "€"]) {
+      const most = letter.repeat(255 / new TextEncoder().encode(letter).length);
+      const kernel = new FakeKernel(fs);
+      const errnos = async (name: string) => [
+        (await kernel.ask(LOOKUP, 1, names(name))).errno,
+        (await kernel.ask(CREATE, 1, args, names(name))).errno,
+        (await kernel.ask(RENAME, 1, words(1n), names(name, "n"))).errno,
+        (await kernel.ask(RENAME, 1, words(1n), names("n", name))).errno,
+      ];
+      assertEquals(await errnos(most), [ENOENT, 0, 0, 0]);
+      const [look, make, , move] = await errnos(`${most}${letter}`);
+      assertEquals([look, make], [36, 36]);
+      assert(move !== 0);
+      await kernel.ask(RENAME, 1, words(1n), names(most, "n"));
+      const longer = names("n", `${most}é`);
+      const { errno } = await kernel.ask(RENAME, 1, words(1n), longer);
+      assertEquals(errno, 36);
+    }
+  }
 });
 
 Deno.test("files in memory leave no room below none", () => {
