@@ -65,9 +65,9 @@ export function mount(
 export async function mount(
   dir: string,
   fs: FileSystem | NodeFileSystem<AnyNode> | URL,
-  options: MountOptions = {},
+  given: MountOptions = {},
 ): Promise<Mount> {
-  checkOptions(options);
+  const options = checkOptions(given);
   const { signal } = options;
   signal?.throwIfAborted();
   const found = findDirectory(dir);

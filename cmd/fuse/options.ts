@@ -7,7 +7,7 @@ import {
   checkInstance,
 } from "../../ring/check.ts";
 import { checkInteger, checkName, checkObject } from "../../ring/check.ts";
-import { checkPrototype, checkText, INT_MAX, shown } from "../../ring/check.ts";
+import { checkText, INT_MAX, shown } from "../../ring/check.ts";
 import { isRoot } from "./children.ts";
 import type { Flag, Wishes } from "./init.ts";
 import type { NodeFileSystem } from "./nodes.ts";
@@ -84,10 +84,11 @@ export interface MountOptions {
 
 const MiB = 2 ** 20;
 
-/** Checks options before anything is mounted. */
-export function checkOptions(options: MountOptions): void {
-  checkPrototype(checkObject("options", options));
-  const { signal, onError, transport, timeoutMs, queueDepth } = options;
+/** Checks options before anything is mounted. Returns them as they are now. */
+export function checkOptions(given: MountOptions): MountOptions {
+  const options = { ...checkObject("options", given) };
+  const { signal, onError, transport, timeoutMs, queueDepth, maxWrite } =
+    options;
   for (const name of ["name", "subtype"] as const) {
     const text = options[name];
     if (text !== undefined) checkText(name, text);
@@ -105,9 +106,11 @@ export function checkOptions(options: MountOptions): void {
   }
   if (transport !== undefined) checkName("transport", transport, TRANSPORTS);
   if (timeoutMs !== undefined) checkInteger("timeoutMs", timeoutMs, 0, INT_MAX);
+  if (maxWrite !== undefined) checkInteger("maxWrite", maxWrite, 4096, MiB);
   if (queueDepth !== undefined) checkInteger("queueDepth", queueDepth, 1, 256);
   if (signal !== undefined) checkInstance("signal", signal, AbortSignal);
   checkFunction("onError", onError);
+  return options;
 }
 
 const SWITCHES = [
@@ -122,7 +125,6 @@ export function wishesOf(
   options: MountOptions,
 ): Wishes {
   const { maxWrite = MiB, writeback = false, directIo = false } = options;
-  checkInteger("maxWrite", maxWrite, 4096, MiB);
   const page = pageSize();
   const flags: Flag[] = ["DO_READDIRPLUS", "READDIRPLUS_AUTO"];
   if (fs.readdir === undefined) flags.length = 0;

@@ -1,6 +1,6 @@
 /** Options of a mount that are refused before anything is mounted. */
 
-import { assertRejects } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { mount, type MountOptions } from "../../cmd/fuse/mod.ts";
 
 const fs = { getattr: () => null };
@@ -26,10 +26,22 @@ const BAD: readonly [Record<string, unknown>, RegExp][] = [
 for (const [options, reason] of BAD) {
   Deno.test(`an option is refused: ${reason.source}`, async () => {
     const { message } = await assertRejects(
-      // Nothing can be mounted there.
-      () => mount("/proc/self/ns", fs, options as MountOptions),
+      // An option that is not refused mounts nothing: there is no such directory.
+      () => mount("/tmp/no such directory", fs, options as MountOptions),
       Error,
     );
     if (!reason.test(message)) throw new Error(message);
   });
 }
+
+Deno.test("options are read once, when mount is called", async () => {
+  let reads = 0;
+  const options = {
+    get name() {
+      return `${++reads}`;
+    },
+  };
+  const nowhere = "/tmp/no such directory";
+  await assertRejects(() => mount(nowhere, fs, options), Error, "ENOENT");
+  assertEquals(reads, 1);
+});
