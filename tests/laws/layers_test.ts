@@ -97,7 +97,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "cmd/fuse/notifications.ts",
       "cmd/fuse/init.ts",
     ],
-    imports: SYS,
+    imports: [...SYS, "checks"],
   },
   fuseFace: {
     files: [
@@ -120,7 +120,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "cmd/fuse/transport.ts",
       "cmd/fuse/session.ts",
     ],
-    imports: [...SYS, "fuseWire", "fuseFace"],
+    imports: [...SYS, "checks", "fuseWire", "fuseFace"],
   },
   fuseReady: {
     files: [
@@ -133,7 +133,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "cmd/fuse/zip_content.ts",
       "cmd/fuse/zip_tree.ts",
     ],
-    imports: ["fuseWire", "fuseFace"],
+    imports: ["checks", "fuseWire", "fuseFace"],
   },
   fuse: {
     files: ["cmd/fuse/"],
