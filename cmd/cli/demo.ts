@@ -52,6 +52,8 @@ function printProbe(found: Probe): void {
     printAnswers("commands", found.families);
   }
   printAnswers("FUSE", found.fuse);
+  printAnswers("ublk", { serve: found.ublk.serve });
+  console.log(`features of ublk: ${wrap(found.ublk.features)}`);
 }
 
 function printAnswers(title: string, answers: Probe["families"]): void {

@@ -104,6 +104,7 @@ const MODULES = [
     "ext4",
     "btrfs",
     "fuse",
+    "ublk_drv",
   ],
 ];
 

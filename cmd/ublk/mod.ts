@@ -1,0 +1,4 @@
+/** Disks.
+ * @module
+ */
+export { recover, serve } from "./serve.ts";
