@@ -21,6 +21,7 @@ import { Mapping, mapReadOnly, unmap } from "../../sys/mapping.ts";
 import { pageSize } from "../../sys/page_size.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
 import { UringError } from "../../ring/errors.ts";
+import { closed, opened } from "../../ring/loop/unload.ts";
 import { Service } from "../../ring/service/service.ts";
 import type { RunEnd } from "../../ring/service/turns.ts";
 import { type Protocol, Serving } from "../serve.ts";
@@ -28,7 +29,7 @@ import { uringCmd } from "../uring_cmd.ts";
 import { BlockError, errnoOf } from "./errors.ts";
 import { bytesDone, DiskRequest } from "./request.ts";
 import { SECTOR } from "./geometry.ts";
-import type { Target } from "./target.ts";
+import type { BlockRequest, Target } from "./target.ts";
 
 // Words of the SQE that change.
 const CMD_OP = io_uring_sqe.cmd_op.offset / 4;
@@ -56,9 +57,9 @@ export interface QueueSetup {
 /** The owner of a queue. */
 export interface QueueHost {
   /** Is told what a handler threw that is no block error. */
-  told(error: unknown, request: DiskRequest): void;
-  /** Is told once that the ring or the driver has failed. */
-  failed(error: UringError): void;
+  told(error: unknown, request: BlockRequest & { readonly name: string }): void;
+  /** Is told that the ring, the driver or the Worker has failed. */
+  failed(error: Error): void;
 }
 
 /** Memory of a tag. */
@@ -78,14 +79,14 @@ export interface QueueStats {
 }
 
 /** A queue in this thread. */
-export class Queue implements Protocol<DiskRequest, number | void> {
+export class Queue implements Protocol<DiskRequest, unknown> {
   /** Resolves when the driver has given back all tags, as after STOP_DEV. */
   readonly ended: Promise<void>;
   readonly #setup: QueueSetup;
   readonly #target: Target;
   readonly #host: QueueHost;
   readonly #service: Service;
-  readonly #serving: Serving<DiskRequest, number | void>;
+  readonly #serving: Serving<DiskRequest, unknown>;
   readonly #mapping = new Mapping();
   readonly #descriptors: Int32Array;
   readonly #words: Int32Array[] = [];
@@ -130,6 +131,7 @@ export class Queue implements Protocol<DiskRequest, number | void> {
       this.abandon();
       throw error;
     }
+    opened(this);
   }
 
   /** Maps the descriptors of this queue: ublk_ch_mmap(), Linux 6.12. */
@@ -191,19 +193,15 @@ export class Queue implements Protocol<DiskRequest, number | void> {
     return new DiskRequest(opFlags, offset, sectors * SECTOR);
   }
 
-  handle(
-    request: DiskRequest,
-    tag: number,
-  ): number | void | PromiseLike<number | void> {
+  handle(request: DiskRequest, tag: number): unknown {
     const value = this.#call(request, tag);
-    if (typeof value === "object" && value !== null) request.pending = value;
+    if (typeof value === "object" && value !== null) {
+      request.pending = value as PromiseLike<unknown>;
+    }
     return value;
   }
 
-  #call(
-    request: DiskRequest,
-    tag: number,
-  ): number | void | PromiseLike<number | void> {
+  #call(request: DiskRequest, tag: number): unknown {
     const target = this.#target;
     switch (request.op) {
       case uapi.UBLK_IO_OP_READ:
@@ -230,7 +228,7 @@ export class Queue implements Protocol<DiskRequest, number | void> {
     return this.#views[tag] = bytesAt(bytes.buffer, bytes.byteOffset, length);
   }
 
-  reply(tag: number, request: DiskRequest, value: number | void): void {
+  reply(tag: number, request: DiskRequest, value: unknown): void {
     // More bytes than were asked for would be a fault in the kernel.
     this.#words[tag][RESULT] = request.transfers
       ? bytesDone(value, request.length, this.#setup.blockSize)
@@ -286,7 +284,7 @@ export class Queue implements Protocol<DiskRequest, number | void> {
   }
 
   #fail(error: UringError): void {
-    unmap(this.#mapping);
+    this.#unmap();
     this.#host.failed(error);
   }
 
@@ -306,7 +304,7 @@ export class Queue implements Protocol<DiskRequest, number | void> {
   async release(): Promise<void> {
     this.#serving.shutDown(E.EIO); // Late handlers answer nobody.
     await this.#service.close();
-    unmap(this.#mapping);
+    this.#unmap();
   }
 
   /**
@@ -314,8 +312,18 @@ export class Queue implements Protocol<DiskRequest, number | void> {
    */
   abandon(): void {
     this.#service.abandon();
-    unmap(this.#mapping);
+    this.#unmap();
     this.#over.resolve();
+  }
+
+  /** Gives them up with the page. */
+  tearDown(): void {
+    this.abandon();
+  }
+
+  #unmap(): void {
+    unmap(this.#mapping);
+    closed(this);
   }
 
   /** Serves, and sleeps in the kernel in between. */

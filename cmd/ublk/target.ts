@@ -55,13 +55,13 @@ export interface Target {
   /** Takes `data`, which is the handler's until its answer: copy what you keep. */
   write?(request: BlockRequest, data: Uint8Array): Answer;
   /** Makes all writes durable that were answered. */
-  flush?(request: BlockRequest): Awaitable<void>;
+  flush?(request: BlockRequest): Awaitable<unknown>;
   /** Forgets a range, which may then read as anything. */
-  discard?(request: BlockRequest): Awaitable<void>;
+  discard?(request: BlockRequest): Awaitable<unknown>;
   /** Zeroes a range. */
-  writeZeroes?(request: BlockRequest): Awaitable<void>;
+  writeZeroes?(request: BlockRequest): Awaitable<unknown>;
   /** Is called once, when the disk has ended. */
-  close?(): Awaitable<void>;
+  close?(): Awaitable<unknown>;
 }
 
 /** Options of {@linkcode serve}. */
