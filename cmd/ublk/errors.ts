@@ -1,26 +1,38 @@
 /** Errors of handlers, as the numbers that programs get. */
 
 import { E } from "../../sys/uapi/errno.ts";
+import { checkName } from "../../ring/check.ts";
+
+/** The name of an errno that a block device has. */
+export type BlockErrorCode =
+  | "EIO"
+  | "ENOSPC"
+  | "EOPNOTSUPP"
+  | "ETIMEDOUT"
+  | "ENODATA"
+  | "EREMOTEIO"
+  | "EILSEQ"
+  | "ENOLINK"
+  | "ENOMEM"
+  | "EAGAIN";
 
 /**
  * The errnos that a block device has a status for. Any other becomes EIO:
  * blk_status_to_errno(), Linux 6.12.
  */
-const CODES = [
-  "EIO",
-  "ENOSPC",
-  "EOPNOTSUPP",
-  "ETIMEDOUT",
-  "ENODATA",
-  "EREMOTEIO",
-  "EILSEQ",
-  "ENOLINK",
-  "ENOMEM",
-  "EAGAIN",
-] as const;
-
-/** The name of an errno that a block device has. */
-export type BlockErrorCode = typeof CODES[number];
+const NUMBERS: Readonly<Record<BlockErrorCode, number>> = {
+  EIO: E.EIO,
+  ENOSPC: E.ENOSPC,
+  EOPNOTSUPP: E.EOPNOTSUPP,
+  ETIMEDOUT: E.ETIMEDOUT,
+  ENODATA: E.ENODATA,
+  EREMOTEIO: E.EREMOTEIO,
+  EILSEQ: E.EILSEQ,
+  ENOLINK: E.ENOLINK,
+  ENOMEM: E.ENOMEM,
+  EAGAIN: E.EAGAIN,
+};
+const CODES = new Map<unknown, number>(Object.entries(NUMBERS));
 
 /**
  * The error that a program gets from its read(2), write(2) or fsync(2). Throw it in a
@@ -42,14 +54,16 @@ export class BlockError extends Error {
   /** The errno as a positive number. */
   readonly errno: number;
 
-  /** @throws {TypeError} for a name that block devices do not have. */
+  /**
+   * Makes the error of an errno, by its name.
+   *
+   * @throws {TypeError} for a name that block devices do not have.
+   */
   constructor(code: BlockErrorCode, message?: string) {
-    if (!CODES.includes(code)) {
-      throw new TypeError(`code must be one of ${CODES.join(", ")}`);
-    }
+    checkName("code", code, NUMBERS);
     super(message === undefined ? code : `${code}: ${message}`);
     this.code = code;
-    this.errno = E[code];
+    this.errno = NUMBERS[code];
   }
 }
 
@@ -68,8 +82,8 @@ export function errnoOf(error: unknown): number {
   try {
     if (typeof error !== "object" || error === null) return 0;
     const { code } = error as { code?: unknown };
-    const known = CODES.find((each) => each === code);
-    if (known !== undefined) return E[known];
+    const known = CODES.get(code);
+    if (known !== undefined) return known;
     return CLASSES.find(([Class]) => error instanceof Class)?.[1] ?? 0;
   } catch {
     return 0; // A getter of the error threw.

@@ -121,6 +121,12 @@ export async function create(
   }
 }
 
+/** Options of {@linkcode recover}. */
+export type RecoverOptions = Pick<
+  ServeOptions,
+  "timeoutMs" | "signal" | "onError"
+>;
+
 /**
  * Serves a disk whose server has died, or handed it over, with the target of the same
  * size, and with the methods that the last one had. The other options of the disk
@@ -131,9 +137,7 @@ export async function create(
 export async function recover(
   id: number,
   target: Target,
-  options: Pick<ServeOptions, "timeoutMs" | "signal" | "onError"> & {
-    unprivileged?: boolean;
-  } = {},
+  options: RecoverOptions = {},
 ): Promise<Disk> {
   checkInteger("id", id, 0, 0x7fff_ffff);
   const mine = geometries.geometryOf(target, options);

@@ -12,7 +12,8 @@ const NODE = "/dev/ublk-control";
 /** The names of the driver's features, by their bits. */
 const FEATURES = Object.entries(uapi)
   .filter(([name]) => name.startsWith("UBLK_F_"))
-  .map(([name, bit]) => [name.slice("UBLK_F_".length), bit as number] as const);
+  .map(([name, bit]) => [name.slice("UBLK_F_".length), bit as number] as const)
+  .sort(([, one], [, other]) => one - other);
 
 /** Returns the names of feature bits, such as `"USER_RECOVERY"`. */
 export function featureNames(bits: number): string[] {

@@ -11,7 +11,6 @@ import type { Command } from "../../../ring/command.ts";
 import { Ring } from "../../../ring/ring.ts";
 import { fallocate, type FallocateMode } from "../../extents.ts";
 import { close, fsync, openat, read, write } from "../../op.ts";
-import type { Path } from "../../path.ts";
 import type { BlockRequest, Target } from "../target.ts";
 
 /** Options of {@linkcode fileTarget}. */
@@ -41,7 +40,7 @@ const STATX_DIOALIGN = 0x2000;
  * @throws {TypeError} for a file of another kind.
  */
 export async function fileTarget(
-  path: Path,
+  path: string,
   options: FileTargetOptions = {},
 ): Promise<Target> {
   const { readOnly = false, direct = false, sync = false } = checkObject(

@@ -139,6 +139,7 @@ const NOT_IN_GUESTS = [
   "cmd/scsi_sense_test.ts",
   "cmd/sockaddr_test.ts",
   "fuse",
+  "ublk",
 ].map((name) => `tests/${name}`);
 
 /**
@@ -150,10 +151,10 @@ const NOT_IN_GUESTS = [
 const FIRST = "tests/cmd/nvme_test.ts";
 
 /**
- * The one file of its folder that guests run by default. Those beside it play the
- * kernel, or take many minutes.
+ * The files of servers that guests run by default, one of each folder. Those beside
+ * them play the kernel, or take many minutes.
  */
-const MOUNTS = "tests/fuse/serve_test.ts";
+const SERVERS = ["tests/fuse/serve_test.ts", "tests/ublk/serve_test.ts"];
 
 const split = [...Deno.args, "--"].indexOf("--");
 /** Arguments for Deno that replace the tests. */
@@ -206,7 +207,7 @@ async function work(): Promise<string[]> {
   return [
     ...["test", "-A", "--unstable-net", "--v8-flags=--expose-gc"],
     ...["--no-check", "--cached-only", ...filter],
-    ...new Set([FIRST, ...tests, MOUNTS]),
+    ...new Set([FIRST, ...tests, ...SERVERS]),
   ];
 }
 
