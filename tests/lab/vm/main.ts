@@ -105,6 +105,9 @@ const MODULES = [
     "btrfs",
     "fuse",
     "ublk_drv",
+    // What judges disks.
+    "xfs",
+    "dm_mod",
   ],
 ];
 
