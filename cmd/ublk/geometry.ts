@@ -22,6 +22,8 @@ const BYTES = 108;
 
 /** Bytes of the unit in which the driver counts. */
 export const SECTOR = 512;
+/** Bytes of memory of a queue, which is one WebAssembly.Memory. */
+const MAX_MEMORY = 2 ** 32;
 /** Sectors of the largest discard: 1 GiB. */
 const MAX_DISCARD = 1 << 21;
 
@@ -91,16 +93,15 @@ export function queuesOf(options: ServeOptions): Queues {
   const { queueDepth = 64, queues = 1, maxTransfer = 512 << 10 } = options;
   const page = pageSize();
   checkMultiple("maxTransfer", maxTransfer, page, 1 << uapi.UBLK_IO_BUF_BITS);
-  return {
-    queues: checkInteger("queues", queues, 1, uapi.UBLK_MAX_NR_QUEUES),
-    depth: checkInteger(
-      "queueDepth",
-      queueDepth,
-      1,
-      uapi.UBLK_MAX_QUEUE_DEPTH,
-    ),
-    maxTransfer,
-  };
+  checkInteger("queueDepth", queueDepth, 1, uapi.UBLK_MAX_QUEUE_DEPTH);
+  if (queueDepth * maxTransfer > MAX_MEMORY) {
+    throw new RangeError(
+      "queueDepth times maxTransfer is the memory of a queue, of up to 4 GiB. " +
+        "Choose a smaller one",
+    );
+  }
+  checkInteger("queues", queues, 1, uapi.UBLK_MAX_NR_QUEUES);
+  return { queues, depth: queueDepth, maxTransfer };
 }
 
 /** Returns the flags that a disk must have, and those that it has if it can. */

@@ -67,8 +67,8 @@ export class LiveDisk implements Disk {
   readonly #over = Promise.withResolvers<DiskEnd>();
   #fd: number;
   #size: number;
-  /** It is being given up, or has been. */
-  #aborted = false;
+  /** It has no queues any more, or is about to. */
+  #ending = false;
   #stopping: Promise<void> | null = null;
 
   constructor(parts: Parts) {
@@ -137,17 +137,17 @@ export class LiveDisk implements Disk {
     const { force = false, graceMs = 5000 } = checkObject("options", options);
     checkBoolean("force", force);
     checkInteger("graceMs", graceMs, 0, 0x7fff_ffff);
-    if (!force && this.#stopping === null && !this.#aborted) {
+    if (!force && this.#stopping === null && !this.#ending) {
       if (await this.#stopUnused()) return void await this.closed;
     }
     await (this.#stopping ??= this.#stop(graceMs));
   }
 
   async #stop(graceMs: number): Promise<void> {
-    if (!this.#aborted) {
+    if (!this.#ending) {
       await Promise.all(this.#queues.map((queue) => queue.drain(graceMs)));
     }
-    if (!this.#aborted) await this.#send("STOP_DEV");
+    if (!this.#ending) await this.#send("STOP_DEV");
     await this.closed;
   }
 
@@ -190,8 +190,8 @@ export class LiveDisk implements Disk {
   }
 
   abort(): void {
-    if (this.#aborted || this.#fd < 0) return;
-    this.#aborted = true;
+    if (this.#ending || this.#fd < 0) return;
+    this.#ending = true;
     for (const queue of this.#queues) queue.abandon();
     this.#closeNode();
     void this.#bury("aborted");
@@ -199,7 +199,7 @@ export class LiveDisk implements Disk {
 
   /** Gives the disk up with the page. */
   tearDown(): void {
-    this.#aborted = true;
+    this.#ending = true;
     for (const queue of this.#queues) queue.abandon();
     this.#closeNode();
   }
@@ -213,9 +213,12 @@ export class LiveDisk implements Disk {
 
   /** Handles that the driver has given back all tags. */
   async #end(): Promise<void> {
-    if (this.#aborted) return;
-    this.#aborted = true;
-    await Promise.all(this.#queues.map((queue) => queue.release()));
+    if (this.#ending) return;
+    this.#ending = true;
+    const all = this.#queues.map((queue) => queue.release());
+    for (const each of await Promise.allSettled(all)) {
+      if (each.status === "rejected") reportError(each.reason);
+    }
     this.#closeNode();
     await this.#bury("stopped");
   }

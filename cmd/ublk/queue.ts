@@ -242,6 +242,7 @@ export class Queue implements Protocol<DiskRequest, unknown> {
     // The handler may still use the memory of the tag.
     const memory = this.#memory[tag];
     const other = this.#spare.pop() ?? this.#allocate();
+    if (other === null) return;
     this.#memory[tag] = other;
     this.#views[tag] = other.bytes;
     words[ADDR] = low(other.address) | 0;
@@ -250,9 +251,14 @@ export class Queue implements Protocol<DiskRequest, unknown> {
     Promise.resolve(request.pending).then(giveBack, giveBack);
   }
 
-  #allocate(): Memory {
-    const bytes = this.#service.alloc(this.#setup.maxTransfer);
-    return { bytes, address: this.#service.keep(bytes) };
+  /** Returns `null` if there is none: the request is answered all the same. */
+  #allocate(): Memory | null {
+    try {
+      const bytes = this.#service.alloc(this.#setup.maxTransfer);
+      return { bytes, address: this.#service.keep(bytes) };
+    } catch {
+      return null;
+    }
   }
 
   errnoOf(error: unknown, request: DiskRequest): number {

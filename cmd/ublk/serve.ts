@@ -51,6 +51,8 @@ export function here(target: Target, options: ServeOptions): Servers {
  * Serves a disk: when it resolves, {@linkcode Disk.path} is a block device for mkfs,
  * mount and everything else, but not for the synchronous calls of this thread.
  *
+ * The disk closes the target when it ends, and when it cannot be made.
+ *
  * @throws {UringError} where there is no driver, or the kernel refuses, with the cause
  * and the remedy.
  * @throws {TypeError} or {RangeError} for options that no kernel takes.
@@ -75,7 +77,13 @@ export async function serve(
   target: Target,
   options: ServeOptions = {},
 ): Promise<Disk> {
-  return await create(here(target, options), options);
+  const servers = here(target, options);
+  try {
+    return await create(servers, options);
+  } catch (error) {
+    await servers.leave();
+    throw error;
+  }
 }
 
 /** Makes a disk whose queues are served somewhere. */
@@ -140,7 +148,7 @@ export async function recover(
   options: RecoverOptions = {},
 ): Promise<Disk> {
   checkInteger("id", id, 0, 0x7fff_ffff);
-  const mine = geometries.geometryOf(target, options);
+  const servers = here(target, options);
   const control = new Control();
   try {
     const info = await control.info(id);
@@ -148,27 +156,21 @@ export async function recover(
     const bytes = geometries.emptyParams();
     await control.run("GET_PARAMS", id, { bytes });
     const geometry = geometries.decodeParams(bytes);
-    geometries.checkSame(mine, geometry);
+    geometries.checkSame(servers.geometry, geometry);
     // The kernel may not have seen the end of the old process yet.
-    await patiently(E.EBUSY, () => control.run("START_USER_RECOVERY", id));
+    await patiently([E.EBUSY], () => control.run("START_USER_RECOVERY", id));
     const start = async () => {
       await control.run("END_USER_RECOVERY", id, { data: Deno.pid });
     };
-    const servers = { ...here(target, options), geometry };
-    const prepare = () => Promise.resolve();
-    // Without a server, it waits for the next.
-    const undo = () => Promise.resolve();
     return await launch({
-      control,
-      info,
-      servers,
-      options,
-      prepare,
-      start,
-      undo,
+      ...{ control, info, options, start },
+      servers: { ...servers, geometry },
+      prepare: () => Promise.resolve(),
+      undo: () => Promise.resolve(), // It waits for the next server.
     });
   } catch (error) {
     control[Symbol.dispose]();
+    await servers.leave();
     throw error;
   }
 }
@@ -232,8 +234,7 @@ async function launch(
     await Promise.race([start(), failed.promise]);
   } catch (error) {
     disk?.tearDown();
-    await undo();
-    await servers.leave();
+    await undo().catch(reportError); // The first error matters more.
     throw error;
   }
   started = true;
@@ -260,7 +261,7 @@ async function openNode(id: number): Promise<number> {
 
 /** Calls until it works, as long as it fails with an errno that may pass. */
 async function patiently<T>(
-  errnos: number | readonly number[],
+  errnos: readonly number[],
   call: () => Promise<T>,
 ): Promise<T> {
   const until = performance.now() + NODE_MS;
@@ -268,7 +269,7 @@ async function patiently<T>(
     try {
       return await call();
     } catch (error) {
-      if (!isErrno(error, ...[errnos].flat())) throw error;
+      if (!isErrno(error, ...errnos)) throw error;
       if (performance.now() > until) throw error;
     }
     await sleep(LOOK_MS);

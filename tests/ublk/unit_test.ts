@@ -113,6 +113,7 @@ Deno.test("a disk that no kernel takes is refused before anything is made", asyn
       [target(), { queues: 4097 }, /queues/],
       [target(), { maxTransfer: 5000 }, /maxTransfer must be a multiple/],
       [target(), { maxTransfer: 1 << 26 }, /maxTransfer/],
+      [target(), { maxTransfer: 1 << 25, queueDepth: 129 }, /up to 4 GiB/],
       [target(), { recovery: "always" }, /recovery must be one of requeue/],
       [target(), { unprivileged: 1 }, /unprivileged must be a boolean/],
     ] as const
