@@ -50,12 +50,12 @@
  * that it writes much to, can wait for itself when memory is short. Give it memory, and
  * lock what it needs.
  *
- * **Other users** than root pass `unprivileged: true`. Root gives them the nodes, which
- * `chmod 666 /dev/ublk-control` and a rule of udev do:
+ * **Other users** than root pass `unprivileged: true`. Root gives them the nodes by rules
+ * of udev, such as these for a group `ublk`:
  *
  * ```text
- * KERNEL=="ublkc[0-9]*", PROGRAM="/usr/local/sbin/ublk-owner %k", OWNER="%c"
- * KERNEL=="ublkb[0-9]*", PROGRAM="/usr/local/sbin/ublk-owner %k", OWNER="%c"
+ * KERNEL=="ublk-control", GROUP="ublk", MODE="0660"
+ * KERNEL=="ublk[bc][0-9]*", GROUP="ublk", MODE="0660"
  * ```
  *
  * Not there: NEED_GET_DATA, zero copy, USER_COPY, shared memory, zones and integrity

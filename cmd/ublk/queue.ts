@@ -5,10 +5,6 @@
  * memory that it shares, and completes the tag. COMMIT_AND_FETCH_REQ is the answer, and
  * fetches the next. Between the two, five words of the SQE change.
  *
- * **Memory.** Each tag has memory of the service, into which the driver copies a write,
- * and from which it copies a read. A handler that is answered for while it runs keeps
- * its memory until it has settled, and the tag gets other.
- *
  * **Contract.** The descriptors stay mapped while the service has completions to tell.
  * The device ends only when they are unmapped, and the node is closed.
  */
@@ -16,7 +12,7 @@
 import { E } from "../../sys/uapi/errno.ts";
 import { io_uring_sqe } from "../../sys/uapi/io_uring.ts";
 import * as uapi from "../../sys/uapi/ublk.ts";
-import { bytesAt, int32At } from "../../sys/bytes.ts";
+import { int32At } from "../../sys/bytes.ts";
 import { Mapping, mapReadOnly, unmap } from "../../sys/mapping.ts";
 import { pageSize } from "../../sys/page_size.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
@@ -29,6 +25,7 @@ import { uringCmd } from "../uring_cmd.ts";
 import { BlockError, errnoOf } from "./errors.ts";
 import { bytesDone, DiskRequest } from "./request.ts";
 import { SECTOR } from "./geometry.ts";
+import { TagMemory } from "./tag_memory.ts";
 import type { BlockRequest, Target } from "./target.ts";
 
 // Words of the SQE that change.
@@ -62,12 +59,6 @@ export interface QueueHost {
   failed(error: Error): void;
 }
 
-/** Memory of a tag. */
-interface Memory {
-  readonly bytes: Uint8Array;
-  readonly address: number;
-}
-
 /** Counts of one queue, or of all. */
 export interface QueueStats {
   /** Requests that came. */
@@ -90,10 +81,7 @@ export class Queue implements Protocol<DiskRequest, unknown> {
   readonly #mapping = new Mapping();
   readonly #descriptors: Int32Array;
   readonly #words: Int32Array[] = [];
-  readonly #memory: Memory[] = [];
-  /** For each tag, a view of its memory with the length of the last request. */
-  readonly #views: Uint8Array[] = [];
-  readonly #spare: Memory[] = [];
+  readonly #memory: TagMemory;
   readonly #over = Promise.withResolvers<void>();
   #returned = 0;
   #requests = 0;
@@ -122,11 +110,8 @@ export class Queue implements Protocol<DiskRequest, unknown> {
     }
     try {
       this.#serving = new Serving(this.#service, depth, this, { timeoutMs });
-      const all = this.#service.alloc(depth * maxTransfer);
-      for (let tag = 0; tag < depth; tag++) {
-        const bytes = bytesAt(all.buffer, tag * maxTransfer, maxTransfer);
-        this.#prepare(fd, tag, bytes);
-      }
+      this.#memory = new TagMemory(this.#service, depth, maxTransfer);
+      for (let tag = 0; tag < depth; tag++) this.#prepare(fd, tag);
     } catch (error) {
       this.abandon();
       throw error;
@@ -146,15 +131,14 @@ export class Queue implements Protocol<DiskRequest, unknown> {
     return int32At(this.#mapping.buffer);
   }
 
-  #prepare(fd: number, tag: number, bytes: Uint8Array): void {
+  #prepare(fd: number, tag: number): void {
     const { queue } = this.#setup;
     const { ublksrv_io_cmd: cmd } = uapi;
-    const address = this.#service.keep(bytes);
     const payload = new Uint8Array(sizeof(cmd));
     const view = new DataView(payload.buffer);
     cmd.q_id.set(view, 0, queue);
     cmd.tag.set(view, 0, tag);
-    cmd.addr.set(view, 0, address);
+    cmd.addr.set(view, 0, this.#memory.addressOf(tag));
     const command = uringCmd({
       name: "UBLK_IO_FETCH_REQ",
       fd,
@@ -162,8 +146,6 @@ export class Queue implements Protocol<DiskRequest, unknown> {
       payload,
     });
     const { receive } = this.#serving;
-    this.#memory[tag] = { bytes, address };
-    this.#views[tag] = bytes;
     this.#words[tag] = this.#service.prepare(tag, command, receive);
   }
 
@@ -205,9 +187,9 @@ export class Queue implements Protocol<DiskRequest, unknown> {
     const target = this.#target;
     switch (request.op) {
       case uapi.UBLK_IO_OP_READ:
-        return target.read(request, this.#view(tag, request.length));
+        return target.read(request, this.#memory.view(tag, request.length));
       case uapi.UBLK_IO_OP_WRITE:
-        return target.write!(request, this.#view(tag, request.length));
+        return target.write!(request, this.#memory.view(tag, request.length));
       case uapi.UBLK_IO_OP_FLUSH:
         return target.flush!(request);
       case uapi.UBLK_IO_OP_DISCARD:
@@ -217,15 +199,6 @@ export class Queue implements Protocol<DiskRequest, unknown> {
       default:
         throw new BlockError("EOPNOTSUPP", request.name);
     }
-  }
-
-  /** Returns the memory of a tag, as long as the request. */
-  #view(tag: number, length: number): Uint8Array {
-    const view = this.#views[tag];
-    if (view.length === length) return view;
-    const { bytes } = this.#memory[tag];
-    if (length > bytes.length) throw new BlockError("EIO", `${length} bytes`);
-    return this.#views[tag] = bytesAt(bytes.buffer, bytes.byteOffset, length);
   }
 
   reply(tag: number, request: DiskRequest, value: unknown): void {
@@ -240,25 +213,10 @@ export class Queue implements Protocol<DiskRequest, unknown> {
     words[RESULT] = -errno;
     if (request.pending === null || !request.transfers) return;
     // The handler may still use the memory of the tag.
-    const memory = this.#memory[tag];
-    const other = this.#spare.pop() ?? this.#allocate();
-    if (other === null) return;
-    this.#memory[tag] = other;
-    this.#views[tag] = other.bytes;
-    words[ADDR] = low(other.address) | 0;
-    words[ADDR + 1] = high(other.address) | 0;
-    const giveBack = () => void this.#spare.push(memory);
-    Promise.resolve(request.pending).then(giveBack, giveBack);
-  }
-
-  /** Returns `null` if there is none: the request is answered all the same. */
-  #allocate(): Memory | null {
-    try {
-      const bytes = this.#service.alloc(this.#setup.maxTransfer);
-      return { bytes, address: this.#service.keep(bytes) };
-    } catch {
-      return null;
-    }
+    this.#memory.exchange(tag, request.pending);
+    const address = this.#memory.addressOf(tag);
+    words[ADDR] = low(address) | 0;
+    words[ADDR + 1] = high(address) | 0;
   }
 
   errnoOf(error: unknown, request: DiskRequest): number {
