@@ -27,7 +27,7 @@ import { featureNames } from "./support.ts";
 export interface Served {
   /** See `Queue`. */
   readonly ended: Promise<void>;
-  drain(graceMs: number): Promise<void>;
+  drain(graceMs: number, refuse?: boolean): Promise<void>;
   release(): Promise<void>;
   abandon(): void;
   stats(): QueueStats | Promise<QueueStats>;
@@ -186,15 +186,24 @@ export class LiveDisk implements Disk {
     checkInteger("graceMs", graceMs, 1, 0x7fff_ffff);
     const { control } = this.#parts;
     await control.run("QUIESCE_DEV", this.id, { data: graceMs });
+    // The driver has given back the tags that were idle. One that a handler had is
+    // fetched again, and stays. What is not answered is the next server's.
+    await Promise.all(
+      this.#queues.map((queue) => queue.drain(graceMs, false)),
+    );
+    await sleep(LOOK_MS); // The last answers go to the driver.
+    this.#giveUp("quiesced");
     await this.closed;
   }
 
   abort(): void {
+    this.#giveUp("aborted");
+  }
+
+  #giveUp(end: DiskEnd): void {
     if (this.#ending || this.#fd < 0) return;
-    this.#ending = true;
-    for (const queue of this.#queues) queue.abandon();
-    this.#closeNode();
-    void this.#bury("aborted");
+    this.tearDown();
+    void this.#bury(end);
   }
 
   /** Gives the disk up with the page. */
@@ -230,7 +239,7 @@ export class LiveDisk implements Disk {
       const state = await settledState(control, this.id);
       const waits = state === uapi.UBLK_S_DEV_QUIESCED ||
         state === uapi.UBLK_S_DEV_FAIL_IO;
-      if (waits && end === "stopped") end = "quiesced";
+      if (waits && end !== "aborted") end = "quiesced";
       else if (state !== -1) await control.delete(this.id);
     } catch (error) {
       console.error(`${this.path} is not deleted:`, error);

@@ -254,14 +254,14 @@ export class Queue implements Protocol<DiskRequest, unknown> {
 
   /**
    * Waits for the handlers that are not done, up to a time. Then answers EIO for them,
-   * and to each request that still comes.
+   * and to each request that still comes, unless they are the next server's.
    */
-  async drain(graceMs: number): Promise<void> {
+  async drain(graceMs: number, refuse = true): Promise<void> {
     const until = performance.now() + graceMs;
     while (this.#serving.pending > 0 && performance.now() < until) {
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
-    this.#serving.shutDown(E.EIO);
+    if (refuse) this.#serving.shutDown(E.EIO);
   }
 
   /** Gives up the ring and the descriptors, after the driver gave back all tags. */

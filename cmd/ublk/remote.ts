@@ -23,8 +23,9 @@ export interface Calls {
     data: unknown,
   ): Promise<Geometry>;
   make(setup: QueueSetup): void;
-  start(stopFd: number): void;
-  drain(graceMs: number): Promise<void>;
+  /** `asked` counts the questions so far, in shared memory. */
+  start(stopFd: number, asked: Int32Array): void;
+  drain(graceMs: number, refuse: boolean): Promise<void>;
   release(): Promise<void>;
   abandon(): Promise<void>;
   stats(): QueueStats;
@@ -134,9 +135,7 @@ export async function serveInWorker(
         return remote;
       },
       start: async () => {
-        await Promise.all(
-          all.map((remote) => remote.ask("start", remote.stopFd)),
-        );
+        await Promise.all(all.map((remote) => remote.begin()));
       },
     }, options);
   } catch (error) {
@@ -158,6 +157,8 @@ class Remote implements Served {
   readonly #signal = new StopSignal();
   readonly #over = Promise.withResolvers<void>();
   readonly #open = new Map<number, PromiseWithResolvers<unknown>>();
+  /** The questions so far: a Worker that knows of one does not sleep without it. */
+  readonly #asked = new Int32Array(new SharedArrayBuffer(4));
   #next = 0;
   /** The Worker has a ring that the driver knows. */
   #serves = false;
@@ -182,8 +183,10 @@ class Remote implements Served {
     return new Remote(new Worker(new URL(start)));
   }
 
-  get stopFd(): number {
-    return this.#signal.fd;
+  /** Gives the tags of the queue to the driver. */
+  begin(): Promise<void> {
+    this.#serves = true;
+    return this.ask("start", this.#signal.fd, this.#asked);
   }
 
   /** Asks the Worker. */
@@ -194,13 +197,13 @@ class Remote implements Served {
     if (this.#gone !== null) return Promise.reject(this.#gone);
     const id = this.#next++;
     const question: Question = { id, name, args };
-    if (name === "start") this.#serves = true;
     try {
       this.#thread.postMessage(question);
-      this.#signal.raise();
     } catch (error) {
       return Promise.reject(error);
     }
+    Atomics.add(this.#asked, 0, 1);
+    this.#signal.raise();
     const answer = Promise.withResolvers<unknown>();
     this.#open.set(id, answer);
     return answer.promise as Promise<Awaited<ReturnType<Calls[Name]>>>;
@@ -243,8 +246,9 @@ class Remote implements Served {
     this.host?.failed(error);
   }
 
-  async drain(graceMs: number): Promise<void> {
-    await this.#inTime(this.ask("drain", graceMs), graceMs + ANSWER_MS);
+  async drain(graceMs: number, refuse = true): Promise<void> {
+    const answer = this.ask("drain", graceMs, refuse);
+    await this.#inTime(answer, graceMs + ANSWER_MS);
   }
 
   async release(): Promise<void> {

@@ -11,11 +11,12 @@ import { Queue, type QueueSetup } from "./queue.ts";
 import type { Calls, Message, Question, Told } from "./remote.ts";
 import type { ServeOptions, Target } from "./target.ts";
 
-/** Turns of the event loop after a sleep. */
-const TURNS = 3;
-
 let target: Target;
 let queue: Queue | null = null;
+/** The questions that have come. */
+let received = 0;
+/** Is called when one comes, or the queue has ended. */
+let wake = () => {};
 
 /** The names are those of {@linkcode Calls}. */
 const calls: Calls = {
@@ -44,15 +45,15 @@ const calls: Calls = {
       failed: (error) => post({ kind: "failed", error }),
     });
   },
-  start(stopFd: number) {
+  start(stopFd: number, asked: Int32Array) {
     // After the listeners of the module, which may have handled it.
     for (const event of ["error", "unhandledrejection"]) {
       addEventListener(event, leaveUnlessHandled);
     }
     queue!.start();
-    void serve(queue!, stopFd);
+    void serve(queue!, stopFd, asked);
   },
-  drain: (graceMs: number) => queue!.drain(graceMs),
+  drain: (graceMs, refuse) => queue!.drain(graceMs, refuse),
   async release() {
     await queue!.release();
     await target.close?.();
@@ -64,16 +65,27 @@ const calls: Calls = {
   stats: () => queue!.stats(),
 };
 
-/** Serves asleep, and handles messages in between. */
-async function serve(queue: Queue, stopFd: number): Promise<void> {
+/**
+ * Serves asleep, and handles messages in between. It does not sleep while a message is
+ * on its way, which may take many turns of the event loop.
+ */
+async function serve(
+  queue: Queue,
+  stopFd: number,
+  asked: Int32Array,
+): Promise<void> {
   let over = false;
-  void queue.ended.then(() => over = true);
+  void queue.ended.then(() => {
+    over = true;
+    wake();
+  });
   while (!over) {
     await queue.run(stopFd);
-    // What ended the sleep has its turn: a message to this thread, or a promise.
-    for (let i = 0; i < TURNS; i++) {
-      await new Promise<void>((resolve) => immediate(resolve));
+    while (!over && received < Atomics.load(asked, 0)) {
+      await new Promise<void>((resolve) => wake = resolve);
     }
+    // What the message has begun goes on, as far as it waits for nothing.
+    await new Promise<void>((resolve) => immediate(resolve));
   }
   post({ kind: "ended" });
 }
@@ -99,6 +111,8 @@ function post(message: Message): void {
 }
 
 parentPort!.on("message", async ({ id, name, args }: Question) => {
+  received++;
+  wake();
   try {
     const call = calls[name] as (...args: readonly unknown[]) => unknown;
     post({ kind: "answer", id, value: await call(...args) });

@@ -76,8 +76,12 @@ export function launchDeno(
         await sleep(10);
       }
     },
-    kill: (signal) => {
-      if (!over) child.kill(signal);
+    kill(signal) {
+      try {
+        if (!over) child.kill(signal);
+      } catch (error) {
+        if (!(error instanceof TypeError)) throw error; // It has just ended.
+      }
     },
   };
 }

@@ -64,7 +64,7 @@ const JUDGES:
       `
     mkfs.ext4 -q -E nodiscard $D && mount $D $M && head -c 9000000 /dev/urandom >$M/file
     rm $M/file && fstrim -v $M && umount $M && fsck.ext4 -fn $D
-    blkdiscard $D && blkdiscard -z -o 4096 -l 8192 $D
+    blkdiscard -f $D && blkdiscard -f -z -o 4096 -l 8192 $D
     [ "$(head -c 100000 $D | tr -d '\\0' | wc -c)" = 0 ]`,
     ],
     ["swap", missing, `mkswap $D && swapon $D && swapoff $D`],
@@ -79,7 +79,7 @@ const JUDGES:
       "dm-linear",
       without("dmsetup", "dmsetup"),
       `
-    modprobe dm_mod 2>/dev/null; dmsetup create --noudevsync t --table \\
+    dmsetup create --noudevsync t --table \\
       "0 $(blockdev --getsz $D) linear $D 0" && dmsetup mknodes
     mkfs.ext4 -q /dev/mapper/t && fsck.ext4 -fn /dev/mapper/t
     dmsetup remove --noudevsync t`,
@@ -286,7 +286,7 @@ testUnless(
         await status;
         await reaches(id, "failing");
         const { stderr } = await sh(
-          `dd if=${path} of=/dev/null count=1 iflag=direct`,
+          `dd if=${path} of=/dev/null bs=4096 count=1 iflag=direct`,
         );
         assertMatch(stderr, /Remote I\/O error|Input\/output/);
       },
