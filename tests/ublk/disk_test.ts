@@ -2,8 +2,9 @@
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import * as ublk from "../../cmd/ublk/mod.ts";
+import { examplesOf, writeExample } from "../fuse/examples.ts";
 import { exists } from "../kit/exists.ts";
-import { ok, sh } from "../kit/server.ts";
+import { launchDeno, ok, sh } from "../kit/server.ts";
 import { testUnless } from "../kit/skip.ts";
 import { sleep } from "../kit/wait.ts";
 import { device, exercise, isThere, lacks, missing, MOUNT } from "./guest.ts";
@@ -109,6 +110,26 @@ for (const [name, missing, commands] of JUDGES) {
       }),
   );
 }
+
+testUnless(
+  missing,
+  "the first example works, with the permission that the text names",
+  async () => {
+    const [code] = await examplesOf("README.md", /\bserve\(/);
+    const folder = await Deno.makeTempDir();
+    await writeExample(folder, code, {});
+    const args = ["--allow-ffi", "--no-prompt", `${folder}/main.ts`];
+    const server = launchDeno(args);
+    try {
+      const [, path] = (await server.line("mkfs.ext4")).split(" ");
+      await exercise(path);
+      server.kill("SIGINT");
+      assertEquals((await server.status).code, 0);
+    } finally {
+      server.kill("SIGKILL");
+    }
+  },
+);
 
 testUnless(missing, "files and disks are disks", async () => {
   await ok("truncate -s 64M /tmp/image");
