@@ -56,6 +56,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   "cmd/": ["cmd/uring_cmd_test.ts"],
   "cmd/cli/": ["ring/process_test.ts", "ring/deno_test.ts"],
   "cmd/fuse/": ["fuse/"],
+  "cmd/ublk/": ["ublk/unit_test.ts"],
   "cmd/file_advice.ts": ["cmd/entries_test.ts", "cmd/extents_test.ts"],
   "cmd/op.ts": ["ring/ring_test.ts"],
   "cmd/path.ts": ["cmd/statx_test.ts", "cmd/entries_test.ts"],
