@@ -27,7 +27,7 @@ import { featureNames } from "./support.ts";
 export interface Served {
   /** See `Queue`. */
   readonly ended: Promise<void>;
-  drain(graceMs: number, refuse?: boolean): Promise<void>;
+  refuseAll(): void | Promise<void>;
   release(): Promise<void>;
   abandon(): void;
   stats(): QueueStats | Promise<QueueStats>;
@@ -144,11 +144,22 @@ export class LiveDisk implements Disk {
   }
 
   async #stop(graceMs: number): Promise<void> {
+    await this.#settle(graceMs);
     if (!this.#ending) {
-      await Promise.all(this.#queues.map((queue) => queue.drain(graceMs)));
+      await Promise.all(this.#queues.map((queue) => queue.refuseAll()));
     }
     if (!this.#ending) await this.#send("STOP_DEV");
     await this.closed;
+  }
+
+  /** Waits for the handlers that are not done, up to a time. */
+  async #settle(graceMs: number): Promise<void> {
+    const until = performance.now() + graceMs;
+    while (!this.#ending) {
+      const { pending } = await this.stats();
+      if (pending === 0 || performance.now() > until) return;
+      await sleep(LOOK_MS);
+    }
   }
 
   /**
@@ -188,9 +199,7 @@ export class LiveDisk implements Disk {
     await control.run("QUIESCE_DEV", this.id, { data: graceMs });
     // The driver has given back the tags that were idle. One that a handler had is
     // fetched again, and stays. What is not answered is the next server's.
-    await Promise.all(
-      this.#queues.map((queue) => queue.drain(graceMs, false)),
-    );
+    await this.#settle(graceMs);
     await sleep(LOOK_MS); // The last answers go to the driver.
     this.#giveUp("quiesced");
     await this.closed;

@@ -35,8 +35,6 @@ const RESULT = (io_uring_sqe.cmd.offset + uapi.ublksrv_io_cmd.result.offset) /
 const ADDR = (io_uring_sqe.cmd.offset + uapi.ublksrv_io_cmd.addr.offset) / 4;
 /** Words of a descriptor. */
 const DESC = sizeof(uapi.ublksrv_io_desc) / 4;
-/** Milliseconds between looks for handlers that are not done. */
-const LOOK_MS = 10;
 
 /** What a queue needs. */
 export interface QueueSetup {
@@ -252,21 +250,14 @@ export class Queue implements Protocol<DiskRequest, unknown> {
     this.#host.failed(error);
   }
 
-  /**
-   * Waits for the handlers that are not done, up to a time. Then answers EIO for them,
-   * and to each request that still comes, unless they are the next server's.
-   */
-  async drain(graceMs: number, refuse = true): Promise<void> {
-    const until = performance.now() + graceMs;
-    while (this.#serving.pending > 0 && performance.now() < until) {
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-    }
-    if (refuse) this.#serving.shutDown(E.EIO);
+  /** Answers EIO to all requests that are open, and to each that still comes. */
+  refuseAll(): void {
+    this.#serving.shutDown(E.EIO);
   }
 
   /** Gives up the ring and the descriptors, after the driver gave back all tags. */
   async release(): Promise<void> {
-    this.#serving.shutDown(E.EIO); // Late handlers answer nobody.
+    this.refuseAll(); // Late handlers answer nobody.
     await this.#service.close();
     this.#unmap();
   }

@@ -25,7 +25,7 @@ export interface Calls {
   make(setup: QueueSetup): void;
   /** `asked` counts the questions so far, in shared memory. */
   start(stopFd: number, asked: Int32Array): void;
-  drain(graceMs: number, refuse: boolean): Promise<void>;
+  refuseAll(): void;
   release(): Promise<void>;
   abandon(): Promise<void>;
   stats(): QueueStats;
@@ -246,13 +246,12 @@ class Remote implements Served {
     this.host?.failed(error);
   }
 
-  async drain(graceMs: number, refuse = true): Promise<void> {
-    const answer = this.ask("drain", graceMs, refuse);
-    await this.#inTime(answer, graceMs + ANSWER_MS);
+  refuseAll(): Promise<void> {
+    return this.#inTime(this.ask("refuseAll"));
   }
 
   async release(): Promise<void> {
-    await this.#inTime(this.ask("release"), ANSWER_MS);
+    await this.#inTime(this.ask("release"));
     this.#serves = false;
   }
 
@@ -264,7 +263,7 @@ class Remote implements Served {
   }
 
   stats(): Promise<QueueStats> {
-    return this.ask("stats");
+    return this.#inTime(this.ask("stats"));
   }
 
   /** Ends the Worker, unless the driver still knows its ring. */
@@ -279,14 +278,14 @@ class Remote implements Served {
     this.#signal[Symbol.dispose]();
   }
 
-  async #inTime<T>(answer: Promise<T>, ms: number): Promise<T> {
+  async #inTime<T>(answer: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       const message =
         "a Worker of the disk does not answer: a handler blocks it. " +
         "Only the end of the process ends the disk";
       late.reject(new Error(message));
-    }, ms);
+    }, ANSWER_MS);
     try {
       return await Promise.race([answer, late.promise]);
     } finally {

@@ -53,7 +53,7 @@ const calls: Calls = {
     queue!.start();
     void serve(queue!, stopFd, asked);
   },
-  drain: (graceMs, refuse) => queue!.drain(graceMs, refuse),
+  refuseAll: () => queue!.refuseAll(),
   async release() {
     await queue!.release();
     await target.close?.();
