@@ -26,6 +26,8 @@
  *   SCSI command
  * - `@uring/cmd/btrfs`: encoded reads and writes of a btrfs file
  * - `@uring/cmd/fuse`: a directory whose files are what your functions return (FUSE)
+ * - `@uring/cmd/ublk`: a block device whose contents are what your functions read and
+ *   write
  * - `@uring/cmd/op`: the ordinary operations, such as open, read, connect and poll
  * - `@uring/cmd/raw`: the bare ring, as liburing has it
  * - `@uring/cmd/cli`: a tool for the shell, and drive health for Prometheus

@@ -9,6 +9,7 @@ import { nvme } from "./nvme.ts";
 import { asJson, asText } from "./output.ts";
 import { probeText } from "./probe_text.ts";
 import { scsi } from "./scsi.ts";
+import { ublk } from "./ublk.ts";
 import {
   COMMON,
   type Flag,
@@ -36,6 +37,7 @@ const TOP: Readonly<Record<string, Subcommand | Subcommands>> = {
   discard,
   btrfs,
   mount: { zip: mountZip, folder: mountFolder },
+  ublk,
 };
 
 const SUMMARIES: Readonly<Record<string, string>> = {
@@ -43,6 +45,7 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   scsi: "commands to SCSI disks (Linux 7.1)",
   btrfs: "compressed data of files on btrfs, as it is (Linux 6.13)",
   mount: "file systems that this tool serves",
+  ublk: "disks that this tool serves (Linux 6.9)",
 };
 
 /** Runs the tool with arguments. Returns the exit code. */

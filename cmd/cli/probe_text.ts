@@ -13,7 +13,11 @@ export function probeText(found: Probe): string {
       answers("commands", found.families),
     );
   }
-  lines.push(answers("FUSE", found.fuse));
+  lines.push(
+    answers("FUSE", found.fuse),
+    answers("ublk", { serve: found.ublk.serve }),
+    `features of ublk: ${wrap(found.ublk.features)}`,
+  );
   return lines.join("\n");
 }
 

@@ -139,13 +139,25 @@ const ROOMS: Readonly<Record<string, Room>> = {
     files: ["cmd/fuse/"],
     imports: [...RING, "service", "base", "fuseSupport", ...FUSE],
   },
+  ublkControl: {
+    files: [
+      "cmd/ublk/support.ts",
+      "cmd/ublk/control.ts",
+      "cmd/ublk/probe.ts",
+    ],
+    imports: RING,
+  },
+  ublk: {
+    files: ["cmd/ublk/"],
+    imports: [...RING, "service", "base", "serve", "ublkControl"],
+  },
   probe: {
     files: ["cmd/probe.ts"],
-    imports: [...RING, "base", "family", "fuseSupport"],
+    imports: [...RING, "base", "family", "fuseSupport", "ublkControl"],
   },
   cli: {
     files: ["cmd/cli/"],
-    imports: [...RING, "base", "family", "fuse", "probe"],
+    imports: [...RING, "base", "family", "fuse", "ublk", "probe"],
   },
   family: { files: ["cmd/"], imports: [...WORDS, "base"] },
   entry: {
@@ -209,6 +221,11 @@ Deno.test("the rules of import allow and forbid what they should", () => {
       ["ring/loop/engine.ts", "ring/flight/queues.ts", true],
       ["ring/service/service.ts", "ring/loop/bell.ts", true],
       ["cmd/serve.ts", "ring/service/service.ts", true],
+      ["cmd/ublk/queue.ts", "cmd/serve.ts", true],
+      ["cmd/probe.ts", "cmd/ublk/probe.ts", true],
+      ["cmd/probe.ts", "cmd/ublk/mod.ts", false],
+      ["cmd/ublk/control.ts", "cmd/ublk/queue.ts", false],
+      ["cmd/ublk/serve.ts", "cmd/fuse/worker.ts", false],
       ["ring/flight/queues.ts", "ring/bare/squeue.ts", true],
       ["ring/bare/setup.ts", "ring/errors.ts", true],
       ["sys/uapi/fs.ts", "sys/uapi/ioctl.ts", true],

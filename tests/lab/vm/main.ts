@@ -104,6 +104,10 @@ const MODULES = [
     "ext4",
     "btrfs",
     "fuse",
+    "ublk_drv",
+    // What judges disks.
+    "xfs",
+    "dm_mod",
   ],
 ];
 
@@ -140,6 +144,7 @@ const NOT_IN_GUESTS = [
   "cmd/scsi_sense_test.ts",
   "cmd/sockaddr_test.ts",
   "fuse",
+  "ublk",
 ].map((name) => `tests/${name}`);
 
 /**
@@ -178,10 +183,10 @@ const FIRST = ["tests/cmd/nvme_test.ts", "tests/cmd/nvme_late_test.ts"];
 const SHARED = "tests/shared_test.ts";
 
 /**
- * The one file of its folder that guests run by default. Those beside it play the
- * kernel, or take many minutes.
+ * The files of servers that guests run by default, one of each folder. Those beside
+ * them play the kernel, or take many minutes.
  */
-const MOUNTS = "tests/fuse/serve_test.ts";
+const SERVERS = ["tests/fuse/serve_test.ts", "tests/ublk/serve_test.ts"];
 
 const split = [...Deno.args, "--"].indexOf("--");
 /** Arguments for Deno that replace the tests. */
@@ -248,7 +253,7 @@ async function workOf(name: string): Promise<Work> {
     args: [
       ...["test", "-A", "--unstable-net", "--v8-flags=--expose-gc"],
       ...["--no-check", "--cached-only", ...filter],
-      ...[SHARED, ...tests.filter(apart), MOUNTS],
+      ...[SHARED, ...tests.filter(apart), ...SERVERS],
     ],
     shared: [...new Set([...FIRST, ...shared])],
   };
