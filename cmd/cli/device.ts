@@ -6,7 +6,7 @@ import { close, O_RDONLY, O_RDWR, openat } from "../op.ts";
 
 /** Opens a ring for NVMe and SCSI commands. */
 export function driveRing(): Ring {
-  return Ring.open({ sqe128: true, cqe32: true });
+  return Ring.open({ drive: true });
 }
 
 /** Calls a function with an open device and a ring for drives. */
