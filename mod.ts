@@ -78,7 +78,13 @@ export {
 } from "./cmd/define_command.ts";
 export { bytes, pointer, s32, s64, u16, u32, u64, u8 } from "./sys/struct.ts";
 export { Field, type PointerField } from "./sys/struct.ts";
-export { type FamilyProbe, type Probe, probe } from "./cmd/probe.ts";
+export {
+  type Families,
+  type FamilyName,
+  type FamilyProbe,
+  type Probe,
+  probe,
+} from "./cmd/probe.ts";
 
 if (import.meta.main) {
   const { demo } = await import("./cmd/cli/demo.ts");

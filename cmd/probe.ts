@@ -35,6 +35,24 @@ export interface FamilyProbe {
   readonly reason: string;
 }
 
+/** The name of what the probe has asked for: a command, or a device by its path. */
+export type FamilyName =
+  | "/dev/null"
+  | `socket ${
+    | "SIOCINQ"
+    | "SIOCOUTQ"
+    | "GETSOCKOPT"
+    | "SETSOCKOPT"
+    | "GETSOCKNAME"
+    | "TX_TIMESTAMP"}`
+  | "block DISCARD"
+  | `${"NVMe" | "SCSI" | "btrfs"} /${string}`;
+
+/** The answers by name. There is none for a device that is not there. */
+export type Families = {
+  readonly [name in FamilyName]?: FamilyProbe;
+};
+
 /** The abilities of this kernel and this process. */
 export interface Probe {
   /** The release of the running kernel, such as `"6.18.44"`. */
@@ -56,7 +74,7 @@ export interface Probe {
    * Support by command or device: `"socket SIOCINQ"`, `"block DISCARD"`,
    * `"NVMe /dev/ng0n1"`. Empty if io_uring is refused.
    */
-  readonly families: Readonly<Record<string, FamilyProbe>>;
+  readonly families: Families;
   /**
    * What serving a filesystem needs: `"mount"`; `"io_uring"`, for faster requests; and
    * `"fusectl"`, with which root ends a mount that hangs. A mount may still be
@@ -89,7 +107,7 @@ export interface Probe {
  *
  * const { kernel, refused, families } = probe();
  * if (refused) console.log(refused.message);
- * else console.log(kernel, families["socket SIOCINQ"].available);
+ * else console.log(kernel, families["socket SIOCINQ"]?.available);
  * ```
  */
 export function probe(): Probe {
@@ -170,7 +188,7 @@ function querySetupFlags(): number | null {
 
 const YES: FamilyProbe = { available: "yes", reason: "" };
 
-function probeFamilies(): Record<string, FamilyProbe> {
+function probeFamilies(): Families {
   const ring = Ring.open({ entries: 4 });
   const level = sock.SOL_SOCKET;
   const query = { level, optname: sock.SO_TYPE, length: 4 };

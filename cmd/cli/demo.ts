@@ -56,9 +56,10 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
     const outcome = await ring.cmd(command).then(text, (error) => {
       if (!(error instanceof UringError)) throw error;
       // A command that the probe found missing may fail.
-      const family = Object.keys(found.families).find((f) => what.includes(f));
-      allRan &&= family !== undefined &&
-        found.families[family].available !== "yes";
+      const family = Object.entries(found.families).find(([name]) =>
+        what.includes(name)
+      );
+      allRan &&= family !== undefined && family[1]!.available !== "yes";
       return error.message;
     });
     const micros = ((performance.now() - start) * 1000).toFixed(0);
@@ -97,7 +98,7 @@ async function run(ring: Ring, found: Probe): Promise<boolean> {
   const fd = await ring.cmd(op.openat("/dev/null", { flags: op.O_RDWR }));
   await show("/dev/null, whatever cmd_op", uringCmd({ fd, cmd_op: 42 }));
 
-  const known = found.families["socket SIOCINQ"].available === "yes";
+  const known = found.families["socket SIOCINQ"]?.available === "yes";
   const command = known ? sock.siocinq(server) : uringCmd({ fd, cmd_op: 42 });
   const count = 10_000;
   let best = Infinity;

@@ -1,6 +1,6 @@
 /** What the kernel can do, as text. */
 
-import type { Probe } from "../probe.ts";
+import type { FamilyProbe, Probe } from "../probe.ts";
 
 /** Returns what a probe found, for people. */
 export function probeText(found: Probe): string {
@@ -21,10 +21,14 @@ export function probeText(found: Probe): string {
   return lines.join("\n");
 }
 
-function answers(title: string, found: Probe["families"]): string {
-  const lines = Object.entries(found).map(([name, { available, reason }]) =>
-    `  ${name.padEnd(20)} ${available.padEnd(8)} ${reason}`
-  );
+function answers(
+  title: string,
+  found: Readonly<Record<string, FamilyProbe | undefined>>,
+): string {
+  const lines = Object.entries(found).map(([name, answer]) => {
+    const { available, reason } = answer!;
+    return `  ${name.padEnd(20)} ${available.padEnd(8)} ${reason}`;
+  });
   return [`${title}:`, ...lines].join("\n");
 }
 

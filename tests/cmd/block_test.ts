@@ -48,7 +48,7 @@ const MiB = 1024 * KiB;
 
 // Probed after loop_device.ts made a device: before, there may be no node.
 const { families } = probe();
-const known = families["block DISCARD"].available !== "no";
+const known = families["block DISCARD"]?.available !== "no";
 
 /** A test on a loop device. */
 const testLoop = (name: string, fn: () => Promise<void>) =>

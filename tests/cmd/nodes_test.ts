@@ -145,7 +145,7 @@ test("the probe asks every node whose name is that of a device, and no other", a
     "NVMe /dev/nvme1",
     "SCSI /dev/bsg/1:0:0:0",
   ]);
-  const { available, reason } = families["NVMe /dev/nvme1"];
+  const { available, reason } = families["NVMe /dev/nvme1"]!;
   assertEquals(available, "unknown");
   assertMatch(reason, /^there is no file to try: ENOENT$/);
   assertEquals(families["block DISCARD"], {
@@ -157,7 +157,7 @@ test("the probe asks every node whose name is that of a device, and no other", a
 test("the probe reports block devices that may not be opened, or have no commands", async () => {
   // A device of another kind with the name of a disk has no such handler.
   const { families: other } = await probeOf("mknod /dev/sda c 1 8");
-  assertEquals(other["block DISCARD"].available, "no");
+  assertEquals(other["block DISCARD"]?.available, "no");
   const { families: denied } = await probeOf(
     "mknod /dev/sda c 1 8; mount -o remount,nodev /dev",
   );
@@ -165,5 +165,5 @@ test("the probe reports block devices that may not be opened, or have no command
     available: "unknown",
     reason: "/dev/sda cannot be opened by this user",
   });
-  assertEquals(denied["/dev/null"].available, "unknown");
+  assertEquals(denied["/dev/null"]?.available, "unknown");
 });

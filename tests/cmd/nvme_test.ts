@@ -15,6 +15,7 @@ import * as nvme from "../../cmd/nvme/mod.ts";
 import { NvmeError, NvmeNamespace } from "../../cmd/nvme/mod.ts";
 import {
   Completion,
+  type FamilyName,
   probe,
   Ring,
   type RingOptions,
@@ -396,7 +397,9 @@ test("NVMe: the probe finds the nodes of the drive, and no others", () => {
     `NVMe ${pathOf(which as keyof typeof NSID)}`
   );
   assertEquals(found.sort(), [...expected, `NVMe ${controllerPath}`].sort());
-  for (const name of found) assertEquals(families[name].available, "yes");
+  for (const name of found) {
+    assertEquals(families[name as FamilyName]?.available, "yes");
+  }
 });
 
 // ---- Blocks ------------------------------------------------------------------

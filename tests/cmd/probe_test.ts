@@ -69,7 +69,8 @@ Deno.test("each answer of the probe has a reason, unless it is yes", () => {
   const { families, fuse, refused } = probe();
   assertEquals(refused, null);
   const answers = [...Object.entries(families), ...Object.entries(fuse)];
-  for (const [name, { available, reason }] of answers) {
+  for (const [name, answer] of answers) {
+    const { available, reason } = answer!;
     if (available !== "yes") assertNotEquals(reason, "", name);
   }
 });

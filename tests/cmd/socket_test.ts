@@ -13,6 +13,7 @@ import { concat, equals } from "@std/bytes";
 import {
   type Command,
   Completion,
+  type FamilyName,
   type File,
   FixedFile,
   probe,
@@ -59,7 +60,7 @@ function kernelTest(
 }
 
 function lacks(command: string): boolean {
-  return families[command]?.available === "no";
+  return families[command as FamilyName]?.available === "no";
 }
 
 const INQ = "socket SIOCINQ";

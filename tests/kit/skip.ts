@@ -1,6 +1,6 @@
 /** Tests that need something which this kernel, machine or user may lack. */
 
-import { probe } from "../../cmd/probe.ts";
+import { type FamilyName, probe } from "../../cmd/probe.ts";
 import { readText } from "../../sys/file.ts";
 import { version } from "../../sys/uname.ts";
 import { exists } from "./exists.ts";
@@ -42,9 +42,11 @@ export function lacksOpcode(...opcodes: string[]): string {
 }
 
 /** Returns the commands that the kernel lacks, such as `"socket SETSOCKOPT"`. */
-export function lacksCommand(...commands: string[]): string {
+export function lacksCommand(...commands: FamilyName[]): string {
   const { families } = kernel();
-  return absent(commands, (name) => families[name]?.available === "yes");
+  const there = (name: string) =>
+    families[name as FamilyName]?.available === "yes";
+  return absent(commands, there);
 }
 
 /** Returns the version if the kernel is older. */
