@@ -76,7 +76,7 @@ const { setupFlags } = probe();
 
 /** Registers a test of a command of sockets, with a ring and a TCP connection. */
 function testSocket(
-  command: "SIOCINQ" | "SIOCOUTQ" | "GETSOCKOPT" | "SETSOCKOPT",
+  command: "SIOCINQ" | "SIOCOUTQ" | "GETSOCKOPT" | "SETSOCKOPT" | "GETSOCKNAME",
   name: string,
   fn: (ring: Ring, pair: FdPair) => Promise<void>,
 ): void {
