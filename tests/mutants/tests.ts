@@ -58,6 +58,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   "cmd/": ["cmd/uring_cmd_test.ts"],
   "cmd/cli/": ["ring/process_test.ts", "ring/deno_test.ts"],
   "cmd/fuse/": ["fuse/"],
+  "cmd/device_node.ts": ["cmd/scsi_pages_test.ts", "cmd/nvme_pages_test.ts"],
   "cmd/file_advice.ts": [
     ...["cmd/entries_test.ts", "cmd/extents_test.ts", "cmd/xattr_test.ts"],
   ],
