@@ -26,8 +26,11 @@
  *   SCSI command
  * - `@uring/cmd/btrfs`: encoded reads and writes of a btrfs file
  * - `@uring/cmd/fuse`: a directory whose files are what your functions return (FUSE)
+ * - `@uring/cmd/ublk`: a block device whose contents are what your functions read and
+ *   write
  * - `@uring/cmd/op`: the ordinary operations, such as open, read, connect and poll
  * - `@uring/cmd/raw`: the bare ring, as liburing has it
+ * - `@uring/cmd/cli`: a tool for the shell, and drive health for Prometheus
  *
  * To see what this kernel can do, run the module itself:
  * `deno run --allow-ffi jsr:@uring/cmd`.
@@ -51,11 +54,12 @@
  */
 
 export { Ring } from "./ring/ring.ts";
-export type { CommandOptions, RingStats } from "./ring/ring.ts";
+export type { ChainOptions, CommandOptions, RingStats } from "./ring/ring.ts";
 export type { Restrictions } from "./ring/restrict.ts";
 export type { RingOptions } from "./ring/options.ts";
 export { Completion } from "./ring/completion.ts";
-export { FixedBuffer, FixedFile } from "./ring/registered.ts";
+export { FixedBuffer, FixedFile, Personality } from "./ring/registered.ts";
+export { BufferRing, LentBuffer } from "./ring/buffer_ring.ts";
 export type { Command, File } from "./ring/command.ts";
 export type { Memory, Operand } from "./ring/operand.ts";
 export { type Advice, UringError } from "./ring/errors.ts";

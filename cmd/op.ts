@@ -39,7 +39,9 @@ import { sizeof } from "../sys/struct.ts";
 import { __kernel_timespec } from "../sys/uapi/time_types.ts";
 import { checkBoolean, checkFd, checkInteger } from "../ring/check.ts";
 import { checkObject, checkU32 } from "../ring/check.ts";
+import { isUint8Array } from "../ring/intrinsics.ts";
 import { checkOffset } from "../ring/check.ts";
+import { BufferRing, type LentBuffer } from "../ring/buffer_ring.ts";
 import { Command, type File } from "../ring/command.ts";
 import { Draft, draftTo } from "../ring/draft.ts";
 import { Kind } from "../ring/kind.ts";
@@ -50,7 +52,8 @@ import * as advice from "./op_advice.ts";
 import { CPath, Directory, type Path } from "./path.ts";
 import { decodeSockaddr, encodeSockaddr, isUnix } from "./sockaddr.ts";
 import type { SocketAddress } from "./sockaddr.ts";
-import { draftTransfer, lengthOf, readOf, RECV } from "./transfer.ts";
+import { draftLent, draftTransfer, lengthOf, readOf } from "./transfer.ts";
+import { RECV } from "./transfer.ts";
 import { SEND, writeOf } from "./transfer.ts";
 
 export { O_RDONLY, O_RDWR, O_WRONLY } from "../sys/uapi/fcntl.ts";
@@ -184,6 +187,14 @@ export interface TransferOptions {
   buffer?: FixedBuffer;
 }
 
+/** Options of {@linkcode read} with provided buffers. */
+export interface LentTransferOptions {
+  /** Byte offset in the file, below 2^63. Default: the file's own position. */
+  offset?: number | bigint;
+  /** Reads again and again: the command is for `ring.stream()`. Default: `false`. */
+  multishot?: boolean;
+}
+
 /**
  * Reads from a file into an array. `IORING_OP_READ`, or `READ_FIXED` with a
  * registered buffer; the result is the number of bytes, 0 at the end of the
@@ -207,13 +218,61 @@ export interface TransferOptions {
 export function read(
   file: File,
   into: Uint8Array,
-  options: TransferOptions = {},
-): Command<number> {
+  options?: TransferOptions,
+): Command<number>;
+/**
+ * Reads from a file into a buffer that the kernel takes when it has data.
+ * `IORING_OP_READ` with IOSQE_BUFFER_SELECT (Linux 5.19), or `READ_MULTISHOT` (Linux
+ * 6.7) for `ring.stream()`; see `ring.registerBufferRing()`. The result is the buffer,
+ * with no bytes at the end of the file, where a stream ends.
+ *
+ * With `multishot`, the file has to be one that can be polled, such as a pipe, a
+ * socket or a terminal. ENOBUFS: all buffers are lent. EBADFD: it cannot be polled.
+ *
+ * @example The first bytes of a file, in a buffer of the ring
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import { close, openat, read } from "@uring/cmd/op";
+ *
+ * await using ring = Ring.open();
+ * const buffers = ring.registerBufferRing({ count: 4, byteLength: 512 });
+ * const fd = await ring.cmd(openat("/proc/version"));
+ * using text = await ring.cmd(read(fd, buffers));
+ * console.log(new TextDecoder().decode(text.bytes));
+ * await ring.cmd(close(fd));
+ * ```
+ */
+export function read(
+  file: File,
+  into: BufferRing,
+  options?: LentTransferOptions,
+): Command<LentBuffer>;
+export function read(
+  file: File,
+  into: Uint8Array | BufferRing,
+  options: TransferOptions & LentTransferOptions = {},
+): Command<number> | Command<LentBuffer> {
+  if (!isUint8Array(into) && BufferRing.is(into)) {
+    return readLent(file, into, options);
+  }
   // Options first: a getter may run code that changes the array.
   const { offset, buffer } = checkObject("options", options);
   const draft = draftTransfer(readOf(buffer), file, into, buffer);
   draft.lenWord = lengthOf("into", into);
   return new Command<number>(placed(draft, offset));
+}
+
+function readLent(
+  file: File,
+  from: BufferRing,
+  options: LentTransferOptions,
+): Command<LentBuffer> {
+  const { offset, multishot = false } = checkObject("options", options);
+  const name = checkBoolean("multishot", multishot) ? "READ_MULTISHOT" : "READ";
+  if (multishot && offset !== undefined) {
+    throw new TypeError("a multishot read has no offset: leave it out");
+  }
+  return new Command<LentBuffer>(placed(draftLent(name, file, from), offset));
 }
 
 /**
@@ -232,10 +291,10 @@ export function write(
 }
 
 /** Sets where in its file a draft transfers: by default, at the file's position. */
-function placed(
-  draft: Draft<number>,
+function placed<T>(
+  draft: Draft<T>,
   offset: number | bigint | undefined,
-): Draft<number> {
+): Draft<T> {
   if (offset === undefined) draft.offLow = draft.offHigh = -1;
   else draft.setOff(checkOffset(offset));
   return draft;
@@ -399,6 +458,12 @@ export interface MessageOptions {
   flags?: number;
 }
 
+/** Options of {@linkcode recv} with provided buffers. */
+export interface LentMessageOptions extends MessageOptions {
+  /** Receives again and again: the command is for `ring.stream()`. Default: `false`. */
+  multishot?: boolean;
+}
+
 /** Flags with which the kernel has copied the bytes when a SEND completes. */
 const COPIED = so.MSG_OOB | so.MSG_DONTROUTE | so.MSG_DONTWAIT |
   so.MSG_EOR | so.MSG_WAITALL | so.MSG_CONFIRM | so.MSG_NOSIGNAL |
@@ -450,8 +515,30 @@ export function send(
 export function recv(
   file: File,
   into: Uint8Array,
-  options: MessageOptions = {},
-): Command<number> {
+  options?: MessageOptions,
+): Command<number>;
+/**
+ * Receives from a socket into a buffer that the kernel takes when it has data.
+ * `IORING_OP_RECV` with IOSQE_BUFFER_SELECT, Linux 5.19; with `multishot`, Linux 6.0,
+ * for `ring.stream()`; see `ring.registerBufferRing()`. The result is the buffer, with
+ * no bytes after the peer has shut down its side, where a stream ends. An empty
+ * datagram ends a stream, too.
+ *
+ * ENOBUFS: all buffers are lent.
+ */
+export function recv(
+  file: File,
+  into: BufferRing,
+  options?: LentMessageOptions,
+): Command<LentBuffer>;
+export function recv(
+  file: File,
+  into: Uint8Array | BufferRing,
+  options: LentMessageOptions = {},
+): Command<number> | Command<LentBuffer> {
+  if (!isUint8Array(into) && BufferRing.is(into)) {
+    return recvLent(file, into, options);
+  }
   const { flags = 0 } = checkObject("options", options);
   const opFlags = checkU32("flags", flags);
   const counted = (flags & ~COUNTED) === 0;
@@ -459,6 +546,19 @@ export function recv(
   draft.lenWord = lengthOf("into", into);
   draft.flagsWord = opFlags | 0;
   return new Command<number>(draft);
+}
+
+function recvLent(
+  file: File,
+  from: BufferRing,
+  options: LentMessageOptions,
+): Command<LentBuffer> {
+  const { flags = 0, multishot = false } = checkObject("options", options);
+  const name = checkBoolean("multishot", multishot) ? "RECV_MULTISHOT" : "RECV";
+  const draft = draftLent(name, file, from);
+  draft.flagsWord = checkU32("flags", flags) | 0;
+  if (multishot) draft.head |= uapi.IORING_RECV_MULTISHOT << 16;
+  return new Command<LentBuffer>(draft);
 }
 
 /** The result of {@linkcode sendZc}. */

@@ -1,6 +1,7 @@
 /** The causes of the errnos that files and sockets commonly answer, and the remedies. */
 
-import { adviceFrom, type AdviceTable, generalAdvice } from "../ring/errors.ts";
+import { adviceFrom, type AdviceTable, allLentAdvice } from "../ring/errors.ts";
+import { generalAdvice } from "../ring/errors.ts";
 
 /** Another cause of EACCES. */
 export const RESTRICTED = "Or the ring was restricted.";
@@ -201,4 +202,19 @@ export const messageAdvice = adviceFrom({
 export const sendZcAdvice = adviceFrom({
   EOPNOTSUPP:
     "The socket cannot send without a copy; Unix sockets never can. Use send().",
+}, messageAdvice);
+
+/** Explains an errno of read() with provided buffers. */
+export const readLentAdvice = adviceFrom({
+  ENOBUFS: allLentAdvice,
+  EBADFD:
+    "The file cannot be polled, as a regular file. Read it without multishot.",
+  EINVAL: "The file cannot be read like this, or multishot needs Linux 6.7.",
+}, transferAdvice);
+
+/** Explains an errno of recv() with provided buffers. */
+export const recvLentAdvice = adviceFrom({
+  ENOBUFS: allLentAdvice,
+  EINVAL: "The flags do not fit this socket, or the state that it is in. " +
+    "MSG_WAITALL and multishot do not go together, and multishot needs Linux 6.0.",
 }, messageAdvice);

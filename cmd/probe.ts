@@ -23,6 +23,7 @@ import { Ring } from "../ring/ring.ts";
 import { setup } from "../ring/bare/setup.ts";
 import { namesOf, setupFlagNames } from "../ring/bare/setup_advice.ts";
 import { fuseSupport } from "./fuse/support.ts";
+import { ublkSupport } from "./ublk/probe.ts";
 import * as sock from "./socket/mod.ts";
 import { uringCmd, type UringCmdFields } from "./uring_cmd.ts";
 
@@ -64,6 +65,14 @@ export interface Probe {
   readonly fuse: Readonly<
     Record<"mount" | "io_uring" | "fusectl", FamilyProbe>
   >;
+  /**
+   * What serving block devices needs: the driver ublk_drv, /dev/ublk-control and
+   * CAP_SYS_ADMIN. `features` are those of the driver, such as `"USER_RECOVERY"`.
+   */
+  readonly ublk: {
+    readonly serve: FamilyProbe;
+    readonly features: readonly string[];
+  };
 }
 
 /**
@@ -85,7 +94,8 @@ export interface Probe {
  */
 export function probe(): Probe {
   const fuse = fuseSupport();
-  const base = { kernel: release(), arch: Deno.build.arch, fuse };
+  const ublk = ublkSupport();
+  const base = { kernel: release(), arch: Deno.build.arch, fuse, ublk };
   const ring = attempt(() => setup({ entries: 4 }));
   if (ring instanceof UringError) {
     const none = { setupFlags: [], features: [], opcodes: [], families: {} };

@@ -7,6 +7,8 @@
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { checkBytes, checkInteger, checkObject } from "../ring/check.ts";
 import { checkOffset, INT_MAX } from "../ring/check.ts";
+import { type BufferRing, filledBy } from "../ring/buffer_ring.ts";
+import type { LentBuffer } from "../ring/buffer_ring.ts";
 import { Command, type File } from "../ring/command.ts";
 import { type Draft, draftTo } from "../ring/draft.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
@@ -14,6 +16,7 @@ import { Kind } from "../ring/kind.ts";
 import { operand } from "../ring/operand.ts";
 import { checkInside, type FixedBuffer } from "../ring/registered.ts";
 import { messageAdvice, transferAdvice } from "./op_advice.ts";
+import { readLentAdvice, recvLentAdvice } from "./op_advice.ts";
 
 /** An operation: its kind, and the name of the parameter with the bytes. */
 export interface Transfer {
@@ -36,6 +39,39 @@ const WRITE = transfer("WRITE", "data");
 const WRITE_FIXED = transfer("WRITE_FIXED", "data");
 export const SEND = transfer("SEND", "data", messageAdvice);
 export const RECV = transfer("RECV", "into", messageAdvice);
+
+/** Operations whose bytes go to provided buffers. */
+const lentKinds = {
+  READ: lentKind("READ", uapi.IORING_OP_READ),
+  READ_MULTISHOT: lentKind("READ_MULTISHOT", uapi.IORING_OP_READ_MULTISHOT),
+  RECV: lentKind("RECV", uapi.IORING_OP_RECV),
+  RECV_MULTISHOT: lentKind("RECV_MULTISHOT", uapi.IORING_OP_RECV),
+};
+
+function lentKind(name: string, opcode: number): Kind<LentBuffer> {
+  const multishot = name.endsWith("_MULTISHOT");
+  return new Kind({
+    name,
+    opcode,
+    multishot,
+    untilZero: multishot,
+    decode: ({ res, lent }) => filledBy(res, lent),
+    advice: name.startsWith("READ") ? readLentAdvice : recvLentAdvice,
+  });
+}
+
+/** Drafts a transfer from a file to provided buffers. */
+export function draftLent(
+  name: keyof typeof lentKinds,
+  file: File,
+  from: BufferRing,
+): Draft<LentBuffer> {
+  const draft = draftTo(lentKinds[name], file);
+  draft.setBufferRing(from);
+  // A multishot command takes none, and fills each buffer.
+  if (!draft.kind.multishot) draft.lenWord = from.byteLength;
+  return draft;
+}
 
 /** Returns a read, which needs another opcode for a registered buffer. */
 export function readOf(buffer: FixedBuffer | undefined): Transfer {

@@ -17,6 +17,7 @@ import { checkBoolean, checkBytes, checkFunction } from "../ring/check.ts";
 import { checkObject, checkString } from "../ring/check.ts";
 import { checkRingFlags, checkU16, checkU32 } from "../ring/check.ts";
 import { checkU8 } from "../ring/check.ts";
+import { type BufferRing, checkBufferRing } from "../ring/buffer_ring.ts";
 import { Command, type File } from "../ring/command.ts";
 import { draftTo } from "../ring/draft.ts";
 import { Kind } from "../ring/kind.ts";
@@ -46,14 +47,26 @@ export interface UringCmdFields<T = number> {
   /** Byte 24, 32 bits. */
   len?: number;
   /**
-   * Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2). A command
-   * with the latter is for `ring.stream()`. It needs provided buffers, for which
-   * this library has no API: kernels up to 7.2 answer EINVAL.
+   * Byte 28: IORING_URING_CMD_FIXED (1), IORING_URING_CMD_MULTISHOT (2, Linux 6.18).
+   * Default: what `buf_index` or `buf_group` needs. A command with the latter is for
+   * `ring.stream()`, and without `buf_group` kernels up to 7.2 answer EINVAL. Send it
+   * only to a driver that has such commands: one that ignores the flag, as that of
+   * /dev/null does on Linux 6.18, never completes it, and `close()` waits for it.
    */
   uring_cmd_flags?: number;
   /** Byte 40, 16 bits: a registered buffer, or its index. */
   buf_index?: FixedBuffer | number;
-  /** Byte 42, 16 bits: registered credentials to run with. */
+  /**
+   * Byte 40, 16 bits: the group of provided buffers of `ring.registerBufferRing()`,
+   * from which the driver takes one for each completion. It sets IOSQE_BUFFER_SELECT
+   * and IORING_URING_CMD_MULTISHOT. `decode` gets the buffer as `lent`; without a
+   * `decode`, the value is `res`, and the buffer goes back unread.
+   */
+  buf_group?: BufferRing;
+  /**
+   * Byte 42, 16 bits: registered credentials to run with. The option `personality` of
+   * `ring.cmd()` replaces them, and is checked.
+   */
   personality?: number;
   /**
    * Byte 44, 32 bits; the same bytes as `file_index`. It is checked against the
@@ -116,10 +129,12 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
   const hex = checkU32("cmd_op", cmd_op).toString(16);
   const { name = `0x${hex}`, sqe_flags = 0, ioprio = 0, len = 0 } = fields;
   const { uring_cmd_flags, buf_index, personality = 0, payload } = fields;
+  const { buf_group } = fields;
   const { optlen, file_index, addr3, optval, cqe32 = false, decode } = fields;
   excludes("addr", addr, "level or optname", level ?? optname);
   excludes("optlen", optlen, "file_index", file_index);
   excludes("addr3", addr3, "optval", optval);
+  excludes("buf_index", buf_index, "buf_group", buf_group);
   const last = addr3 ?? optval;
   const lastName = optval === undefined ? "addr3" : "optval";
   excludes("payload", payload, "addr3 or optval", last);
@@ -172,7 +187,15 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
   }
   const isBuffer = FixedBuffer.is(buf_index);
   const fixed = buf_index !== undefined ? uapi.IORING_URING_CMD_FIXED : 0;
-  const opFlags = checkU32("uring_cmd_flags", uring_cmd_flags ?? fixed);
+  const group = buf_group !== undefined ? uapi.IORING_URING_CMD_MULTISHOT : 0;
+  const usual = fixed | group;
+  const opFlags = checkU32("uring_cmd_flags", uring_cmd_flags ?? usual);
+  if ((opFlags & group) !== group) {
+    throw new TypeError(
+      "buf_group needs IORING_URING_CMD_MULTISHOT. Set it in uring_cmd_flags, or " +
+        "leave that out",
+    );
+  }
   if (fixed && !(opFlags & (fixed | uapi.IORING_URING_CMD_MULTISHOT))) {
     throw new TypeError(
       "buf_index needs IORING_URING_CMD_FIXED or MULTISHOT. Set one of them in " +
@@ -202,7 +225,9 @@ export function uringCmd<T = number>(fields: UringCmdFields<T>): Command<T> {
   draft.lenWord = checkU32("len", len) | 0;
   draft.flagsWord = opFlags | 0;
   draft.bufferWord = checkU16("personality", personality) << 16;
-  if (isBuffer) draft.setBuffer(buf_index);
+  if (buf_group !== undefined) {
+    draft.setBufferRing(checkBufferRing("buf_group", buf_group));
+  } else if (isBuffer) draft.setBuffer(buf_index);
   else draft.bufferWord |= checkU16("buf_index", buf_index ?? 0);
   if (payload === undefined) draft.setMore(length, third);
   else draft.setPayload(payload, length);

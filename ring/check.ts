@@ -277,10 +277,11 @@ const REFUSED = {
   IOSQE_IO_DRAIN: "holds back every later command of the ring, its " +
     "cancellations too. Await the commands before this one instead",
   IOSQE_IO_LINK: "links whatever is queued next. Use ring.link(commands)",
-  IOSQE_IO_HARDLINK: "links whatever is queued next. Use ring.link(commands)",
+  IOSQE_IO_HARDLINK: "links whatever is queued next. Use " +
+    "ring.link(commands, { hard: true })",
   IOSQE_BUFFER_SELECT:
     "lets the kernel write to memory that the command does " +
-    "not name. Give the command memory of its own",
+    "not name. Give the command memory of its own, or a bufferRing",
   IOSQE_CQE_SKIP_SUCCESS: "suppresses the completion that settles the " +
     "command. Leave it out",
 } as const;
@@ -294,9 +295,11 @@ export const REFUSED_FLAGS = Object.keys(REFUSED)
  * of its ring, or never settle.
  */
 export function checkRingFlags(
-  command: { name: string; sqeFlags: number },
+  command: { name: string; sqeFlags: number; bufferRing?: unknown },
 ): void {
-  const { name, sqeFlags: flags } = command;
+  const { name, sqeFlags, bufferRing = null } = command;
+  const own = bufferRing === null ? 0 : uapi.IOSQE_BUFFER_SELECT;
+  const flags = sqeFlags & ~own;
   if (!(flags & REFUSED_FLAGS)) return;
   for (const [flag, reason] of Object.entries(REFUSED)) {
     if (!(flags & uapi[flag as keyof typeof REFUSED])) continue;

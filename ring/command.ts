@@ -10,7 +10,8 @@ import { traitsOf } from "./draft.ts";
 import type { Advice } from "./errors.ts";
 import { TRAITS } from "./kind.ts";
 import type { Operand } from "./operand.ts";
-import type { FixedBuffer, FixedFile } from "./registered.ts";
+import { BufferRing } from "./buffer_ring.ts";
+import { FixedBuffer, type FixedFile } from "./registered.ts";
 import type { CommandSpec } from "./spec.ts";
 import type { SubmissionQueue } from "./bare/squeue.ts";
 
@@ -84,7 +85,14 @@ export class Command<T> {
 
   /** The registered buffer; `null` for none. */
   get fixedBuffer(): FixedBuffer | null {
-    return this.#form.fixedBuffer;
+    const { buffers } = this.#form;
+    return FixedBuffer.is(buffers) ? buffers : null;
+  }
+
+  /** The provided buffers; `null` for none. */
+  get bufferRing(): BufferRing | null {
+    const { buffers } = this.#form;
+    return BufferRing.is(buffers) ? buffers : null;
   }
 
   /** The addresses in the SQE, with the memory they point at. */
@@ -115,6 +123,11 @@ export class Command<T> {
   /** `true` if the command completes many times, until it is cancelled. */
   get multishot(): boolean {
     return this.#form.kind.multishot;
+  }
+
+  /** See {@linkcode Kind.untilZero}. */
+  get untilZero(): boolean {
+    return this.#form.kind.untilZero;
   }
 
   /** Most completions that one run posts. */

@@ -1,5 +1,6 @@
 /** A completion in the form that a command's decoder gets. */
 
+import type { LentBuffer } from "./buffer_ring.ts";
 import { shown } from "./check.ts";
 
 /** The kernel's answer to a command, passed to its `decode`. */
@@ -14,6 +15,12 @@ export class Completion {
   readonly extra2: bigint;
   /** `res` of the notification that followed; -1 if there was none. */
   readonly notification: number;
+  /**
+   * The buffer that the kernel has filled, of a command with a `BufferRing`; `null` if
+   * it took none. It goes back when `decode` returns, unless `decode` returns the
+   * buffer itself.
+   */
+  readonly lent: LentBuffer | null;
   readonly #memory: readonly Uint8Array[];
 
   /** Makes a completion: for a ring, and for tests of a decoder. */
@@ -24,12 +31,14 @@ export class Completion {
     extra1 = 0n,
     extra2 = 0n,
     notification = -1,
+    lent: LentBuffer | null = null,
   ) {
     this.res = res;
     this.flags = flags;
     this.extra1 = extra1;
     this.extra2 = extra2;
     this.notification = notification;
+    this.lent = lent;
     this.#memory = memory;
   }
 

@@ -13,6 +13,7 @@ import { REFUSED_FLAGS } from "./check.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf } from "./intrinsics.ts";
 import { Kind, TRAITS } from "./kind.ts";
 import type { Operand } from "./operand.ts";
+import { BufferRing, checkBufferRing } from "./buffer_ring.ts";
 import { type FixedBuffer, FixedFile } from "./registered.ts";
 import type { CommandSpec, File } from "./spec.ts";
 
@@ -40,7 +41,8 @@ export class Draft<T> implements CommandSpec<T> {
   readonly kind: Kind<T>;
   fd = -1;
   fixedFile: FixedFile | null = null;
-  fixedBuffer: FixedBuffer | null = null;
+  /** What `buf_index`, or `buf_group`, is the number of: one field, for both are rare. */
+  buffers: FixedBuffer | BufferRing | null = null;
   precheck: (() => void) | undefined = undefined;
   /** {@linkcode TRAITS}, if a maker knows them; -1 if they are worked out. */
   traits = -1;
@@ -100,8 +102,14 @@ export class Draft<T> implements CommandSpec<T> {
   }
 
   setBuffer(buffer: FixedBuffer): void {
-    this.fixedBuffer = buffer;
+    this.buffers = buffer;
     this.bufferWord |= buffer.index;
+  }
+
+  setBufferRing(ring: BufferRing): void {
+    this.buffers = ring;
+    this.bufferWord |= ring.id;
+    this.head |= uapi.IOSQE_BUFFER_SELECT << 8;
   }
 
   setOff(off: number | bigint): void {
@@ -196,9 +204,11 @@ export function traitsOf<T>(draft: Draft<T>): number {
     traits |= TRAITS.numeric;
   }
   if (
-    draft.fixedFile !== null || draft.fixedBuffer !== null ||
+    draft.fixedFile !== null || draft.buffers !== null ||
     draft.precheck !== undefined || (draft.head >> 8 & REFUSED_FLAGS) !== 0
   ) traits |= TRAITS.checked;
+  // Its completion names a buffer, which a slot takes.
+  if (BufferRing.is(draft.buffers)) traits &= ~SETTLED;
   if (more !== null) return more.length > 5 ? traits | TRAITS.sqe128 : traits;
   const words = draft.offHigh | draft.addrLow | draft.addrHigh | draft.lenWord |
     draft.flagsWord | draft.bufferWord;
@@ -227,8 +237,9 @@ export function draftTo<T>(kind: Kind<T>, file: File): Draft<T> {
 
 /** Checks the parts of a command, as far as they are not just numbers. */
 export function draftOf<T>(spec: CommandSpec<T>): Draft<T> {
-  const { name, opcode, cqe32, multishot, completions, expected } = spec;
+  const { name, opcode, cqe32, multishot, untilZero, completions } = spec;
   const { decode, precheck, advice, success, buffer, operands } = spec;
+  const { expected, bufferRing } = spec;
   checkFunction("decode", decode);
   checkFunction("precheck", precheck);
   checkFunction("advice", advice);
@@ -239,6 +250,7 @@ export function draftOf<T>(spec: CommandSpec<T>): Draft<T> {
       opcode,
       cqe32: Boolean(cqe32),
       multishot: Boolean(multishot),
+      untilZero: Boolean(untilZero),
       completions,
       decode,
       expected,
@@ -259,9 +271,13 @@ export function draftOf<T>(spec: CommandSpec<T>): Draft<T> {
   draft.setAddr(addr);
   draft.lenWord = (spec.len ?? 0) | 0;
   draft.flagsWord = (spec.opFlags ?? 0) | 0;
-  const bufIndex = buffer === undefined ? spec.bufIndex ?? 0 : 0;
+  const named = buffer ?? bufferRing;
+  const bufIndex = named === undefined ? spec.bufIndex ?? 0 : 0;
   draft.bufferWord = bufIndex | (spec.personality ?? 0) << 16;
   if (buffer !== undefined) draft.setBuffer(buffer);
+  else if (bufferRing !== undefined) {
+    draft.setBufferRing(checkBufferRing("bufferRing", bufferRing));
+  }
   const { fileIndex = 0, addr3 = 0, payload } = spec;
   if (payload === undefined) draft.setMore(fileIndex, addr3);
   else draft.setPayload(payload, fileIndex);

@@ -105,9 +105,22 @@ export const polledAdvice =
   "reads and writes of files with O_DIRECT, and commands to devices. Run " +
   "anything else on another ring.";
 
+/** Explains ENOBUFS of a command with provided buffers. */
+export const allLentAdvice =
+  "All provided buffers are lent, or wait in a stream. " +
+  "Release each when you are done with it, as `for await (using item of ...)` " +
+  "does, read from all streams, or register more buffers. No data is lost: run " +
+  "the command again.";
+
 /** Explains ECANCELED of a command of a chain. */
 export const chainAdvice = "A command before it in its chain failed, or " +
   "transferred fewer bytes than asked for, or its linkTimeout() ran out.";
+
+/** Explains ECANCELED of a command of a chain that goes on after a failure. */
+export const hardChainAdvice =
+  "The kernel refused a command of its chain before " +
+  "any of them started, or took only a part of the chain, or its " +
+  "linkTimeout() ran out.";
 
 /** Explains an errno of IORING_OP_URING_CMD on any file. */
 export const uringCmdAdvice: Advice = adviceFrom({
@@ -140,6 +153,16 @@ export const registerAdvice: Advice = (errno) =>
   isFiltered("io_uring_register", errno)
     ? REGISTER_FORBIDDEN
     : registerCauses(errno);
+
+/** Explains an errno of a registration of provided buffers. */
+export const bufferRingAdvice: Advice = adviceFrom({
+  EINVAL:
+    "The kernel has no rings of provided buffers, which came with Linux 5.19.",
+  EEXIST: "Something else has registered the group with the ring's descriptor.",
+  ENOMEM:
+    "The kernel is out of memory, or RLIMIT_MEMLOCK is too small for the " +
+    "ring. Raise it with `ulimit -l`, or register fewer buffers.",
+}, registerAdvice);
 
 const ENTER_FORBIDDEN = "A seccomp filter or a security module now forbids " +
   "io_uring_enter(), which runs every command. Allow it, and " +

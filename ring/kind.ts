@@ -39,6 +39,8 @@ export interface KindSpec<T> {
   readonly opcode: number;
   readonly cqe32?: boolean;
   readonly multishot?: boolean;
+  /** See {@linkcode Kind.untilZero}. */
+  readonly untilZero?: boolean;
   readonly completions?: number;
   /** Makes the result from a completion, with what the command itself says. */
   readonly decode?: (completion: Completion, command: Decoded) => T;
@@ -60,6 +62,11 @@ export class Kind<T> {
   readonly opcode: number;
   readonly cqe32: boolean;
   readonly multishot: boolean;
+  /**
+   * `true` for a multishot command that is over when `res` is 0, which is no value.
+   * The kernel may end it with another result: the ring then queues it again.
+   */
+  readonly untilZero: boolean;
   readonly completions: number;
   readonly decode: ((completion: Completion, command: Decoded) => T) | null;
   readonly expected: readonly number[];
@@ -88,6 +95,7 @@ export class Kind<T> {
     this.opcode = opcode;
     this.cqe32 = cqe32;
     this.multishot = multishot;
+    this.untilZero = spec.untilZero ?? false;
     this.completions = completions;
     this.decode = decode;
     this.expected = expected;

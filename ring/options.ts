@@ -22,6 +22,11 @@ export interface RingOptions {
    * the `entries`, whichever is more; at most 65536.
    */
   cqEntries?: number;
+  /**
+   * What commands to NVMe and SCSI drives need: `sqe128` and `cqe32`, unless these
+   * say otherwise.
+   */
+  drive?: boolean;
   /** SQEs of 128 bytes, for payloads of up to 80 bytes, such as NVMe's. */
   sqe128?: boolean;
   /** CQEs of 32 bytes, for commands whose result is more than a number. */
@@ -92,13 +97,14 @@ export interface RingOptions {
 export function setupOptions(options: RingOptions): SetupOptions {
   // Each option is read once, so that the value used is the value checked.
   checkObject("options", options);
-  const { entries: wanted = 64, sqe128, cqe32, mixed, iopoll } = options;
+  const { entries: wanted = 64, drive, mixed, iopoll } = options;
+  const { sqe128 = drive, cqe32 = drive } = options;
   const { sqpoll, deferTaskrun, attach, disabled, spin } = options;
   const { cpu, idleMs = 1000 } = typeof sqpoll === "object"
     ? checkObject("sqpoll", sqpoll)
     : {};
   const booleans = {
-    ...{ sqe128, cqe32, mixed, deferTaskrun, disabled, spin },
+    ...{ drive, sqe128, cqe32, mixed, deferTaskrun, disabled, spin },
     iopoll: iopoll === "hybrid" || iopoll,
     sqpoll: typeof sqpoll === "object" || sqpoll,
   };
@@ -120,7 +126,9 @@ export function setupOptions(options: RingOptions): SetupOptions {
     );
   }
   if (mixed && (sqe128 || cqe32)) {
-    throw new TypeError("a ring is mixed, or of one size with sqe128 or cqe32");
+    throw new TypeError(
+      "a ring is mixed, or of one size with sqe128, cqe32 or drive",
+    );
   }
   if (sqpoll && deferTaskrun) {
     throw new TypeError("a ring has sqpoll or deferTaskrun, not both");

@@ -73,14 +73,44 @@ export class FixedBuffer {
   }
 }
 
+/** Credentials of a ring, returned by `Ring.registerPersonality`. */
+export class Personality {
+  readonly #id: number;
+
+  /** Used by a ring only. */
+  constructor(id: number) {
+    this.#id = id;
+  }
+
+  /** The kernel's number for them, from 1 on: `personality` of an SQE. */
+  get id(): number {
+    return this.#id;
+  }
+
+  /** Returns `true` for such credentials, not for an object that looks like them. */
+  static is(value: unknown): value is Personality {
+    return typeof value === "object" && value !== null && #id in value;
+  }
+}
+
 recognize(FixedFile);
 recognize(FixedBuffer);
+recognize(Personality);
 
 /** Checks that a value is a registered buffer, of whatever ring. */
 export function checkBuffer(name: string, value: FixedBuffer): FixedBuffer {
   if (FixedBuffer.is(value)) return value;
   throw new TypeError(
     `${name} must be what ring.registerBuffers() returned, not ${shown(value)}`,
+  );
+}
+
+/** Checks that a value is registered credentials, of whatever ring. */
+export function checkPersonality(value: Personality): Personality {
+  if (Personality.is(value)) return value;
+  throw new TypeError(
+    "personality must be what ring.registerPersonality() returned, not " +
+      shown(value),
   );
 }
 

@@ -15,7 +15,9 @@ export interface Restrictions {
   ops?: readonly number[];
   /**
    * `IORING_REGISTER_` and `IORING_UNREGISTER_` numbers; `@uring/cmd/raw` has those
-   * of files and buffers.
+   * of files, buffers and credentials. IORING_REGISTER_PBUF_STATUS (26) lets the ring
+   * find out if a failed command has used a provided buffer, which is not used again
+   * otherwise.
    */
   registerOps?: readonly number[];
   /** `IOSQE_` bits that a command may set in addition to the required ones. */

@@ -24,32 +24,62 @@
  */
 
 import { E } from "../sys/uapi/errno.ts";
-import { IORING_SETUP_SQPOLL } from "../sys/uapi/io_uring.ts";
+import { IORING_SETUP_SQPOLL, IOSQE_ASYNC } from "../sys/uapi/io_uring.ts";
 import { alloc } from "./alloc.ts";
 import * as register from "./bare/register.ts";
 import { type RingHandle, setupFor } from "./bare/setup.ts";
 import { setupFlagNames } from "./bare/setup_advice.ts";
-import { checkInstance, checkList, checkObject, shown } from "./check.ts";
-import { checkRingFlags } from "./check.ts";
+import { checkBoolean, checkFd, checkInstance, checkList } from "./check.ts";
+import { checkObject, checkRingFlags, shown } from "./check.ts";
+import { type BufferRing, checkBufferRing } from "./buffer_ring.ts";
 import { Command } from "./command.ts";
 import { Batch } from "./flight/batch.ts";
 import type { Queues } from "./flight/queues.ts";
 import { AWAITED, LEFT } from "./flight/settle.ts";
-import { link, NOBODY, type Receiver, type Slot } from "./flight/slot.ts";
+import { link, marksOf, NOBODY, personalityIn } from "./flight/slot.ts";
+import type { Receiver, Slot } from "./flight/slot.ts";
 import { CommandStream } from "./flight/stream.ts";
 import type { Watches } from "./flight/watch.ts";
 import { Engine } from "./loop/engine.ts";
 import { listOf } from "./intrinsics.ts";
 import { TRAITS } from "./kind.ts";
 import { type RingOptions, setupOptions } from "./options.ts";
-import type { FixedBuffer, FixedFile } from "./registered.ts";
+import type { FixedBuffer, FixedFile, Personality } from "./registered.ts";
+import { checkPersonality } from "./registered.ts";
 import { checkRestrictions, type Restrictions } from "./restrict.ts";
-import { checkBuffers, checkFiles, checkRegistered, Tables } from "./tables.ts";
+import { checkBuffers, checkFiles, checkRegistered } from "./tables.ts";
+import { checkRegistrable, Tables } from "./tables.ts";
 
 /** Options of one command, of one chain, or of one batch. */
 export interface CommandOptions {
   /** A signal that asks the kernel to cancel what has not completed. */
   signal?: AbortSignal;
+  /**
+   * Runs the command on a kernel worker (IOSQE_ASYNC, Linux 5.6). Default: `false`,
+   * the kernel tries first in the thread that submits. Set it for a command that would
+   * block that thread although it should not, such as a read that misses the page
+   * cache of a file system without asynchronous reads. It costs a switch of threads.
+   * `maxWorkers` of `Ring.open` limits the workers.
+   *
+   * On a ring that was restricted, EACCES, unless `sqeFlagsAllowed` or
+   * `sqeFlagsRequired` has IOSQE_ASYNC. A multishot command ends with EBADFD or
+   * ECANCELED if its file cannot be polled.
+   */
+  async?: boolean;
+  /**
+   * Credentials of {@linkcode Ring.registerPersonality} to run the command with, in
+   * place of those of the thread that submits.
+   */
+  personality?: Personality;
+}
+
+/** Options of {@linkcode Ring.link}. */
+export interface ChainOptions extends CommandOptions {
+  /**
+   * Starts each command when the one before it has completed, successfully or not
+   * (IOSQE_IO_HARDLINK, Linux 5.5). Default: `false`, a failure cancels the rest.
+   */
+  hard?: boolean;
 }
 
 /** Counts of what a ring has done so far, and of what it is doing. */
@@ -200,14 +230,12 @@ export class Ring implements AsyncDisposable {
     let slot: Slot | null = null;
     try {
       // Reading options may run the program's code, which may close the ring.
-      const signal = options === undefined
-        ? undefined
-        : this.#signalOf(options);
+      const asked = options === undefined ? null : this.#optionsOf(options);
       this.#check(command, false);
       this.#queues.recovery.putInOrder();
       this.#engine.schedule(1);
       this.#checkAgain(command);
-      slot = this.#take(command, AWAITED, signal);
+      slot = this.#take(command, AWAITED, asked);
       const promise = slot.await();
       if (slot.resolve === null) slot.receiver = NOBODY;
       else this.#queues.enqueue(slot);
@@ -239,12 +267,30 @@ export class Ring implements AsyncDisposable {
    * ring's `entries`, nor than `cqEntries` less the places that are kept for
    * cancellations: a quarter, at most 16.
    *
+   * With `hard: true`, each command starts when the one before it has completed,
+   * whatever it came to. The order holds, and a failure cancels nothing. The kernel
+   * still cancels the whole chain, before it starts, if it refuses an SQE at once
+   * (EINVAL for an operation that it does not have, EACCES on a restricted ring).
+   *
+   * @example Close a file whether or not the write before it succeeds
+   * ```ts
+   * import { Ring } from "@uring/cmd";
+   * import { close, openat, write } from "@uring/cmd/op";
+   *
+   * await using ring = Ring.open();
+   * const fd = await ring.cmd(openat("/dev/full", { flags: 1 })); // O_WRONLY
+   * const data = new TextEncoder().encode("lost");
+   * const chain = ring.link([write(fd, data), close(fd)], { hard: true });
+   * const [written, closed] = await Promise.allSettled(chain);
+   * console.log(written.status, closed.status); // rejected: ENOSPC; fulfilled
+   * ```
+   *
    * @throws {TypeError} if `commands` is not an array: there is no promise then
    * that could reject.
    */
   link<T extends readonly unknown[]>(
     commands: readonly [...{ [K in keyof T]: Command<T[K]> }],
-    options?: CommandOptions,
+    options?: ChainOptions,
   ): { -readonly [K in keyof T]: Promise<T[K]> } {
     const list = this.#ask(() => checkList("commands", commands)) as Command<
       unknown
@@ -252,9 +298,8 @@ export class Ring implements AsyncDisposable {
     let promises: Promise<unknown>[];
     let slots: Slot[] = [];
     try {
-      const signal = options === undefined
-        ? undefined
-        : this.#signalOf(options);
+      const asked = options === undefined ? NOTHING : this.#optionsOf(options);
+      const { signal, marks, hard } = asked;
       this.#checkAll(list);
       if (this.#thread?.shared) {
         throw new TypeError(
@@ -276,11 +321,12 @@ export class Ring implements AsyncDisposable {
       this.#queues.recovery.putInOrder();
       this.#engine.schedule(list.length);
       for (let i = 0; i < list.length; i++) this.#checkAgain(list[i]);
-      if (signal !== undefined) throwIfAborted.call(signal);
+      this.#checkAsked(asked);
       slots = this.#takeAll(list);
-      link(slots);
+      link(slots, hard);
       for (const slot of slots) {
         slot.receiver = AWAITED;
+        slot.marks = marks;
         if (signal !== undefined) this.#watches.add(slot, signal);
       }
       promises = slots.map((slot) => slot.await());
@@ -371,9 +417,8 @@ export class Ring implements AsyncDisposable {
     const queues = this.#queues;
     let promise: Promise<unknown>;
     try {
-      const signal = options === undefined
-        ? undefined
-        : this.#signalOf(options);
+      const asked = options === undefined ? NOTHING : this.#optionsOf(options);
+      const { signal, marks } = asked;
       const batch = this.#batchOf(commands as readonly Command<unknown>[]);
       if (batch.left === 0) {
         if (signal !== undefined) throwIfAborted.call(signal);
@@ -387,7 +432,11 @@ export class Ring implements AsyncDisposable {
           this.#checkAgain(all[i] as Command<unknown>);
         }
       }
-      if (signal !== undefined) throwIfAborted.call(signal);
+      this.#checkAsked(asked);
+      if (marks !== 0) {
+        batch.marks = marks;
+        batch.slotted = true;
+      }
       queues.takeSlots(batch);
       promise = batch.await();
       if (batch.resolve === null) return promise as Promise<never>;
@@ -409,7 +458,9 @@ export class Ring implements AsyncDisposable {
    * default a `DOMException` named `AbortError`. To end the loop without an error,
    * leave it with `break`.
    *
-   * Values are kept until they are asked for, however many there are.
+   * Values are kept until they are asked for, however many there are. A command with
+   * provided buffers pauses when the values that are kept have them all, and goes on
+   * when the program has taken these values.
    *
    * @throws {TypeError | RangeError} for a wrong argument, a command that completes
    * once, or a closed ring. It throws the reason of a signal that was aborted before.
@@ -418,20 +469,43 @@ export class Ring implements AsyncDisposable {
     command: Command<T>,
     options?: CommandOptions,
   ): AsyncIterableIterator<T> {
-    const signal = options === undefined ? undefined : this.#signalOf(options);
+    const asked = options === undefined ? null : this.#optionsOf(options);
+    const { aborts } = this.#queues;
+    const stream: CommandStream<T> = new CommandStream<T>((slot) =>
+      aborts.abort(slot, LEFT)
+    );
+    if (Command.is(command) && command.bufferRing !== null) {
+      stream.start = this.#starter(command, stream, asked);
+    }
+    stream.slot = this.#start(command, stream, asked);
+    return stream;
+  }
+
+  /** Returns a function that starts the command of a stream again. */
+  #starter<T>(
+    command: Command<T>,
+    stream: CommandStream<T>,
+    asked: Asked | null,
+  ): () => Slot {
+    return () => this.#start(command, stream, asked);
+  }
+
+  /** Starts the command of a stream, and returns its slot. */
+  #start<T>(
+    command: Command<T>,
+    stream: CommandStream<T>,
+    asked: Asked | null,
+  ): Slot {
     this.#check(command, true);
     const queues = this.#queues;
     queues.recovery.putInOrder();
     this.#engine.schedule(1);
     this.#checkAgain(command);
-    const stream: CommandStream<T> = new CommandStream<T>(() => {
-      if (slot?.receiver === stream) queues.aborts.abort(slot, LEFT);
-    });
     let slot: Slot | null = null;
     try {
-      slot = this.#take(command, stream, signal);
+      slot = this.#take(command, stream, asked);
       queues.enqueue(slot);
-      return stream;
+      return slot;
     } catch (error) {
       if (slot !== null) {
         slot.receiver = NOBODY;
@@ -464,11 +538,51 @@ export class Ring implements AsyncDisposable {
    * Gives the ring a table of files, which commands then name by their place,
    * and which spares the kernel a look-up at each command. The descriptors may
    * be closed afterwards. A ring has one table at a time, of at most 16384 files.
+   *
+   * With `null` a place stays empty, for {@linkcode Ring.updateFile}.
    */
-  registerFiles(fds: readonly number[]): FixedFile[] {
+  registerFiles(fds: readonly number[]): FixedFile[];
+  /** Gives the ring a table of files with empty places. */
+  registerFiles(fds: readonly (number | null)[]): (FixedFile | null)[];
+  registerFiles(fds: readonly (number | null)[]): (FixedFile | null)[] {
     const list = this.#ask(() => checkFiles(fds));
     this.#checkOpen();
     return this.#tables.registerFiles(list);
+  }
+
+  /**
+   * Puts a file into a place of the table of files, from 0 on, or empties the place
+   * with `null`. IORING_REGISTER_FILES_UPDATE, Linux 5.5; no privilege. The place's
+   * earlier {@linkcode FixedFile} is not valid any longer.
+   *
+   * Refused while commands in flight use the place: a command finds its file when it
+   * starts, and could find the new one. Other places can be in use.
+   *
+   * EBADF: the descriptor is not open, or is that of a ring. The place is empty then.
+   * EACCES: the ring was restricted.
+   *
+   * @example A table of eight places for connections that come and go
+   * ```ts
+   * import { Ring } from "@uring/cmd";
+   * import { siocinq, socketFd } from "@uring/cmd/socket";
+   *
+   * await using ring = Ring.open();
+   * ring.registerFiles(Array<null>(8).fill(null));
+   *
+   * using listener = Deno.listen({ port: 0 });
+   * using conn = await Deno.connect({ port: listener.addr.port });
+   * const file = ring.updateFile(3, socketFd(conn));
+   * console.log(await ring.cmd(siocinq(file)), "bytes to read");
+   * ring.updateFile(3, null); // The table kept the connection open until now.
+   * ```
+   */
+  updateFile(place: number, fd: number): FixedFile;
+  /** Empties a place of the table of files. */
+  updateFile(place: number, fd: null): null;
+  updateFile(place: number, fd: number | null): FixedFile | null {
+    if (fd !== null) checkFd(fd);
+    this.#checkOpen();
+    return this.#tables.updateFile(place, fd, this.#queues.commands());
   }
 
   /**
@@ -506,17 +620,162 @@ export class Ring implements AsyncDisposable {
    * await ring.cmd(close(fd));
    * ring.unregisterBuffers();
    * ```
+   *
+   * With `null` a place stays empty (Linux 5.13), for {@linkcode Ring.updateBuffer}.
    */
-  registerBuffers(buffers: readonly Uint8Array[]): FixedBuffer[] {
+  registerBuffers(buffers: readonly Uint8Array[]): FixedBuffer[];
+  /** Gives the ring a table of buffers with empty places. */
+  registerBuffers(
+    buffers: readonly (Uint8Array | null)[],
+  ): (FixedBuffer | null)[];
+  registerBuffers(
+    buffers: readonly (Uint8Array | null)[],
+  ): (FixedBuffer | null)[] {
     const list = this.#ask(() => checkBuffers(buffers));
     this.#checkOpen();
     return this.#tables.registerBuffers(list);
+  }
+
+  /**
+   * Pins memory of {@linkcode Ring.alloc} in a place of the table of buffers, from 0
+   * on, or empties the place with `null`. IORING_REGISTER_BUFFERS_UPDATE, Linux 5.13;
+   * no privilege. The place's earlier {@linkcode FixedBuffer} is not valid any longer.
+   *
+   * Refused while commands in flight use the place. If the kernel refuses, the place
+   * keeps its buffer. ENOMEM: RLIMIT_MEMLOCK is too small (`ulimit -l`). EACCES: the
+   * ring was restricted.
+   *
+   * A driver may put a buffer of its own into an empty place, as ublk does. Such a
+   * buffer has no `FixedBuffer`: name it by its place, as `buf_index` of `uringCmd` or
+   * `bufIndex` of a `Command`. An update removes it.
+   *
+   * @example One place for buffers that change
+   * ```ts
+   * import { Ring } from "@uring/cmd";
+   * import { close, openat, read } from "@uring/cmd/op";
+   *
+   * await using ring = Ring.open();
+   * ring.registerBuffers([null]);
+   * const fd = await ring.cmd(openat("/proc/version"));
+   * for (const byteLength of [16, 4096]) {
+   *   const buffer = ring.updateBuffer(0, ring.alloc(byteLength));
+   *   const options = { offset: 0, buffer };
+   *   console.log(await ring.cmd(read(fd, buffer.bytes, options)), "bytes");
+   * }
+   * await ring.cmd(close(fd));
+   * ```
+   */
+  updateBuffer(place: number, bytes: Uint8Array): FixedBuffer;
+  /** Empties a place of the table of buffers. */
+  updateBuffer(place: number, bytes: null): null;
+  updateBuffer(place: number, bytes: Uint8Array | null): FixedBuffer | null {
+    if (bytes !== null) checkRegistrable(bytes);
+    this.#checkOpen();
+    return this.#tables.updateBuffer(place, bytes, this.#queues.commands());
   }
 
   /** Unpins the buffers. Refused while commands in flight use them. */
   unregisterBuffers(): void {
     this.#checkOpen();
     this.#tables.unregisterBuffers(this.#queues.commands());
+  }
+
+  /**
+   * Provides buffers for the kernel to choose from: it takes one when it has data, and
+   * not when the command starts. So a thousand connections that are quiet share a few
+   * buffers. IORING_REGISTER_PBUF_RING, Linux 5.19; no privilege.
+   *
+   * Commands take a `BufferRing` in place of memory, such as `recv` and `read` of
+   * `./op`, and also those of many completions for {@linkcode Ring.stream}. Their
+   * result is a {@linkcode LentBuffer}, which is the program's until it is released. A
+   * buffer goes back by itself if nobody gets it: because the loop is left or the
+   * command fails, or because a `decode` of the program's has made another value of it.
+   *
+   * If all buffers are lent, commands fail with ENOBUFS, and no data is lost.
+   *
+   * `count` is from 1 to 32768, and `byteLength` is the size of each. The memory is the
+   * ring's; pages that were never filled take none. On some kernels, the 16 bytes of each
+   * entry count against RLIMIT_MEMLOCK.
+   *
+   * @example All that a connection sends, until it ends
+   * ```ts
+   * import { Ring } from "@uring/cmd";
+   * import { recv } from "@uring/cmd/op";
+   * import { socketFd } from "@uring/cmd/socket";
+   *
+   * using listener = Deno.listen({ port: 0 });
+   * const client = await Deno.connect({ port: listener.addr.port });
+   * using server = await listener.accept();
+   * await client.write(new TextEncoder().encode("hello"));
+   * client.close();
+   *
+   * await using ring = Ring.open();
+   * const buffers = ring.registerBufferRing({ count: 16, byteLength: 4096 });
+   * const all = recv(socketFd(server), buffers, { multishot: true });
+   * for await (using item of ring.stream(all)) {
+   *   console.log(new TextDecoder().decode(item.bytes));
+   * }
+   * ```
+   */
+  registerBufferRing(
+    options: { count: number; byteLength: number },
+  ): BufferRing {
+    const { count, byteLength } = this.#ask(() => {
+      const { count, byteLength } = checkObject("options", options);
+      return { count, byteLength };
+    });
+    this.#checkOpen();
+    return this.#tables.registerBufferRing(count, byteLength);
+  }
+
+  /**
+   * Takes provided buffers back from the kernel. Refused while commands in flight use
+   * them. Buffers that are lent stay the program's.
+   */
+  unregisterBufferRing(bufferRing: BufferRing): void {
+    checkBufferRing("bufferRing", bufferRing);
+    this.#checkOpen();
+    this.#tables.unregisterBufferRing(bufferRing, this.#queues.commands());
+  }
+
+  /**
+   * Keeps the credentials that this thread has now: its user, groups, capabilities
+   * and security label. A command whose option `personality` names them runs with
+   * them. IORING_REGISTER_PERSONALITY, Linux 5.6; no privilege.
+   *
+   * They are for a program that gives up its privilege and keeps it for some commands.
+   * The ring is the key to it: code that has the ring has these credentials, too.
+   * `restrict()` binds what it can do with them.
+   *
+   * EACCES: the ring was restricted. ENOMEM: it has 65535 already.
+   *
+   * @example A command with the credentials of an earlier moment
+   * ```ts
+   * import { Ring } from "@uring/cmd";
+   * import { openat, close } from "@uring/cmd/op";
+   *
+   * await using ring = Ring.open();
+   * const personality = ring.registerPersonality();
+   * // The program could call setresuid(2) here.
+   * const fd = await ring.cmd(openat("/proc/version"), { personality });
+   * await ring.cmd(close(fd));
+   * ring.unregisterPersonality(personality);
+   * ```
+   */
+  registerPersonality(): Personality {
+    this.#checkOpen();
+    return this.#tables.registerPersonality();
+  }
+
+  /** Removes credentials. Refused while commands in flight have them. */
+  unregisterPersonality(personality: Personality): void {
+    const { id } = checkPersonality(personality);
+    this.#checkOpen();
+    let used = false;
+    for (const { marks } of this.#queues.slots.busy()) {
+      used ||= personalityIn(marks) === id;
+    }
+    this.#tables.unregisterPersonality(personality, used);
   }
 
   /**
@@ -531,8 +790,8 @@ export class Ring implements AsyncDisposable {
    * `deferTaskrun` it can still be given another eventfd to signal.
    *
    * It does not bind what a command says to its file, such as `cmd_op`, nor the
-   * memory it points at. `registerOps` with IORING_REGISTER_FILES lets it add
-   * files; an unrestricted ring can put one into its table (IORING_OP_MSG_RING).
+   * memory it points at. `registerOps` with IORING_REGISTER_FILES or
+   * IORING_REGISTER_FILES_UPDATE lets it add files; an unrestricted ring can put one into its table (IORING_OP_MSG_RING).
    * And it does not bind code: what runs in the same process with `--allow-ffi`
    * can call libc itself, and `ring.constructor` is the class that opens rings.
    *
@@ -673,15 +932,32 @@ export class Ring implements AsyncDisposable {
     }
   }
 
-  #signalOf(options: CommandOptions): AbortSignal | undefined {
+  #optionsOf(options: ChainOptions): Asked {
     return this.#ask(() => {
-      const { signal } = checkObject("options", options);
-      if (signal === undefined) {
-        if (!(options instanceof AbortSignal)) return undefined;
+      const { signal, async = false, personality, hard = false } = checkObject(
+        "options",
+        options,
+      );
+      if (signal === undefined && options instanceof AbortSignal) {
         throw new TypeError("options is an AbortSignal: pass { signal }");
       }
-      return checkInstance("signal", signal, AbortSignal);
+      if (signal !== undefined) checkInstance("signal", signal, AbortSignal);
+      const flags = checkBoolean("async", async) ? IOSQE_ASYNC : 0;
+      return {
+        signal,
+        personality,
+        hard: checkBoolean("hard", hard),
+        marks: personality === undefined
+          ? flags
+          : marksOf(flags, checkPersonality(personality).id),
+      };
     });
+  }
+
+  /** Refuses options at the last moment before slots are taken. */
+  #checkAsked({ signal, personality }: Asked): void {
+    if (personality !== undefined) this.#tables.checkPersonality(personality);
+    if (signal !== undefined) throwIfAborted.call(signal);
   }
 
   #checkOpen(): void {
@@ -794,13 +1070,19 @@ export class Ring implements AsyncDisposable {
   #take(
     command: Command<unknown>,
     receiver: Receiver,
-    signal: AbortSignal | undefined,
+    asked: Asked | null,
   ): Slot {
-    if (signal !== undefined) throwIfAborted.call(signal);
+    if (asked !== null) this.#checkAsked(asked);
     const slot = this.#queues.take(command);
     slot.receiver = receiver;
-    if (signal !== undefined) this.#watches.add(slot, signal);
+    if (asked !== null) this.#mark(slot, asked);
     return slot;
+  }
+
+  /** Gives a slot what the options ask for. */
+  #mark(slot: Slot, { signal, marks }: Asked): void {
+    slot.marks = marks;
+    if (signal !== undefined) this.#watches.add(slot, signal);
   }
 
   /** Takes slots for all commands, or for none of them. */
@@ -844,6 +1126,23 @@ export class Ring implements AsyncDisposable {
     return batch;
   }
 }
+
+/** What the options of a call ask for. */
+interface Asked {
+  readonly signal: AbortSignal | undefined;
+  readonly personality: Personality | undefined;
+  readonly hard: boolean;
+  /** See `marksOf`. */
+  readonly marks: number;
+}
+
+/** What a call without options asks for. */
+const NOTHING: Asked = {
+  signal: undefined,
+  personality: undefined,
+  hard: false,
+  marks: 0,
+};
 
 /**
  * What io_uring_register() answers about a ring that is restricted (EBUSY), or

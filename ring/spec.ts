@@ -3,6 +3,7 @@
 import type { Completion } from "./completion.ts";
 import type { Advice } from "./errors.ts";
 import type { Operand } from "./operand.ts";
+import type { BufferRing } from "./buffer_ring.ts";
 import type { FixedBuffer, FixedFile } from "./registered.ts";
 
 /** The file of a command: a descriptor, or a file of the ring's table. */
@@ -36,6 +37,11 @@ export interface CommandSpec<T> {
   bufIndex?: number;
   /** The registered buffer, which sets `buf_index`. The ring checks it. */
   buffer?: FixedBuffer;
+  /**
+   * The provided buffers, which set `buf_group` and IOSQE_BUFFER_SELECT. The ring
+   * checks them. `decode` gets the buffer as `lent`.
+   */
+  bufferRing?: BufferRing;
   /** Byte 42 of the SQE, 16 bits. */
   personality?: number;
   /** Byte 44 of the SQE, 32 bits: `file_index`, `optlen`, ... */
@@ -50,6 +56,8 @@ export interface CommandSpec<T> {
   cqe32?: boolean;
   /** The command completes many times, and is for `Ring.stream`. */
   multishot?: boolean;
+  /** See `Kind.untilZero`. */
+  untilZero?: boolean;
   /** Most completions that one run posts. Default 1. */
   completions?: number;
   /** Makes the result from a completion. Default: the result is `res`. */

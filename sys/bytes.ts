@@ -10,6 +10,7 @@
 
 const Bytes = Uint8Array;
 const Words = Int32Array;
+const Shorts = Uint16Array;
 const View = DataView;
 const { set } = Uint8Array.prototype;
 
@@ -25,6 +26,11 @@ export function bytesAt<B extends ArrayBufferLike>(
 /** Returns the words of a buffer, from its start. */
 export function int32At(buffer: ArrayBufferLike, length?: number): Int32Array {
   return new Words(buffer, 0, length);
+}
+
+/** Returns the half words of a buffer, from its start. */
+export function uint16At(buffer: ArrayBufferLike): Uint16Array {
+  return new Shorts(buffer);
 }
 
 /** Returns a view at an offset of a buffer. */

@@ -1,4 +1,4 @@
-/** Mappings of a ring's memory. */
+/** Mappings of memory that the kernel shares: of a ring, or of a driver. */
 
 import { mmap, permitted, syscall } from "./libc.ts";
 import { bufferAt } from "./pointer.ts";
@@ -12,7 +12,7 @@ const { get: detached } = Object.getOwnPropertyDescriptor(
   "detached",
 )!;
 
-/** A part of a ring that is mapped, or about to be. */
+/** Memory of the kernel that is mapped, or about to be. */
 export class Mapping {
   /** 0 before it is mapped, and after. */
   address = 0;
@@ -33,13 +33,36 @@ export function map(
   offset: number,
 ): number {
   const prot = mman.PROT_READ | mman.PROT_WRITE;
+  return mapAs(prot, mapping, fd, byteLength, offset);
+}
+
+/**
+ * Maps memory that a driver lets this process only read. A store into the buffer ends
+ * the process with SIGSEGV, so that no caller hands it on.
+ */
+export function mapReadOnly(
+  mapping: Mapping,
+  fd: number,
+  byteLength: number,
+  offset: number,
+): number {
+  return mapAs(mman.PROT_READ, mapping, fd, byteLength, offset);
+}
+
+function mapAs(
+  prot: number,
+  mapping: Mapping,
+  fd: number,
+  byteLength: number,
+  offset: number,
+): number {
   const flags = mman.MAP_SHARED | mman.MAP_POPULATE;
   mapping.byteLength = byteLength;
   const address = mmap(byteLength, prot, flags, fd, offset);
   if (address < 0) return address;
   mapping.address = address;
   mapping.buffer = permitted(
-    "a ring cannot be mapped",
+    "memory of the kernel cannot be mapped",
     () => bufferAt(address, byteLength),
   );
   return 0;

@@ -17,6 +17,7 @@ import { decodeSockaddr } from "../sockaddr.ts";
 import * as sock from "../socket/mod.ts";
 import { uringCmd } from "../uring_cmd.ts";
 import { mountDemo } from "./mount_demo.ts";
+import { probeText } from "./probe_text.ts";
 
 /**
  * Prints it all. Returns the exit code: 1 if io_uring is refused, or if a
@@ -31,7 +32,7 @@ export async function demo(): Promise<number> {
     console.error(error instanceof Error ? error.message : error);
     return 1;
   }
-  printProbe(found);
+  console.log(probeText(found));
   if (found.refused) {
     console.error(`\nio_uring is refused. ${found.refused.message}`);
     return 1;
@@ -41,30 +42,6 @@ export async function demo(): Promise<number> {
   const allRan = await run(ring, found);
   if (found.fuse.mount.available === "yes") await mountDemo();
   return allRan ? 0 : 1;
-}
-
-function printProbe(found: Probe): void {
-  console.log(`Linux ${found.kernel} on ${found.arch}`);
-  if (!found.refused) {
-    console.log(`setup flags: ${wrap(found.setupFlags)}`);
-    console.log(`features: ${wrap(found.features)}`);
-    console.log(`opcodes: ${wrap(found.opcodes)}`);
-    printAnswers("commands", found.families);
-  }
-  printAnswers("FUSE", found.fuse);
-}
-
-function printAnswers(title: string, answers: Probe["families"]): void {
-  console.log(`${title}:`);
-  for (const [name, { available, reason }] of Object.entries(answers)) {
-    console.log(`  ${name.padEnd(20)} ${available.padEnd(8)} ${reason}`);
-  }
-}
-
-function wrap(names: readonly string[]): string {
-  if (names.length === 0) return "none";
-  const lines = names.join(" ").replace(/(.{60,76}) /g, "$1\n  ");
-  return `${names.length}\n  ${lines}`;
 }
 
 /** Runs the commands. Returns `false` if one failed that this kernel has. */

@@ -15,5 +15,38 @@ export function after<T, R>(
   value: Awaitable<T>,
   next: (value: T) => Awaitable<R>,
 ): Awaitable<R> {
-  return isPromise(value) ? value.then(next) : next(value);
+  return isPromise(value) ? later(value, next) : next(value);
+}
+
+/**
+ * A `then` of the program's may call back twice, or at once, and return anything. `await`
+ * calls it once, in a turn of its own, and takes its first answer.
+ */
+async function later<T, R>(
+  value: PromiseLike<T>,
+  next: (value: T) => Awaitable<R>,
+): Promise<R> {
+  return next(await value);
+}
+
+/** Calls `undo` if a call fails, now or later. It fails then all the same. */
+export function orElse<T>(
+  call: () => Awaitable<T>,
+  undo: () => void,
+): Awaitable<T> {
+  const failed = (error: unknown): never => {
+    undo();
+    throw error;
+  };
+  try {
+    const value = call();
+    return isPromise(value) ? promiseOf(value).catch(failed) : value;
+  } catch (error) {
+    return failed(error);
+  }
+}
+
+/** Returns a promise of this module's for another, whose `then` is called once. */
+export async function promiseOf<T>(value: PromiseLike<T>): Promise<T> {
+  return await value;
 }

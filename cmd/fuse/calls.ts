@@ -3,6 +3,7 @@
  * thread, and return at once where files are local.
  */
 
+import { E } from "../../sys/uapi/errno.ts";
 import { AT_EMPTY_PATH, O_CLOEXEC, O_NOFOLLOW } from "../../sys/uapi/fcntl.ts";
 import { open_how, RESOLVE_CACHED } from "../../sys/uapi/openat2.ts";
 import { RESOLVE_NO_XDEV } from "../../sys/uapi/openat2.ts";
@@ -12,7 +13,7 @@ import { lseek, syscall } from "../../sys/libc.ts";
 import { scratch, scratchCopy } from "../../sys/scratch.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { type FileStatus, statusAt } from "../statx.ts";
-import { FuseError } from "./errors.ts";
+import { errnoOf, FuseError } from "./errors.ts";
 import { decodeName } from "./names.ts";
 import type { StatFs } from "./nodes.ts";
 
@@ -145,6 +146,16 @@ export function listxattr(path: string): string[] {
   const length = call("listxattr", path, result(), RESULT_BYTES);
   const names = decodeName(scratchCopy(RESULT, RESULT + length));
   return names.split("\0").slice(0, -1);
+}
+
+/** Returns `true` if a directory has an access control list for its new files. */
+export function hasDefaultAcl(path: string): boolean {
+  try {
+    return listxattr(path).includes("system.posix_acl_default");
+  } catch (error) {
+    // Rather too little is permitted than too much.
+    return errnoOf(error) !== E.EOPNOTSUPP;
+  }
 }
 
 /** Removes an extended attribute. */

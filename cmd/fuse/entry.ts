@@ -5,6 +5,7 @@ import {
   fuse_uring_ent_in_out,
   fuse_uring_req_header,
 } from "../../sys/uapi/fuse.ts";
+import { arena } from "../../sys/arena.ts";
 import { bytesAt, viewAt } from "../../sys/bytes.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
 import { FuseRequest } from "./request.ts";
@@ -88,8 +89,10 @@ export class Entry {
   }
 
   #renew(): FuseRequest {
-    const header = new Uint8Array(HEADER);
-    const payload = new Uint8Array(this.#payload.length);
+    const { length } = this.#payload;
+    const memory = arena(HEADER + length); // A handler cannot transfer it elsewhere.
+    const header = bytesAt(memory, 0, HEADER);
+    const payload = bytesAt(memory, HEADER, length);
     this.#copy = { header, payload };
     return this.#over(header, payload);
   }

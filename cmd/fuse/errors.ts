@@ -75,6 +75,31 @@ const CLASSES: readonly (readonly [abstract new () => Error, number])[] = [
   [Deno.errors.NotConnected, E.ENOTCONN],
 ];
 
+/** A function that is told what a handler threw, in which operation, and on which file. */
+export type OnError = (
+  error: unknown,
+  op: string,
+  path: string | null,
+) => unknown;
+
+/**
+ * Returns a function that tells the program. What that throws, now or later, is dropped:
+ * nobody is left to tell.
+ */
+export function teller(onError: OnError = print): OnError {
+  return async (error, op, path) => {
+    try {
+      await onError(error, op, path);
+    } catch {
+      // As it says above.
+    }
+  };
+}
+
+function print(error: unknown, op: string, path: string | null): void {
+  console.error(`FUSE ${op} ${path ?? ""} failed with EIO:`, error);
+}
+
 /**
  * Returns the errno that an error stands for: that of its `code`, or of its class;
  * 0 if it stands for none. It does not throw, whatever was thrown.

@@ -130,9 +130,7 @@ class Here implements Served {
     this.#session = new Session(this.#server, transport, {
       wishes: { ...wishes, flags },
       timeoutMs: options.timeoutMs ?? 0,
-      onError: options.onError ??
-        ((error, op, path) =>
-          console.error(`FUSE ${op} ${path ?? ""} failed with EIO:`, error)),
+      onError: options.onError,
     });
     this.ended = this.#session.finished.then(async (errno) => {
       await files.fs.destroy?.();
@@ -178,7 +176,7 @@ class Here implements Served {
     if (id !== 0) await send(inodeMessage(id, data ? 0 : -1));
     if (typeof file !== "string") return known;
     const slash = file.lastIndexOf("/");
-    const parent = this.#files.find(file.slice(0, slash));
+    const parent = this.#files.find(file.slice(0, Math.max(slash, 0)));
     const name = file.slice(slash + 1);
     const parentId = parent === undefined ? 0 : nodes.idOf(parent);
     if (entry && name !== "" && parentId !== 0) {

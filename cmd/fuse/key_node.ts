@@ -1,6 +1,10 @@
 /** The files and directories that the keys of a store make. */
 
+import { FuseError } from "./errors.ts";
 import type { Stat, Time } from "./stat.ts";
+
+/** Bytes that no path reaches: <linux/limits.h>. */
+const PATH_MAX = 4096;
 
 /** A file or a directory. */
 export class KeyNode {
@@ -15,6 +19,8 @@ export class KeyNode {
   loading: Promise<Uint8Array> | null = null;
   /** The value is not stored yet. */
   dirty = false;
+  /** It was removed. A program may be in a directory that is gone. */
+  gone = false;
   /** Open files. */
   opens = 0;
   /** A directory is there without a key below. */
@@ -33,8 +39,13 @@ export class KeyNode {
     return this.parent === null ? "" : this.parent.path(this.name);
   }
 
-  /** Returns the key of a name in a directory. */
+  /**
+   * Returns the key of a name in a directory.
+   *
+   * @throws {FuseError} ENOENT for a directory that is gone: the key would be another's.
+   */
   path(name: string): string {
+    if (this.gone) throw new FuseError("ENOENT");
     const { key } = this;
     return key === "" ? name : `${key}/${name}`;
   }
@@ -67,12 +78,14 @@ export class KeyNode {
     parent.names!.set(name, this);
     this.parent = parent;
     this.name = name;
+    this.gone = false;
     return this;
   }
 
   remove(): void {
     this.parent?.names?.delete(this.name);
     this.parent = null;
+    this.gone = true;
   }
 
   /** Takes what the store says of a value that is not here. */
@@ -128,6 +141,7 @@ export class KeyNode {
    * path, and for one that has others below.
    */
   place(key: string): KeyNode | null {
+    if (key.length >= PATH_MAX || !key.isWellFormed()) return null;
     const [name, ...below] = key.split("/", 2);
     if (!isName(name)) return null;
     const found = this.names!.get(name);

@@ -1,5 +1,6 @@
 /** A store of keys and values, with the tree of its keys and what is cached of it. */
 
+import { checkBytes } from "../../ring/check.ts";
 import type { Awaitable } from "./awaitable.ts";
 import { FuseError } from "./errors.ts";
 import { KeyNode } from "./key_node.ts";
@@ -140,6 +141,7 @@ export class KeyTree {
     // It may have been written meanwhile.
     if (node.value !== null) return node.value;
     if (value === null || value === undefined) throw new FuseError("ENOENT");
+    checkBytes("what get() returns", value); // Else it would be an empty file.
     node.until = this.#later();
     return node.take(value);
   }

@@ -4,6 +4,7 @@ import { FuseError } from "./errors.ts";
 import { KeyNode } from "./key_node.ts";
 import { KeyTree } from "./key_store.ts";
 import type { KeyValueOptions, KeyValueStore } from "./key_store.ts";
+import { shortName } from "./names.ts";
 import type { NodeFileSystem } from "./nodes.ts";
 
 const O_TRUNC = 0o1000;
@@ -11,8 +12,8 @@ const O_TRUNC = 0o1000;
 /**
  * Returns a filesystem over a store: each slash in a key is a directory. Directories
  * without a key below, permissions and owners exist in memory only, as long as the
- * program. A key that is no path, such as `a//b`, is not shown; nor is `a` where
- * there is `a/b`.
+ * program. A key that is no path, such as `a//b` or one of 4096 letters, is not shown;
+ * nor is `a` where there is `a/b`.
  *
  * An open file is written in memory, and stored by close(2) and fsync(2), whose error
  * it can be. A rename stores each value again under its new key. It loads the list of
@@ -56,7 +57,7 @@ export function keyValue(
     truncatesOnOpen: true,
     async lookup({ names }, name) {
       await tree.list();
-      const node = names?.get(name);
+      const node = names?.get(shortName(name));
       if (node === undefined) return null;
       const stat = await tree.stat(node);
       return stat && { node, stat };
@@ -105,6 +106,7 @@ export function keyValue(
 /** Returns the methods that change something. */
 function changes(tree: KeyTree): Partial<NodeFileSystem<KeyNode>> {
   const add = (node: KeyNode, parent: KeyNode, name: string, mode: number) => {
+    parent.path(shortName(name)); // It throws if the directory is gone.
     node.attributes.mode = mode;
     node.put(parent, name);
     parent.made = true;
@@ -161,7 +163,7 @@ function changes(tree: KeyTree): Partial<NodeFileSystem<KeyNode>> {
       tree.alone(async () => {
         if ((flags & ~1) !== 0) throw new FuseError("EINVAL");
         const node = there(from, name);
-        const other = to.names!.get(newName);
+        const other = to.names!.get(shortName(newName));
         if (other === node) return;
         if (other?.names && other.names.size > 0) {
           throw new FuseError("ENOTEMPTY");

@@ -2,12 +2,12 @@
 
 import { O_TRUNC } from "../../sys/uapi/fcntl.ts";
 import { S_IFMT, S_IFREG } from "../../sys/uapi/fs.ts";
-import { after, type Awaitable } from "./awaitable.ts";
+import { after, type Awaitable, orElse } from "./awaitable.ts";
 import type { Context } from "./context.ts";
 import { FuseError } from "./errors.ts";
 import type { FileSystem } from "./file_system.ts";
 import type { Changes, Dirents, Entry } from "./nodes.ts";
-import type { PathNode, PathTree } from "./tree.ts";
+import type { Change, PathNode, PathTree } from "./tree.ts";
 
 /** Exchange the two names. */
 const RENAME_EXCHANGE = 2;
@@ -61,6 +61,7 @@ export class Layer<H> {
     name: string,
     ctx: Context<H>,
     call: (path: string) => Awaitable<T>,
+    undo: (path: string, handle: T) => void = () => {},
   ): Awaitable<Entry<PathNode> & { handle: T }> {
     const { tree, user } = this;
     return tree.use(parent, () => {
@@ -68,12 +69,16 @@ export class Layer<H> {
       return after(
         call(path),
         (handle) =>
-          after(user.getattr(path, ctx), (stat) => {
-            if (stat === null || stat === undefined) {
-              throw new FuseError("EIO", `${path} was made, and is not there`);
-            }
-            return { node: tree.make(parent, name), stat, handle };
-          }),
+          orElse(() =>
+            after(user.getattr(path, ctx), (stat) => {
+              if (stat === null || stat === undefined) {
+                throw new FuseError(
+                  "EIO",
+                  `${path} was made, and is not there`,
+                );
+              }
+              return { node: tree.make(parent, name), stat, handle };
+            }), () => undo(path, handle)),
       );
     });
   }
@@ -90,11 +95,22 @@ export class Layer<H> {
       name,
       ctx,
       (path) => this.user.create!(path, mode, flags, ctx),
+      (path, handle) => void this.#drop(path, handle as H, ctx),
     );
     return after(made, ({ node, stat, handle }) => {
       (node.handles ??= []).push(handle);
       return { node, stat, handle: handle as H };
     });
+  }
+
+  /** Releases a file of which the kernel is not told. The error is another one's. */
+  async #drop(path: string, handle: H, ctx: Context<H>): Promise<void> {
+    try {
+      ctx.handle = handle;
+      await this.user.release?.(path, ctx);
+    } catch {
+      // As it says above.
+    }
   }
 
   mknod(
@@ -196,8 +212,9 @@ export class Layer<H> {
     const { tree, user } = this;
     const node = tree.child(parent, name);
     const unlink = () => user.unlink!(tree.join(parent, name), ctx);
-    if (node === undefined) return tree.alone([], unlink);
-    return tree.alone([node], () => {
+    const change = changeOf([node], [parent]);
+    if (node === undefined) return tree.alone(change, unlink);
+    return tree.alone(change, () => {
       if (this.#needsItsName(node)) return this.#hide(node, ctx);
       return after(unlink(), () => tree.remove(node));
     });
@@ -207,7 +224,7 @@ export class Layer<H> {
     const { tree, user } = this;
     const node = tree.child(parent, name);
     return tree.alone(
-      node === undefined ? [] : [node],
+      changeOf([node], [parent]),
       () =>
         after(user.rmdir!(tree.join(parent, name), ctx), () => {
           if (node !== undefined) tree.remove(node);
@@ -231,8 +248,7 @@ export class Layer<H> {
     }
     const moved = tree.child(from, name);
     const replaced = tree.child(to, newName);
-    const nodes = [moved, replaced].filter((it) => it !== undefined);
-    return tree.alone(nodes, () => {
+    return tree.alone(changeOf([moved, replaced], [from, to]), () => {
       const hidden = !exchange && replaced !== undefined &&
           this.#needsItsName(replaced)
         ? this.#hide(replaced, ctx)
@@ -271,8 +287,17 @@ export class Layer<H> {
 
   #remove(node: PathNode, call: () => Awaitable<void>): Awaitable<void> {
     const { tree } = this;
-    return tree.alone([node], () => after(call(), () => tree.remove(node)));
+    const change = changeOf([node], []);
+    return tree.alone(change, () => after(call(), () => tree.remove(node)));
   }
+}
+
+/** Describes a change of the nodes of some names, where the kernel knows them. */
+function changeOf(
+  nodes: readonly (PathNode | undefined)[],
+  dirs: readonly PathNode[],
+): Change {
+  return { nodes: nodes.filter((node) => node !== undefined), dirs };
 }
 
 /** Leaves out the files that were unlinked while they are open. */

@@ -1,8 +1,8 @@
 /** A filesystem that is mounted. */
 
 import { E } from "../../sys/uapi/errno.ts";
-import { readText } from "../../sys/file.ts";
-import { checkObject } from "../../ring/check.ts";
+import { close, readText } from "../../sys/file.ts";
+import { checkBytes, checkObject, checkOffset } from "../../ring/check.ts";
 import { unmountByChild, type UnmountOptions, within } from "./children.ts";
 import type { Watchdog } from "./children.ts";
 import { endOf } from "./classic.ts";
@@ -12,6 +12,7 @@ import type { MountOptions } from "./options.ts";
 import type { InvalidateOptions, MountStats } from "./served.ts";
 import type { Protocol, Served } from "./served.ts";
 import { onSignal } from "./signals.ts";
+import { openAbort, writeAbort } from "./support.ts";
 import type { TransportName } from "./transport.ts";
 
 /** A filesystem that is mounted. */
@@ -32,12 +33,16 @@ export interface Mount extends AsyncDisposable {
   /**
    * Unmounts. A child process does, because the kernel may ask this one meanwhile.
    *
-   * @throws {Error} if a program uses a file of it, unless `lazy`.
+   * @throws {Error} if a program uses a file of it, unless `lazy`; if another mount
+   * lies over it.
    */
   unmount(options?: UnmountOptions): Promise<void>;
   /**
    * Makes the kernel forget attributes and data of a path, and the name itself, for
    * a file that has changed by itself. Resolves to `false` if it knew nothing.
+   *
+   * It waits for requests in flight that use the file, or change its directory: their
+   * handlers must not wait for it.
    *
    * @param file A path, or an object of a node-based filesystem, whose name stays.
    */
@@ -122,6 +127,12 @@ export class LiveMount implements Mount {
     if (this.#over) return;
     try {
       checkObject("options", options);
+      if (this.#device !== "" && !this.#isThere) {
+        throw new Error(
+          `${this.dir} cannot be unmounted: another mount lies over it, or it was ` +
+            "taken away already",
+        );
+      }
       await unmountByChild(this.dir, options, patienceMs);
     } catch (error) {
       if (this.#over) return;
@@ -133,6 +144,7 @@ export class LiveMount implements Mount {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    const abortFd = this.#isThere ? openAbort(this.#device) : -1;
     try {
       await this.#unmount({}, PATIENCE_MS);
     } catch {
@@ -140,23 +152,34 @@ export class LiveMount implements Mount {
       await this.#unmount({ lazy: true }, PATIENCE_MS).catch(() => {});
     }
     await within(this.finished, GRACE_MS);
+    // A notification may wait for a lock of a request that nobody answers any more. It
+    // holds the connection, so that giving that up would end neither.
+    writeAbort(abortFd);
+    if (abortFd >= 0) close(abortFd);
     this.#served.abort();
     await this.finished;
   }
 
-  invalidate(
+  /** `true` while it is what is mounted on the directory. */
+  get #isThere(): boolean {
+    return this.#device !== "" && deviceOf(this.dir) === this.#device;
+  }
+
+  async invalidate(
     file: string | object,
     options: InvalidateOptions = {},
   ): Promise<boolean> {
-    return this.#served.invalidate(file, options);
+    checkObject("options", options);
+    return await this.#served.invalidate(file, options);
   }
 
-  store(
+  async store(
     file: string | object,
     offset: number,
     data: Uint8Array,
   ): Promise<boolean> {
-    return this.#served.store(file, offset, data);
+    checkOffset(offset);
+    return await this.#served.store(file, offset, checkBytes("data", data));
   }
 
   stats(): Promise<MountStats> {
@@ -181,7 +204,7 @@ export class LiveMount implements Mount {
       this.#over = true;
       // A connection that was aborted leaves its mount behind. That of a Worker that
       // was ended is not aborted yet.
-      if (this.#device !== "" && deviceOf(this.dir) === this.#device) {
+      if (this.#isThere) {
         const options = { lazy: true, force: true };
         await unmountByChild(this.dir, options).catch(() => {});
       }

@@ -2,6 +2,7 @@
 
 import type { Context } from "./context.ts";
 import { FuseError } from "./errors.ts";
+import { shortName } from "./names.ts";
 import type { Dirent, NodeFileSystem } from "./nodes.ts";
 import type { Time } from "./stat.ts";
 
@@ -41,8 +42,9 @@ class MemoryFile {
 }
 
 /**
- * Returns an empty filesystem in memory, with all that tmpfs has: links, extended
- * attributes, files that are open and unlinked. It lives as long as the program.
+ * Returns an empty filesystem in memory, with what tmpfs has: links, extended
+ * attributes, files that are open and unlinked; but no access control lists. It lives
+ * as long as the program.
  *
  * @param options `maxBytes` limits its files, by default to 1 GiB.
  */
@@ -55,13 +57,10 @@ export function memory(
 
   function resize(file: MemoryFile, size: number): void {
     if (size > file.data.length) {
-      if (used + size - file.data.length > maxBytes) {
-        throw new FuseError("ENOSPC");
-      }
-      const room = Math.max(
-        size,
-        Math.min(2 * file.data.length, size + 2 ** 24),
-      );
+      const most = maxBytes - used + file.data.length;
+      if (size > most) throw new FuseError("ENOSPC");
+      const more = Math.min(2 * file.data.length, size + 2 ** 24);
+      const room = Math.max(size, Math.min(more, most));
       const data = new Uint8Array(room);
       data.set(file.data.subarray(0, file.size));
       used += room - file.data.length;
@@ -73,7 +72,7 @@ export function memory(
 
   function add(parent: MemoryFile, name: string, file: MemoryFile) {
     if (parent.nlink === 0) throw new FuseError("ENOENT");
-    parent.names.set(name, file);
+    parent.names.set(shortName(name), file);
     parent.changed();
     return { node: file, stat: file };
   }
@@ -108,7 +107,7 @@ export function memory(
     root,
     truncatesOnOpen: true,
     lookup(parent, name) {
-      const node = parent.names.get(name);
+      const node = parent.names.get(shortName(name));
       return node === undefined ? null : { node, stat: node };
     },
     forget(file) {
@@ -155,7 +154,7 @@ export function memory(
     rmdir: remove,
     rename(from, name, to, newName, flags) {
       const file = from.names.get(name);
-      const other = to.names.get(newName);
+      const other = to.names.get(shortName(newName));
       if (file === undefined) throw new FuseError("ENOENT");
       if ((flags & ~3) !== 0) throw new FuseError("EINVAL");
       const exchange = (flags & 2) !== 0 && other !== undefined;
@@ -203,6 +202,8 @@ export function memory(
     },
     getxattr: (file, name) => file.xattrs?.get(name) ?? null,
     setxattr(file, name, value, flags) {
+      // Nobody would check an access control list.
+      if (name.startsWith("system.")) throw new FuseError("EOPNOTSUPP");
       const xattrs = file.xattrs ??= new Map();
       const there = xattrs.has(name);
       if (flags === 1 && there) throw new FuseError("EEXIST");

@@ -1,13 +1,12 @@
 /** Mounts a filesystem, and serves it. */
 
-import { checkObject, checkPrototype } from "../../ring/check.ts";
 import { unmountByChild, Watchdog } from "./children.ts";
 import type { FileSystem } from "./file_system.ts";
 import { readyHere } from "./here.ts";
 import { LiveMount, type Mount } from "./live.ts";
 import { findDirectory, type Mounted, mountFuse } from "./mounting.ts";
 import type { NodeFileSystem } from "./nodes.ts";
-import type { MountOptions } from "./options.ts";
+import { checkOptions, type MountOptions } from "./options.ts";
 import { readyInWorker } from "./remote.ts";
 import type { Served } from "./served.ts";
 import type { AnyNode } from "./server.ts";
@@ -66,9 +65,9 @@ export function mount(
 export async function mount(
   dir: string,
   fs: FileSystem | NodeFileSystem<AnyNode> | URL,
-  options: MountOptions = {},
+  given: MountOptions = {},
 ): Promise<Mount> {
-  checkPrototype(checkObject("options", options));
+  const options = checkOptions(given);
   const { signal } = options;
   signal?.throwIfAborted();
   const found = findDirectory(dir);
@@ -78,7 +77,9 @@ export async function mount(
   let watchdog: Watchdog | null = null;
   let mounted: Mounted | null = null;
   let served: Served | null = null;
+  let live: LiveMount;
   try {
+    signal?.throwIfAborted();
     watchdog = watch(found, options);
     mounted = await mountFuse({
       dir: found,
@@ -89,7 +90,7 @@ export async function mount(
       defaultPermissions: options.defaultPermissions ?? true,
     });
     served = await ready.serve(mounted.fd);
-    return new LiveMount(found, mounted, served, watchdog, options);
+    live = new LiveMount(found, mounted, served, watchdog, options);
   } catch (error) {
     served?.abort();
     ready.drop();
@@ -100,6 +101,11 @@ export async function mount(
     await watchdog?.stop();
     throw error;
   }
+  if (signal?.aborted) {
+    await live[Symbol.asyncDispose]();
+    throw signal.reason;
+  }
+  return live;
 }
 
 /** Starts the process that unmounts when this one is killed; `null` without `sh`. */

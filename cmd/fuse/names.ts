@@ -18,3 +18,20 @@ export function decodeName(bytes: Uint8Array): string {
     throw new FuseError("EILSEQ", "a name is not UTF-8");
   }
 }
+
+/** Bytes of the longest name. The kernel passes on longer ones. */
+const NAME_MAX = 255;
+const encoder = new TextEncoder();
+
+/**
+ * Returns a name that is not too long.
+ *
+ * @throws {FuseError} ENAMETOOLONG for one of more than 255 bytes.
+ */
+export function shortName(name: string): string {
+  // A UTF-16 unit has 3 bytes at most.
+  const isShort = name.length <= NAME_MAX / 3 ||
+    encoder.encode(name).length <= NAME_MAX;
+  if (isShort) return name;
+  throw new FuseError("ENAMETOOLONG");
+}

@@ -154,6 +154,12 @@ export interface NodeFileSystem<N extends object, H = unknown> {
    * that comes before each write otherwise.
    */
   readonly clearsSetuid?: boolean;
+  /**
+   * `true` if files have access control lists, as extended attributes that are called
+   * `system.posix_acl_access`. The kernel then checks them, with `allowOther` and
+   * `defaultPermissions`. Default: it checks the permission bits only.
+   */
+  readonly hasAcls?: boolean;
 
   /** Returns the attributes of a file. `null`: ENOENT. */
   getattr(node: N, ctx: Context<H>): Awaitable<Stat | null>;

@@ -1,7 +1,13 @@
 /** Options of a mount, and what they ask the kernel for. */
 
 import { pageSize } from "../../sys/page_size.ts";
-import { checkInteger } from "../../ring/check.ts";
+import {
+  checkBoolean,
+  checkFunction,
+  checkInstance,
+} from "../../ring/check.ts";
+import { checkInteger, checkName, checkObject } from "../../ring/check.ts";
+import { checkText, INT_MAX, shown } from "../../ring/check.ts";
 import { isRoot } from "./children.ts";
 import type { Flag, Wishes } from "./init.ts";
 import type { NodeFileSystem } from "./nodes.ts";
@@ -78,13 +84,47 @@ export interface MountOptions {
 
 const MiB = 2 ** 20;
 
+/** Checks options before anything is mounted. Returns them as they are now. */
+export function checkOptions(given: MountOptions): MountOptions {
+  const options = { ...checkObject("options", given) };
+  const { signal, onError, transport, timeoutMs, queueDepth, maxWrite } =
+    options;
+  for (const name of ["name", "subtype"] as const) {
+    const text = options[name];
+    if (text !== undefined) checkText(name, text);
+  }
+  for (const name of SWITCHES) {
+    const value = options[name];
+    if (value !== undefined) checkBoolean(name, value);
+  }
+  for (const name of ["entryTtlMs", "attrTtlMs", "negativeTtlMs"] as const) {
+    const ms = options[name];
+    if (ms === undefined || typeof ms === "number" && ms >= 0) continue;
+    throw new RangeError(
+      `${name} must be a number from 0 on, not ${shown(ms)}`,
+    );
+  }
+  if (transport !== undefined) checkName("transport", transport, TRANSPORTS);
+  if (timeoutMs !== undefined) checkInteger("timeoutMs", timeoutMs, 0, INT_MAX);
+  if (maxWrite !== undefined) checkInteger("maxWrite", maxWrite, 4096, MiB);
+  if (queueDepth !== undefined) checkInteger("queueDepth", queueDepth, 1, 256);
+  if (signal !== undefined) checkInstance("signal", signal, AbortSignal);
+  checkFunction("onError", onError);
+  return options;
+}
+
+const SWITCHES = [
+  ...["readOnly", "allowOther", "defaultPermissions", "autoUnmount"] as const,
+  ...["signals", "sleep", "writeback", "directIo", "keepCache"] as const,
+];
+const TRANSPORTS = { auto: 0, io_uring: 0, classic: 0 };
+
 /** Returns what a filesystem with these options asks the kernel for. */
 export function wishesOf(
   fs: NodeFileSystem<AnyNode>,
   options: MountOptions,
 ): Wishes {
   const { maxWrite = MiB, writeback = false, directIo = false } = options;
-  checkInteger("maxWrite", maxWrite, 4096, MiB);
   const page = pageSize();
   const flags: Flag[] = ["DO_READDIRPLUS", "READDIRPLUS_AUTO"];
   if (fs.readdir === undefined) flags.length = 0;
@@ -93,6 +133,9 @@ export function wishesOf(
   if (fs.ioctl !== undefined) flags.push("HAS_IOCTL_DIR");
   if (writeback) flags.push("WRITEBACK_CACHE");
   if (fs.clearsSetuid === true) flags.push("HANDLE_KILLPRIV_V2");
+  // Others than the user who mounts are nowhere else.
+  const others = options.allowOther && options.defaultPermissions !== false;
+  if (fs.hasAcls === true && others) flags.push("POSIX_ACL");
   // The kernel has either: process_init_reply() of Linux 6.9.
   const backed = fs.backing !== undefined && !writeback && !directIo;
   if (backed && isRoot()) flags.push("PASSTHROUGH");

@@ -101,6 +101,7 @@ export function passthrough(
     root: files.root,
     maxNodes,
     clearsSetuid: true,
+    hasAcls: true,
 
     init: () => files.begin(),
     destroy: () => files.end(),

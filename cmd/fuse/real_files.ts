@@ -256,11 +256,14 @@ export class RealFiles {
     const cleared = gives && (mode & (S_ISUID | S_ISGID)) !== 0;
     const masked = (this.#umask & mode) !== 0;
     if (type === fs.S_IFLNK || !cleared && !masked) return;
+    // Where the directory says what its files permit, nothing was masked.
+    const inherits = calls.hasDefaultAcl(parent.path);
+    if (inherits && !cleared) return;
+    const made = (await this.#statusOf(fd)).mode;
     // A new directory may have the bit from its parent.
-    const own = type === fs.S_IFDIR
-      ? (await this.#statusOf(fd)).mode & S_ISGID
-      : 0;
-    calls.chmod(pathOf(fd), mode & 0o7777 | own);
+    const own = type === fs.S_IFDIR ? made & S_ISGID : 0;
+    const permissions = (inherits ? made : mode) & 0o777;
+    calls.chmod(pathOf(fd), mode & 0o7000 | permissions | own);
   }
 
   /** Clears what lets a file run with the rights of its owner, if it has to. */

@@ -11,6 +11,7 @@
 import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
 import { StopSignal } from "../../ring/service/stop.ts";
+import { type OnError, teller } from "./errors.ts";
 import type { MountOptions } from "./options.ts";
 import type { InvalidateOptions, MountStats } from "./served.ts";
 import type { Protocol, Ready, Served } from "./served.ts";
@@ -76,12 +77,19 @@ export async function readyInWorker(
   options: MountOptions,
 ): Promise<Ready> {
   const remote = await Remote.start(options);
+  const { signal, onError: _onError, ...rest } = options;
+  // A module may never be loaded.
+  const stop = () => remote.end();
+  signal?.addEventListener("abort", stop, { once: true });
   try {
-    const { signal: _signal, onError: _onError, ...rest } = options;
+    signal?.throwIfAborted();
     await remote.ask("load", module.href, rest);
   } catch (error) {
     remote.end();
+    signal?.throwIfAborted();
     throw error;
+  } finally {
+    signal?.removeEventListener("abort", stop);
   }
   return { serve: (fd) => remote.serve(fd), drop: () => remote.end() };
 }
@@ -92,7 +100,7 @@ type Thread = import("node:worker_threads").Worker;
 class Remote implements Served {
   readonly ended: Promise<number>;
   readonly #thread: Thread;
-  readonly #onError: NonNullable<MountOptions["onError"]>;
+  readonly #onError: OnError;
   /** Wakes a Worker that sleeps in the kernel. */
   readonly #signal: StopSignal | null;
   readonly #over = Promise.withResolvers<number>();
@@ -111,9 +119,7 @@ class Remote implements Served {
   ) {
     this.#thread = thread;
     this.#signal = sleep ? new StopSignal() : null;
-    this.#onError = onError ??
-      ((error, op, path) =>
-        console.error(`FUSE ${op} ${path ?? ""} failed with EIO:`, error));
+    this.#onError = teller(onError);
     this.ended = this.#over.promise;
     this.ended.catch(() => {});
     thread.on("message", (message: Message) => this.#receive(message));
@@ -165,11 +171,7 @@ class Remote implements Served {
         return;
       }
       case "told":
-        try {
-          this.#onError(message.error, message.op, message.path);
-        } catch {
-          // There is nobody left to tell.
-        }
+        this.#onError(message.error, message.op, message.path);
         return;
       case "ended":
         this.#stats = message.stats;
@@ -236,8 +238,7 @@ class Remote implements Served {
     options: InvalidateOptions,
   ): Promise<boolean> {
     const path = pathOnly(file);
-    if (this.#stats !== null) return Promise.resolve(false);
-    return this.ask("invalidate", path, options);
+    return this.#untilEnd(() => this.ask("invalidate", path, options));
   }
 
   store(
@@ -246,8 +247,17 @@ class Remote implements Served {
     data: Uint8Array,
   ): Promise<boolean> {
     const path = pathOnly(file);
-    if (this.#stats !== null) return Promise.resolve(false);
-    return this.ask("store", path, offset, data);
+    return this.#untilEnd(() => this.ask("store", path, offset, data));
+  }
+
+  /** Asks what is `false` once the mount has ended: the kernel knows no file of it. */
+  async #untilEnd(ask: () => Promise<boolean>): Promise<boolean> {
+    try {
+      return this.#stats === null && await ask();
+    } catch (error) {
+      if (this.#stats !== null) return false;
+      throw error;
+    }
   }
 
   stats(): Promise<MountStats> {

@@ -11,6 +11,8 @@ import { E } from "../../sys/uapi/errno.ts";
 import { fuse_in_header } from "../../sys/uapi/fuse.ts";
 import { bytesAt, viewAt } from "../../sys/bytes.ts";
 import type { Field } from "../../sys/struct.ts";
+import { checkBytes } from "../../ring/check.ts";
+import { byteLengthOf, partOf, setBytes } from "../../ring/intrinsics.ts";
 import { FuseError } from "./errors.ts";
 import { decodeName } from "./names.ts";
 import { put } from "./stat.ts";
@@ -174,10 +176,16 @@ export class FuseRequest {
     return bytesAt(buffer, byteOffset, Math.min(byteLength, this.out.length));
   }
 
-  /** Writes bytes into the payload of the reply. Returns their number. */
-  put(bytes: Uint8Array): number {
-    this.out.set(bytes);
-    return bytes.length;
+  /**
+   * Writes bytes of a handler into the payload of the reply, at most `most`. Returns
+   * their number, which is never that of bytes which were there before.
+   *
+   * @throws {TypeError} for what is no Uint8Array, or was transferred elsewhere.
+   */
+  put(bytes: Uint8Array, most = Infinity, at = 0): number {
+    const part = partOf(checkBytes("the answer", bytes), 0, most);
+    setBytes(at === 0 ? this.out : partOf(this.out, at), part);
+    return byteLengthOf(part);
   }
 
   /** Writes a text into the payload of the reply. Returns its bytes. */

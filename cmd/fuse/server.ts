@@ -37,6 +37,14 @@ export interface ServerOptions {
 /** A file of any filesystem. */
 export type AnyNode = object;
 
+/** A file that the kernel has forgotten. */
+interface Forgotten {
+  readonly id: number;
+  readonly time: number;
+  /** It was named by a reply that came too late. */
+  readonly late: boolean;
+}
+
 /** The files and the open files of a mount. */
 export class Server {
   readonly nodes: NodeTable<AnyNode>;
@@ -44,9 +52,13 @@ export class Server {
   /** What the kernel reads and writes itself; `null` if it cannot. */
   backings: Backings | null;
   /** Files that the kernel has forgotten, in that order. */
-  readonly #forgotten: { readonly id: number; readonly time: number }[] = [];
+  readonly #forgotten: Forgotten[] = [];
   /** Handlers in flight that may return a file, in the order of their beginning. */
   readonly #searches = new Set<number>();
+  /** Handlers among them that were answered for, and go on. */
+  #late = 0;
+  /** Files that were forgotten meanwhile: such a handler may return one of them. */
+  readonly #gone = new WeakSet<AnyNode>();
   /** The kernel has not taken the last message to forget files, or never will. */
   #pruning = false;
   /** Counts what the two lists have an order of. */
@@ -80,19 +92,11 @@ export class Server {
   ): number {
     const { outView } = request;
     const { options } = this;
-    // The attributes first: they may be refused, and then nothing is counted.
+    // What may be refused comes first: then nothing is counted.
     const known = this.nodes.find(node);
     const number = known?.id ?? 0;
     const attr = at + ENTRY.attr.offset;
     const mode = writeAttr(outView, attr, stat, number, options.defaults);
-    const id = this.nodes.enter(node, known);
-    const { maxNodes = Infinity } = this.fs;
-    if (this.nodes.size > maxNodes && !this.#pruning) void this.#prune();
-    if (number === 0 && (stat.ino === undefined || stat.ino === null)) {
-      request.putU64(attr, id);
-    }
-    request.putU64(at + ENTRY.nodeid.offset, id);
-    request.putU64(at + ENTRY.generation.offset, 0);
     putTtl(
       request,
       at + ENTRY.entry_valid.offset,
@@ -105,6 +109,13 @@ export class Server {
       at + ENTRY.attr_valid_nsec.offset,
       stat.ttlMs ?? options.attrTtlMs,
     );
+    const isNew = number === 0 && (stat.ino === undefined || stat.ino === null);
+    const id = this.nodes.enter(node, known);
+    if (isNew) request.putU64(attr, id);
+    request.putU64(at + ENTRY.nodeid.offset, id);
+    request.putU64(at + ENTRY.generation.offset, 0);
+    const { maxNodes = Infinity } = this.fs;
+    if (this.nodes.size > maxNodes && !this.#pruning) void this.#prune();
     return mode;
   }
 
@@ -154,12 +165,17 @@ export class Server {
     directory: boolean,
   ): number {
     const { directIo, keepCache } = this.options;
+    const fh = this.files.add(node, handle, directory);
+    request.putU64(at + OPEN.fh.offset, fh);
     let [flags, backing] = [0, 0];
     if (!directory) {
-      backing = this.backings?.open(
-        node,
-        () => this.fs.backing?.(node, handle),
-      ) ?? 0;
+      const find = () => this.fs.backing?.(node, handle);
+      try {
+        backing = this.backings?.open(node, find) ?? 0;
+      } catch (error) {
+        this.abandon(fh);
+        throw error;
+      }
       if (backing > 0) flags |= uapi.FOPEN_PASSTHROUGH;
       else {
         if (directIo) flags |= uapi.FOPEN_DIRECT_IO;
@@ -168,8 +184,6 @@ export class Server {
       // Saves a request at each close: Linux 5.16.
       if (this.fs.flush === undefined) flags |= uapi.FOPEN_NOFLUSH;
     }
-    const fh = this.files.add(node, handle, directory);
-    request.putU64(at + OPEN.fh.offset, fh);
     request.outView.setUint32(at + OPEN.open_flags.offset, flags, true);
     request.outView.setInt32(at + OPEN.backing_id.offset, backing, true);
     return at + OPEN_BYTES;
@@ -182,37 +196,53 @@ export class Server {
     return file;
   }
 
-  /** Takes back what a reply counted that the kernel no longer wanted. */
-  undo(request: FuseRequest): void {
+  /** Takes back what a reply of some bytes counted that the kernel did not take. */
+  undo(request: FuseRequest, byteLength: number, late = false): void {
     const id = (at: number) => Number(request.outView.getBigUint64(at, true));
     switch (request.opcode) {
       case uapi.FUSE_CREATE:
       case uapi.FUSE_TMPFILE:
-        this.abandon(id(ENTRY_BYTES + OPEN.fh.offset));
-        this.forget(id(ENTRY.nodeid.offset), 1);
+        this.undoOpen(request, ENTRY_BYTES);
+        this.forget(id(ENTRY.nodeid.offset), 1, late);
         return;
       case uapi.FUSE_OPEN:
       case uapi.FUSE_OPENDIR:
-        return this.abandon(id(OPEN.fh.offset));
+        return this.undoOpen(request, 0);
       case uapi.FUSE_LOOKUP:
       case uapi.FUSE_MKDIR:
       case uapi.FUSE_MKNOD:
       case uapi.FUSE_SYMLINK:
       case uapi.FUSE_LINK:
-        return this.forget(id(ENTRY.nodeid.offset), 1);
+        return this.forget(id(ENTRY.nodeid.offset), 1, late);
+      case uapi.FUSE_READDIRPLUS:
+        for (let at = 0; at < byteLength;) {
+          const file = id(at + ENTRY.nodeid.offset);
+          if (file !== 0) this.forget(file, 1, late);
+          const dirent = at + ENTRY_BYTES;
+          const { namelen, name } = uapi.fuse_dirent;
+          const length = namelen.get(request.outView, dirent);
+          at = dirent + name.offset + length + 7 & ~7;
+        }
     }
+  }
+
+  /** Releases the file of a `struct fuse_open_out` at byte `at`. */
+  undoOpen({ outView }: FuseRequest, at: number): void {
+    this.abandon(Number(outView.getBigUint64(at + OPEN.fh.offset, true)));
   }
 
   /** Is called for an open file that the kernel will not release. */
   abandon: (fh: number) => void = () => {};
+  /** Is told what `forget` threw. The session sets it. */
+  tell: (error: unknown, node: AnyNode) => void = () => {};
 
   /**
    * Counts lookups as forgotten. A handler in flight may have found the file already,
    * and return it: then it is there until that handler has answered.
    */
-  forget(id: number, lookups: number): void {
+  forget(id: number, lookups: number, late = false): void {
     if (!this.nodes.forget(id, lookups)) return;
-    this.#forgotten.push({ id, time: this.#time++ });
+    this.#forgotten.push({ id, time: this.#time++, late });
     this.#drop();
   }
 
@@ -228,14 +258,38 @@ export class Server {
     this.#drop();
   }
 
+  /** Counts such a handler as answered for: it may never end, and forgets go on. */
+  lose(ticket: number): void {
+    this.#late++;
+    this.found(ticket);
+  }
+
+  /** Takes back the answer of a handler that was answered for. */
+  foundLate(request: FuseRequest, byteLength: number): void {
+    if (byteLength > 0) this.undo(request, byteLength, true);
+    this.#late--;
+  }
+
   /** Tells the filesystem of files that no handler in flight can have found. */
   #drop(): void {
     const list = this.#forgotten;
     if (list.length === 0) return;
     const [oldest = Infinity] = this.#searches;
     while (list.length > 0 && list[0].time < oldest) {
-      const node = this.nodes.remove(list.shift()!.id);
-      if (node !== null) this.fs.forget?.(node);
+      const { id, late } = list.shift()!;
+      const node = this.nodes.remove(id);
+      if (node === null || late && this.#gone.has(node)) continue;
+      if (this.#late > 0) this.#gone.add(node);
+      this.#forgetNode(node);
+    }
+  }
+
+  /** A request waits for its answer meanwhile, so that nothing is thrown. */
+  async #forgetNode(node: AnyNode): Promise<void> {
+    try {
+      await this.fs.forget?.(node);
+    } catch (error) {
+      this.tell(error, node);
     }
   }
 }
@@ -251,6 +305,7 @@ export function putTtl(
   ttlMs: number,
 ): void {
   const { outView } = request;
+  if (!(ttlMs >= 0)) throw new RangeError(`ttlMs is ${ttlMs}. It is from 0 on`);
   const seconds = Math.min(Math.floor(ttlMs / 1000), FOREVER);
   const rest = seconds === FOREVER ? 0 : (ttlMs - seconds * 1000) * 1e6;
   request.putU64(at, seconds);

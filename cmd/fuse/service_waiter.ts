@@ -50,7 +50,7 @@ export class ServiceWaiter implements Waiter {
 
   send(message: Uint8Array): Promise<number> {
     const sent = this.#last.then(() => this.#write(message));
-    this.#last = sent;
+    this.#last = sent.catch(() => {}); // For want of memory: a smaller one may go.
     return sent;
   }
 

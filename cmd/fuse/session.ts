@@ -10,11 +10,11 @@
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/fuse.ts";
 import { Context } from "./context.ts";
-import { errnoOf } from "./errors.ts";
+import { errnoOf, type OnError, teller } from "./errors.ts";
 import { type Agreement, negotiate, type Wishes } from "./init.ts";
 import { operationName, OPERATIONS } from "./operations/mod.ts";
 import { type FuseRequest, TooLarge } from "./request.ts";
-import type { Server } from "./server.ts";
+import type { AnyNode, Server } from "./server.ts";
 import type { Receiver, Transport } from "./transport.ts";
 
 /** Counts of a session. */
@@ -38,8 +38,8 @@ export interface SessionOptions {
   readonly wishes: Wishes;
   /** Milliseconds after which a request is answered EIO; 0 for never. */
   readonly timeoutMs: number;
-  /** Is told what became EIO. */
-  readonly onError: (error: unknown, op: string, path: string | null) => void;
+  /** Is told what became EIO. Default: `console.error`. */
+  readonly onError?: OnError;
 }
 
 /** A request whose handler returned a promise. */
@@ -48,6 +48,8 @@ interface Flight {
   readonly ctx: Context;
   /** Milliseconds, on the clock of `performance.now()`. */
   readonly deadline: number;
+  /** See {@linkcode Server.search}; -1 if it searches nothing. */
+  readonly ticket: number;
   /** It was answered, because its time was over. */
   answered: boolean;
 }
@@ -70,6 +72,7 @@ export class Session implements Receiver {
   readonly #server: Server;
   readonly #transport: Transport;
   readonly #options: SessionOptions;
+  readonly #onError: OnError;
   /** By `unique`, in the order of their deadlines. */
   readonly #flights = new Map<number | bigint, Flight>();
   /** Requests that were interrupted before they came. */
@@ -85,6 +88,7 @@ export class Session implements Receiver {
     this.#server = server;
     this.#transport = transport;
     this.#options = options;
+    this.#onError = teller(options.onError);
     this.#began = Promise.withResolvers();
     this.#over = Promise.withResolvers();
     this.ready = this.#began.promise;
@@ -92,6 +96,7 @@ export class Session implements Receiver {
     this.ready.catch(() => {}); // Whoever waits for it is told.
     server.notify = (message) => transport.notify(message);
     server.abandon = (fh) => this.#release(server.take(fh));
+    server.tell = (error, node) => this.#tell(error, "FORGET", node);
   }
 
   /** Counts what the session has done, and what it is doing. */
@@ -111,7 +116,7 @@ export class Session implements Receiver {
     this.#requests++;
     switch (request.opcode) {
       case uapi.FUSE_FORGET:
-        this.#forget(
+        this.#server.forget(
           request.nodeid,
           Number(request.id(uapi.fuse_forget_in.nlookup)),
         );
@@ -185,14 +190,17 @@ export class Session implements Receiver {
     const { timeoutMs } = this.#options;
     const { unique } = request;
     const deadline = timeoutMs > 0 ? performance.now() + timeoutMs : Infinity;
-    const flight: Flight = { request, ctx, deadline, answered: false };
+    const ticket = SEARCHES.has(request.opcode) ? this.#server.search() : -1;
+    const flight: Flight = { request, ctx, deadline, ticket, answered: false };
     this.#flights.set(unique, flight);
     if (timeoutMs > 0 && this.#timer === null) this.#setTimer(timeoutMs);
-    const ticket = SEARCHES.has(request.opcode) ? this.#server.search() : -1;
     const settle = (result: number) => {
-      if (ticket >= 0) this.#server.found(ticket);
       if (this.#flights.get(unique) === flight) this.#flights.delete(unique);
-      if (!flight.answered) this.#answer(request, result);
+      if (flight.answered) this.#settleLate(flight, result);
+      else {
+        if (ticket >= 0) this.#server.found(ticket);
+        this.#answer(request, result);
+      }
       this.#transport.free(request);
     };
     result.then(
@@ -201,27 +209,36 @@ export class Session implements Receiver {
     );
   }
 
+  #settleLate({ request, ticket }: Flight, result: number): void {
+    const byteLength = Math.max(result, 0);
+    if (ticket >= 0) this.#server.foundLate(request, byteLength);
+    else if (byteLength > 0) this.#server.undo(request, byteLength);
+  }
+
   /** Returns `-errno` of what a handler threw. */
   #failure(error: unknown, request: FuseRequest, ctx: Context): number {
     const errno = errnoOf(error, ctx.interrupted);
-    if (errno === 0 || error instanceof TooLarge) this.#tell(error, request);
+    if (errno === 0 || error instanceof TooLarge) {
+      this.#tellOf(request, error);
+    }
     return errno === 0 ? -E.EIO : -errno;
   }
 
-  /** Tells the program what became EIO. What its function throws is dropped. */
-  #tell(error: unknown, { opcode, nodeid }: FuseRequest): void {
+  /** Tells the program what became EIO. */
+  #tellOf({ opcode, nodeid }: FuseRequest, error: unknown): void {
+    this.#tell(error, operationName(opcode), nodeid);
+  }
+
+  #tell(error: unknown, op: string, file: AnyNode | number): void {
+    const { nodes, fs } = this.#server;
+    let path: string | null = null;
     try {
-      const { nodes, fs } = this.#server;
-      let path: string | null = null;
-      try {
-        path = fs.pathOf?.(nodes.get(nodeid)) ?? null;
-      } catch {
-        // The node is gone.
-      }
-      this.#options.onError(error, operationName(opcode), path);
+      const node = typeof file === "number" ? nodes.get(file) : file;
+      path = fs.pathOf?.(node) ?? null;
     } catch {
-      // There is nobody left to tell.
+      // The node is gone.
     }
+    this.#onError(error, op, path);
   }
 
   #answer(request: FuseRequest, result: number): void {
@@ -229,25 +246,21 @@ export class Session implements Receiver {
     const wanted = result < 0
       ? this.#transport.reply(request, -result, 0)
       : this.#transport.reply(request, 0, result);
-    if (!wanted && result > 0) this.#server.undo(request);
+    if (!wanted && result > 0) this.#server.undo(request, result);
   }
 
   /** Releases a file that the kernel will not release. */
-  #release(
+  async #release(
     { node, handle, directory }: ReturnType<Server["files"]["take"]>,
-  ): void {
+  ): Promise<void> {
     const { fs } = this.#server;
     const ctx = new Context({ uid: 0, gid: 0, pid: 0 });
     ctx.handle = handle;
-    const tell = (error: unknown) =>
-      this.#options.onError(error, "RELEASE", fs.pathOf?.(node) ?? null);
     try {
-      const done = directory
-        ? fs.releasedir?.(node, ctx)
-        : fs.release?.(node, ctx);
-      Promise.resolve(done).catch(tell);
+      if (directory) await fs.releasedir?.(node, ctx);
+      else await fs.release?.(node, ctx);
     } catch (error) {
-      tell(error);
+      this.#tell(error, "RELEASE", node);
     }
   }
 
@@ -267,18 +280,10 @@ export class Session implements Receiver {
     );
   }
 
-  #forget(id: number, lookups: number): void {
-    try {
-      this.#server.forget(id, lookups);
-    } catch (error) {
-      this.#options.onError(error, "FORGET", null);
-    }
-  }
-
   #forgetMany(request: FuseRequest): void {
     const count = request.u32(uapi.fuse_batch_forget_in.count);
     request.skip(8);
-    request.pairs(count, (id, lookups) => this.#forget(id, lookups));
+    request.pairs(count, (id, lookups) => this.#server.forget(id, lookups));
   }
 
   #interrupt(unique: number | bigint): void {
@@ -309,13 +314,14 @@ export class Session implements Receiver {
       }
       this.#flights.delete(unique);
       flight.answered = true;
+      if (flight.ticket >= 0) this.#server.lose(flight.ticket);
       const { timeoutMs } = this.#options;
       const error = new DOMException(
         `No answer after ${timeoutMs} ms (timeoutMs). The caller got EIO.`,
         "TimeoutError",
       );
       Context.interrupt(flight.ctx, error);
-      this.#tell(error, flight.request);
+      this.#tellOf(flight.request, error);
       this.#answer(flight.request, -E.EIO);
     }
   }

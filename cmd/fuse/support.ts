@@ -1,7 +1,7 @@
 /** What FUSE needs of this machine, and what to do where that is missing. */
 
 import { E } from "../../sys/uapi/errno.ts";
-import { O_PATH, O_RDWR } from "../../sys/uapi/fcntl.ts";
+import { O_PATH, O_RDWR, O_WRONLY } from "../../sys/uapi/fcntl.ts";
 import { FSOPEN_CLOEXEC } from "../../sys/uapi/mount.ts";
 import { errnoName } from "../../sys/errno_names.ts";
 import { close, open, readText } from "../../sys/file.ts";
@@ -120,10 +120,33 @@ function byHelper(): Answer {
   return yes("with fusermount3");
 }
 
+/** Returns the directory of the connections, if it is mounted. */
+function connections(): string | undefined {
+  const mounts = readText("/proc/self/mounts") ?? "";
+  return /^\S+ (\S+) fusectl /m.exec(mounts)?.[1];
+}
+
+/**
+ * Opens the file by which root, or the user who mounted, aborts a connection. It stays
+ * that connection's. Returns a negative number if there is none.
+ *
+ * @param device The number of the mount's device, such as `"0:45"`.
+ */
+export function openAbort(device: string): number {
+  const place = connections();
+  if (place === undefined) return -E.ENOENT;
+  const [major, minor] = device.split(":").map(Number);
+  return open(`${place}/${major * 2 ** 20 + minor}/abort`, O_WRONLY);
+}
+
+/** Aborts a connection: whoever waits for it gets an error. */
+export function writeAbort(fd: number): void {
+  if (fd >= 0) syscall("write", fd, scratch().at, 1);
+}
+
 /** Tells whether a mount whose server hangs can be aborted by hand. */
 function control(): Answer {
-  const mounts = readText("/proc/self/mounts") ?? "";
-  const [, place] = /^\S+ (\S+) fusectl /m.exec(mounts) ?? [];
+  const place = connections();
   if (place !== undefined) return yes(`root can abort a mount in ${place}`);
   return no(
     "root can abort no mount whose server hangs before " +

@@ -49,10 +49,6 @@ function objectionTo(
       return "a main thread could use the mount, and never end with io_uring";
     case "io_uring":
       break;
-    default:
-      throw new TypeError(
-        `transport must be "auto", "io_uring" or "classic", not ${transport}`,
-      );
   }
   return withoutUring();
 }

@@ -7,7 +7,7 @@
  * that stays good until it answers.
  */
 
-import { type Awaitable, isPromise } from "./awaitable.ts";
+import { type Awaitable, isPromise, promiseOf } from "./awaitable.ts";
 import { FuseError } from "./errors.ts";
 
 /** A name that the kernel knows. */
@@ -28,9 +28,16 @@ export class PathNode {
   ) {}
 }
 
-/** An operation that waits for the end of others. */
-interface Barrier {
+/** What an operation changes, and what must stay where it is meanwhile. */
+export interface Change {
+  /** The files whose paths it changes, with all below them. */
   readonly nodes: readonly PathNode[];
+  /** The directories in which it does. */
+  readonly dirs: readonly PathNode[];
+}
+
+/** A change that waits for the end of others. */
+interface Barrier extends Change {
   readonly over: Promise<void>;
 }
 
@@ -43,8 +50,8 @@ export class PathTree {
   /** Nodes with operations in flight, and how many. */
   readonly #busy = new Map<PathNode, number>();
   readonly #barriers: Barrier[] = [];
-  /** Is called when an operation has ended. */
-  #changed: (() => void) | null = null;
+  /** Are called when an operation has ended. */
+  readonly #waiting = new Set<() => void>();
 
   /** Returns the path of a node; "" for a file that is gone. */
   pathOf(node: PathNode): string {
@@ -152,43 +159,50 @@ export class PathTree {
       }
     }
     const result = call();
-    if (isPromise(result)) this.#track(node, result);
-    return result;
+    if (!isPromise(result)) return result;
+    const promise = promiseOf(result); // Two wait for it.
+    this.#track(node, promise);
+    return promise;
   }
 
   /** Counts a node as busy until a promise settles. */
-  #track(node: PathNode, result: PromiseLike<unknown>): void {
+  #track(node: PathNode, result: Promise<unknown>): void {
     const busy = this.#busy;
     busy.set(node, (busy.get(node) ?? 0) + 1);
     const end = () => {
       const left = busy.get(node)! - 1;
       if (left > 0) busy.set(node, left);
       else busy.delete(node);
-      this.#changed?.();
+      for (const wake of this.#waiting) wake();
+      this.#waiting.clear();
     };
     result.then(end, end);
   }
 
-  /** Calls a handler that changes paths: alone with the nodes and all below them. */
-  alone<T>(nodes: readonly PathNode[], call: () => Awaitable<T>): Awaitable<T> {
+  /**
+   * Calls a handler that changes paths, when no operation on them is in flight, and no
+   * change before that concerns the same.
+   */
+  alone<T>(change: Change, call: () => Awaitable<T>): Awaitable<T> {
     const free = this.#busy.size === 0 && this.#barriers.length === 0;
-    if (!free) return this.#queue(nodes, () => this.#quiet(nodes), call);
+    if (!free) return this.#queue(change, () => this.#quiet(change), call);
     const result = call();
     if (!isPromise(result)) return result;
-    return this.#queue(nodes, () => Promise.resolve(), () => result);
+    return this.#queue(change, () => Promise.resolve(), () => result);
   }
 
   async #queue<T>(
-    nodes: readonly PathNode[],
+    change: Change,
     quiet: () => Promise<void>,
     call: () => Awaitable<T>,
   ): Promise<T> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const before = this.#barriers.at(-1)?.over;
-    const barrier = { nodes, over: promise };
+    // One whose handler never answers must not hold up the others.
+    const before = this.#barriers.filter((other) => collide(change, other));
+    const barrier = { ...change, over: promise };
     this.#barriers.push(barrier);
     try {
-      await before;
+      for (const { over } of before) await over;
       await quiet();
       return await call();
     } finally {
@@ -198,11 +212,20 @@ export class PathTree {
   }
 
   /** Waits until no operation of a node below is in flight. */
-  async #quiet(nodes: readonly PathNode[]): Promise<void> {
+  async #quiet({ nodes }: Change): Promise<void> {
     while ([...this.#busy.keys()].some((node) => isBelow(node, nodes))) {
-      await new Promise<void>((resolve) => this.#changed = resolve);
+      await new Promise<void>((resolve) => this.#waiting.add(resolve));
     }
   }
+}
+
+/** Returns `true` if a change moves what another needs. */
+function collide(a: Change, b: Change): boolean {
+  return moves(a, b) || moves(b, a);
+}
+
+function moves({ nodes }: Change, other: Change): boolean {
+  return [...other.nodes, ...other.dirs].some((node) => isBelow(node, nodes));
 }
 
 /** Returns `true` for one of the nodes, and for what is below them. */

@@ -5,6 +5,7 @@
  */
 
 import { parentPort } from "node:worker_threads";
+import { shown } from "../../ring/check.ts";
 import { readyHere } from "./here.ts";
 import type { MountOptions } from "./options.ts";
 import type { Calls, Message, Question, WorkerOptions } from "./remote.ts";
@@ -80,7 +81,17 @@ function post(message: Message): void {
     parentPort!.postMessage(message);
   } catch {
     if (!("error" in message)) return;
-    parentPort!.postMessage({ ...message, error: String(message.error) });
+    const error = new Error(textOf(message.error));
+    parentPort!.postMessage({ ...message, error });
+  }
+}
+
+/** Describes what was thrown. Not all has a text. */
+function textOf(error: unknown): string {
+  try {
+    return String(error);
+  } catch {
+    return shown(error);
   }
 }
 

@@ -103,7 +103,7 @@ export interface BlockRange extends BlockOptions {
  * Reads logical blocks. The result is the number of bytes in `data`.
  *
  * `NVME_URING_CMD_IO`, or `IO_VEC` for several pieces of memory; Linux 5.19, on
- * a ring with `sqe128` and `cqe32`. Before 6.2, the process needs
+ * a ring with `drive: true`. Before 6.2, the process needs
  * CAP_SYS_ADMIN.
  *
  * `data` has to be a multiple of the block, and at most `maxTransferBytes`:
@@ -115,7 +115,7 @@ export interface BlockRange extends BlockOptions {
  * import { nvmeNamespace, read } from "@uring/cmd/nvme";
  * import { openat } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const namespace = nvmeNamespace(await ring.cmd(openat("/dev/ng0n1")));
  * const data = ring.alloc(8 * namespace.blockSize);
  * await ring.cmd(read(namespace, { lba: 0, data }));
@@ -134,7 +134,7 @@ export function read(
  * is the number of bytes in `data`.
  *
  * `NVME_URING_CMD_IO`, or `IO_VEC` for several pieces of memory; Linux 5.19, on
- * a ring with `sqe128` and `cqe32`. The node must be open for writing; before
+ * a ring with `drive: true`. The node must be open for writing; before
  * 6.2, the process needs CAP_SYS_ADMIN as well.
  *
  * @example A write that is on the medium when it completes
@@ -156,7 +156,7 @@ export function write(
  * of bytes in `data`, if all are equal; a difference is an `NvmeError`,
  * "Compare Failure".
  *
- * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `drive: true`;
  * optional for drives. CAP_SYS_ADMIN; since 6.2, a node that is open for
  * writing will do.
  */
@@ -346,7 +346,7 @@ function setBlocks(fields: BlockFields, blocks: number): void {
  * Makes the drive read and check logical blocks without transferring them. The
  * result is 0; a block that cannot be read is an `NvmeError`.
  *
- * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `drive: true`;
  * optional for drives. Before 6.2, the process needs CAP_SYS_ADMIN.
  */
 export function verify(
@@ -361,7 +361,7 @@ export function verify(
  * transferring them. With `deallocate`, the drive may deallocate the blocks
  * \[DEAC\]. The result is 0.
  *
- * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `drive: true`;
  * optional for drives. The node must be open for writing; before 6.2, the
  * process needs CAP_SYS_ADMIN as well.
  */
@@ -392,7 +392,7 @@ function onRange(
  * Makes the drive put the content of its write cache on the medium. The result
  * is 0.
  *
- * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`.
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `drive: true`.
  * Before 6.2, the process needs CAP_SYS_ADMIN.
  */
 export function flush(namespace: NvmeNamespace): Command<number> {
@@ -432,7 +432,7 @@ const MAX_RANGES = 256;
  * Without `deallocate`, the ranges are hints for the drive. Drives may ignore
  * ranges that end after the last block: such a range is a RangeError.
  *
- * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128` and `cqe32`;
+ * `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `drive: true`;
  * optional for drives. The node must be open for writing; before 6.2, the
  * process needs CAP_SYS_ADMIN as well.
  *

@@ -78,7 +78,7 @@ export interface Drive extends NodeAccess {
  * import { listDrives, smartLog } from "@uring/cmd/nvme";
  * import { close, openat } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * for (const { path, modelNumber, readable, namespaces } of listDrives()) {
  *   console.log(path, modelNumber, namespaces.map((each) => each.path));
  *   if (!readable) continue;

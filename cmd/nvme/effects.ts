@@ -44,7 +44,7 @@ export interface EffectsLog {
 
 /**
  * Reads which commands a drive has, and their effects. Get Log Page through
- * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`, on a
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`, on a
  * controller's node. CAP_SYS_ADMIN. `Invalid Log Page`: the drive does not have
  * this log: see `logPageAttributesBits.effects`.
  */

@@ -55,7 +55,7 @@ export interface EnduranceGroupLog {
 
 /**
  * Reads the health of an endurance group. Get Log Page through
- * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`, on a
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`, on a
  * controller's node. CAP_SYS_ADMIN.
  *
  * `Invalid Field in Command`, `Invalid Log Page`: the drive has no such group: see

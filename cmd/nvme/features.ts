@@ -40,7 +40,7 @@ export interface Feature {
 
 /**
  * Reads a feature. Get Features through `NVME_URING_CMD_ADMIN`, Linux
- * 5.19, on a ring with `sqe128` and `cqe32`. CAP_SYS_ADMIN.
+ * 5.19, on a ring with `drive: true`. CAP_SYS_ADMIN.
  *
  * @example The state of the write cache
  * ```ts ignore
@@ -86,7 +86,7 @@ export function getFeatures(
 
 /**
  * **Changes the drive.** Sets a feature. Set Features through
- * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`. The
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`. The
  * node must be open for writing, and the process needs CAP_SYS_ADMIN. The
  * result is dword 0 of the completion.
  *

@@ -64,8 +64,8 @@ export interface FormatOptions extends DestroyOptions {
  * **Destroys all data** of a namespace, or of all: gives it a format, which says
  * how long its blocks are. The result is 0.
  *
- * Format NVM through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128`
- * and `cqe32`. The controller's node must be open for writing, and the process
+ * Format NVM through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`.
+ * The controller's node must be open for writing, and the process
  * needs CAP_SYS_ADMIN. Afterwards call {@linkcode rescanNamespaces}: the kernel
  * does not look at commands that pass through io_uring, and reads and writes
  * blocks of the old length until then.
@@ -82,7 +82,7 @@ export interface FormatOptions extends DestroyOptions {
  * import * as nvme from "@uring/cmd/nvme";
  * import { close, O_RDWR, openat } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const fd = await ring.cmd(openat("/dev/nvme0", { flags: O_RDWR }));
  * const { formats } = await ring.cmd(nvme.identifyNamespace(fd, { nsid: 1 }));
  * const format = formats.findIndex(({ dataBytes, metadataBytes }) =>

@@ -26,7 +26,7 @@ import {
 
 /**
  * Identifies a controller. Identify through `NVME_URING_CMD_ADMIN`, Linux 5.19,
- * on a ring with `sqe128` and `cqe32`. CAP_SYS_ADMIN; since 6.2, any user who
+ * on a ring with `drive: true`. CAP_SYS_ADMIN; since 6.2, any user who
  * may open the controller's node, such as `/dev/nvme0`.
  *
  * @example The model of a drive
@@ -35,7 +35,7 @@ import {
  * import { identifyController } from "@uring/cmd/nvme";
  * import { openat } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const fd = await ring.cmd(openat("/dev/nvme0"));
  * const { modelNumber, version } = await ring.cmd(identifyController(fd));
  * ```
@@ -47,7 +47,7 @@ export function identifyController(file: File): Command<ControllerIdentity> {
 
 /**
  * Identifies a namespace of a controller. Identify through
- * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`.
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`.
  * CAP_SYS_ADMIN; since 6.2, any user who may open the controller's node.
  *
  * The result is all zeros if the namespace is not active. A number that no
@@ -68,7 +68,7 @@ export function identifyNamespace(
 /**
  * Lists the numbers of the active namespaces of a controller, in order: at most
  * 1024 of those above `after`. Identify through `NVME_URING_CMD_ADMIN`, Linux
- * 5.19, on a ring with `sqe128` and `cqe32`. CAP_SYS_ADMIN.
+ * 5.19, on a ring with `drive: true`. CAP_SYS_ADMIN.
  */
 export function activeNamespaces(
   file: File,
@@ -89,8 +89,8 @@ export function activeNamespaces(
 
 /**
  * Asks for the identifiers of a namespace: EUI64, NGUID, UUID and command set.
- * Identify through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and
- * `cqe32`. CAP_SYS_ADMIN.
+ * Identify through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`.
+ * CAP_SYS_ADMIN.
  *
  * `Invalid Namespace or Format`: the namespace is not active.
  */
@@ -108,7 +108,7 @@ export function namespaceDescriptors(
 
 /**
  * Asks a controller for its limits for zones. Identify through
- * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`.
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`.
  * CAP_SYS_ADMIN; since 6.2, any user who may open the controller's node.
  *
  * `Invalid Field in Command`: the controller has no zoned namespaces.
@@ -123,7 +123,7 @@ export function identifyZonedController(
 
 /**
  * Identifies a zoned namespace: its limits, and the length of its zones. Identify
- * through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`.
+ * through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`.
  * CAP_SYS_ADMIN; since 6.2, any user who may open the controller's node.
  *
  * `Invalid Field in Command`: the namespace has no zones.

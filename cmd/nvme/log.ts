@@ -30,7 +30,7 @@ function log<T>(
 
 /**
  * Reads the health of a drive, its SMART log. Get Log Page through
- * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`, on a
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`, on a
  * controller's node. CAP_SYS_ADMIN. {@linkcode controllerNode} returns the path of
  * that node for a namespace, such as `/dev/nvme0` for `/dev/nvme0n1`.
  *
@@ -43,7 +43,7 @@ function log<T>(
  * import { smartLog } from "@uring/cmd/nvme";
  * import { openat } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const fd = await ring.cmd(openat("/dev/nvme0"));
  * const { temperatureKelvin, percentUsed } = await ring.cmd(smartLog(fd));
  * const degrees = temperatureKelvin === 0 ? "unknown" : temperatureKelvin - 273;
@@ -107,8 +107,8 @@ export interface ErrorLogEntry {
 
 /**
  * Reads the error log of a controller, the newest entry first. Get Log Page
- * through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and
- * `cqe32`. CAP_SYS_ADMIN.
+ * through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`.
+ * CAP_SYS_ADMIN.
  *
  * The result has no empty entries. A controller may refuse a log that is longer
  * than it holds, which is at least one entry. `identifyController()` reports how
@@ -185,7 +185,7 @@ export interface FirmwareLog {
 
 /**
  * Reads the firmware slots of a drive. Get Log Page through
- * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`.
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`.
  * CAP_SYS_ADMIN.
  */
 export function firmwareLog(file: File): Command<FirmwareLog> {

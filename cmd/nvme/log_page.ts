@@ -66,7 +66,7 @@ const MOST = 4 * 2 ** 20;
  * Reads a part of any log page. The result is its bytes, `byteLength` of them.
  *
  * Get Log Page through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with
- * `sqe128` and `cqe32`, on a controller's node. CAP_SYS_ADMIN. A page whose `lsp`
+ * `drive: true`, on a controller's node. CAP_SYS_ADMIN. A page whose `lsp`
  * asks for an action, such as a new telemetry log, needs the node open for
  * writing.
  *
@@ -82,7 +82,7 @@ const MOST = 4 * 2 ** 20;
  * import { getLogPage } from "@uring/cmd/nvme";
  * import { close, openat } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const fd = await ring.cmd(openat("/dev/nvme0"));
  * const page = await ring.cmd(getLogPage(fd, { lid: 0, byteLength: 1024 }));
  * const supported = new Uint32Array(page.buffer);

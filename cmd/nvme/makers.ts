@@ -55,7 +55,7 @@ export interface BlockTransfers {
  * import { nvmeNamespace, readsOf } from "@uring/cmd/nvme";
  * import { openat } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const namespace = nvmeNamespace(await ring.cmd(openat("/dev/ng0n1")));
  * const { blockSize, blocks } = namespace;
  * const reads = readsOf(namespace, ring.alloc(16 * blockSize));

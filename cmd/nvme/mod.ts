@@ -15,7 +15,7 @@
  * writes, its documentation says so.
  *
  * The commands need Linux 5.19 and a ring with large entries:
- * `Ring.open({ sqe128: true, cqe32: true })`. If the drive refuses a command,
+ * `Ring.open({ drive: true })`. If the drive refuses a command,
  * the promise rejects with an {@linkcode NvmeError}; if the kernel does, with a
  * `UringError`.
  *
@@ -38,7 +38,7 @@
  * import { smartLog } from "@uring/cmd/nvme";
  * import { close, openat } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const fd = await ring.cmd(openat("/dev/nvme0"));
  * const smart = await ring.cmd(smartLog(fd));
  * const kelvin = smart.temperatureKelvin; // 0 if the drive does not report it.
@@ -54,7 +54,7 @@
  * import { nvmeNamespace, read } from "@uring/cmd/nvme";
  * import { close, openat } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const fd = await ring.cmd(openat("/dev/ng0n1"));
  * const namespace = nvmeNamespace(fd);
  * const { blockSize } = namespace;
@@ -76,7 +76,7 @@
  * import { datasetManagement, nvmeNamespace } from "@uring/cmd/nvme";
  * import { close, O_RDWR, openat } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * // The commands go to /dev/ng0n1, which opens while the disk is in use. So open
  * // the block device as well: openDisk() fails with EBUSY then.
  * const guard = await ring.cmd(openDisk("/dev/nvme0n1"));

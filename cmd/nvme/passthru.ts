@@ -109,7 +109,7 @@ export interface NvmeFields {
  * controller's node, such as `/dev/nvme0`.
  *
  * `NVME_URING_CMD_IO`, `NVME_URING_CMD_ADMIN`, and `_VEC` for several pieces of
- * memory. Linux 5.19, on a ring with `sqe128` and `cqe32`; registered buffers
+ * memory. Linux 5.19, on a ring with `drive: true`; registered buffers
  * since 6.1, for several pieces since 6.16. CAP_SYS_ADMIN; since 6.2, commands
  * that the drive reports as harmless need only a descriptor that is open for
  * them.

@@ -57,8 +57,8 @@ export interface SanitizeOptions extends DestroyOptions {
  * {@linkcode sanitizeLog} has the progress. Until it is done, the drive refuses
  * reads and writes.
  *
- * Sanitize through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and
- * `cqe32`. The controller's node must be open for writing, and the process needs
+ * Sanitize through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`.
+ * The controller's node must be open for writing, and the process needs
  * CAP_SYS_ADMIN.
  *
  * EBUSY: a namespace of this controller is mounted or otherwise in use, and
@@ -72,7 +72,7 @@ export interface SanitizeOptions extends DestroyOptions {
  * import { sanitize, sanitizeLog } from "@uring/cmd/nvme";
  * import { close, O_RDWR, openat, timeout } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const fd = await ring.cmd(openat("/dev/nvme0", { flags: O_RDWR }));
  * const options = { action: "blockErase", destroyAllData: true } as const;
  * await ring.cmd(sanitize(fd, options));
@@ -119,8 +119,8 @@ export function sanitize(
  * Ends the state that a drive is in after a sanitize that failed, if it was started
  * with `allowExit`. It destroys nothing that is left. The result is 0.
  *
- * Sanitize through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and
- * `cqe32`. The controller's node must be open for writing, and the process needs
+ * Sanitize through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`.
+ * The controller's node must be open for writing, and the process needs
  * CAP_SYS_ADMIN. `Sanitize Failed`: the drive does not allow it.
  */
 export function exitSanitizeFailure(file: File): Command<number> {
@@ -182,7 +182,7 @@ const NOT_REPORTED = 0xffff_ffff;
 
 /**
  * Reads the progress of a sanitize, and the time that each kind takes. Get Log Page through
- * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`, on a
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`, on a
  * controller's node. CAP_SYS_ADMIN. `Invalid Log Page`: the drive cannot sanitize.
  */
 export function sanitizeLog(file: File): Command<SanitizeLog> {

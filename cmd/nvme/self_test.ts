@@ -42,7 +42,7 @@ const NAMES: ReadonlyMap<number, SelfTest> = new Map([
  * progress. Other commands still run meanwhile, and may be slower.
  *
  * Device Self-test through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with
- * `sqe128` and `cqe32`. The controller's node must be open for writing, and the
+ * `drive: true`. The controller's node must be open for writing, and the
  * process needs CAP_SYS_ADMIN.
  *
  * `Device Self-test In Progress`: another one runs. `Invalid Command Opcode`: the
@@ -54,7 +54,7 @@ const NAMES: ReadonlyMap<number, SelfTest> = new Map([
  * import { deviceSelfTest, selfTestLog } from "@uring/cmd/nvme";
  * import { close, O_RDWR, openat, timeout } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const fd = await ring.cmd(openat("/dev/nvme0", { flags: O_RDWR }));
  * await ring.cmd(deviceSelfTest(fd, { test: "short" }));
  * let log = await ring.cmd(selfTestLog(fd));
@@ -149,7 +149,7 @@ const KNOWN_SEGMENT = 7;
 
 /**
  * Reads the log of the self-tests of a drive. Get Log Page through
- * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `sqe128` and `cqe32`, on a
+ * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`, on a
  * controller's node. CAP_SYS_ADMIN. `Invalid Log Page`: the drive has no
  * self-test.
  */

@@ -53,7 +53,7 @@ export interface TelemetryHeader {
  * read with `getLogPage()` from byte 512 on, in multiples of 512 bytes.
  *
  * Get Log Page through `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with
- * `sqe128` and `cqe32`, on a controller's node. CAP_SYS_ADMIN. `Invalid Log
+ * `drive: true`, on a controller's node. CAP_SYS_ADMIN. `Invalid Log
  * Page`: the drive has no telemetry: see `logPageAttributesBits.telemetry`.
  *
  * @example Telemetry into a file
@@ -62,7 +62,7 @@ export interface TelemetryHeader {
  * import { getLogPage, telemetryHeader } from "@uring/cmd/nvme";
  * import { close, O_RDWR, openat } from "@uring/cmd/op";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const fd = await ring.cmd(openat("/dev/nvme0", { flags: O_RDWR }));
  * const head = await ring.cmd(telemetryHeader(fd, { create: true }));
  * const end = head.areaEndBytes[2];

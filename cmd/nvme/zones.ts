@@ -74,7 +74,7 @@ const DEFAULT_ZONES = 63;
  * Reports the zone that `lba` is in, and the zones after it.
  *
  * Zone Management Receive through `NVME_URING_CMD_IO`, Linux 5.19, on a ring
- * with `sqe128` and `cqe32`. Before 6.2, the process needs CAP_SYS_ADMIN.
+ * with `drive: true`. Before 6.2, the process needs CAP_SYS_ADMIN.
  *
  * @example The state of each zone
  * ```ts ignore
@@ -151,7 +151,7 @@ const SELECT_ALL = 1 << 8;
  * The result is 0.
  *
  * Zone Management Send through `NVME_URING_CMD_IO`, Linux 5.19, on a ring with
- * `sqe128` and `cqe32`. The node must be open for writing; before 6.2, the
+ * `drive: true`. The node must be open for writing; before 6.2, the
  * process needs CAP_SYS_ADMIN as well. A state that does not allow the action
  * is an `NvmeError`, "Invalid Zone State Transition".
  */
@@ -182,8 +182,8 @@ export function zoneManagementSend(
  * **Writes data.** Writes logical blocks after the content of the zone whose
  * first block is `lba`. The result is the first logical block that was written.
  *
- * Zone Append through `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `sqe128`
- * and `cqe32`. The node must be open for writing; before 6.2, the process needs
+ * Zone Append through `NVME_URING_CMD_IO`, Linux 5.19, on a ring with `drive: true`.
+ * The node must be open for writing; before 6.2, the process needs
  * CAP_SYS_ADMIN as well.
  *
  * Several appends to one zone may be in flight: the drive writes them one after

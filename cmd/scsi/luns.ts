@@ -40,7 +40,7 @@ const [HEAD, SIZE] = [8, 8];
  * import { close, openat } from "@uring/cmd/op";
  * import { bsgNode, reportLuns } from "@uring/cmd/scsi";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const fd = await ring.cmd(openat(bsgNode("/dev/sda")));
  * const { luns } = await ring.cmd(reportLuns(fd));
  * console.log(luns.map(({ lun }) => lun));

@@ -11,7 +11,7 @@
  * the usual ones. `JSON.stringify` takes each result: an integer becomes a number if
  * it fits one, and a string otherwise.
  *
- * The ring needs large entries: `Ring.open({ sqe128: true, cqe32: true })`. The
+ * The ring needs large entries: `Ring.open({ drive: true })`. The
  * node of a device is in `/dev/bsg/`, with a name such as `0:0:0:0`. For the disk
  * `/dev/sda`, {@linkcode bsgNode} returns its path. Most systems let only root open
  * it.
@@ -31,7 +31,7 @@
  * import { close, openat } from "@uring/cmd/op";
  * import { bsgNode, inquiry, read, readCapacity } from "@uring/cmd/scsi";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const fd = await ring.cmd(openat(bsgNode("/dev/sda")));
  * const { vendor, product } = await ring.cmd(inquiry(fd));
  * const { blockSize, byteLength } = await ring.cmd(readCapacity(fd));

@@ -39,7 +39,7 @@ function decoded<T>(
  * import { close, openat } from "@uring/cmd/op";
  * import { bsgNode, serialNumber } from "@uring/cmd/scsi";
  *
- * await using ring = Ring.open({ sqe128: true, cqe32: true });
+ * await using ring = Ring.open({ drive: true });
  * const fd = await ring.cmd(openat(bsgNode("/dev/sda")));
  * console.log(await ring.cmd(serialNumber(fd)));
  * await ring.cmd(close(fd));

@@ -1,15 +1,11 @@
 /** Finds the descriptor of a socket that Deno or Node holds. */
 
-import { SO_ACCEPTCONN, SO_COOKIE, SO_TYPE } from "../../sys/uapi/socket.ts";
-import { SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET } from "../../sys/uapi/socket.ts";
-import { sockaddr_in6 } from "../../sys/uapi/socket.ts";
-import { openDescriptors } from "../../sys/file.ts";
-import { socketName, socketOption } from "../../sys/socket_calls.ts";
-import { E } from "../../sys/uapi/errno.ts";
-import { checkObject, checkString, shown } from "../../ring/check.ts";
-import { generalAdvice, UringError } from "../../ring/errors.ts";
-import { partOf } from "../../ring/intrinsics.ts";
-import { decodeSockaddr, encodeSockaddr } from "../sockaddr.ts";
+import { SOCK_DGRAM, SOCK_STREAM } from "../../sys/uapi/socket.ts";
+import { checkList, checkObject, checkString } from "../../ring/check.ts";
+import { shown } from "../../ring/check.ts";
+import { encodeSockaddr } from "../sockaddr.ts";
+import { cookieOf, keyOf, listSockets, type Looks } from "./find.ts";
+import { matching, pathKey, type Sockets } from "./find.ts";
 
 /** An object with the addresses of a socket, for {@linkcode socketFd}. */
 export type SocketLike =
@@ -22,23 +18,27 @@ export type SocketLike =
     readonly remotePort?: number;
   };
 
-/** The facts that a socket is recognised by. */
-interface Looks {
-  readonly local: string;
-  /** The address of the peer; `null` matches any, or none. */
-  readonly remote: string | null;
-  /** `SOCK_STREAM` or `SOCK_DGRAM`. */
-  readonly type: number;
-  readonly listens: boolean;
+/** A socket that was found for an object. */
+interface Found {
+  readonly fd: number;
+  readonly cookie: string;
+  readonly looks: Looks;
 }
+
+/** The sockets of objects that were asked about. */
+const found = new WeakMap<SocketLike, Found>();
+/** The sockets of the last look. */
+let last: Sockets = new Map();
 
 /**
  * Returns the descriptor of an open `Deno.Conn`, `Deno.Listener`,
  * `Deno.DatagramConn` or `node:net` socket, which Deno keeps to itself.
  *
  * It looks for the socket of this process that has the same type and addresses,
- * and needs /proc for that. Look once for each socket and keep the descriptor:
- * the search takes about 1 ms with 20 sockets open, and 30 ms with 2,000.
+ * and needs /proc for that. A look lists all sockets of the process: that takes
+ * about 2 ms with 40 of them, and 60 ms with 2,000. A TCP connection that the last
+ * look has listed, and an object that was found before, take some microseconds.
+ * {@linkcode socketFds} takes one look for many.
  *
  * The descriptor still belongs to the object. Do not close it, and do not use
  * it after the object was closed, because its number may then be another
@@ -75,25 +75,60 @@ interface Looks {
  */
 export function socketFd(conn: SocketLike): number {
   const looks = looksOf(conn);
-  const fds = openDescriptors();
-  if (typeof fds === "number") {
-    if (fds !== -E.ENOENT) {
-      const call = 'openat "/proc/self/fd"';
-      throw new UringError(call, -1, -fds, generalAdvice(-fds));
-    }
-    throw new Error(
-      "socketFd() reads /proc/self/fd, which is not there. Mount /proc, or " +
-        "make the socket with ./op, whose operations return its descriptor",
-    );
+  const before = found.get(conn);
+  if (
+    before !== undefined && isSame(before.looks, looks) &&
+    cookieOf(before.fd) === before.cookie
+  ) return before.fd;
+  if (looks.connection) {
+    const there = matching(last, looks);
+    if (there.length === 1) return keep(conn, looks, there[0]);
   }
-  /** The lowest descriptor of each socket, which may have duplicates. */
-  const found = new Map<string, number>();
-  for (const fd of fds.sort((a, b) => a - b)) {
-    if (!matches(fd, looks)) continue;
-    const cookie = String(socketOption(fd, SOL_SOCKET, SO_COOKIE, 8));
-    if (!found.has(cookie)) found.set(cookie, fd);
-  }
-  const candidates = [...found.values()];
+  last = listSockets();
+  return keep(conn, looks, theOne(last, looks));
+}
+
+/**
+ * Returns the descriptors of many sockets, as {@linkcode socketFd} does of one, with
+ * one look for all.
+ *
+ * @example Unread bytes of all connections
+ * ```ts
+ * import { Ring } from "@uring/cmd";
+ * import { siocinq, socketFds } from "@uring/cmd/socket";
+ *
+ * using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+ * const { port } = listener.addr;
+ * const conns = await Promise.all([1, 2, 3].map(() => Deno.connect({ port })));
+ *
+ * await using ring = Ring.open();
+ * const fds = socketFds(conns);
+ * console.log(await ring.cmdAll(fds.map((fd) => siocinq(fd))));
+ * for (const conn of conns) conn.close();
+ * ```
+ *
+ * @throws {Error} as {@linkcode socketFd} does, for the first that is not found.
+ */
+export function socketFds(conns: readonly SocketLike[]): number[] {
+  const list = checkList("conns", conns);
+  const all = Array.from(list, looksOf);
+  last = listSockets();
+  return all.map((looks, i) => keep(list[i], looks, theOne(last, looks)));
+}
+
+function isSame(a: Looks, b: Looks): boolean {
+  return a.local === b.local && a.remote === b.remote && a.type === b.type &&
+    a.listens === b.listens;
+}
+
+function keep(conn: SocketLike, looks: Looks, fd: number): number {
+  found.set(conn, { fd, cookie: cookieOf(fd), looks });
+  return fd;
+}
+
+/** Returns the only socket that looks so. */
+function theOne(sockets: Sockets, looks: Looks): number {
+  const candidates = matching(sockets, looks);
   if (candidates.length === 1) return candidates[0];
   const text = `${looks.local}${looks.remote ? ` to ${looks.remote}` : ""}`;
   if (candidates.length === 0) {
@@ -114,13 +149,16 @@ function looksOf(conn: SocketLike): Looks {
     const { localAddr, remoteAddr } = conn;
     const local = addressKey("localAddr", localAddr);
     const remote = addressKey("remoteAddr", remoteAddr);
-    return { local, remote, type: typeOf(localAddr), listens: false };
+    const connection = localAddr.transport === "tcp";
+    const type = typeOf(localAddr);
+    return { local, remote, type, listens: false, connection };
   }
   if ("addr" in conn) {
     const { addr } = conn;
     const local = addressKey("addr", addr);
     const type = typeOf(addr);
-    return { local, remote: null, type, listens: type === SOCK_STREAM };
+    const listens = type === SOCK_STREAM;
+    return { local, remote: null, type, listens, connection: false };
   }
   const { localAddress, localPort, remoteAddress, remotePort } = conn;
   if (localAddress === undefined || remoteAddress === undefined) {
@@ -132,23 +170,8 @@ function looksOf(conn: SocketLike): Looks {
   }
   const local = ipKey(localAddress, localPort ?? 0);
   const remote = ipKey(remoteAddress, remotePort ?? 0);
-  return { local, remote, type: SOCK_STREAM, listens: false };
-}
-
-function matches(fd: number, looks: Looks): boolean {
-  const local = socketName(fd, "getsockname");
-  if (typeof local === "number" || keyOf(local) !== looks.local) return false;
-  if (byteOf(fd, SO_TYPE) !== looks.type) return false;
-  if (byteOf(fd, SO_ACCEPTCONN) !== (looks.listens ? 1 : 0)) return false;
-  if (looks.remote === null) return true;
-  const remote = socketName(fd, "getpeername");
-  return typeof remote !== "number" && keyOf(remote) === looks.remote;
-}
-
-/** Returns the first byte of an option, or `-errno`. */
-function byteOf(fd: number, optname: number): number {
-  const value = socketOption(fd, SOL_SOCKET, optname, 4);
-  return typeof value === "number" ? value : value[0];
+  const type = SOCK_STREAM;
+  return { local, remote, type, listens: false, connection: true };
 }
 
 function typeOf({ transport }: Deno.Addr): number {
@@ -169,29 +192,8 @@ function addressKey(name: string, address: Deno.Addr): string {
   );
 }
 
-function pathKey(path: string | null): string {
-  return path ? `unix ${JSON.stringify(path)}` : "an unnamed Unix socket";
-}
-
 /** Returns an address as text that does not depend on how it was written. */
 function ipKey(hostname: string, port: number): string {
   const [ip] = checkString("hostname", hostname).split("%"); // No scope.
   return keyOf(encodeSockaddr({ hostname: ip, port }));
-}
-
-function keyOf(sockaddr: Uint8Array): string {
-  let address;
-  try {
-    address = decodeSockaddr(sockaddr);
-  } catch {
-    return "of another family";
-  }
-  if ("path" in address) return pathKey(address.path);
-  const { port } = address;
-  const [hostname] = address.hostname.split("%");
-  // ::ffff:a.b.c.d of an IPv6 socket is the IPv4 address a.b.c.d.
-  const isMapped = /^::ffff:[^:]+:[^:]+$/.test(hostname);
-  const at = sockaddr_in6.sin6_addr.offset + 12;
-  const ip = isMapped ? partOf(sockaddr, at, at + 4).join(".") : hostname;
-  return `${ip} port ${port}`;
 }

@@ -28,21 +28,29 @@
  */
 
 import * as uapi from "../../sys/uapi/io_uring.ts";
-import { SOL_SOCKET } from "../../sys/uapi/socket.ts";
-import { holdsAddress, optionUnit } from "../../sys/socket_calls.ts";
-import { SOCKADDR_MAX, socketOption } from "../../sys/socket_calls.ts";
-import { byteLengthOf, copyOf, partOf } from "../../ring/intrinsics.ts";
-import { checkBytes, checkFd, checkInteger } from "../../ring/check.ts";
-import { checkObject, checkU32, INT_MAX } from "../../ring/check.ts";
+import { SOCKADDR_MAX } from "../../sys/socket_calls.ts";
+import { copyOf, partOf } from "../../ring/intrinsics.ts";
 import { Command, type File } from "../../ring/command.ts";
 import { draftTo } from "../../ring/draft.ts";
 import { Kind } from "../../ring/kind.ts";
-import { operand, scratchOperand } from "../../ring/operand.ts";
-import { adviceFrom, generalAdvice } from "../../ring/errors.ts";
-import { uringCmdAdvice, UringError } from "../../ring/errors.ts";
+import { scratchOperand } from "../../ring/operand.ts";
+import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
 import { decodeSockaddr, type SocketAddress } from "../sockaddr.ts";
-import { levelAndName } from "../uring_cmd.ts";
+import { int } from "./options.ts";
 
+export { IP_FREEBIND, IP_MTU, IP_MTU_DISCOVER } from "../../sys/uapi/socket.ts";
+export { IP_MULTICAST_LOOP, IP_MULTICAST_TTL } from "../../sys/uapi/socket.ts";
+export { IP_RECVERR, IP_TOS, IP_TTL } from "../../sys/uapi/socket.ts";
+export { IPV6_MTU, IPV6_MULTICAST_HOPS } from "../../sys/uapi/socket.ts";
+export { IPV6_TCLASS, IPV6_UNICAST_HOPS } from "../../sys/uapi/socket.ts";
+export { IPV6_V6ONLY, UDP_GRO, UDP_SEGMENT } from "../../sys/uapi/socket.ts";
+export {
+  SO_BINDTODEVICE,
+  SO_MEMINFO,
+  TCP_INFO,
+} from "../../sys/uapi/socket.ts";
+export { TCP_FASTOPEN, TCP_FASTOPEN_CONNECT } from "../../sys/uapi/socket.ts";
+export { TCP_NOTSENT_LOWAT } from "../../sys/uapi/socket.ts";
 export { IPPROTO_IP, IPPROTO_IPV6 } from "../../sys/uapi/socket.ts";
 export { IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET } from "../../sys/uapi/socket.ts";
 export { SO_BUSY_POLL, SO_MARK, SO_PRIORITY } from "../../sys/uapi/socket.ts";
@@ -66,9 +74,17 @@ export { TCP_KEEPCNT, TCP_KEEPIDLE } from "../../sys/uapi/socket.ts";
 export { TCP_KEEPINTVL, TCP_USER_TIMEOUT } from "../../sys/uapi/socket.ts";
 export { TCP_NODELAY, TCP_QUICKACK } from "../../sys/uapi/socket.ts";
 export type { IpAddress, SocketAddress, UnixAddress } from "../sockaddr.ts";
-export { socketFd, type SocketLike } from "./fd.ts";
+export {
+  getsockopt,
+  getsockoptSync,
+  setsockopt,
+  type SocketOption,
+  type SocketOptionQuery,
+} from "./options.ts";
+export { type TcpInfo, tcpInfoSync } from "./tcp_info.ts";
+export { socketFd, socketFds, type SocketLike } from "./fd.ts";
 
-const { addr, addr3, optval } = uapi.io_uring_sqe;
+const { addr, addr3 } = uapi.io_uring_sqe;
 const { IORING_OP_URING_CMD: opcode } = uapi;
 
 /**
@@ -111,130 +127,6 @@ export function siocoutq(file: File): Command<number> {
   const draft = draftTo(SIOCOUTQ, file);
   draft.offLow = uapi.SOCKET_URING_OP_SIOCOUTQ;
   return new Command<number>(draft);
-}
-
-/** A socket option to read. */
-export interface SocketOptionQuery {
-  /** The protocol level: `SOL_SOCKET`, `IPPROTO_TCP`, ... */
-  level: number;
-  /** The option: `SO_RCVBUF`, ... */
-  optname: number;
-  /** Bytes to make room for, at most 65,536; most options have 4. */
-  length: number;
-}
-
-/**
- * Reads a socket option. The result is as many bytes as the kernel wrote.
- *
- * `SOCKET_URING_OP_GETSOCKOPT`, Linux 6.7, any user; some options need a
- * capability. EOPNOTSUPP: a level other than SOL_SOCKET, for which the kernel's
- * handler has no code; {@linkcode getsockoptSync} reads those. ENOPROTOOPT: no
- * such option.
- */
-export function getsockopt(
-  file: File,
-  query: SocketOptionQuery,
-): Command<Uint8Array> {
-  const { level, optname, length } = checkObject("query", query);
-  checkInteger("length", length, 0, 65536);
-  const unit = optionUnit(level, optname);
-  const optlen = Math.floor(length / unit);
-  return new Command({
-    name: "URING_CMD GETSOCKOPT",
-    opcode,
-    file,
-    off: uapi.SOCKET_URING_OP_GETSOCKOPT,
-    addr: levelAndName(level, optname),
-    fileIndex: optlen,
-    operands: [scratchOperand(optval.offset, length)],
-    decode: (done) =>
-      copyOf(done.memory(), 0, Math.min(done.res, optlen) * unit),
-    advice: level === SOL_SOCKET ? queryAdvice : otherLevelAdvice,
-  });
-}
-
-/**
- * Reads a socket option of any level with a plain system call, because
- * {@linkcode getsockopt} reads SOL_SOCKET only. `length` is at most 32,768.
- *
- * @example The congestion control of a connection
- * ```ts
- * import * as s from "@uring/cmd/socket";
- *
- * using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
- * using conn = await Deno.connect({ port: listener.addr.port });
- * const name = s.getsockoptSync(s.socketFd(conn), {
- *   level: s.IPPROTO_TCP,
- *   optname: s.TCP_CONGESTION,
- *   length: 16,
- * });
- * console.log(new TextDecoder().decode(name)); // such as "cubic", then zeros
- * ```
- *
- * @throws {UringError} with the errno of getsockopt(2).
- */
-export function getsockoptSync(
-  fd: number,
-  query: SocketOptionQuery,
-): Uint8Array {
-  const { level, optname, length } = checkObject("query", query);
-  checkInteger("length", length, 0, 32768);
-  checkU32("level", level);
-  checkU32("optname", optname);
-  const value = socketOption(checkFd(fd), level, optname, length);
-  if (typeof value !== "number") return value;
-  throw new UringError("getsockopt", fd, -value, plainCallAdvice(-value));
-}
-
-/**
- * Sets a socket option of any level. The result is 0.
- *
- * `SOCKET_URING_OP_SETSOCKOPT`, Linux 6.7, any user; some options need a
- * capability. `value` is the option's bytes, or a number for an `int`.
- * ENOPROTOOPT: no such option.
- *
- * The kernel takes the value as it is. Options that are known to have an address
- * in it, such as SO_ATTACH_FILTER, are refused.
- *
- * @example Send small segments at once
- * ```ts
- * import { Ring } from "@uring/cmd";
- * import * as s from "@uring/cmd/socket";
- *
- * using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
- * using conn = await Deno.connect({ port: listener.addr.port });
- * await using ring = Ring.open();
- * await ring.cmd(s.setsockopt(s.socketFd(conn), {
- *   level: s.IPPROTO_TCP,
- *   optname: s.TCP_NODELAY,
- *   value: 1,
- * }));
- * ```
- */
-export function setsockopt(
-  file: File,
-  option: { level: number; optname: number; value: Uint8Array | number },
-): Command<number> {
-  const { level, optname, value } = checkObject("option", option);
-  if (holdsAddress(level, optname)) {
-    throw new TypeError(
-      `the value of option ${optname} of level ${level} holds an address, of ` +
-        "memory that the ring does not keep. uringCmd() sets it, if you " +
-        "vouch for the address",
-    );
-  }
-  const isInt = typeof value === "number";
-  const bytes = isInt ? int(value) : checkBytes("value", value);
-  return new Command({
-    name: "URING_CMD SETSOCKOPT",
-    opcode,
-    file,
-    off: uapi.SOCKET_URING_OP_SETSOCKOPT,
-    addr: levelAndName(level, optname),
-    fileIndex: checkInteger("length of value", byteLengthOf(bytes), 0, INT_MAX),
-    operands: [operand(optval.offset, { bytes, kernel: "reads" })],
-    advice: optionAdvice,
-  });
 }
 
 /**
@@ -347,12 +239,6 @@ export function txTimestamps(file: File): Command<TxTimestamp> {
  */
 const TYPES = ["sent", "scheduled", "acknowledged", "sent"] as const;
 
-/** Returns the four bytes of an `int`, signed or unsigned. */
-function int(value: number): Uint8Array {
-  checkInteger("value", value, -0x8000_0000, 0xffff_ffff);
-  return new Uint8Array(Uint32Array.of(value).buffer);
-}
-
 const queueAdvice = adviceFrom({
   EOPNOTSUPP: "The file is not a socket, its family has no such count (Unix " +
     "sockets have it only as an ioctl), or the kernel is older than 6.6.",
@@ -369,38 +255,6 @@ const SIOCOUTQ = new Kind<number>({
   opcode,
   advice: queueAdvice,
 });
-
-const TOO_SHORT = "The option has more bytes than `length` makes room for.";
-const BAD_VALUE = "The value is not one the option takes, or too short for it.";
-
-const optionAdvice = adviceFrom({
-  EOPNOTSUPP: "The socket's family does not take this option, the file is " +
-    "not a socket, or the kernel is older than 6.7. Before about 6.12, Unix " +
-    "sockets took no option commands.",
-  ENOPROTOOPT: "The socket has no such option at this level.",
-  EINVAL: BAD_VALUE,
-  EDOM: BAD_VALUE,
-  ERANGE: TOO_SHORT,
-  ENODEV: "The network namespace has no device of this name. `ip link` lists " +
-    "those for SO_BINDTODEVICE.",
-  ENOENT: "The kernel has nothing of this name. The names for TCP_CONGESTION " +
-    "are in net.ipv4.tcp_available_congestion_control.",
-}, generalAdvice);
-
-const queryAdvice = adviceFrom({
-  EINVAL: `${TOO_SHORT} Or the socket has no such value in its state.`,
-}, optionAdvice);
-
-const plainCallAdvice = adviceFrom({
-  ENOTSOCK: "The descriptor is not a socket's.",
-  EOPNOTSUPP: "The socket's family has no options at this level.",
-}, queryAdvice);
-
-const otherLevelAdvice = adviceFrom({
-  EOPNOTSUPP: "The kernel's handler reads options of SOL_SOCKET only " +
-    "(io_uring_cmd_getsockopt(), Linux 7.2). Read this one with " +
-    "getsockoptSync(), and set it with setsockopt().",
-}, queryAdvice);
 
 const nameAdvice = adviceFrom({
   EOPNOTSUPP: "The file is not a socket, or the kernel is older than 6.19, " +

@@ -85,23 +85,94 @@ export function unregisterFiles(ring: number): number {
   return register(ring, uapi.IORING_UNREGISTER_FILES, 0, 0);
 }
 
-/** Pins buffers for the ring, as `[address, byteLength]`. */
+/** Pins buffers for the ring, as `[address, byteLength]`: zeros leave a place empty. */
 export function registerBuffers(
   ring: number,
   buffers: readonly (readonly [address: number, byteLength: number])[],
 ): number {
-  const { view, at } = scratch();
-  // struct iovec: a pointer and a size_t.
-  buffers.forEach(([address, byteLength], i) => {
-    view.setBigUint64(i * 16, BigInt(address), true);
-    view.setBigUint64(i * 16 + 8, BigInt(byteLength), true);
-  });
+  const { at } = scratch();
+  buffers.forEach((buffer, i) => setIovec(i * IOVEC, buffer));
   return register(ring, uapi.IORING_REGISTER_BUFFERS, at, buffers.length);
+}
+
+/** Bytes of a struct iovec: a pointer and a size_t. */
+const IOVEC = 16;
+
+function setIovec(
+  at: number,
+  [address, byteLength]: readonly [address: number, byteLength: number],
+): void {
+  const { view } = scratch();
+  view.setBigUint64(at, BigInt(address), true);
+  view.setBigUint64(at + 8, BigInt(byteLength), true);
+}
+
+/** Pins a buffer in a place of the table, or none with zeros. */
+export function updateBuffer(
+  ring: number,
+  place: number,
+  buffer: readonly [address: number, byteLength: number],
+): number {
+  const { bytes, view, at } = scratch();
+  const size = sizeof(update);
+  bytes.fill(0, 0, size);
+  update.offset.set(view, 0, place);
+  update.data.set(view, 0, at + size);
+  update.nr.set(view, 0, 1);
+  setIovec(size, buffer);
+  // The count of arguments is the size of the struct: io_register_rsrc_update().
+  return register(ring, uapi.IORING_REGISTER_BUFFERS_UPDATE, at, size);
 }
 
 /** Removes the table of buffers and unpins them. */
 export function unregisterBuffers(ring: number): number {
   return register(ring, uapi.IORING_UNREGISTER_BUFFERS, 0, 0);
+}
+
+const { io_uring_buf_reg: reg, io_uring_buf_status: status } = uapi;
+
+/** Registers a ring of provided buffers, whose entries are at an address. */
+export function registerBufferRing(
+  ring: number,
+  group: number,
+  { address, entries }: {
+    readonly address: number;
+    readonly entries: number;
+  },
+): number {
+  const { bytes, view, at } = scratch();
+  bytes.fill(0, 0, sizeof(reg));
+  reg.ring_addr.set(view, 0, address);
+  reg.ring_entries.set(view, 0, entries);
+  reg.bgid.set(view, 0, group);
+  return register(ring, uapi.IORING_REGISTER_PBUF_RING, at, 1);
+}
+
+/** Undoes {@linkcode registerBufferRing}. */
+export function unregisterBufferRing(ring: number, group: number): number {
+  const { bytes, view, at } = scratch();
+  bytes.fill(0, 0, sizeof(reg));
+  reg.bgid.set(view, 0, group);
+  return register(ring, uapi.IORING_UNREGISTER_PBUF_RING, at, 1);
+}
+
+/** Returns the kernel's head of a ring of provided buffers, or `-errno`. Linux 6.8. */
+export function bufferRingHead(ring: number, group: number): number {
+  const { bytes, view, at } = scratch();
+  bytes.fill(0, 0, sizeof(status));
+  status.buf_group.set(view, 0, group);
+  const rc = register(ring, uapi.IORING_REGISTER_PBUF_STATUS, at, 1);
+  return rc < 0 ? rc : status.head.get(view, 0);
+}
+
+/** Registers the credentials of the calling thread. Returns their number. */
+export function registerPersonality(ring: number): number {
+  return register(ring, uapi.IORING_REGISTER_PERSONALITY, 0, 0);
+}
+
+/** Undoes {@linkcode registerPersonality}. */
+export function unregisterPersonality(ring: number, id: number): number {
+  return register(ring, uapi.IORING_UNREGISTER_PERSONALITY, 0, id);
 }
 
 /** Lets a ring made with IORING_SETUP_R_DISABLED take submissions. */

@@ -64,6 +64,8 @@ export class Batch implements Receiver, Waiter, Watched {
   slotted: boolean;
   /** `true` if a command may name a place of a table. */
   checked = false;
+  /** What the run adds to each SQE: every command has a slot then. See `Slot`. */
+  marks = 0;
   /** Commands that have not completed. */
   left: number;
   /** The place of the first command that was not queued. */
@@ -122,6 +124,7 @@ export class Batch implements Receiver, Waiter, Watched {
     this.commands[place] = slot;
     slot.receiver = this;
     slot.place = place;
+    slot.marks = this.marks;
   }
 
   /** Keeps the results apart: some are not numbers, which a command never is. */
@@ -194,7 +197,7 @@ export class Batch implements Receiver, Waiter, Watched {
     const cut = abort !== null && isCancelled(res);
     this.fail(
       place,
-      cut ? abort.reason : refusalOf(command, res, false, polled),
+      cut ? abort.reason : refusalOf(command, res, null, polled),
     );
   }
 

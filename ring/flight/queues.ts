@@ -32,6 +32,8 @@ import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { RingHandle } from "../bare/setup.ts";
 import { FILLER, type SubmissionQueue } from "../bare/squeue.ts";
 import type { Command } from "../command.ts";
+import { type BufferRing, lendBuffer, wasConsumed } from "../buffer_ring.ts";
+import * as register from "../bare/register.ts";
 import { fatalAdvice, UringError } from "../errors.ts";
 import { Aborts } from "./abort.ts";
 import { Batch, DIRECT } from "./batch.ts";
@@ -264,7 +266,7 @@ export class Queues {
     const { commands } = batch;
     for (let place = 0; place < commands.length; place++) {
       const command = commands[place] as Command<unknown>;
-      if (this.isDirect(command)) continue;
+      if (batch.marks === 0 && this.isDirect(command)) continue;
       try {
         batch.leave(place, this.slots.take(command));
       } catch (error) {
@@ -594,7 +596,22 @@ export class Queues {
    * the decoder's error.
    */
   #deliver(slot: Slot, res: number, flags: number): boolean {
-    if (slot.receiver === NOBODY) return true;
+    const { bufferRing } = slot.command!;
+    if (bufferRing === null) return this.#deliverOnce(slot, res, flags);
+    if (this.#delivered === null) {
+      if (slot.early) {
+        this.#lend(slot, bufferRing, slot.earlyRes, slot.earlyFlags);
+      } else this.#lend(slot, bufferRing, res, flags);
+    }
+    const delivered = this.#deliverOnce(slot, res, flags);
+    // Nobody got it. To release it twice does nothing.
+    slot.loan?.release();
+    slot.loan = null;
+    return delivered;
+  }
+
+  #deliverOnce(slot: Slot, res: number, flags: number): boolean {
+    if (slot.receiver === NOBODY) return this.#delivered = true;
     if (this.#delivered !== null) return this.#delivered;
     this.busy = "program";
     const { cq, batch } = this;
@@ -604,13 +621,34 @@ export class Queues {
       : deliver(slot, cq, res, flags, -1, retry);
   }
 
+  /** Takes the buffer that a completion names, once: see {@linkcode LentBuffer}. */
+  #lend(slot: Slot, ring: BufferRing, res: number, flags: number): void {
+    if (slot.loan !== null || (flags & uapi.IORING_CQE_F_BUFFER) === 0) return;
+    const id = flags >>> 16;
+    if (res < 0 && !this.#hasTaken(ring, id)) return;
+    slot.loan = lendBuffer(ring, id, res);
+  }
+
+  /**
+   * Returns `true` if the kernel has taken a buffer that a failed command names. Since
+   * Linux 6.12, it may still be in the ring (io_kbuf_commit()). Before Linux 6.8, the
+   * kernel does not say, and has always taken it (__io_put_kbuf_list()). If it may not
+   * be asked, the buffer stays lent.
+   */
+  #hasTaken(ring: BufferRing, id: number): boolean {
+    const head = register.bufferRingHead(this.#handle.target(), ring.id);
+    return head >= 0 ? wasConsumed(ring, id, head) : head === -E.EINVAL;
+  }
+
   /**
    * Returns `true` for the last value of a stream that the kernel has ended because
-   * the CQ was full (io_req_post_cqe(), Linux 6.18), and not the file.
+   * the CQ was full (io_req_post_cqe(), Linux 6.18), and not the file. Of a stream of
+   * bytes, this is any value but 0.
    */
   #goesOn(slot: Slot, res: number): boolean {
+    const cut = this.overflows !== slot.overflows;
     return res >= 0 && !slot.aborted && slot.receiver !== NOBODY &&
-      this.overflows !== slot.overflows &&
+      (slot.command!.untilZero ? res > 0 : cut) &&
       (this.life === "open" || this.life === "dropped");
   }
 

@@ -3,13 +3,14 @@
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";
+import type { LentBuffer } from "../buffer_ring.ts";
 import type { Command } from "../command.ts";
 import { Completion } from "../completion.ts";
 import { reserveStack } from "../stack.ts";
-import { chainAdvice, generalAdvice, polledAdvice } from "../errors.ts";
-import { UringError } from "../errors.ts";
+import { chainAdvice, generalAdvice, hardChainAdvice } from "../errors.ts";
+import { polledAdvice, UringError } from "../errors.ts";
 import type { Lease } from "./lease.ts";
-import { NOBODY, type Receiver, type Slot } from "./slot.ts";
+import { type Chain, NOBODY, type Receiver, type Slot } from "./slot.ts";
 
 /**
  * Calls that fit the stack if it was not full when a decoder failed. They take more
@@ -88,6 +89,7 @@ export function deliver(
   const { multishot, expected } = command;
   // A value of a stream may use all 32 bits: only its last one can be an errno.
   const more = multishot && (flags & uapi.IORING_CQE_F_MORE) !== 0;
+  if (res === 0 && !more && multishot && command.untilZero) return true;
   const succeeded = res >= 0 || more || expected.includes(-res);
   let value: unknown = res;
   try {
@@ -100,7 +102,15 @@ export function deliver(
       value = command.success;
     } else if (succeeded && command.decodes) {
       const memory = memoryOf(command, slot.lease);
-      const completion = completionOf(cq, res, flags, memory, notification);
+      const { loan } = slot;
+      const completion = completionOf(
+        cq,
+        res,
+        flags,
+        memory,
+        notification,
+        loan,
+      );
       slot.decoding = true;
       value = command.decoded(completion);
       slot.decoding = false;
@@ -118,10 +128,12 @@ export function deliver(
     settleAborted(slot);
   } else if (succeeded) {
     receiver.value(slot, value);
+    // A plain store: from here on it is the program's to give back.
+    if (value === slot.loan) slot.loan = null;
   } else {
     receiver.error(
       slot,
-      refusalOf(command, res, slot.chain !== null, cq.polled),
+      refusalOf(command, res, adviceOf(slot.chain), cq.polled),
     );
   }
   return true;
@@ -153,17 +165,35 @@ export function completionOf(
   flags: number,
   memory?: Uint8Array[],
   notification = -1,
+  loan: LentBuffer | null = null,
 ): Completion {
   const extra1 = cq.wide ? cq.extra(0) : 0n;
   const extra2 = cq.wide ? cq.extra(1) : 0n;
-  return new Completion(res, flags, memory, extra1, extra2, notification);
+  return new Completion(
+    res,
+    flags,
+    memory,
+    extra1,
+    extra2,
+    notification,
+    loan,
+  );
 }
 
-/** Makes the error for a negative result, of a chain if `linked`, on a ring that polls. */
+/** Returns what explains ECANCELED in a chain; `null` outside of one. */
+function adviceOf(chain: Chain | null): string | null {
+  if (chain === null) return null;
+  return chain.flag === uapi.IOSQE_IO_HARDLINK ? hardChainAdvice : chainAdvice;
+}
+
+/**
+ * Makes the error for a negative result, with what explains ECANCELED in its chain,
+ * on a ring that polls.
+ */
 export function refusalOf(
   command: Command<unknown>,
   res: number,
-  linked = false,
+  inChain: string | null = null,
   polled = false,
 ): UringError {
   const { name, fd, advice } = command;
@@ -172,7 +202,7 @@ export function refusalOf(
   try {
     text = advice(-res);
     // A command that the program aborted fails with the reason of the signal.
-    if (linked && text === generalAdvice(E.ECANCELED)) text = chainAdvice;
+    if (inChain !== null && text === generalAdvice(E.ECANCELED)) text = inChain;
     if (polled && res === -E.EINVAL && !POLLABLE.has(command.opcode)) {
       text = polledAdvice;
     }

@@ -17,6 +17,8 @@
  */
 
 import type { Arena } from "../../sys/arena.ts";
+import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from "../../sys/uapi/io_uring.ts";
+import type { LentBuffer } from "../buffer_ring.ts";
 import type { Command } from "../command.ts";
 import { append, Own } from "../intrinsics.ts";
 import { arenasOf, Lease } from "./lease.ts";
@@ -86,6 +88,8 @@ export class Slot implements Waiter, Watched {
 
   /** Read by {@linkcode phaseOf}. */
   phase: Phase = "taken";
+  /** What the run adds to the SQE: see {@linkcode marksOf}; 0 for nothing. */
+  marks = 0;
   /** The chain that the command is a part of. */
   chain: Chain | null = null;
   /** The next command of the chain. */
@@ -101,6 +105,8 @@ export class Slot implements Waiter, Watched {
   decoding = false;
   /** Overflows of the CQ before the command was queued. */
   overflows = 0;
+  /** The buffer of the completion that is delivered, until somebody has it. */
+  loan: LentBuffer | null = null;
   /** Word index of the SQE, in a queue that holds SQEs; else -1. */
   sqe = -1;
   /** The result of a one-shot command that came before its last completion. */
@@ -133,6 +139,21 @@ export interface Chain {
   /** The first command. Another may have its slot once the chain is queued. */
   readonly first: Slot;
   phase: Phase;
+  /** The flag that links its SQEs: IOSQE_IO_LINK or IOSQE_IO_HARDLINK. */
+  readonly flag: number;
+}
+
+/**
+ * What a run adds to the SQE of its command, in one number: `IOSQE_` bits in the low
+ * 8 bits, and the number of registered credentials in the upper 16.
+ */
+export function marksOf(flags: number, personality: number): number {
+  return flags | personality << 16;
+}
+
+/** Returns the number of registered credentials in marks; 0 for none. */
+export function personalityIn(marks: number): number {
+  return marks >>> 16;
 }
 
 /** Returns where a command is, or the rest of a batch. */
@@ -140,10 +161,11 @@ export function phaseOf(waiter: Waiter): Phase {
   return (waiter.chain ?? waiter).phase;
 }
 
-/** Links slots to a chain, in order. */
-export function link(slots: readonly Slot[]): void {
+/** Links slots to a chain, in order. A `hard` one goes on after a failure. */
+export function link(slots: readonly Slot[], hard = false): void {
   if (slots.length < 2) return;
-  const chain: Chain = { first: slots[0], phase: "taken" };
+  const flag = hard ? IOSQE_IO_HARDLINK : IOSQE_IO_LINK;
+  const chain: Chain = { first: slots[0], phase: "taken", flag };
   slots.forEach((slot, i) => {
     slot.chain = chain;
     slot.linked = i + 1 < slots.length ? slots[i + 1] : null;
@@ -188,6 +210,7 @@ export class Slots {
     slot.receiver = null;
     slot.resolve = null;
     slot.phase = "taken";
+    slot.marks = 0;
     slot.chain = null;
     slot.linked = null;
     slot.cut = false;

@@ -1,3 +1,6 @@
+import { LentBuffer } from "../buffer_ring.ts";
+import { E } from "../../sys/uapi/errno.ts";
+import { UringError } from "../errors.ts";
 import { append } from "../intrinsics.ts";
 import type { Receiver, Slot } from "./slot.ts";
 
@@ -11,18 +14,27 @@ interface Kept<T> {
  * The completions of a multishot command as an async iterator.
  *
  * Values that the program has not asked for are kept in order. Leaving the loop
- * cancels the command, and waits until the kernel has let go of it.
+ * cancels the command, and waits until the kernel has let go of it. Buffers that the
+ * program has not asked for go back then.
+ *
+ * If the kernel ends the command because such buffers are all that there are, the
+ * stream pauses. It starts the command again when the program has asked for them all.
  */
 export class CommandStream<T> implements AsyncIterableIterator<T>, Receiver {
   #first: Kept<T> | null = null;
   #last: Kept<T> | null = null;
   readonly #takers: PromiseWithResolvers<IteratorResult<T>>[] = [];
-  readonly #cancel: () => void;
+  /** The slot of the command. Another may have it once the command is over. */
+  slot: Slot | null = null;
+  /** Starts the command again; `null` if it has no provided buffers. */
+  start: (() => Slot) | null = null;
+  readonly #cancel: (slot: Slot) => void;
+  #paused = false;
   readonly #ended: PromiseWithResolvers<void> = Promise.withResolvers();
   #done = false;
   #error: { error: unknown } | null = null;
 
-  constructor(cancel: () => void) {
+  constructor(cancel: (slot: Slot) => void) {
     this.#cancel = cancel;
   }
 
@@ -40,11 +52,13 @@ export class CommandStream<T> implements AsyncIterableIterator<T>, Receiver {
   }
 
   error(_: Slot, error: unknown): void {
-    this.#finish({ error });
+    this.#paused = this.start !== null && this.#first !== null &&
+      error instanceof UringError && error.errno === E.ENOBUFS;
+    if (!this.#paused) this.#finish({ error });
   }
 
   end(): void {
-    this.#finish(null);
+    if (!this.#paused) this.#finish(null);
   }
 
   #finish(failure: { error: unknown } | null): void {
@@ -75,14 +89,31 @@ export class CommandStream<T> implements AsyncIterableIterator<T>, Receiver {
       if (error) return Promise.reject(error.error);
       return Promise.resolve({ done: true, value: undefined });
     }
+    if (this.#paused) {
+      this.#paused = false; // First: a `precheck` may ask for a value, too.
+      try {
+        this.slot = this.start!();
+      } catch (error) {
+        this.#paused = true;
+        return Promise.reject(error);
+      }
+    }
     const taker = Promise.withResolvers<IteratorResult<T>>();
     append(this.#takers, taker);
     return taker.promise;
   }
 
   async return(): Promise<IteratorResult<T>> {
-    if (!this.#done) this.#cancel();
+    if (this.#paused) {
+      this.#paused = false;
+      this.#finish(null);
+    } else if (!this.#done && this.slot?.receiver === this) {
+      this.#cancel(this.slot);
+    }
     await this.#ended.promise;
+    for (let kept = this.#first; kept !== null; kept = kept.next) {
+      if (LentBuffer.is(kept.value)) kept.value.release();
+    }
     this.#first = null;
     this.#last = null;
     this.#error = null;

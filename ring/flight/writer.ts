@@ -8,13 +8,12 @@
  * @module
  */
 
-import { IOSQE_IO_LINK } from "../../sys/uapi/io_uring.ts";
 import type { SubmissionQueue } from "../bare/squeue.ts";
 import type { Command } from "../command.ts";
 import { type Batch, DIRECT } from "./batch.ts";
 import { Cancellation, type Cancellations } from "./cancel.ts";
 import type { Room } from "./room.ts";
-import type { Slot } from "./slot.ts";
+import { personalityIn, type Slot } from "./slot.ts";
 
 /** The way of commands into the SQ. */
 export class Writer {
@@ -109,7 +108,7 @@ export class Writer {
     const at = this.#peek(command);
     if (at < 0) return false;
     const extra = command.completions - 1; // A getter is a call: not after the push.
-    command.fill(sq, at, slot.index, slot.generation, 0);
+    command.fill(sq, at, slot.index, slot.generation, slot.marks & 0xff);
     this.#fillAddresses(slot, at);
     sq.push(sq.mixed && command.sqe128 ? 2 : 1);
     room.inFlight++;
@@ -149,10 +148,10 @@ export class Writer {
     if (sq.mixed && this.#straddles(first)) sq.fill();
     let places = 0;
     for (let slot: Slot | null = first; slot !== null; slot = slot.linked) {
-      const { command, index, generation } = slot;
-      const link = slot.linked !== null ? IOSQE_IO_LINK : 0;
+      const { command, index, generation, chain, marks } = slot;
+      const link = slot.linked !== null ? chain!.flag : 0;
       const at = sq.at(places);
-      command!.fill(sq, at, index, generation, link);
+      command!.fill(sq, at, index, generation, link | marks & 0xff);
       this.#fillAddresses(slot, at);
       places += sq.mixed && command!.sqe128 ? 2 : 1;
     }
@@ -185,6 +184,14 @@ export class Writer {
     for (let i = 0; i < lease.count; i++) {
       command.encodeAddress(sq.words, at, i, lease.address(i));
     }
+    if (slot.marks !== 0) this.#addPersonality(slot.marks, at);
     if (sq.hold) slot.sqe = at;
+  }
+
+  /** Writes the number of the credentials in place of the command's own, if any. */
+  #addPersonality(marks: number, at: number): void {
+    const { words } = this.#sq;
+    if (personalityIn(marks) === 0) return;
+    words[at + 10] = words[at + 10] & 0xffff | marks & ~0xffff;
   }
 }

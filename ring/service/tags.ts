@@ -115,7 +115,8 @@ export class Tags {
     if (command.sqe128 && !wide) {
       throw new RangeError(`${name} needs a service with sqe128`);
     }
-    const odd = command.fixedFile ?? command.fixedBuffer;
+    const { fixedFile, fixedBuffer, bufferRing } = command;
+    const odd = fixedFile ?? fixedBuffer ?? bufferRing;
     const nested = operands.some((it) => it.inside >= 0 || it.bytes === null);
     if (odd !== null || nested || command.cqe32) {
       throw new TypeError(

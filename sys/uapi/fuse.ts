@@ -99,6 +99,7 @@ export const FUSE_READDIRPLUS_AUTO = 1 << 14;
 export const FUSE_ASYNC_DIO = 1 << 15;
 export const FUSE_WRITEBACK_CACHE = 1 << 16;
 export const FUSE_PARALLEL_DIROPS = 1 << 18;
+export const FUSE_POSIX_ACL = 1 << 20;
 export const FUSE_ABORT_ERROR = 1 << 21;
 export const FUSE_MAX_PAGES = 1 << 22;
 export const FUSE_CACHE_SYMLINKS = 1 << 23;

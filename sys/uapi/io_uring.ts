@@ -29,6 +29,7 @@ export const IOSQE_IO_LINK = 1 << 2;
 export const IOSQE_IO_HARDLINK = 1 << 3;
 /** Run on a worker at once. Linux 5.6. */
 export const IOSQE_ASYNC = 1 << 4;
+/** Use a provided buffer. Linux 5.7. */
 export const IOSQE_BUFFER_SELECT = 1 << 5;
 /** Post no completion on success. Linux 5.17. */
 export const IOSQE_CQE_SKIP_SUCCESS = 1 << 6;
@@ -151,6 +152,7 @@ export const IORING_OP_URING_CMD = 46;
 /** Sends without a copy. Linux 6.0. */
 export const IORING_OP_SEND_ZC = 47;
 export const IORING_OP_SENDMSG_ZC = 48;
+/** Reads again and again, into provided buffers. Linux 6.7. */
 export const IORING_OP_READ_MULTISHOT = 49;
 export const IORING_OP_WAITID = 50;
 export const IORING_OP_FUTEX_WAIT = 51;
@@ -188,6 +190,8 @@ export const IORING_POLL_ADD_MULTI = 1 << 0;
 export const IORING_ASYNC_CANCEL_ALL = 1 << 0;
 export const IORING_ASYNC_CANCEL_ANY = 1 << 2;
 
+/** Receives again and again, into provided buffers. Linux 6.0. */
+export const IORING_RECV_MULTISHOT = 1 << 1;
 export const IORING_RECVSEND_FIXED_BUF = 1 << 2;
 export const IORING_SEND_ZC_REPORT_USAGE = 1 << 3;
 
@@ -274,20 +278,49 @@ export const IORING_REGISTER_FILES = 2;
 export const IORING_UNREGISTER_FILES = 3;
 export const IORING_REGISTER_EVENTFD = 4;
 export const IORING_UNREGISTER_EVENTFD = 5;
+/** Puts files into places of the table. Linux 5.5. */
 export const IORING_REGISTER_FILES_UPDATE = 6;
 export const IORING_REGISTER_PROBE = 8;
+/** Registers the credentials of the calling thread. Linux 5.6. */
+export const IORING_REGISTER_PERSONALITY = 9;
+/** Removes registered credentials. Linux 5.6. */
+export const IORING_UNREGISTER_PERSONALITY = 10;
 export const IORING_REGISTER_RESTRICTIONS = 11;
 export const IORING_REGISTER_ENABLE_RINGS = 12;
+/** Puts buffers into places of the table. Linux 5.13. */
+export const IORING_REGISTER_BUFFERS_UPDATE = 16;
 export const IORING_REGISTER_IOWQ_MAX_WORKERS = 19;
 export const IORING_REGISTER_RING_FDS = 20;
 export const IORING_UNREGISTER_RING_FDS = 21;
+/** Registers a ring of provided buffers. Linux 5.19. */
+export const IORING_REGISTER_PBUF_RING = 22;
+/** Removes a ring of provided buffers. Linux 5.19. */
+export const IORING_UNREGISTER_PBUF_RING = 23;
 export const IORING_REGISTER_FILE_ALLOC_RANGE = 25;
+export const IORING_REGISTER_PBUF_STATUS = 26;
 export const IORING_REGISTER_QUERY = 35;
 export const IORING_REGISTER_USE_REGISTERED_RING = 0x8000_0000;
 
 export const io_uring_rsrc_update2 = structFrom(
   32,
   "0 u32 offset, 4 u32 resv, 8 u64 data, 16 u64 tags, 24 u32 nr, 28 u32 resv2",
+);
+
+export const io_uring_buf_reg = structFrom(
+  40,
+  "0 u64 ring_addr, 8 u32 ring_entries, 12 u16 bgid, 14 u16 flags",
+  "16 u32 min_left, 20 u8[20] resv",
+);
+
+export const io_uring_buf_status = structFrom(
+  40,
+  "0 u32 buf_group, 4 u32 head, 8 u8[32] resv",
+);
+
+/** One provided buffer. In the first one, `resv` is the tail of the ring. */
+export const io_uring_buf = structFrom(
+  16,
+  "0 u64 addr, 8 u32 len, 12 u16 bid, 14 u16 resv",
 );
 
 export const IO_URING_OP_SUPPORTED = 1 << 0;

@@ -1,4 +1,4 @@
-// <sys/socket.h>, <linux/sockios.h>, <linux/in.h>, <linux/in6.h>, <linux/un.h>, <linux/tcp.h>, <linux/if.h>, <linux/net_tstamp.h>, Linux 7.2.
+// <sys/socket.h>, <linux/sockios.h>, <linux/in.h>, <linux/in6.h>, <linux/un.h>, <linux/tcp.h>, <linux/udp.h>, <linux/if.h>, <linux/net_tstamp.h>, Linux 7.2.
 
 import { bytes, s32, struct, u16, u32, u64 } from "../struct.ts";
 
@@ -57,6 +57,10 @@ export const SO_PROTOCOL = 38;
 export const SO_DOMAIN = 39;
 /** Microseconds to poll a device for, before sleeping. */
 export const SO_BUSY_POLL = 46;
+/** The network interface, by name; CAP_NET_RAW to change it. */
+export const SO_BINDTODEVICE = 25;
+/** The memory of the socket: nine numbers of 32 bits, read only. */
+export const SO_MEMINFO = 55;
 /** The processor that packets arrive on. */
 export const SO_INCOMING_CPU = 49;
 /** A number unique to the socket: 8 bytes, read only. */
@@ -132,6 +136,39 @@ export const ifreq = struct(40, {
   ifr_ifindex: s32(16),
 });
 
+/** The type of service of packets: the DSCP in its upper six bits. */
+export const IP_TOS = 1;
+/** Hops that a packet may take. */
+export const IP_TTL = 2;
+/** How packets find out the path's MTU: 2 for always. */
+export const IP_MTU_DISCOVER = 10;
+/** Errors of the network, by MSG_ERRQUEUE. */
+export const IP_RECVERR = 11;
+/** The path's MTU of a connected socket, read only. */
+export const IP_MTU = 14;
+/** Bind to an address that no interface has. */
+export const IP_FREEBIND = 15;
+/** Hops that a multicast packet may take. */
+export const IP_MULTICAST_TTL = 33;
+/** Whether one's own multicast packets come back. */
+export const IP_MULTICAST_LOOP = 34;
+
+/** Hops that a packet may take. */
+export const IPV6_UNICAST_HOPS = 16;
+/** Hops that a multicast packet may take. */
+export const IPV6_MULTICAST_HOPS = 18;
+/** The path's MTU of a connected socket, read only. */
+export const IPV6_MTU = 24;
+/** Take no IPv4: set it before bind. */
+export const IPV6_V6ONLY = 26;
+/** The traffic class of packets: the DSCP in its upper six bits. */
+export const IPV6_TCLASS = 67;
+
+/** Bytes of a datagram, of which a send makes several (GSO). */
+export const UDP_SEGMENT = 103;
+/** Take several datagrams as one (GRO). */
+export const UDP_GRO = 104;
+
 /** Send small packets at once. */
 export const TCP_NODELAY = 1;
 /** Bytes of the largest segment (MSS). */
@@ -144,12 +181,20 @@ export const TCP_KEEPIDLE = 4;
 export const TCP_KEEPINTVL = 5;
 /** Unanswered keep-alives until the connection is dropped. */
 export const TCP_KEEPCNT = 6;
+/** Facts of the connection: see `tcpInfoSync()`. */
+export const TCP_INFO = 11;
 /** Acknowledge at once. */
 export const TCP_QUICKACK = 12;
 /** The congestion control algorithm, by name. */
 export const TCP_CONGESTION = 13;
 /** Milliseconds that data may stay unacknowledged. */
 export const TCP_USER_TIMEOUT = 18;
+/** Connections to a listener that may begin with data: set it before listen. */
+export const TCP_FASTOPEN = 23;
+/** Unsent bytes from which on the socket is not writable. */
+export const TCP_NOTSENT_LOWAT = 25;
+/** A connection begins with the first data. */
+export const TCP_FASTOPEN_CONNECT = 30;
 
 /** Take the time in the device, when a packet leaves. */
 export const SOF_TIMESTAMPING_TX_HARDWARE = 1 << 0;

@@ -22,7 +22,7 @@ import { answer, decodeRandom, forge, forged } from "./fuzz/cqes.ts";
 import { checkCommand } from "./fuzz/invariants.ts";
 import { attempt, runs, settled } from "./fuzz/judge.ts";
 import { makers, missing } from "./fuzz/makers.ts";
-import { methods, oddOptions } from "./fuzz/rings.ts";
+import { before, methods, oddOptions } from "./fuzz/rings.ts";
 import { Files, judgeSqes, sqe } from "./fuzz/sqes.ts";
 import { most, Recipe } from "./fuzz/values.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
@@ -97,6 +97,7 @@ for (const [name, parameters] of Object.entries(methods)) {
     const call = async (recipes: readonly Recipe[]) => {
       const ring = Ring.open({ entries: 16, disabled });
       const method = ring[name as keyof Ring] as () => unknown;
+      before[name]?.(ring);
       const args = attempt(() => recipes.map((recipe) => recipe.make()));
       if (args !== undefined) {
         const result = attempt(() => {

@@ -154,3 +154,37 @@ Deno.test("ten million commands leak nothing", async () => {
   );
   assertFlat(found, "ten million commands");
 });
+
+Deno.test("tables that change and provided buffers leak nothing", async () => {
+  const rounds = Math.ceil(cycles / 50);
+  const found = await measured(
+    `
+    async function run(count) {
+      for (let i = 0; i < count; i++) {
+        const ring = Ring.open({ deferTaskrun: i % 3 === 0 });
+        const ends = pipe();
+        const buffers = ring.registerBufferRing({ count: 4, byteLength: 4096 });
+        ring.registerFiles([null, null]);
+        ring.registerBuffers([null]);
+        const personality = ring.registerPersonality();
+        for (let j = 0; j < 4; j++) {
+          const file = ring.updateFile(j % 2, ends.left);
+          const buffer = ring.updateBuffer(0, ring.alloc(8));
+          await ring.cmd(op.write(ends.right, new Uint8Array(8)));
+          const lent = await ring.cmd(op.read(file, buffers), { personality });
+          if (i % 2 === 0) lent.release();
+          await ring.cmd(op.write(ends.right, new Uint8Array(8)));
+          await ring.cmd(op.read(file, buffer.bytes, { buffer }));
+          ring.updateFile(j % 2, null);
+        }
+        const again = ring.registerBufferRing({ count: 4, byteLength: 64 });
+        ring.unregisterBufferRing(again);
+        ends[Symbol.dispose]();
+        await ring.close();
+      }
+    }
+  `,
+    rounds,
+  );
+  assertFlat(found, `${rounds} rings with tables`);
+});

@@ -8,6 +8,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { spy } from "@std/testing/mock";
 import { once } from "node:events";
 import { createServer as createHttpServer } from "node:http";
 import * as net from "node:net";
@@ -21,13 +22,14 @@ import {
   SO_PRIORITY,
   SO_TYPE,
   socketFd,
+  socketFds,
   type SocketLike,
   SOL_SOCKET,
 } from "../../cmd/socket/mod.ts";
 import { decodeSockaddr } from "../../cmd/sockaddr.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
-import { syscall } from "../../sys/libc.ts";
+import { libc, syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
 import { SIOCINQ, SOCK_DGRAM, SOCK_STREAM } from "../../sys/uapi/socket.ts";
 import { socketName, socketOption } from "../../sys/socket_calls.ts";
@@ -143,6 +145,76 @@ Deno.test("many connections between the same hosts are told apart", async () => 
     found.push(fd, socketFd(client));
   }
   assertEquals(new Set(found).size, 40);
+});
+
+/** Counts how often the descriptors of this process are listed. */
+function countLists() {
+  const { symbols, nr } = libc();
+  const calls = spy(symbols, "call");
+  return {
+    /** Returns the lists since the last time, and the calls in all. */
+    take() {
+      const made = calls.calls.splice(0);
+      const lists = made.filter(({ args }) => args[0] === nr.openat).length;
+      return { lists, calls: made.length };
+    },
+    [Symbol.dispose]: () => calls.restore(),
+  };
+}
+
+Deno.test("one list of the descriptors finds all connections, and later ones a new list", async () => {
+  using listener = Deno.listen({ hostname: IPV4, port: 0 });
+  using stack = new DisposableStack();
+  const pairs = await Array.fromAsync(Array(50), () => connect(listener));
+  const conns = pairs.flat();
+  for (const conn of conns) stack.use(conn);
+  using count = countLists();
+  const fds = conns.map((conn) => socketFd(conn));
+  assertEquals(new Set(fds).size, 100);
+  assertEquals(count.take().lists, 1);
+  // What was found before takes one call: is it still that socket?
+  assertEquals(conns.map((conn) => socketFd(conn)), fds);
+  assertEquals(count.take(), { lists: 0, calls: 100 });
+  // Other objects with the same addresses.
+  const addresses = conns.map(({ localAddr, remoteAddr }) => ({
+    ...{ localAddr, remoteAddr },
+  }));
+  assertEquals(addresses.map((each) => socketFd(each)), fds);
+  assertEquals(count.take().lists, 0);
+  assertEquals(socketFds(conns), fds);
+  assertEquals(count.take().lists, 1);
+  assertEquals(socketFds([]), []);
+  // A connection that came later, and one whose descriptor another has now.
+  const [client, server] = await connect(listener);
+  stack.use(client);
+  stack.use(server);
+  count.take();
+  const later = socketFd(client);
+  assertEquals(fds.includes(later), false);
+  assertEquals(count.take().lists, 1);
+  conns[0].close();
+  conns[1].close();
+  const again = await connect(listener);
+  for (const conn of again) stack.use(conn);
+  const [reused] = again.map((conn) => socketFd(conn));
+  assertEquals([...fds.slice(2), later].includes(reused), false);
+  assertThrows(() => socketFd(conns[0]), Error, "no open socket is");
+  assertThrows(() => socketFds(conns), Error, "no open socket is");
+});
+
+Deno.test("an object that was found is looked up anew when its addresses change", () => {
+  using one = Deno.listen({ hostname: IPV4, port: 0 });
+  using two = Deno.listen({ hostname: IPV4, port: 0 });
+  const like = { addr: one.addr };
+  assertEquals(socketFd(like), socketFd(one));
+  like.addr = two.addr;
+  assertEquals(socketFd(like), socketFd(two));
+});
+
+Deno.test("socketFds takes a list of sockets, and nothing else", () => {
+  const wrong = (value: unknown) => () => socketFds(value as []);
+  assertThrows(wrong(5), TypeError, "conns must be");
+  assertThrows(wrong([5]), TypeError, "conn must be an object");
 });
 
 testUnless(
@@ -528,7 +600,11 @@ Deno.test("a connection that its peer reset is an error that says so", async () 
   assertEquals(rc, 0);
   server.close();
   await until(() => ends(fd)[1] === null);
-  assertThrows(() => socketFd(client), Error, "its peer reset it");
+  // It was found before, and is still that socket.
+  assertEquals(socketFd(client), fd);
+  const { localAddr, remoteAddr } = client;
+  const other = { localAddr, remoteAddr };
+  assertThrows(() => socketFd(other), Error, "its peer reset it");
 });
 
 Deno.test("a socket is found among thousands of descriptors", () => {

@@ -314,7 +314,7 @@ Deno.test("flags that reach other commands, or leave one unsettled, are refused"
       [IOSQE_FIXED_FILE, "registerFiles()"],
       [IOSQE_IO_DRAIN, "Await the commands before"],
       [IOSQE_IO_LINK, "Use ring.link(commands)"],
-      [IOSQE_IO_HARDLINK, "Use ring.link(commands)"],
+      [IOSQE_IO_HARDLINK, "Use ring.link(commands, { hard: true })"],
       [IOSQE_BUFFER_SELECT, "memory of its own"],
     ] as const
   ) {

@@ -14,7 +14,7 @@ import { Fd, pipe } from "../kit/fds.ts";
 import { Folder } from "../kit/folder.ts";
 import { assertMemory, words } from "../kit/golden.ts";
 import { assertRefused } from "../kit/outcome.ts";
-import { lacksOpcode, testUnless } from "../kit/skip.ts";
+import { hasLinux, lacksOpcode, testUnless } from "../kit/skip.ts";
 
 Deno.test("the SQEs of fgetxattr and getxattr have their fields and nothing else", () => {
   const fixed = op.fgetxattr(new FixedFile(3), "user.é");
@@ -125,14 +125,13 @@ testUnless(
     using file = new Fd(await ring.cmd(op.openat(folder.file("file"))));
     const [fixed] = ring.registerFiles([file.fd]);
     const value = Uint8Array.of(1, 2, 3);
-    const [major, minor] = Deno.osRelease().split(".").map(Number);
     for (
       const [command, expected] of [
         [op.fsetxattr(fixed, "user.a", value), 0],
         [op.fgetxattr(fixed, "user.a"), value],
       ] as const
     ) {
-      if (major > 6 || major === 6 && minor >= 13) {
+      if (hasLinux(6, 13)) {
         assertEquals<unknown>(await ring.cmd<unknown>(command), expected);
         continue;
       }

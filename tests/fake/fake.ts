@@ -26,6 +26,9 @@ const [CQ_HEAD, CQ_TAIL, CQ_FLAGS, CQ_LOST, CQES] = [3, 4, 5, 6, 8];
 export interface Sqe {
   readonly opcode: number;
   readonly linked: boolean;
+  /** `IOSQE_` bits. */
+  readonly flags: number;
+  readonly personality: number;
   /** The number of the command in its test. */
   readonly fd: number;
   /** For a cancellation: the `user_data` of its target. */
@@ -331,6 +334,8 @@ export class FakeKernel implements AsyncDisposable {
       const taken: Sqe = {
         opcode,
         linked: (words[0] >> 8 & uapi.IOSQE_IO_LINK) !== 0,
+        flags: words[0] >>> 8 & 0xff,
+        personality: words[10] >>> 16,
         fd: cutOff ? -1 : words[1],
         addr: new BigUint64Array(words.buffer)[2],
         low: words[8],

@@ -18,10 +18,9 @@ Deno.test("bytes that are counted and were not written are the caller's own", ()
     const others = new Uint8Array(byteLength).fill(0x53);
     secret.take(op.write(0, others));
     secret.give();
-    for (const make of [op.read, op.recv]) {
+    const into = new Uint8Array(byteLength).fill(0xee);
+    for (const command of [op.read(0, into), op.recv(0, into)]) {
       const lease = new Lease();
-      const into = new Uint8Array(byteLength).fill(0xee);
-      const command = make(0, into);
       lease.take(command);
       lease.copyOut(command, byteLength);
       lease.give();

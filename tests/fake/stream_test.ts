@@ -24,10 +24,10 @@ const many = (fd: number, decode?: () => unknown) =>
 async function streaming(decode?: () => unknown) {
   const kernel = new FakeKernel();
   kernel.react = () => {};
-  const stream = new CommandStream<unknown>(() => {
-    if (slot.receiver === stream) kernel.engine.queues.aborts.abort(slot, LEFT);
-  });
-  const slot = kernel.start(many(1, decode), stream);
+  const stream = new CommandStream<unknown>((slot) =>
+    kernel.engine.queues.aborts.abort(slot, LEFT)
+  );
+  const slot = stream.slot = kernel.start(many(1, decode), stream);
   await kernel.pass();
   return { kernel, stream, slot, sqe: kernel.taken[0] };
 }

@@ -1,6 +1,6 @@
 /** Entries of the io_uring transport, whose kernel is the test. */
 
-import { assertEquals, assertNotStrictEquals } from "@std/assert";
+import { assertEquals, assertNotStrictEquals, assertThrows } from "@std/assert";
 import { Entry, HEADER } from "../../cmd/fuse/entry.ts";
 import { names, words } from "./fake.ts";
 
@@ -50,6 +50,19 @@ for (const apart of [false, true]) {
     },
   );
 }
+
+Deno.test("a handler cannot transfer the memory of a request elsewhere", () => {
+  const { entry, header, request } = entryOf(true);
+  request("name", 4n);
+  const began = entry.begin();
+  for (const { buffer: memory } of [began.into(100), began.data(3)]) {
+    const buffer = memory as ArrayBuffer;
+    assertThrows(() => buffer.transfer(), TypeError);
+    assertThrows(() => structuredClone(buffer, { transfer: [buffer] }));
+  }
+  entry.write(17, 0);
+  assertEquals(header.subarray(0, 16), words(16, -17, 4n));
+});
 
 Deno.test("an error has no payload", () => {
   const { entry, header, request } = entryOf(false);

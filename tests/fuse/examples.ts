@@ -2,13 +2,16 @@
 
 const ROOT = new URL("../../", import.meta.url);
 
-/** Returns the examples of a file that mount something. */
-export async function examplesOf(file: string): Promise<string[]> {
+/** Returns the examples of a file that mount something, or call something else. */
+export async function examplesOf(
+  file: string,
+  calls = /\bmount\(/,
+): Promise<string[]> {
   const text = await Deno.readTextFile(new URL(file, ROOT));
   const plain = text.replaceAll(/^ \* ?/gm, "");
   return [...plain.matchAll(/^```ts.*\n([^]*?)^```$/gm)]
     .map(([, code]) => code)
-    .filter((code) => /\bmount\(/.test(code));
+    .filter((code) => calls.test(code));
 }
 
 /** Writes an example into a folder: what is before `// main.ts` is another file. */
@@ -17,8 +20,9 @@ export async function writeExample(
   code: string,
   replacements: Readonly<Record<string, string>>,
 ): Promise<void> {
-  let text = code.replaceAll(/"(jsr:)?@uring\/cmd\/fuse"/g, () => {
-    return JSON.stringify(new URL("cmd/fuse/mod.ts", ROOT).href);
+  const entries = /"(?:jsr:)?@uring\/cmd\/(fuse|ublk)"/g;
+  let text = code.replaceAll(entries, (_, name) => {
+    return JSON.stringify(new URL(`cmd/${name}/mod.ts`, ROOT).href);
   });
   for (const [from, to] of Object.entries(replacements)) {
     if (!text.includes(from)) throw new Error(`there is no ${from} in ${code}`);

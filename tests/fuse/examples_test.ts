@@ -29,6 +29,8 @@ Deno.test("the examples that mount have no errors of types", async () => {
 });
 
 Deno.test("README and module page have the same first example", async () => {
-  const [readme, page] = await Promise.all(FILES.slice(0, 2).map(examplesOf));
+  const [readme, page] = await Promise.all(
+    FILES.slice(0, 2).map((file) => examplesOf(file)),
+  );
   assertEquals(readme[0].replace("jsr:", ""), page[0]);
 });

@@ -55,9 +55,10 @@ export class FakeKernel implements Transport {
 
   constructor(
     fs: NodeFileSystem<AnyNode>,
-    { timeoutMs = 0, negativeTtlMs = 0, flags = [], device }: Partial<
+    { timeoutMs = 0, negativeTtlMs = 0, flags = [], device, onError }: Partial<
       SessionOptions["wishes"] & {
         timeoutMs: number;
+        onError: SessionOptions["onError"];
         negativeTtlMs: number;
         device: BackingDevice;
       }
@@ -74,8 +75,9 @@ export class FakeKernel implements Transport {
     this.session = new Session(this.server, this, {
       wishes: { flags, maxWrite: 131_072, pageSize: 4096 },
       timeoutMs,
-      onError: (error, op, path) =>
-        void this.told.push(`${op} ${path}: ${(error as Error)?.message}`),
+      onError: onError ??
+        ((error, op, path) =>
+          void this.told.push(`${op} ${path}: ${(error as Error)?.message}`)),
     });
   }
 

@@ -86,6 +86,15 @@ export const KINDS: Readonly<Record<string, () => FileSystem<unknown>>> = {
       return new Promise<number>(() => {});
     },
   }),
+  /** A file that is made never is. */
+  stuck: () => ({
+    ...names(),
+    create: () => {
+      console.log("creating");
+      return new Promise<void>(() => {});
+    },
+    write: () => {},
+  }),
   changing: () => ({
     getattr: (path) =>
       path === "/"

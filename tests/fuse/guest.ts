@@ -8,9 +8,12 @@
 
 import { assert } from "@std/assert";
 import { readText } from "../../sys/file.ts";
-import { type Run, run } from "../kit/run.ts";
+import { run } from "../kit/run.ts";
+import { launchDeno, type Launched, ok, sh } from "../kit/server.ts";
 import { lacksGuest } from "../kit/skip.ts";
-import { settles, sleep } from "../kit/wait.ts";
+import { settles } from "../kit/wait.ts";
+
+export { ok, sh };
 
 /** The reason to skip tests that mount. */
 export const missing: string = lacksGuest();
@@ -88,22 +91,6 @@ export const WAYS: readonly Way[] = [
   },
 ];
 
-/** Seconds after which a command that uses a mount is killed. */
-const DEADLINE = 60;
-
-/** Runs a shell command, which is killed in time. */
-export function sh(command: string, seconds = DEADLINE): Promise<Run> {
-  const limit = ["-s", "KILL", `${seconds}`];
-  return run("timeout", [...limit, "sh", "-c", command]);
-}
-
-/** Runs a shell command and returns what it prints. Throws if it fails. */
-export async function ok(command: string, seconds?: number): Promise<string> {
-  const { code, stdout, stderr } = await sh(command, seconds);
-  if (code === 0) return stdout.trim();
-  throw new Error(`${command}: exit ${code}\n${stdout}${stderr}`);
-}
-
 /** Runs a script of this folder in another process. */
 export async function client(
   file: string,
@@ -121,17 +108,9 @@ export async function client(
 }
 
 /** A server in a process of its own. */
-export interface Served {
+export interface Served extends Launched {
   /** Where it is mounted. */
   readonly dir: string;
-  readonly pid: number;
-  /** The lines that it has printed so far. */
-  readonly lines: readonly string[];
-  /** Ends when the process has. */
-  readonly status: Promise<Deno.CommandStatus>;
-  /** Waits for a line with a text. */
-  line(text: string): Promise<string>;
-  kill(signal: Deno.Signal): void;
 }
 
 /** How to serve. */
@@ -204,47 +183,7 @@ export function launch(
   args: readonly string[],
   prefix: readonly string[] = [],
 ): Served {
-  const deno = [Deno.execPath(), "run", "--no-check", "--cached-only"];
-  const words = [...prefix, ...deno, ...args];
-  const child = new Deno.Command(words[0], {
-    args: words.slice(1),
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-    env: { NO_COLOR: "1", DENO_DIR: Deno.env.get("DENO_DIR") ?? "" },
-  }).spawn();
-  const lines: string[] = [];
-  const read = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
-    let rest = "";
-    for await (const text of stream.pipeThrough(new TextDecoderStream())) {
-      const parts = (rest + text).split("\n");
-      rest = parts.pop()!;
-      lines.push(...parts);
-    }
-  };
-  const ended = Promise.all([read(child.stdout), read(child.stderr)]);
-  let over = false;
-  const status = child.status.finally(() => over = true);
-  return {
-    dir,
-    pid: child.pid,
-    lines,
-    status: Promise.all([status, ended]).then(([status]) => status),
-    async line(text) {
-      const end = performance.now() + DEADLINE * 1000;
-      for (;;) {
-        const found = lines.find((line) => line.includes(text));
-        if (found !== undefined) return found;
-        if (over || performance.now() > end) {
-          throw new Error(`no line with ${text}:\n${lines.join("\n")}`);
-        }
-        await sleep(10);
-      }
-    },
-    kill: (signal) => {
-      if (!over) child.kill(signal);
-    },
-  };
+  return Object.assign(launchDeno(args, prefix), { dir });
 }
 
 /** Takes a mount away, however it is, and ends whoever waits for it. */

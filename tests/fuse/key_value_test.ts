@@ -1,11 +1,12 @@
 /** keyValue() on a fake kernel: what the store is asked for, and what it gets. */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { FuseError, keyValue, type KeyValueStore } from "../../cmd/fuse/mod.ts";
 import type { KeyValueOptions } from "../../cmd/fuse/mod.ts";
 import { random } from "../kit/random.ts";
 import { sleep } from "../kit/wait.ts";
 import { Client } from "./client.ts";
+import { names, words } from "./fake.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (value?: Uint8Array) => new TextDecoder().decode(value);
@@ -103,6 +104,47 @@ Deno.test("keys that are no paths are not shown", async () => {
   assertEquals(await client.list("/other"), ["file"]);
   const found = await client.list("/");
   assertEquals(found, ["both", "good", "other"]);
+});
+
+Deno.test("keys that no path reaches are not shown", async () => {
+  const { client } = await over({
+    [`${"a/".repeat(20_000)}b`]: "",
+    "\ud800": "",
+    "good": "",
+  });
+  assertEquals(await client.list("/"), ["good"]);
+});
+
+Deno.test("a file that is made in a directory which is gone takes no other key", async () => {
+  const { client, contents, map } = await over({ "dir/a": "", "b": "kept" });
+  const reply = await client.kernel.ask(1, 1, names("dir"));
+  const id = Number(reply.view.getBigUint64(0, true));
+  map.delete("dir/a"); // By another program.
+  assertEquals(await client.list("/"), ["b"]);
+  const [ENOENT, MKDIR, CREATE] = [2, 9, 35];
+  const args = words(2, 0o644, 0, 0);
+  const made = [
+    await client.kernel.ask(CREATE, id, args, names("b")),
+    await client.kernel.ask(MKDIR, id, words(0o755, 0), names("b")),
+    await client.kernel.ask(12, 1, words(BigInt(id)), names("b", "c")),
+  ];
+  for (const { errno } of made) assertEquals(errno, ENOENT);
+  assertEquals(contents(), { b: "kept" });
+});
+
+Deno.test("a value that is no Uint8Array is no empty file", async () => {
+  for (const value of [new ArrayBuffer(3), "abc", [1, 2]]) {
+    const set = () => assert(false, "nothing is stored");
+    const client = await Client.of(keyValue({
+      keys: () => ["a"],
+      get: () => value as unknown as Uint8Array,
+      set,
+      delete: set,
+    }));
+    await assertRejects(() => client.bytesOf("/a"), Error, "EIO");
+    await assertRejects(() => client.truncate("/a", 1), Error, "EIO");
+    assertMatch(client.kernel.told[0], /get\(\) returns must be a Uint8Array/);
+  }
 });
 
 Deno.test("files are written, and stored when they are closed", async () => {

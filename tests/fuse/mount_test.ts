@@ -5,7 +5,7 @@ import { COMMANDS } from "./commands.ts";
 import { hasLinux, testUnless } from "../kit/skip.ts";
 import { settles, until } from "../kit/wait.ts";
 import { client, isMounted, missing, NOBODY, ok, serve } from "./guest.ts";
-import { sh, start, WAYS } from "./guest.ts";
+import { sh, start, watched, WAYS } from "./guest.ts";
 import { killedServersOn, onWays } from "./ways.ts";
 
 for (
@@ -198,6 +198,22 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   );
 }
 
+for (const { name, options, missing } of WAYS) {
+  testUnless(
+    missing,
+    `a signal that aborts meanwhile unmounts: ${name}`,
+    async () => {
+      const dir = await Deno.makeTempDir({ prefix: "fuse-" });
+      const served = start("hello", dir, { ...options, aborts: true });
+      await watched(served, async ({ status }) => {
+        assert(await settles(status, 60_000));
+        assertMatch(served.lines.join(), /refused aborted meanwhile|finished/);
+        assert(!isMounted(dir));
+      });
+    },
+  );
+}
+
 killedServersOn(["asleep", "asleep in poll"]);
 
 for (
@@ -263,6 +279,35 @@ onWays(
     await reading;
   },
   { dispose: true },
+);
+
+onWays(
+  ["classic", "io_uring", "in a Worker"],
+  "`await using` ends although an invalidation waits for a request",
+  "stuck",
+  async ({ dir, line, status }) => {
+    const making = sh(`touch ${dir}/new`, 60); // It has a lock of the directory.
+    await line("creating");
+    await ok(`touch ${dir}.dispose`);
+    await line("disposed");
+    assertMatch((await making).stderr, /abort|not connected/);
+    assertEquals((await status).code, 0);
+    assert(!isMounted(dir));
+  },
+  { dispose: true, invalidates: "/other" },
+);
+
+onWays(
+  ["classic"],
+  "a mount takes no other away that lies over it",
+  "hello",
+  async ({ dir, line, status }) => {
+    assertMatch(await line("below: "), /another mount lies over it/);
+    await line("finished");
+    assertEquals((await status).code, 0);
+    assert(!isMounted(dir));
+  },
+  { stacked: true },
 );
 
 for (const way of WAYS.filter(({ options }) => !options.worker)) {

@@ -1,8 +1,10 @@
 /** Mirrors of directories, mounted in a guest. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { setxattr } from "../../cmd/op.ts";
+import { Ring } from "../../mod.ts";
 import { testUnless } from "../kit/skip.ts";
-import { client, missing, ok, serve, sh } from "./guest.ts";
+import { client, missing, NOBODY, ok, serve, sh } from "./guest.ts";
 import { type Served, type Way, WAYS } from "./guest.ts";
 import { COMMANDS } from "./commands.ts";
 
@@ -146,5 +148,61 @@ testUnless(
       const seen = await ok(`cd ${dir}; cat file; ls`);
       assertEquals(seen, "text\nmore\nfile\ninside");
     }, { dir: "/tmp/all" });
+  },
+);
+
+/** Returns an access control list of tags, permissions and numbers. */
+function aclOf(...entries: number[][]): Uint8Array {
+  const view = new DataView(new ArrayBuffer(4 + 8 * entries.length));
+  view.setUint32(0, 2, true);
+  entries.forEach(([tag, permission, id], i) => {
+    view.setUint16(4 + 8 * i, tag, true);
+    view.setUint16(6 + 8 * i, permission, true);
+    view.setUint32(8 + 8 * i, id >>> 0, true);
+  });
+  return new Uint8Array(view.buffer);
+}
+
+onEachWay(
+  "new files permit what the list of their directory says",
+  "",
+  async ({ dir }, real) => {
+    const list = aclOf([1, 7, -1], [4, 5, -1], [32, 0, -1]);
+    await using ring = Ring.open();
+    await ring.cmd(setxattr(real, "system.posix_acl_default", list));
+    for (const place of [real, dir]) {
+      await ok(`umask 0; cd ${place}; echo >f; mkdir d; mknod p p
+        stat -c %a f d p >/tmp/modes; rm -r f d p`);
+      const modes = await ok("cat /tmp/modes");
+      assertEquals(modes.split("\n"), ["640", "750", "640"]);
+    }
+  },
+);
+
+onEachWay(
+  "an access control list of a file holds in its mirror",
+  "",
+  async ({ dir }, real) => {
+    const other = [...NOBODY.slice(0, -1), "--groups", "1000"].join(" ");
+    await ok(
+      `umask 077; cd ${real}; chmod 755 .; echo text >own; echo text >group
+      chgrp 1000 own group; chmod 640 own group`,
+    );
+    // All but the user 65534 of the group may read.
+    const value = aclOf(
+      ...[[1, 6, -1], [2, 0, 65534], [4, 4, -1], [16, 4, -1], [32, 0, -1]],
+    );
+    await using ring = Ring.open();
+    const name = "system.posix_acl_access";
+    await ring.cmd(setxattr(`${real}/own`, name, value));
+    for (const place of [real, dir]) {
+      assertEquals(await ok(`${other} cat ${place}/group`), "text");
+      assertMatch((await sh(`${other} cat ${place}/own`)).stderr, /denied/);
+    }
+    // As through the mirror.
+    await ring.cmd(setxattr(`${dir}/group`, name, value));
+    for (const place of [real, dir]) {
+      assertMatch((await sh(`${other} cat ${place}/group`)).stderr, /denied/);
+    }
   },
 );

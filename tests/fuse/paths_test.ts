@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { type FileSystem, FuseError } from "../../cmd/fuse/mod.ts";
-import { sleep, turn } from "../kit/wait.ts";
+import { settles, sleep, turn } from "../kit/wait.ts";
 import { random } from "../kit/random.ts";
 import { FakeKernel, names, type Reply, words } from "./fake.ts";
 
@@ -201,6 +201,47 @@ Deno.test("an exchange needs a method that takes flags", () => {
   assertEquals(swap(kernel), 0);
   for (const it of [a, b]) kernel.now(READ, id(it), range(handle(it), 0, 1));
   assertEquals(log, ["read /b", "read /a"]);
+});
+
+Deno.test("a handler that never answers holds up what concerns its file only", async () => {
+  const { kernel } = logged({
+    read: () => new Promise<number>(() => {}),
+    unlink: () => {},
+  });
+  const [a, b, c] = ["a", "b", "c"].map((name) =>
+    make(kernel, CREATE, 1, name)
+  );
+  void kernel.ask(READ, id(a), range(handle(a), 0, 1));
+  const stuck = kernel.ask(UNLINK, 1, names("a"));
+  assertEquals((await kernel.ask(UNLINK, 1, names("b"))).errno, 0);
+  const args = words(1n);
+  assertEquals((await kernel.ask(RENAME, 1, args, names("c", "d"))).errno, 0);
+  for (const it of [b, c]) await kernel.ask(GETATTR, id(it), words(0, 0, 0n));
+  assert(!await settles(stuck, 5));
+});
+
+Deno.test("a change waits for those in directories that it moves", async () => {
+  const log: string[] = [];
+  const gate = Promise.withResolvers<void>();
+  const { kernel } = logged({
+    rename: (from, to) => {
+      log.push(`${from} ${to}`);
+      return from === "/d/a" ? gate.promise : undefined;
+    },
+    rmdir: (path) => void log.push(`rmdir ${path}`),
+  });
+  const d = make(kernel, MKDIR, 1, "d");
+  make(kernel, CREATE, id(d), "a");
+  const sub = make(kernel, MKDIR, id(d), "sub");
+  const to = words(BigInt(id(sub)));
+  const inside = kernel.ask(RENAME, id(d), to, names("a", "b"));
+  const around = kernel.ask(RENAME, 1, words(1n), names("d", "e"));
+  const below = kernel.ask(RMDIR, id(sub), names("unknown"));
+  await sleep(1);
+  assertEquals(log, ["/d/a /d/sub/b"]);
+  gate.resolve();
+  await Promise.all([inside, around, below]);
+  assertEquals(log, ["/d/a /d/sub/b", "/d /e", "rmdir /e/sub/unknown"]);
 });
 
 /** What a handler is told to do its work on. */

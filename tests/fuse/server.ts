@@ -1,6 +1,6 @@
 /** The program that serves a filesystem for a test: KIND, DIRECTORY, OPTIONS. */
 
-import { type Mount, mount } from "../../cmd/fuse/mod.ts";
+import { memory, type Mount, mount } from "../../cmd/fuse/mod.ts";
 import type { MountOptions } from "../../cmd/fuse/mod.ts";
 import { Service } from "../../ring/service/service.ts";
 import { readText } from "../../sys/file.ts";
@@ -11,6 +11,14 @@ const options = JSON.parse(json);
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 let live: Mount;
+const abort = new AbortController();
+if (options.aborts) {
+  const timer = setInterval(() => {
+    if (!readText("/proc/mounts")!.includes(` ${dir} `)) return;
+    clearInterval(timer);
+    abort.abort(new Error("aborted meanwhile"));
+  }, 1);
+}
 if (options.withoutRing) {
   // As a seccomp filter does.
   Deno.writeTextFileSync("/proc/sys/kernel/io_uring_disabled", "2");
@@ -27,6 +35,7 @@ if (options.refused) {
 try {
   const all: MountOptions = {
     ...options,
+    signal: abort.signal,
     onError: (error, op, path) =>
       console.log(`told ${op} ${path}: ${(error as Error)?.message ?? error}`),
   };
@@ -79,6 +88,13 @@ if (options.blocking) {
   using file = await Deno.open(`${dir}/module.ts`);
   console.log(`blocking: ${seven} ${said} ${names} ${file.statSync().size}`);
 }
+if (options.stacked) {
+  const over = await mount(dir, memory(), { name: "over" });
+  const refused = await live.unmount().catch(({ message }) => message);
+  console.log(`below: ${refused}`);
+  await over.unmount();
+  await live.unmount();
+}
 if (options.end) {
   while (readText(`${dir}.end`) === undefined) await sleep(20);
   if (options.end === "exit") Deno.exit(3);
@@ -86,6 +102,10 @@ if (options.end) {
 }
 if (options.dispose) {
   while (readText(`${dir}.dispose`) === undefined) await sleep(20);
+  if (options.invalidates) {
+    void live.invalidate(options.invalidates);
+    await sleep(500);
+  }
   await live[Symbol.asyncDispose]();
   console.log("disposed");
 }

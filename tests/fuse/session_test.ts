@@ -5,6 +5,7 @@
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type FileSystem, memory, type Stat } from "../../cmd/fuse/mod.ts";
+import { keyValue, type NodeFileSystem } from "../../cmd/fuse/mod.ts";
 import { readyHere } from "../../cmd/fuse/here.ts";
 import { FuseRequest } from "../../cmd/fuse/request.ts";
 import { random } from "../kit/random.ts";
@@ -14,9 +15,10 @@ import { sleep, turn } from "../kit/wait.ts";
 // Operations, by the numbers of the header.
 const [LOOKUP, FORGET, GETATTR, SETATTR, MKDIR, UNLINK] = [1, 2, 3, 4, 9, 10];
 const [LINK, OPEN, READ, WRITE, STATFS, RELEASE] = [13, 14, 15, 16, 17, 18];
-const [GETXATTR, LISTXATTR, FLUSH, INIT, OPENDIR] = [22, 23, 25, 26, 27];
+const [SETXATTR, GETXATTR, LISTXATTR, FLUSH] = [21, 22, 23, 25];
+const [RENAME, INIT, OPENDIR] = [12, 26, 27];
 const [READDIR, CREATE, INTERRUPT, BATCH_FORGET] = [28, 35, 36, 42];
-const [READDIRPLUS, LSEEK, TMPFILE] = [44, 46, 51];
+const [IOCTL, READDIRPLUS, LSEEK, TMPFILE] = [39, 44, 46, 51];
 const [ENOENT, EINTR, EIO, EPERM, EROFS, ERANGE] = [2, 4, 5, 1, 30, 34];
 const [ENOSYS, ENODATA, EOVERFLOW, EILSEQ, ESTALE, EPROTO] = [
   ...[38, 61, 75, 84, 116, 71],
@@ -188,6 +190,78 @@ Deno.test("a name that is none is EIO, and what came before is sent", () => {
   assertEquals([errno, bytes.length], [0, 32 + 32 + 32]);
   assertEquals(kernel.now(READDIR, 1, range(fh, 3, 4096)).errno, EIO);
   assertMatch(kernel.told[0], /^READDIR \/: readdir returned the name "a\/b"/);
+});
+
+Deno.test("a name for which there is no room does not end the directory", () => {
+  for (const opcode of [READDIR, READDIRPLUS]) {
+    const { kernel } = FakeKernel.ofPaths({
+      getattr: () => DIRECTORY,
+      readdir: () => ["a", "b".repeat(5000), "c"],
+    });
+    const fh = open(kernel, OPENDIR, 1);
+    assertEquals(kernel.now(opcode, 1, range(fh, 0, 4096)).errno, 0);
+    assertEquals(kernel.now(opcode, 1, range(fh, 3, 4096)).errno, 36);
+  }
+});
+
+Deno.test("a duration that is none counts no look-up", () => {
+  for (const part of [{ ttlMs: -1 }, { stat: { ttlMs: NaN } }]) {
+    const entry = { node: {}, stat: {}, ...part };
+    const { fs } = forgetful({ lookup: () => entry as never });
+    const kernel = new FakeKernel(fs);
+    assertEquals(kernel.now(LOOKUP, 1, names("x")).errno, EIO);
+    assertEquals(kernel.session.stats().nodes, 1);
+    assertMatch(kernel.told[0], /ttlMs is (-1|NaN)/);
+  }
+});
+
+class Liar extends Uint8Array {
+  override get length() {
+    return 3000;
+  }
+  override subarray() {
+    return new Uint8Array(100_000);
+  }
+}
+const detached = new Uint8Array(5);
+detached.buffer.transfer();
+
+Deno.test("an answer has the bytes of the handler, and none from before", () => {
+  const shared = new Uint8Array(new SharedArrayBuffer(3)).fill(7);
+  const growing = new Uint8Array(new ArrayBuffer(3, { maxByteLength: 9 }));
+  const own = Object.defineProperty(new Uint8Array(3), "length", { value: 99 });
+  const good: Uint8Array[] = [shared, growing, own, new Liar(3)];
+  const bad: unknown[] = ["hello", [1, 2], 5n, true, {}, { length: 3000 }];
+  bad.push({ length: -1 }, { length: NaN }, new Uint16Array(3), detached);
+  bad.push(new ArrayBuffer(3), new Proxy(new Uint8Array(3), {}), Symbol());
+  let answer: unknown;
+  const { kernel } = FakeKernel.ofPaths({
+    ...hello,
+    read: () => answer as Uint8Array,
+    getxattr: () => answer as Uint8Array,
+    ioctl: () => ({ output: answer as Uint8Array }),
+  });
+  kernel.now(LOOKUP, 1, names("hello"));
+  const fh = open(kernel, OPEN, 2);
+  const ask = () => [
+    kernel.now(READ, 2, range(fh, 0, 4096)),
+    kernel.now(GETXATTR, 2, words(4096, 0), names("user.x")),
+    kernel.now(IOCTL, 2, words(BigInt(fh), 0, 0, 0n, 0, 4096)),
+  ];
+  for (answer of good) {
+    const lengths = ask().map(({ bytes }) => bytes.length);
+    assertEquals(lengths, [3, 3, 16 + 3]);
+    for (const { bytes } of ask()) assert(!bytes.includes(0xaa));
+  }
+  kernel.told.length = 0;
+  for (answer of bad) {
+    for (const { errno } of ask()) assertEquals(errno, EIO);
+    const { length } = kernel.told;
+    assertMatch(kernel.told[length - 1], /must be a Uint8Array|is detached/);
+    assertEquals(kernel.told.splice(0).length, 3);
+  }
+  answer = undefined;
+  assertEquals(ask()[1].errno, ENODATA);
 });
 
 Deno.test("numbers of nodes end with the last look-up, and come never again", () => {
@@ -475,4 +549,234 @@ Deno.test("a request may have a number that no JavaScript number is", () => {
   });
   request.begin(40);
   assertEquals(request.unique, 2n ** 63n + 5n);
+});
+
+/** Files that the kernel knows, each by its name, until it forgets them. */
+function forgetful(more: Partial<NodeFileSystem<{ name: string }>>) {
+  const forgotten: string[] = [];
+  const fs: NodeFileSystem<{ name: string }> = {
+    root: { name: "" },
+    getattr: ({ name }) => name === "" ? DIRECTORY : { size: 1 },
+    lookup: (_, name) => ({ node: { name }, stat: { size: 1 } }),
+    forget: ({ name }) => void forgotten.push(name),
+    ...more,
+  };
+  return { fs: fs as NodeFileSystem<object>, forgotten };
+}
+
+Deno.test("an answer after the deadline leaves no file open, and none known", async () => {
+  const events: string[] = [];
+  const late = async <T>(what: string, value: T): Promise<T> => {
+    await sleep(40);
+    events.push(what);
+    return value;
+  };
+  const { fs, forgotten } = forgetful({
+    lookup: (_, name) => {
+      const entry = { node: { name }, stat: { size: 1 } };
+      return name === "late" ? late("found", entry) : entry;
+    },
+    open: () => late("opened", 7),
+    readdir: ({ name }) =>
+      late(`read ${name}`, ["x", "yy"]).then((names) =>
+        names.map((name) => ({ name, node: { name }, stat: {} }))
+      ),
+    release: (_, { handle }) => void events.push(`released ${handle}`),
+  });
+  const kernel = new FakeKernel(fs, { timeoutMs: 10 });
+  const { view } = kernel.now(LOOKUP, 1, names("file"));
+  const id = Number(view.getBigUint64(0, true));
+  const fh = open(kernel, OPENDIR, 1);
+  const asked = [
+    kernel.ask(OPEN, id, words(0, 0)),
+    kernel.ask(LOOKUP, 1, names("late")),
+    kernel.ask(READDIRPLUS, 1, range(fh, 0, 4096)),
+  ];
+  for (const reply of asked) assertEquals((await reply).errno, EIO);
+  await sleep(100);
+  assertEquals(events.toSorted(), ["found", "opened", "read ", "released 7"]);
+  assertEquals(forgotten.toSorted(), ["late", "x", "yy"]);
+  const { nodes, handles, inFlight } = kernel.session.stats();
+  assertEquals([nodes, handles, inFlight], [2, 1, 0]);
+});
+
+Deno.test("a handler that never answers holds up no forget after its deadline", async () => {
+  const known = { name: "known" };
+  const gate = Promise.withResolvers<void>();
+  const { fs, forgotten } = forgetful({
+    lookup: async (_, name) => {
+      if (name === "never") await new Promise(() => {});
+      if (name === "late") await gate.promise;
+      if (name === "failed") await gate.promise.then(() => Promise.reject(7));
+      return { node: known, stat: { size: 1 } };
+    },
+  });
+  const kernel = new FakeKernel(fs, { timeoutMs: 10 });
+  const { view } = await kernel.ask(LOOKUP, 1, names("known"));
+  const asked = ["never", "late", "late", "failed"].map((name) =>
+    kernel.ask(LOOKUP, 1, names(name))
+  );
+  kernel.tell(FORGET, Number(view.getBigUint64(0, true)), words(1n));
+  assertEquals(forgotten, []); // They may return it.
+  for (const reply of asked) assertEquals((await reply).errno, EIO);
+  assertEquals(forgotten, ["known"]);
+  gate.resolve();
+  await sleep(5);
+  assertEquals(forgotten, ["known"]);
+  assertEquals(kernel.session.stats().nodes, 1);
+  // It is there again, and forgotten again.
+  const again = await kernel.ask(LOOKUP, 1, names("known"));
+  const id = Number(again.view.getBigUint64(0, true));
+  kernel.tell(FORGET, id, words(1n));
+  assertEquals(forgotten, ["known", "known"]);
+});
+
+for (
+  const forget of [
+    () => {
+      throw new Error("forget");
+    },
+    () => Promise.reject(new Error("forget")),
+  ]
+) {
+  Deno.test(`a request is answered although forget fails: ${forget}`, async () => {
+    const gate = Promise.withResolvers<null>();
+    const { fs } = forgetful({
+      forget,
+      lookup: (_, name) =>
+        name === "slow" ? gate.promise : { node: { name }, stat: { size: 1 } },
+    });
+    const kernel = new FakeKernel(fs);
+    const { view } = kernel.now(LOOKUP, 1, names("file"));
+    const slow = kernel.ask(LOOKUP, 1, names("slow"));
+    kernel.tell(FORGET, Number(view.getBigUint64(0, true)), words(1n));
+    gate.resolve(null);
+    assertEquals((await slow).errno, ENOENT);
+    await turn();
+    assertEquals(kernel.told, ["FORGET null: forget"]);
+    assertEquals(kernel.session.stats().nodes, 1);
+  });
+}
+
+for (
+  const onError of [
+    () => {
+      throw new Error("onError");
+    },
+    () => Promise.reject(new Error("onError")),
+  ]
+) {
+  Deno.test(`a mount ends although all fails: ${onError}`, async () => {
+    let releases = 0;
+    const { fs } = forgetful({
+      open: () => 1,
+      release: () => {
+        releases++;
+        throw new Error("release");
+      },
+      pathOf: () => {
+        throw new Error("pathOf");
+      },
+      statfs: () => {
+        throw new Error("statfs");
+      },
+    });
+    const kernel = new FakeKernel(fs, { onError });
+    const { view } = kernel.now(LOOKUP, 1, names("file"));
+    const id = Number(view.getBigUint64(0, true));
+    for (let i = 0; i < 3; i++) open(kernel, OPEN, id);
+    assertEquals(kernel.now(STATFS, 1).errno, EIO);
+    kernel.session.ended(19);
+    assertEquals(await kernel.session.finished, 19);
+    await turn();
+    assertEquals(releases, 3);
+  });
+}
+
+Deno.test("memory() refuses access control lists, which nobody would check", () => {
+  const kernel = new FakeKernel(memory());
+  const set = (name: string) =>
+    kernel.now(SETXATTR, 1, words(2, 0), names(name), new Uint8Array(2)).errno;
+  assertEquals(set("user.x"), 0);
+  assertEquals(set("system.posix_acl_access"), 95);
+});
+
+Deno.test("names in memory and of keys have 255 bytes at most", async () => {
+  const args = words(2, 0o644, 0, 0);
+  for (const fs of [memory(), keyValue(new Map())]) {
+    for (const letter of ["x", "é", "€"]) {
+      const most = letter.repeat(255 / new TextEncoder().encode(letter).length);
+      const kernel = new FakeKernel(fs);
+      const errnos = async (name: string) => [
+        (await kernel.ask(LOOKUP, 1, names(name))).errno,
+        (await kernel.ask(CREATE, 1, args, names(name))).errno,
+        (await kernel.ask(RENAME, 1, words(1n), names(name, "n"))).errno,
+        (await kernel.ask(RENAME, 1, words(1n), names("n", name))).errno,
+      ];
+      assertEquals(await errnos(most), [ENOENT, 0, 0, 0]);
+      const [look, make, , move] = await errnos(`${most}${letter}`);
+      assertEquals([look, make], [36, 36]);
+      assert(move !== 0);
+      await kernel.ask(RENAME, 1, words(1n), names(most, "n"));
+      const longer = names("n", `${most}é`);
+      const { errno } = await kernel.ask(RENAME, 1, words(1n), longer);
+      assertEquals(errno, 36);
+    }
+  }
+});
+
+Deno.test("files in memory leave no room below none", () => {
+  const kernel = new FakeKernel(memory({ maxBytes: 1_000_000 }));
+  const { view } = kernel.now(CREATE, 1, words(2, 0o644, 0, 0), names("f"));
+  const id = Number(view.getBigUint64(0, true));
+  const fh = Number(view.getBigUint64(128, true));
+  const part = new Uint8Array(90_000);
+  const put = (i: number) =>
+    kernel.now(WRITE, id, range(fh, i * part.length, part.length), part).errno;
+  for (let i = 0; i < 11; i++) {
+    assertEquals(put(i), 0);
+    assert(kernel.now(STATFS, 1).view.getBigUint64(8, true) <= 244n);
+  }
+  assertEquals(put(11), 28);
+});
+
+Deno.test("a file that was opened and cannot be named is released", async () => {
+  const fail = () => {
+    throw new Error("no");
+  };
+  for (const stat of [{ size: -1 }, { mtime: "x" as never }]) {
+    const released: unknown[] = [];
+    const { fs } = forgetful({
+      create: () => ({ node: { name: "new" }, stat, handle: 7 }),
+      open: () => 8,
+      release: (_, { handle }) => void released.push(handle),
+      write: () => {},
+      backing: fail,
+    });
+    const kernel = new FakeKernel(fs, {
+      flags: ["PASSTHROUGH"],
+      device: { open: () => 1, close: () => {} },
+    });
+    const args = words(2, 0o644, 0, 0);
+    assertEquals(kernel.now(CREATE, 1, args, names("new")).errno, EIO);
+    const { view } = kernel.now(LOOKUP, 1, names("file"));
+    const id = Number(view.getBigUint64(0, true));
+    assertEquals(kernel.now(OPEN, id, words(0, 0)).errno, EIO);
+    assertEquals(released, [7, 8]);
+    assertEquals(kernel.session.stats().handles, 0);
+  }
+  for (
+    const getattr of [() => null, fail, () => Promise.reject(new Error("no"))]
+  ) {
+    const released: unknown[] = [];
+    const { kernel } = FakeKernel.ofPaths<number>({
+      getattr,
+      create: () => 7,
+      write: () => {},
+      release: (path, { handle }) => void released.push(path, handle),
+    });
+    const args = words(2, 0o644, 0, 0);
+    assertEquals((await kernel.ask(CREATE, 1, args, names("new"))).errno, EIO);
+    assertEquals(released, ["/new", 7]);
+  }
 });

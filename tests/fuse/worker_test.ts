@@ -41,6 +41,12 @@ Deno.test("what is wrong with a module is told before anything is mounted", asyn
       ],
       [`import "node:nothing"; export default {}`, "nothing"],
       [
+        `export default () => {
+          throw Object.assign(Object.create(null), { f() {} });
+        }`,
+        "{...}",
+      ],
+      [
         `import { exit } from 'node:process'; exit(0); export default {}`,
         "ended by itself",
       ],
@@ -54,6 +60,24 @@ Deno.test("what is wrong with a module is told before anything is mounted", asyn
       error.message.includes(reason),
       true,
       `${text}: ${error.message}`,
+    );
+  }
+});
+
+Deno.test("a signal ends the wait for a module that is never loaded", async () => {
+  for (
+    const text of [
+      `await new Promise(() => setTimeout(() => {}, 1e6)); export default {}`,
+      `for (;;); export default {}`,
+    ]
+  ) {
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(new Error("too slow")), 200);
+    const { signal } = abort;
+    await assertRejects(
+      () => readyInWorker(module(text), { signal }),
+      Error,
+      "too slow",
     );
   }
 });

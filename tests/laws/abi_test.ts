@@ -16,6 +16,7 @@ import {
   __NR_x86_64,
   syscallNumbers,
 } from "../../sys/uapi/unistd.ts";
+import { FIELDS } from "../../cmd/socket/tcp_info.ts";
 import { isStruct } from "../../sys/struct.ts";
 import { compare, questions, VERSION } from "./abi/compare.ts";
 import { ask } from "./abi/headers.ts";
@@ -43,6 +44,22 @@ for (const mirror of await readMirrors()) {
     },
   });
 }
+
+Deno.test("the facts of a TCP connection are where struct tcp_info has them", async () => {
+  const fields = Object.values(FIELDS);
+  const offsets = fields.map(([name]) =>
+    `offsetof(struct tcp_info, tcpi_${name})`
+  );
+  const sizes = fields.map(([name]) =>
+    `sizeof(((struct tcp_info *)0)->tcpi_${name})`
+  );
+  const includes = ["#include <linux/tcp.h>"];
+  const answers = await ask(includes, [...offsets, ...sizes]);
+  for (const [i, [name, offset, size]] of fields.entries()) {
+    const there = [answers.get(offsets[i]), answers.get(sizes[i])];
+    assertEquals(there, [BigInt(offset), BigInt(size)], name);
+  }
+});
 
 /** Numbers of the library itself, which no header has. */
 const OWN = ["PAGE", "SOCKADDR_MAX"];

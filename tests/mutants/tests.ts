@@ -56,9 +56,12 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   "ring/loop/unload.ts": ["ring/unload_test.ts"],
   "ring/loop/pace.ts": ["fake/", "ring/wake_test.ts", "ring/ring_test.ts"],
   "cmd/": ["cmd/uring_cmd_test.ts"],
-  "cmd/cli/": ["ring/process_test.ts", "ring/deno_test.ts"],
+  "cmd/cli/": [
+    ...["cmd/cli_test.ts", "ring/process_test.ts", "ring/deno_test.ts"],
+  ],
   "cmd/fuse/": ["fuse/"],
   "cmd/device_node.ts": ["cmd/scsi_pages_test.ts", "cmd/nvme_pages_test.ts"],
+  "cmd/ublk/": ["ublk/unit_test.ts"],
   "cmd/file_advice.ts": [
     ...["cmd/entries_test.ts", "cmd/extents_test.ts", "cmd/xattr_test.ts"],
   ],

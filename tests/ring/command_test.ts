@@ -441,7 +441,7 @@ Deno.test("flags that reach other commands are for no ring", () => {
     const [flag, remedy] of [
       [IOSQE_IO_DRAIN, "Await the commands before this one"],
       [IOSQE_IO_LINK, "ring.link(commands)"],
-      [IOSQE_IO_HARDLINK, "ring.link(commands)"],
+      [IOSQE_IO_HARDLINK, "ring.link(commands, { hard: true })"],
       [IOSQE_BUFFER_SELECT, "memory of its own"],
       [IOSQE_CQE_SKIP_SUCCESS, "Leave it out"],
     ] as const

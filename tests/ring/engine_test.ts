@@ -22,6 +22,7 @@ import * as uapi from "../../sys/uapi/io_uring.ts";
 import { libc } from "../../sys/libc.ts";
 import "../kit/no_watchdogs.ts";
 import { message } from "../kit/commands.ts";
+import { link } from "../../ring/flight/slot.ts";
 import { pipe, writeSync } from "../kit/fds.ts";
 import { outcomes } from "../kit/outcome.ts";
 import { refuse } from "../kit/refuse.ts";
@@ -36,10 +37,8 @@ const { EAGAIN, EBUSY, EINTR, EINVAL } = E;
 /** Runs a command, or a chain, on an engine without a Ring. */
 function run(engine: Engine, ...chain: Command<unknown>[]): Promise<unknown>[] {
   const slots = chain.map((each) => engine.queues.slots.take(each));
-  slots.forEach((slot, i) => {
-    slot.receiver = AWAITED;
-    slot.linked = slots[i + 1] ?? null;
-  });
+  link(slots);
+  for (const slot of slots) slot.receiver = AWAITED;
   const promises = slots.map((slot) => slot.await());
   engine.queues.enqueue(slots[0]);
   engine.schedule();

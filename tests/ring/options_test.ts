@@ -57,6 +57,7 @@ Deno.test("the number of workers is the kernel's, but for large SQEs on x86-64",
 Deno.test("an option of a ring that is no boolean is refused by its name", () => {
   for (
     const name of [
+      "drive",
       "sqe128",
       "cqe32",
       "mixed",
@@ -85,11 +86,20 @@ Deno.test("an option of a ring that is no boolean is refused by its name", () =>
   );
 });
 
+Deno.test("a ring for drives has SQEs of 128 bytes and CQEs of 32", () => {
+  const both = setupOptions({ sqe128: true, cqe32: true });
+  assertEquals(setupOptions({ drive: true }), both);
+  const one = setupOptions({ sqe128: true });
+  assertEquals(setupOptions({ drive: true, cqe32: false }), one);
+  assertEquals(setupOptions({ drive: false }), setupOptions({}));
+});
+
 Deno.test("options that exclude each other are refused", () => {
   for (
     const [options, message] of [
       [{ mixed: true, sqe128: true }, "a ring is mixed, or of one size"],
       [{ mixed: true, cqe32: true }, "a ring is mixed, or of one size"],
+      [{ mixed: true, drive: true }, "a ring is mixed, or of one size"],
       [{ sqpoll: true, deferTaskrun: true }, "sqpoll or deferTaskrun"],
     ] as const
   ) assertThrows(() => setupOptions(options), TypeError, message);

@@ -10,6 +10,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import {
+  BufferRing,
   type Restrictions,
   Ring,
   type RingOptions,
@@ -165,6 +166,7 @@ Deno.test("./raw has the number of every operation that ./op makes", () => {
   const address = { hostname: "127.0.0.1", port: 1 };
   const memory = alloc(8);
   const buffer = new FixedBuffer(0, memory);
+  const lending = new BufferRing(0, 1, 8);
   const commands: Record<string, Command<unknown>[]> = {
     accept: [op.accept(0)],
     bind: [op.bind(0, address)],
@@ -184,9 +186,14 @@ Deno.test("./raw has the number of every operation that ./op makes", () => {
     nop: [op.nop()],
     openat: [op.openat("/")],
     poll: [op.poll(0, { events: 1 })],
-    read: [op.read(0, bytes), op.read(0, memory, { buffer })],
+    read: [
+      op.read(0, bytes),
+      op.read(0, memory, { buffer }),
+      op.read(0, lending),
+      op.read(0, lending, { multishot: true }),
+    ],
     readsOf: [op.readsOf(0, memory).at(0)],
-    recv: [op.recv(0, bytes)],
+    recv: [op.recv(0, bytes), op.recv(0, lending, { multishot: true })],
     renameat: [op.renameat("a", "b")],
     send: [op.send(0, bytes)],
     sendZc: [op.sendZc(0, bytes)],

@@ -9,7 +9,7 @@ import {
 } from "@std/assert";
 import { createContext, runInContext } from "node:vm";
 import { spy, stub } from "@std/testing/mock";
-import { Ring, uringCmd } from "../../mod.ts";
+import { BufferRing, Ring, uringCmd } from "../../mod.ts";
 import * as op from "../../cmd/op.ts";
 import { alloc } from "../../ring/alloc.ts";
 import { Command } from "../../ring/command.ts";
@@ -256,6 +256,9 @@ Deno.test("a tag that is in flight, unprepared or unknown is refused", async () 
   const payload = new Uint8Array(80);
   const wide = uringCmd({ fd: 0, cmd_op: 0, payload });
   assertThrows(() => service.prepare(1, wide, () => {}), RangeError, "sqe128");
+  const buffers = new BufferRing(0, 1, 8);
+  const lent = op.recv(0, buffers) as Command<unknown>;
+  assertThrows(() => service.prepare(1, lent, () => {}), TypeError, "tables");
   assertThrows(() => service.submit(1), TypeError, "not prepared");
   // A call that throws in the middle leaves no SQE that is half of one.
   service.prepare(1, nop, () => {});

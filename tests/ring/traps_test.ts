@@ -21,7 +21,7 @@ import {
 import { Engine } from "../../ring/loop/engine.ts";
 import type { Queues } from "../../ring/flight/queues.ts";
 import * as op from "../../cmd/op.ts";
-import type { Receiver } from "../../ring/flight/slot.ts";
+import { link, type Receiver } from "../../ring/flight/slot.ts";
 import * as raw from "../../ring/raw.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import { version } from "../../sys/uname.ts";
@@ -103,9 +103,10 @@ async function corrupted(hold: boolean): Promise<number> {
     };
     const value = 100_000 + round;
     const first = begin(op.read(wait.left, new Uint8Array(1)));
-    first.linked = begin(
+    const second = begin(
       setsockopt(pair.left, { level: SOL_SOCKET, optname: SO_SNDBUF, value }),
     );
+    link([first, second]);
     engine.queues.enqueue(first);
     for (let i = 0; i < 40; i++) engine.queues.enqueue(begin(op.nop()));
     engine.schedule();

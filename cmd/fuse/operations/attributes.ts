@@ -2,6 +2,8 @@
 
 import { E } from "../../../sys/uapi/errno.ts";
 import * as uapi from "../../../sys/uapi/fuse.ts";
+import { checkBytes } from "../../../ring/check.ts";
+import { byteLengthOf } from "../../../ring/intrinsics.ts";
 import { after } from "../awaitable.ts";
 import type { Changes } from "../nodes.ts";
 import type { FuseRequest } from "../request.ts";
@@ -102,7 +104,10 @@ export const attributes: Operations = {
     const node = server.nodes.get(request.nodeid);
     return after(
       fs.getxattr(node, request.name(), ctx),
-      (value) => value === null ? -E.ENODATA : sized(request, size, value),
+      (value) =>
+        value === null || value === undefined
+          ? -E.ENODATA
+          : sized(request, size, value),
     );
   },
 
@@ -143,11 +148,12 @@ function sized(
   size: number,
   value: Uint8Array,
 ): number {
+  const byteLength = byteLengthOf(checkBytes("the answer", value));
   if (size === 0) {
-    request.putU64(0, value.length);
+    request.putU64(0, byteLength);
     return 8;
   }
-  return value.length > size ? -E.ERANGE : request.put(value);
+  return byteLength > size ? -E.ERANGE : request.put(value, size);
 }
 
 /** Reads what a SETATTR is to change. */

@@ -10,6 +10,7 @@ import { E } from "../../../sys/uapi/errno.ts";
 import * as uapi from "../../../sys/uapi/fuse.ts";
 import { after, type Awaitable } from "../awaitable.ts";
 import type { Context } from "../context.ts";
+import { FuseError } from "../errors.ts";
 import type { Dirent, Dirents } from "../nodes.ts";
 import type { FuseRequest } from "../request.ts";
 import { type AnyNode, ENTRY_BYTES, type Server } from "../server.ts";
@@ -112,8 +113,10 @@ function emit(
     const entry = i === 0 ? "." : i === 1 ? ".." : entries[i - 2];
     try {
       const end = emitOne(server, request, at, size, file, entry, i, plus);
-      if (end < 0) break;
-      at = end;
+      if (end >= 0) at = end;
+      else if (at > 0) break;
+      // An answer without an entry would be the end of the directory.
+      else throw new FuseError("ENAMETOOLONG", "a name has no room");
     } catch (error) {
       // What was counted has to be sent. The kernel comes back for the error.
       if (at === 0) throw error;

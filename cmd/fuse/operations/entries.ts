@@ -160,6 +160,12 @@ function opened(
   entry: OpenedEntry<AnyNode, unknown>,
 ): number {
   const { node, handle } = entry;
-  server.putEntry(request, entry satisfies Entry<AnyNode>);
-  return server.putOpen(request, ENTRY_BYTES, node, handle, false);
+  const end = server.putOpen(request, ENTRY_BYTES, node, handle, false);
+  try {
+    server.putEntry(request, entry satisfies Entry<AnyNode>);
+  } catch (error) {
+    server.undoOpen(request, ENTRY_BYTES);
+    throw error;
+  }
+  return end;
 }

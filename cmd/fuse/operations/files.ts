@@ -44,13 +44,14 @@ export const files: Operations = {
     const result = fs.read(file.node, into, ctx);
     // Without a closure for each request.
     if (typeof result === "number") return counted(result, size);
-    return after(result, (result) => {
-      if (typeof result === "number") return counted(result, size);
-      // The kernel takes a longer answer for an error of the server.
-      return request.put(
-        result.length > size ? result.subarray(0, size) : result,
-      );
-    });
+    // The kernel takes a longer answer for an error of the server.
+    return after(
+      result,
+      (result) =>
+        typeof result === "number"
+          ? counted(result, size)
+          : request.put(result, size),
+    );
   },
 
   [uapi.FUSE_WRITE](server, request, ctx) {

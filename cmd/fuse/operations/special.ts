@@ -41,11 +41,10 @@ export const special: Operations = {
       const { result = 0, output } = typeof answer === "object"
         ? answer
         : { result: answer ?? 0 };
-      const byteLength = Math.min(output?.length ?? 0, outputSize);
       // Before the head, which may be written over the input.
-      if (output !== undefined) {
-        request.out.set(output.subarray(0, byteLength), IOCTL_BYTES);
-      }
+      const byteLength = output === undefined
+        ? 0
+        : request.put(output, outputSize, IOCTL_BYTES);
       request.clear(IOCTL_BYTES);
       request.outView.setInt32(fuse_ioctl_out.result.offset, result, true);
       return IOCTL_BYTES + byteLength;

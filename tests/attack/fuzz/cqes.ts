@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import { Completion, Ring } from "../../../mod.ts";
 import { nop, timeout } from "../../../cmd/op.ts";
+import { lendBuffer } from "../../../ring/buffer_ring.ts";
 import { Command } from "../../../ring/raw.ts";
 import { IORING_OP_MSG_RING } from "../../../sys/uapi/io_uring.ts";
 import { attempt, settled } from "./judge.ts";
@@ -46,8 +47,12 @@ export function decodeRandom(
     }
     return bytes;
   });
+  const { bufferRing } = command;
+  const lent = bufferRing === null || (flags & 1) === 0
+    ? null
+    : lendBuffer(bufferRing, flags >>> 16, res);
   const completion = new Completion(
-    ...[res, flags, memory, extra1, extra2, notification] as const,
+    ...[res, flags, memory, extra1, extra2, notification, lent] as const,
   );
   return attempt(() => (decode(completion), true)) === true;
 }

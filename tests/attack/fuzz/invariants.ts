@@ -55,7 +55,16 @@ export function checkCommand(command: Command<unknown>, part = false): void {
   const { opcode, operands, name } = command;
   const first = operands[0]?.byteLength;
   assert(part || command.start === 0);
-  if (MEASURED.includes(opcode)) {
+  const { bufferRing, sqeFlags } = command;
+  const selects = (sqeFlags & uapi.IOSQE_BUFFER_SELECT) !== 0;
+  assertEquals(selects, bufferRing !== null);
+  if (bufferRing !== null) {
+    assert(operands.every(({ at }) => at !== addr.offset));
+    assertEquals(buf_group.get(view, 0), bufferRing.id);
+    if (MEASURED.includes(opcode)) {
+      assert(len.get(view, 0) <= bufferRing.byteLength);
+    }
+  } else if (MEASURED.includes(opcode)) {
     const end = command.start + len.get(view, 0);
     if (part) assert(command.start >= 0 && end <= first);
     else assertEquals(end, first);
@@ -80,6 +89,7 @@ export function checkCommand(command: Command<unknown>, part = false): void {
 }
 
 const { len, level, optname, optlen, cmd_op, cmd } = uapi.io_uring_sqe;
+const { addr, buf_group } = uapi.io_uring_sqe;
 const CMD = cmd.offset;
 
 /** Opcodes of namespaces that transfer as many blocks as dword 12 says. */

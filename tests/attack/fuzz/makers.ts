@@ -65,9 +65,32 @@ const fields = {
   mask: upTo(0x7fff_ffff),
   sync: oneOf("auto", "force", "never", undefined),
 };
+const socketLike = either(
+  made("listener", () => listener),
+  object({
+    localAddr: object({
+      transport: oneOf("tcp", "udp", "unix", "vsock"),
+      hostname: oneOf("127.0.0.1", "::1%lo"),
+      port: u16,
+    }),
+    remoteAddr: object({ transport: oneOf("unix"), path: text }),
+  }),
+  object({
+    localAddress: oneOf("127.0.0.1"),
+    localPort: u16,
+    remoteAddress: oneOf("::1"),
+    remotePort: u16,
+  }),
+);
+
 const attribute = either(text, oneOf("user.name"));
 const only = oneOf("create", "replace", undefined);
 const buffer = anything;
+/** Provided buffers that no kernel has. */
+const bufferRing = made(
+  "new BufferRing(7, 4, 64)",
+  () => new root.BufferRing(7, 4, 64),
+);
 /** A socket that is found by its addresses. */
 const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
 addEventListener("unload", () => listener.close());
@@ -181,7 +204,15 @@ const tables: Record<string, Record<string, readonly Recipes[]>> = {
     fsetxattr: [fd, attribute, few, object({ only })],
     setxattr: [path, attribute, few, object({ only })],
     close: [fd],
-    read: [fd, few, object({ offset: wide, buffer })],
+    read: [
+      fd,
+      either(few, bufferRing),
+      object({
+        offset: either(wide, oneOf(undefined)),
+        buffer,
+        multishot: flag,
+      }),
+    ],
     write: [fd, few, object({ offset: wide, buffer })],
     fsync: [fd, object({ dataOnly: flag })],
     socket: [object({ domain: u32, type: u32, protocol: u32 })],
@@ -190,7 +221,11 @@ const tables: Record<string, Record<string, readonly Recipes[]>> = {
     listen: [fd, object({ backlog: u32 })],
     accept: [fd],
     send: [fd, few, object({ flags: u32 })],
-    recv: [fd, few, object({ flags: u32 })],
+    recv: [
+      fd,
+      either(few, bufferRing),
+      object({ flags: u32, multishot: flag }),
+    ],
     sendZc: [fd, few, object({ flags: u32, buffer })],
     readsOf: [fd, inPlace, object({ buffer })],
     writesOf: [fd, inPlace, object({ buffer })],
@@ -216,25 +251,9 @@ const tables: Record<string, Record<string, readonly Recipes[]>> = {
     getsockname: [fd],
     getpeername: [fd],
     txTimestamps: [fd],
-    socketFd: [
-      either(
-        made("listener", () => listener),
-        object({
-          localAddr: object({
-            transport: oneOf("tcp", "udp", "unix", "vsock"),
-            hostname: oneOf("127.0.0.1", "::1%lo"),
-            port: u16,
-          }),
-          remoteAddr: object({ transport: oneOf("unix"), path: text }),
-        }),
-        object({
-          localAddress: oneOf("127.0.0.1"),
-          localPort: u16,
-          remoteAddress: oneOf("::1"),
-          remotePort: u16,
-        }),
-      ),
-    ],
+    tcpInfoSync: [fd],
+    socketFd: [socketLike],
+    socketFds: [list(socketLike)],
   },
   block: {
     blockDevice: [fd],
@@ -487,6 +506,7 @@ const uringCmds: Recipes[] = [
   object({ fd, cmd_op: u32, optval: memory, optlen: oneOf(0, 511, 512, 513) }),
   object({ fd, cmd_op: u32, payload: either(few, bytesOf(80)) }),
   object({ fd, cmd_op: u32, buf_index: either(u16, buffer), file_index: u32 }),
+  object({ fd, cmd_op: u32, buf_group: bufferRing, personality: u16 }),
 ];
 
 const define = root.defineCommand({
@@ -564,9 +584,12 @@ const classes: Record<string, readonly Recipes[]> = {
     }),
     text,
   ],
+  "root.BufferRing": [u16, upTo(64), upTo(4096)],
   "root.Completion": [u32, u32],
   "root.FixedBuffer": [anything, u16, bytes],
   "root.FixedFile": [anything, u16],
+  "root.LentBuffer": [bytes],
+  "root.Personality": [u16],
   "root.UnsafeAddress": [wide],
 };
 

@@ -16,7 +16,7 @@ import {
   timeout,
   write,
 } from "../../../cmd/op.ts";
-import { Command } from "../../../ring/raw.ts";
+import { alloc, Command } from "../../../ring/raw.ts";
 import { getsockopt, siocinq, siocoutq } from "../../../cmd/socket/mod.ts";
 import { IORING_OP_NOP } from "../../../sys/uapi/io_uring.ts";
 import { devNull, unixPair } from "../../kit/fds.ts";
@@ -149,7 +149,16 @@ export const signal: Recipes = fc.constantFrom(
   })),
   new Recipe("undefined", () => undefined),
 );
-export const options: Recipes = object({ signal });
+export const options: Recipes = object({
+  signal,
+  async: oneOf(true, false, undefined),
+  personality: oneOf(undefined),
+});
+const chainOptions = object({
+  signal,
+  async: oneOf(true, false, undefined),
+  hard: oneOf(true, false, undefined),
+});
 
 type Method = Exclude<keyof Ring, "flags" | "fd" | symbol>;
 
@@ -157,13 +166,29 @@ type Method = Exclude<keyof Ring, "flags" | "fd" | symbol>;
 export const methods: Partial<Record<Method, readonly Recipes[]>> = {
   cmd: [command, options],
   cmdAll: [list(command), options],
-  link: [list(command), options],
+  link: [list(command), chainOptions],
   cmdSync: [command],
   cmdAllSync: [list(command)],
   stream: [fc.oneof(streamed, command), options],
   alloc: [upTo(1 << 20)],
-  registerFiles: [list(oneOf(NULL.fd, PAIR.left))],
-  registerBuffers: [list(bytesOf(4096))],
+  registerFiles: [list(oneOf(NULL.fd, PAIR.left, null))],
+  registerBuffers: [
+    list(fc.oneof(
+      oneOf(null),
+      fc.constant(new Recipe("alloc(8)", () => alloc(8))),
+      bytesOf(4096),
+    )),
+  ],
+  updateFile: [upTo(7), oneOf(NULL.fd, PAIR.left, null)],
+  updateBuffer: [
+    upTo(7),
+    fc.oneof(
+      oneOf(null),
+      fc.constant(new Recipe("alloc(8)", () => alloc(8))),
+      bytesOf(4096),
+    ),
+  ],
+  registerBufferRing: [object({ count: upTo(64), byteLength: upTo(4096) })],
   restrict: [
     object({
       ops: list(upTo(0xff)),
@@ -172,6 +197,14 @@ export const methods: Partial<Record<Method, readonly Recipes[]>> = {
       sqeFlagsRequired: upTo(0xff),
     }),
   ],
+};
+
+/** What a ring has before a method is called. */
+export const before: Partial<Record<string, (ring: Ring) => void>> = {
+  updateFile: (ring) =>
+    void ring.registerFiles([NULL.fd, ...new Array<null>(7).fill(null)]),
+  updateBuffer: (ring) =>
+    void ring.registerBuffers([alloc(8), ...new Array<null>(7).fill(null)]),
 };
 
 export const ringOptions: Recipes = object({

@@ -104,6 +104,10 @@ const MODULES = [
     "ext4",
     "btrfs",
     "fuse",
+    "ublk_drv",
+    // What judges disks.
+    "xfs",
+    "dm_mod",
   ],
 ];
 
@@ -140,6 +144,7 @@ const NOT_IN_GUESTS = [
   "cmd/scsi_sense_test.ts",
   "cmd/sockaddr_test.ts",
   "fuse",
+  "ublk",
 ].map((name) => `tests/${name}`);
 
 /**
@@ -155,10 +160,16 @@ const IN_NEWEST_ONLY = [
 ];
 
 /**
- * Tests that run in a thread of their own, as all do elsewhere: they count what the
- * thread has. A guest takes seconds to load this library, so the others share a thread.
+ * Tests that run in a thread of their own, as all do elsewhere. A guest takes seconds to
+ * load this library, so the others share a thread.
  */
-const APART = ["tests/cmd/block_test.ts", "tests/ring/wake_test.ts"];
+const APART = [
+  // These count what their thread has.
+  "tests/cmd/block_test.ts",
+  "tests/ring/wake_test.ts",
+  // A driver that it writes to asks whether the process is 32-bit: see FIRST.
+  "tests/cmd/op_test.ts",
+];
 
 /**
  * The first test files. Their commands run in workers of the kernel, and the last
@@ -172,10 +183,10 @@ const FIRST = ["tests/cmd/nvme_test.ts", "tests/cmd/nvme_late_test.ts"];
 const SHARED = "tests/shared_test.ts";
 
 /**
- * The one file of its folder that guests run by default. Those beside it play the
- * kernel, or take many minutes.
+ * The files of servers that guests run by default, one of each folder. Those beside
+ * them play the kernel, or take many minutes.
  */
-const MOUNTS = "tests/fuse/serve_test.ts";
+const SERVERS = ["tests/fuse/serve_test.ts", "tests/ublk/serve_test.ts"];
 
 const split = [...Deno.args, "--"].indexOf("--");
 /** Arguments for Deno that replace the tests. */
@@ -242,7 +253,7 @@ async function workOf(name: string): Promise<Work> {
     args: [
       ...["test", "-A", "--unstable-net", "--v8-flags=--expose-gc"],
       ...["--no-check", "--cached-only", ...filter],
-      ...[SHARED, ...tests.filter(apart), MOUNTS],
+      ...[SHARED, ...tests.filter(apart), ...SERVERS],
     ],
     shared: [...new Set([...FIRST, ...shared])],
   };

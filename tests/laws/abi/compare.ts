@@ -34,6 +34,9 @@ const GROWING = ["IORING_URING_CMD_MASK"];
 /** Names of padding, whose bytes a later kernel may give to members. */
 const PADDING = /^_*(pad|resv|reserved|rsvd|spare|unused)/;
 
+/** Members whose end a later kernel has given to other members. */
+const SPLIT = ["ublksrv_ctrl_cmd.data"];
+
 /** A line that includes a header of the kernel. */
 const KERNELS = /<(linux|asm|asm-generic)\//;
 
@@ -133,7 +136,7 @@ function compareStruct(
     if (real === undefined) {
       report.missing(path);
       grew ||= report.older && member.offset + member.size > total;
-    } else if (report.older && PADDING.test(name) && isPart(member, real)) {
+    } else if (report.older && isSpare(path, name) && isPart(member, real)) {
       report.absent.push(path);
     } else {
       const faults = differences(member, real);
@@ -171,6 +174,9 @@ function realMember(type: string, name: string, answers: Answers) {
 }
 
 type RealMember = NonNullable<ReturnType<typeof realMember>>;
+
+const isSpare = (path: string, name: string) =>
+  PADDING.test(name) || SPLIT.includes(path);
 
 /** Returns `true` for padding inside the padding of an older kernel. */
 function isPart({ offset, size }: Member, real: RealMember): boolean {
