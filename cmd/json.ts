@@ -15,14 +15,21 @@ export function jsonable<T extends object>(
   return defineProperty(
     value,
     "toJSON",
-    {
-      __proto__: null,
-      value(this: object) {
-        return fieldsOf(this, leftOut);
-      },
-    } as PropertyDescriptor,
+    leftOut === undefined ? ALL : methodWithout(leftOut),
   );
 }
+
+/** Describes the method, which needs to be made once where nothing is left out. */
+function methodWithout(leftOut?: string): PropertyDescriptor {
+  return {
+    __proto__: null,
+    value(this: object) {
+      return fieldsOf(this, leftOut);
+    },
+  } as PropertyDescriptor;
+}
+
+const ALL = methodWithout();
 
 /** Returns the fields of an object as JSON has them. */
 export function fieldsOf(value: object, leftOut?: string): object {

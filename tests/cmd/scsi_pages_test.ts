@@ -317,10 +317,6 @@ testUnless(
       const command = make(fd) as Command<unknown>;
       assertEquals(await ring.cmd(command), decode(command, kernel), name);
     }
-    const { maxUnmapBlocks } = await ring.cmd(scsi.blockLimits(fd));
-    const queue = `/sys/block/${disk}/queue`;
-    const discard = await Deno.readTextFile(`${queue}/discard_max_hw_bytes`);
-    assertEquals(maxUnmapBlocks * 512, Number(discard));
     const identifiers = await ring.cmd(scsi.deviceIdentifiers(fd));
     const wwid = (await Deno.readTextFile(`${device}/wwid`)).trim();
     const naa = identifiers.find((it) => it.of === "unit" && it.type === 3)!;

@@ -60,6 +60,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
     ...["cmd/cli_test.ts", "ring/process_test.ts", "ring/deno_test.ts"],
   ],
   "cmd/fuse/": ["fuse/"],
+  "cmd/device_node.ts": ["cmd/scsi_pages_test.ts", "cmd/nvme_pages_test.ts"],
   "cmd/ublk/": ["ublk/unit_test.ts"],
   "cmd/file_advice.ts": [
     ...["cmd/entries_test.ts", "cmd/extents_test.ts", "cmd/xattr_test.ts"],
