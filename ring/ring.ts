@@ -118,6 +118,24 @@ export interface RingStats {
  * `cmd`, `cmdAll`, `link`, `stream`, an abort and `close` take effect in the next
  * turn, and `cmdSync` and `cmdAllSync` throw a `TypeError`.
  *
+ * Good to know:
+ *
+ * - A synchronous call blocks until its last command ends. Use `cmd` for a command
+ *   that waits for another one or for this thread.
+ * - The `unload` event closes all rings, as at a reload of `deno run --watch`. A
+ *   listener for `unload` that uses a ring must be added before the first ring is
+ *   opened. It cannot wait for a promise: use `cmdSync`.
+ * - A worker that ends without closing its rings, by whatever way, costs the process
+ *   two descriptors for each (four before Deno 2.8) and the memory given to the kernel.
+ * - On x86-64, after a thread has opened a ring with `sqe128`, its commands that block
+ *   run one after the other, on one kernel worker. If one may block for long, open that
+ *   ring in another thread. With more workers (`maxWorkers`), device commands can fail
+ *   with EFAULT.
+ * - Commands are `readonly` in TypeScript only. Changing one, or making one of parts
+ *   with `./raw`, is as unsafe as `unsafeAddress()`.
+ * - Each `alloc()` takes one memory mapping, three in all while commands use it. The
+ *   kernel setting (sysctl) vm.max_map_count allows a process 65,530.
+ *
  * @example Bytes that wait in a socket
  * ```ts
  * import { Ring } from "@uring/cmd";
