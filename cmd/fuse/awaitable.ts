@@ -34,19 +34,41 @@ export function orElse<T>(
   call: () => Awaitable<T>,
   undo: () => void,
 ): Awaitable<T> {
-  const failed = (error: unknown): never => {
-    undo();
-    throw error;
-  };
   try {
     const value = call();
-    return isPromise(value) ? promiseOf(value).catch(failed) : value;
+    return isPromise(value) ? laterOrElse(value, undo) : value;
   } catch (error) {
-    return failed(error);
+    undo();
+    throw error;
   }
 }
 
-/** Returns a promise of this module's for another, whose `then` is called once. */
-export async function promiseOf<T>(value: PromiseLike<T>): Promise<T> {
-  return await value;
+async function laterOrElse<T>(
+  value: PromiseLike<T>,
+  undo: () => void,
+): Promise<T> {
+  try {
+    return await value;
+  } catch (error) {
+    undo();
+    throw error;
+  }
+}
+
+/** Returns a promise that several may wait for: the `then` of another is called once. */
+export function promiseOf<T>(value: PromiseLike<T>): Promise<T> {
+  return Promise.resolve(value);
+}
+
+/** Calls `end` when a promise has settled, however it has. */
+export async function atEnd(
+  promise: PromiseLike<unknown>,
+  end: () => void,
+): Promise<void> {
+  try {
+    await promise;
+  } catch {
+    // Whoever waits for the value is told.
+  }
+  end();
 }

@@ -7,7 +7,7 @@
  * that stays good until it answers.
  */
 
-import { type Awaitable, isPromise, promiseOf } from "./awaitable.ts";
+import { atEnd, type Awaitable, isPromise, promiseOf } from "./awaitable.ts";
 import { FuseError } from "./errors.ts";
 
 /** A name that the kernel knows. */
@@ -169,14 +169,13 @@ export class PathTree {
   #track(node: PathNode, result: Promise<unknown>): void {
     const busy = this.#busy;
     busy.set(node, (busy.get(node) ?? 0) + 1);
-    const end = () => {
+    void atEnd(result, () => {
       const left = busy.get(node)! - 1;
       if (left > 0) busy.set(node, left);
       else busy.delete(node);
       for (const wake of this.#waiting) wake();
       this.#waiting.clear();
-    };
-    result.then(end, end);
+    });
   }
 
   /**
