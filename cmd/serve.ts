@@ -197,12 +197,14 @@ export class Serving<Request extends object, Value> {
    */
   async run(options: { stopFd?: number } = {}): Promise<RunEnd> {
     for (;;) {
+      // Also from a run before, or from the event loop in between.
+      while (this.#pending > 0 && this.#service.isOpen) {
+        await new Promise<void>((resolve) => this.#quiet = resolve);
+        this.#quiet = null;
+      }
       const end = this.#service.run(options);
       const done = end === "idle" && this.#pending === 0;
       if (done || end === "signalled" || !this.#service.isOpen) return end;
-      if (this.#pending === 0) continue;
-      await new Promise<void>((resolve) => this.#quiet = resolve);
-      this.#quiet = null;
     }
   }
 

@@ -41,6 +41,7 @@
  * | `close()` of a `Deno.FsFile` of the own disk, which writes back what is dirty | {@linkcode Disk.open}, or a Worker |
  * | `worker.terminate()`, for a Worker of yours that serves    | {@linkcode serveInWorker}, which has none to end |
  * | SIGKILL while the own disk stops with a request unanswered | nothing: `stop()` answers all before |
+ * | SIGKILL before `serve()` has resolved, on a Linux before 7.0, while a handler does not answer the scan for partitions | handlers that answer in time |
  * | a ring with `maxWorkers: 1`, opened by the same thread while it serves a file's disk on Linux 6.12 | open it before `serve` |
  *
  * With {@linkcode serveInWorker} each queue has a Worker, which sleeps in the kernel

@@ -234,3 +234,19 @@ Deno.test("a stop signal ends a server that sleeps, also while a handler is pend
   }
   assert(waiting);
 });
+
+Deno.test("a server does not fall asleep beside a handler that the event loop has called", async () => {
+  using signal = new StopSignal();
+  let called = false;
+  await using server: Server = new Server(2, () => {
+    called = true;
+    return sleep(20).then(() => {
+      signal.raise();
+      return "late";
+    });
+  });
+  server.ask(0, "p");
+  await until(() => called);
+  assertEquals(await server.serving.run({ stopFd: signal.fd }), "signalled");
+  assertEquals(await server.take(1), ["0: late"]);
+});
