@@ -16,6 +16,7 @@ import { pollTwo, transfer } from "../../sys/libc.ts";
 import { high, low, sizeof } from "../../sys/struct.ts";
 import { immediate } from "../../ring/loop/immediate.ts";
 import { lower } from "../../ring/service/stop.ts";
+import type { Inbox } from "./inbox.ts";
 import type { LoopReader } from "./loop_reader.ts";
 import { FuseRequest } from "./request.ts";
 import type { Receiver, Transport } from "./transport.ts";
@@ -69,6 +70,15 @@ class Message {
   }
 }
 
+/** What a thread that sleeps in the kernel waits with. */
+interface Sleep {
+  readonly stopFd: number;
+  readonly inbox: Inbox;
+  /** Two `struct pollfd`, and their address. */
+  readonly view: DataView;
+  readonly address: bigint;
+}
+
 /** The classic transport of one mount. */
 export class Classic implements Transport {
   readonly name = "classic";
@@ -89,8 +99,8 @@ export class Classic implements Transport {
   #ended = false;
   /** Requests in a row that had no other behind them. */
   #alone = 0;
-  /** Two `struct pollfd`, for a thread that sleeps in the kernel; `null` for none. */
-  #sleep: { stopFd: number; view: DataView; address: bigint } | null = null;
+  /** `null` for a thread that does not sleep in the kernel. */
+  #sleep: Sleep | null = null;
   /** Notifications on their way. */
   #sending = 0;
   /** There is no memory for another request until one is answered. */
@@ -184,14 +194,19 @@ export class Classic implements Transport {
     return this.#waiter.send(message).finally(() => this.#sending--);
   }
 
-  sleep(stopFd: number): Promise<void> {
+  sleep(stopFd: number, inbox: Inbox): Promise<void> {
     const memory = arena(2 * POLLFD);
     const view = viewAt(memory, 0, 2 * POLLFD);
     for (const [i, fd] of [this.#fd, stopFd].entries()) {
       view.setInt32(i * POLLFD, fd, true);
       view.setInt16(i * POLLFD + 4, POLLIN, true);
     }
-    this.#sleep = { stopFd, view, address: BigInt(lastingAddressOf(memory)!) };
+    this.#sleep = {
+      stopFd,
+      inbox,
+      view,
+      address: BigInt(lastingAddressOf(memory)!),
+    };
     return Promise.resolve();
   }
 
@@ -201,6 +216,7 @@ export class Classic implements Transport {
    */
   #sleepNow(): boolean {
     if (this.#sleep === null || this.#sending > 0) return false;
+    if (this.#sleep.inbox.expects) return false;
     const ahead = this.#ahead === null ? 0 : 1;
     if (this.#free.length + ahead < this.#messages.size) return false;
     const { stopFd, view, address } = this.#sleep;

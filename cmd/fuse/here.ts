@@ -6,6 +6,7 @@ import { checkFunction, checkObject } from "../../ring/check.ts";
 import { backingDevice } from "./backing.ts";
 import type { Device } from "./classic.ts";
 import type { FileSystem } from "./file_system.ts";
+import type { Inbox } from "./inbox.ts";
 import type { Agreement, Wishes } from "./init.ts";
 import type { NodeFileSystem } from "./nodes.ts";
 import { entryMessage, inodeMessage, storeMessage } from "./notifications.ts";
@@ -204,8 +205,8 @@ class Here implements Served {
     return Promise.resolve(this.#session.stats());
   }
 
-  sleep(stopFd: number): void {
-    this.#transport.sleep?.(stopFd).catch((error) => {
+  sleep(stopFd: number, inbox: Inbox): void {
+    this.#transport.sleep?.(stopFd, inbox).catch((error) => {
       reportError(error);
       this.abort();
     });

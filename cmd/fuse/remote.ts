@@ -12,6 +12,7 @@ import { E } from "../../sys/uapi/errno.ts";
 import { close } from "../../sys/file.ts";
 import { StopSignal } from "../../ring/service/stop.ts";
 import { type OnError, teller } from "./errors.ts";
+import { messageCount } from "./inbox.ts";
 import type { MountOptions } from "./options.ts";
 import type { InvalidateOptions, MountStats } from "./served.ts";
 import type { Protocol, Ready, Served } from "./served.ts";
@@ -20,8 +21,11 @@ import type { TransportName } from "./transport.ts";
 /** What the Worker can be asked, by name. */
 export interface Calls {
   load(href: string, options: WorkerOptions): Promise<void>;
-  /** Serves, and sleeps in between if there is a signal to wake it by, or -1. */
-  serve(fd: number, stopFd: number): Promise<Facts>;
+  /**
+   * Serves, and sleeps in between if there is a signal to wake it by, or -1. `sent`
+   * counts the questions so far.
+   */
+  serve(fd: number, stopFd: number, sent: Int32Array): Promise<Facts>;
   abort(): void;
   invalidate(file: string, options: InvalidateOptions): Promise<boolean>;
   store(file: string, offset: number, data: Uint8Array): Promise<boolean>;
@@ -101,6 +105,8 @@ class Remote implements Served {
   readonly ended: Promise<number>;
   readonly #thread: Thread;
   readonly #onError: OnError;
+  /** Counts the questions, in memory that the Worker sees. */
+  readonly #sent = messageCount();
   /** Wakes a Worker that sleeps in the kernel. */
   readonly #signal: StopSignal | null;
   readonly #over = Promise.withResolvers<number>();
@@ -145,10 +151,11 @@ class Remote implements Served {
     const question: Question = { id, name, args };
     try {
       this.#thread.postMessage(question);
-      this.#signal?.raise();
     } catch (error) {
       return Promise.reject(error);
     }
+    Atomics.add(this.#sent, 0, 1);
+    this.#signal?.raise();
     const answer = Promise.withResolvers<unknown>();
     this.#open.set(id, answer);
     return answer.promise as Promise<Awaited<ReturnType<Calls[Name]>>>;
@@ -156,7 +163,12 @@ class Remote implements Served {
 
   async serve(fd: number): Promise<Served> {
     this.#fd = fd;
-    this.#facts = await this.ask("serve", fd, this.#signal?.fd ?? -1);
+    this.#facts = await this.ask(
+      "serve",
+      fd,
+      this.#signal?.fd ?? -1,
+      this.#sent,
+    );
     return this;
   }
 

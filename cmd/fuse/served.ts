@@ -1,5 +1,6 @@
 /** The part of a mount that answers requests: in this thread, or in a Worker. */
 
+import type { Inbox } from "./inbox.ts";
 import type { SessionStats } from "./session.ts";
 import type { TransportName } from "./transport.ts";
 
@@ -47,7 +48,7 @@ export interface Served {
   ): Promise<boolean>;
   stats(): Promise<MountStats>;
   /** See {@linkcode Transport}. */
-  sleep?(stopFd: number): void;
+  sleep?(stopFd: number, inbox: Inbox): void;
   ref(): void;
   unref(): void;
 }

@@ -1,5 +1,6 @@
 /** What carries requests and replies between the kernel and a session. */
 
+import type { Inbox } from "./inbox.ts";
 import type { Agreement } from "./init.ts";
 import type { FuseRequest } from "./request.ts";
 
@@ -46,9 +47,9 @@ export interface Transport {
   abort(): void;
   /**
    * Serves asleep in the kernel, until the connection ends. A signal on `stopFd` wakes
-   * it for a message: see `StopSignal`.
+   * it for a message: see `StopSignal`. It does not sleep while the inbox expects one.
    */
-  sleep?(stopFd: number): Promise<void>;
+  sleep?(stopFd: number, inbox: Inbox): Promise<void>;
   /** Lets the mount keep the process alive, or not. */
   ref(): void;
   unref(): void;

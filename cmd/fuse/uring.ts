@@ -31,6 +31,7 @@ import { Service } from "../../ring/service/service.ts";
 import { uringCmd } from "../uring_cmd.ts";
 import { Classic, type Device } from "./classic.ts";
 import { Entry, HEADER } from "./entry.ts";
+import type { Inbox } from "./inbox.ts";
 import type { Agreement } from "./init.ts";
 import type { FuseRequest } from "./request.ts";
 import { ServiceWaiter } from "./service_waiter.ts";
@@ -237,11 +238,12 @@ export class Uring implements Transport {
     if (--this.#pending === 0) this.#quiet?.();
   }
 
-  async sleep(stopFd: number): Promise<void> {
-    if (this.#refusal !== "") return await this.#classic.sleep(stopFd);
+  async sleep(stopFd: number, inbox: Inbox): Promise<void> {
+    if (this.#refusal !== "") return await this.#classic.sleep(stopFd, inbox);
     this.#sleeps = true;
     for (;;) {
-      // What ended the sleep has its turn: a promise, or a message to the thread.
+      await inbox.settle();
+      // What ended the sleep has its turn: a promise, or what a message has begun.
       for (let i = 0; i < TURNS; i++) {
         await new Promise<void>((resolve) => immediate(resolve));
       }

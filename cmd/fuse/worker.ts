@@ -7,10 +7,12 @@
 import { parentPort } from "node:worker_threads";
 import { shown } from "../../ring/check.ts";
 import { readyHere } from "./here.ts";
+import { Inbox } from "./inbox.ts";
 import type { MountOptions } from "./options.ts";
 import type { Calls, Message, Question, WorkerOptions } from "./remote.ts";
 import type { Ready, Served } from "./served.ts";
 
+const inbox = new Inbox();
 let ready: Ready;
 let served: Served | null = null;
 
@@ -29,14 +31,15 @@ const calls: Calls = {
     const all: MountOptions = { ...options, onError: tell };
     ready = await readyHere(fs, all, () => post({ kind: "released" }));
   },
-  async serve(fd, stopFd) {
+  async serve(fd, stopFd, sent) {
     served = await ready.serve(fd);
     void tellEnd(served);
     // After the listeners of the module, which may have handled it.
     for (const event of ["error", "unhandledrejection"]) {
       addEventListener(event, leaveUnlessHandled);
     }
-    if (stopFd >= 0) served.sleep?.(stopFd);
+    inbox.sent = sent;
+    if (stopFd >= 0) served.sleep?.(stopFd, inbox);
     const { transport, how, protocol } = served;
     return { transport, how, protocol };
   },
@@ -96,6 +99,7 @@ function textOf(error: unknown): string {
 }
 
 parentPort!.on("message", async ({ id, name, args }: Question) => {
+  inbox.receive();
   try {
     const call = calls[name] as (...args: readonly unknown[]) => unknown;
     post({ kind: "answer", id, value: await call(...args) });

@@ -4,8 +4,9 @@ import { assert, assertEquals } from "@std/assert";
 import { Uring } from "../../cmd/fuse/uring.ts";
 import type { FuseRequest } from "../../cmd/fuse/request.ts";
 import { close, open } from "../../sys/file.ts";
+import { Inbox, messageCount } from "../../cmd/fuse/inbox.ts";
 import { StopSignal } from "../../ring/service/stop.ts";
-import { until } from "../kit/wait.ts";
+import { sleep, until } from "../kit/wait.ts";
 
 const AGREEMENT = {
   minor: 45,
@@ -110,6 +111,28 @@ Deno.test("a kernel that does not agree has the classic transport", async () => 
   uring.abort();
 });
 
+Deno.test("a thread does not sleep while a message is on its way", async () => {
+  const inbox = new Inbox();
+  assertEquals(inbox.expects, false);
+  inbox.receive(); // Before it is known how many were sent.
+  inbox.sent = messageCount();
+  inbox.sent[0] = 1;
+  assertEquals(inbox.expects, false);
+  using signal = new StopSignal();
+  const { uring, closed } = await onNull((uring, request) =>
+    uring.reply(request, 0, 8)
+  );
+  inbox.sent[0] = 2;
+  const slept = uring.sleep(signal.fd, inbox);
+  // Nothing would wake it, and it is awake.
+  await sleep(50);
+  inbox.receive();
+  assertEquals(inbox.expects, false);
+  uring.abort();
+  await until(closed);
+  await slept;
+});
+
 Deno.test("a driver that refuses the entries has the classic transport", async () => {
   const fd = open("/dev/zero", 0);
   const device = { fd, close: () => close(fd) };
@@ -138,7 +161,7 @@ Deno.test("a thread may sleep between requests, and run promises in between", as
     return false;
   });
   let woken = false;
-  const slept = uring.sleep(signal.fd);
+  const slept = uring.sleep(signal.fd, new Inbox());
   await until(() => count >= 3000);
   // It sleeps, until a signal lets a timer run.
   setTimeout(() => {

@@ -117,6 +117,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "cmd/fuse/backing.ts",
       "cmd/fuse/server.ts",
       "cmd/fuse/operations/",
+      "cmd/fuse/inbox.ts",
       "cmd/fuse/transport.ts",
       "cmd/fuse/session.ts",
     ],
