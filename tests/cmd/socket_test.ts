@@ -1641,7 +1641,7 @@ kernelTest(
 
 kernelTest(
   "an option of an int is a number, both ways",
-  ["GETSOCKOPT", "SETSOCKOPT"],
+  ["socket GETSOCKOPT", "socket SETSOCKOPT"],
   async () => {
     using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     using conn = await Deno.connect({ port: listener.addr.port });

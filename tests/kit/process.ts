@@ -25,14 +25,25 @@ export function workerCount(): number {
 
 /** Returns the state of each such worker: `"S"` for one that sleeps. */
 export function workerStates(): string[] {
-  return [...Deno.readDirSync("/proc/self/task")].flatMap(({ name }) => {
+  return [...workers().values()];
+}
+
+/**
+ * Returns the state of each such worker by its number. Those of rings that are closed
+ * end at any time.
+ */
+export function workers(): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const { name } of Deno.readDirSync("/proc/self/task")) {
     try {
       const stat = Deno.readTextFileSync(`/proc/self/task/${name}/stat`);
-      return /\(iou-wrk[^)]*\) (\w)/.exec(stat)?.[1] ?? [];
+      const [, state] = /\(iou-wrk[^)]*\) (\w)/.exec(stat) ?? [];
+      if (state !== undefined) found.set(name, state);
     } catch {
-      return []; // It has just ended.
+      // It has just ended.
     }
-  });
+  }
+  return found;
 }
 
 /** Lines of /proc/self/maps. */

@@ -166,6 +166,7 @@ const IN_NEWEST_ONLY = [
 const APART = [
   // These count what their thread has.
   "tests/cmd/block_test.ts",
+  "tests/ring/run_test.ts",
   "tests/ring/wake_test.ts",
   // A driver that it writes to asks whether the process is 32-bit: see FIRST.
   "tests/cmd/op_test.ts",
