@@ -40,6 +40,7 @@ let lend: (
 ) => LentBuffer | null;
 let give: (ring: BufferRing, loan: LentBuffer, id: number) => void;
 let described: (ring: BufferRing) => BufferRingMemory;
+let hasOne: (ring: BufferRing) => boolean;
 let isConsumed: (ring: BufferRing, id: number, head: number) => boolean;
 let holds: (ring: BufferRing, loan: LentBuffer, id: number) => boolean;
 
@@ -73,6 +74,7 @@ export class BufferRing {
     give = (ring, loan, id) => ring.#give(loan, id);
     holds = (ring, loan, id) => ring.#loans[id] === loan;
     described = (ring) => ring.#described();
+    hasOne = (ring) => ring.#lent < ring.#count;
     isConsumed = (ring, id, head) => ring.#isConsumed(id, head);
   }
 
@@ -240,6 +242,11 @@ export function lendBuffer(
 /** Returns what the kernel is to register. */
 export function memoryOf(ring: BufferRing): BufferRingMemory {
   return described(ring);
+}
+
+/** Returns `true` if the kernel has a buffer to take. */
+export function hasBuffer(ring: BufferRing): boolean {
+  return hasOne(ring);
 }
 
 /** Returns `true` if a buffer is not in the ring of a kernel whose head is `head`. */

@@ -32,7 +32,12 @@ import type { CompletionQueue } from "../bare/cqueue.ts";
 import type { RingHandle } from "../bare/setup.ts";
 import { FILLER, type SubmissionQueue } from "../bare/squeue.ts";
 import type { Command } from "../command.ts";
-import { type BufferRing, lendBuffer, wasConsumed } from "../buffer_ring.ts";
+import {
+  type BufferRing,
+  hasBuffer,
+  lendBuffer,
+  wasConsumed,
+} from "../buffer_ring.ts";
 import * as register from "../bare/register.ts";
 import { fatalAdvice, UringError } from "../errors.ts";
 import { Aborts } from "./abort.ts";
@@ -643,18 +648,22 @@ export class Queues {
   /**
    * Returns `true` for the last value of a stream that the kernel has ended because
    * the CQ was full (io_req_post_cqe(), Linux 6.18), and not the file. Of a stream of
-   * bytes, this is any value but 0.
+   * bytes, this is any value but 0. Also for ENOBUFS if buffers came back since.
    */
   #goesOn(slot: Slot, res: number): boolean {
+    if (slot.aborted || slot.receiver === NOBODY) return false;
+    if (this.life !== "open" && this.life !== "dropped") return false;
+    const { bufferRing, untilZero } = slot.command!;
+    if (res === -E.ENOBUFS) return bufferRing !== null && hasBuffer(bufferRing);
     const cut = this.overflows !== slot.overflows;
-    return res >= 0 && !slot.aborted && slot.receiver !== NOBODY &&
-      (slot.command!.untilZero ? res > 0 : cut) &&
-      (this.life === "open" || this.life === "dropped");
+    return res >= 0 && (untilZero ? res > 0 : cut);
   }
 
   /** Delivers a value of a stream, and queues the stream's command again. */
   #restart(slot: Slot, res: number, flags: number): void {
-    if (!this.#deliver(slot, res, flags | uapi.IORING_CQE_F_MORE)) {
+    if (
+      res >= 0 && !this.#deliver(slot, res, flags | uapi.IORING_CQE_F_MORE)
+    ) {
       slot.receiver = NOBODY;
       return this.#finish(slot, slot.command!);
     }

@@ -241,6 +241,29 @@ Deno.test("a batch lends buffers, and none is lost where a command fails", async
   assertEquals(lending.counts, [2, 0]);
 });
 
+Deno.test("a stream that found no buffer goes on if one came back before the ring was told", async () => {
+  const lending = new Lending(2);
+  await using kernel = lending.kernel;
+  const many = lending.command(1, { multishot: true, untilZero: true });
+  const told = kernel.run(many);
+  await kernel.pass();
+  for (let i = 0; i < 2; i++) lending.fill(1, 4, IORING_CQE_F_MORE);
+  await kernel.pass();
+  // The kernel has no buffer left, and its completion comes after a release.
+  lending.fill(1, 4, IORING_CQE_F_MORE);
+  (told.all[0] as LentBuffer).release();
+  await kernel.pass();
+  assertEquals([told.all.length, kernel.order], [2, [1, 1]]);
+  lending.fill(1, 4, IORING_CQE_F_MORE);
+  await kernel.pass();
+  // Now the program has both, and is told.
+  lending.fill(1, 4, IORING_CQE_F_MORE);
+  await kernel.pass();
+  assertInstanceOf(told.all[3], Error);
+  for (const each of told.all.slice(0, 3)) (each as LentBuffer).release();
+  assertEquals(lending.counts, [2, 0]);
+});
+
 Deno.test("a stream pauses when its values have all buffers, and starts again when they are asked for", async () => {
   const lending = new Lending(2);
   await using kernel = lending.kernel;

@@ -133,6 +133,10 @@ const NOT_IN_GUESTS = [
   "ring/errors_test.ts",
   "ring/intrinsics_test.ts",
   "ring/setters_test.ts",
+  // They start many processes, each of which takes seconds there, and test Deno and
+  // this library far more than the kernel.
+  "ring/process_test.ts",
+  "ring/wake_process_test.ts",
   // They map and collect much memory, which is slow there and alike everywhere.
   "ring/address_test.ts",
   "ring/memory_test.ts",
@@ -148,16 +152,11 @@ const NOT_IN_GUESTS = [
 ].map((name) => `tests/${name}`);
 
 /**
- * Tests that only the guest with the newest kernel runs by default. They start many
- * processes, each of which takes seconds there, and what they test is Deno and this
- * library far more than the kernel.
+ * Tests that only the guest with the newest kernel runs by default: they start many
+ * processes as well, but need the devices of a guest.
  */
 const NEWEST = "sid";
-const IN_NEWEST_ONLY = [
-  "tests/ring/process_test.ts",
-  "tests/ring/wake_process_test.ts",
-  "tests/cmd/nodes_test.ts",
-];
+const IN_NEWEST_ONLY = ["tests/cmd/nodes_test.ts", "tests/cmd/probe_test.ts"];
 
 /**
  * Tests that run in a thread of their own, as all do elsewhere. A guest takes seconds to
