@@ -4,18 +4,13 @@ import { Ring } from "../../ring/ring.ts";
 import { controllerNode } from "../nvme/mod.ts";
 import { close, O_RDONLY, O_RDWR, openat } from "../op.ts";
 
-/** Opens a ring for NVMe and SCSI commands. */
-export function driveRing(): Ring {
-  return Ring.open({ drive: true });
-}
-
 /** Calls a function with an open device and a ring for drives. */
 export async function onDevice<T>(
   path: string,
   options: { writable?: boolean },
   run: (ring: Ring, fd: number) => Promise<T>,
 ): Promise<T> {
-  await using ring = driveRing();
+  await using ring = Ring.open({ drive: true });
   const flags = options.writable ? O_RDWR : O_RDONLY;
   const fd = await ring.cmd(openat(path, { flags }));
   try {

@@ -132,7 +132,6 @@ async function inSteps(
     await ring.cmdAll(commands);
     tell(done / length);
   }
-  tell(1);
 }
 
 /** Returns a function that shows how far the work is, on the terminal. */

@@ -1,6 +1,6 @@
 /** The health of all NVMe drives of this machine, in one round. */
 
-import type { Ring } from "../../ring/ring.ts";
+import { Ring } from "../../ring/ring.ts";
 import { close, openat } from "../op.ts";
 import {
   type Drive,
@@ -8,7 +8,6 @@ import {
   type SmartLog,
   smartLog,
 } from "../nvme/mod.ts";
-import { driveRing } from "./device.ts";
 
 /** The health of a controller; an error if there is none. */
 export interface Health {
@@ -32,7 +31,7 @@ export class Fleet {
 
   constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs;
-    this.#ring = driveRing();
+    this.#ring = Ring.open({ drive: true });
   }
 
   /** Asks all controllers of this moment at once. */

@@ -1,5 +1,8 @@
 /** The examples of the documentation, as programs. */
 
+import { assert, assertEquals } from "@std/assert";
+import { runDeno } from "../kit/run.ts";
+
 const ROOT = new URL("../../", import.meta.url);
 
 /** Returns the examples of a file that mount something, or call something else. */
@@ -34,4 +37,29 @@ export async function writeExample(
     await Deno.writeTextFile(`${folder}/${name}`, first);
   }
   await Deno.writeTextFile(`${folder}/main.ts`, main ?? first);
+}
+
+/** Throws if an example of a file has errors of types, or a file has no example. */
+export async function assertTypes(
+  files: readonly string[],
+  calls?: RegExp,
+): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    const mains: string[] = [];
+    for (const file of files) {
+      const found = await examplesOf(file, calls);
+      assert(found.length > 0, file);
+      for (const code of found) {
+        const place = `${folder}/${mains.length}`;
+        await Deno.mkdir(place);
+        await writeExample(place, code, {});
+        mains.push(`${place}/main.ts`);
+      }
+    }
+    const { code, stderr } = await runDeno(["check", "--quiet", ...mains]);
+    assertEquals(code, 0, stderr);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 }

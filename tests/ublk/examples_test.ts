@@ -1,31 +1,13 @@
 /** The examples that serve a disk, as far as no disk is needed. */
 
-import { assert, assertEquals } from "@std/assert";
-import { examplesOf, writeExample } from "../fuse/examples.ts";
-import { runDeno } from "../kit/run.ts";
+import { assertEquals } from "@std/assert";
+import { assertTypes, examplesOf } from "../fuse/examples.ts";
 
 const SERVES = /\b(serve|serveInWorker)\(/;
 const FILES = ["README.md", "cmd/ublk/mod.ts", "cmd/ublk/serve.ts"];
 
 Deno.test("the examples that serve a disk have no errors of types", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
-    const mains: string[] = [];
-    for (const file of [...FILES, "cmd/ublk/remote.ts"]) {
-      const found = await examplesOf(file, SERVES);
-      assert(found.length > 0, file);
-      for (const code of found) {
-        const place = `${folder}/${mains.length}`;
-        await Deno.mkdir(place);
-        await writeExample(place, code, {});
-        mains.push(`${place}/main.ts`);
-      }
-    }
-    const { code, stderr } = await runDeno(["check", "--quiet", ...mains]);
-    assertEquals(code, 0, stderr);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await assertTypes([...FILES, "cmd/ublk/remote.ts"], SERVES);
 });
 
 Deno.test("README and module page have the same first disk", async () => {
