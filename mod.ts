@@ -60,10 +60,11 @@ export type { RingOptions } from "./ring/options.ts";
 export { Completion } from "./ring/completion.ts";
 export { FixedBuffer, FixedFile, Personality } from "./ring/registered.ts";
 export { BufferRing, LentBuffer } from "./ring/buffer_ring.ts";
-export type { Command, File } from "./ring/command.ts";
+export type { Command, FileRef } from "./ring/command.ts";
 export type { Memory, Operand } from "./ring/operand.ts";
-export { type Advice, UringError } from "./ring/errors.ts";
+export { type Advice, CommandError, UringError } from "./ring/errors.ts";
 export { type Address, UnsafeAddress, unsafeAddress } from "./cmd/address.ts";
+export { open, OpenFile, type OpenFileOptions } from "./cmd/open.ts";
 export { uringCmd, type UringCmdFields } from "./cmd/uring_cmd.ts";
 export {
   type CommandDefinition,

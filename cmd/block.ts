@@ -31,7 +31,7 @@ import { scratch } from "../sys/scratch.ts";
 import { high, low } from "../sys/struct.ts";
 import { checkBoolean, checkFd, checkInteger } from "../ring/check.ts";
 import { checkObject, checkU64, shown } from "../ring/check.ts";
-import { Command, type File } from "../ring/command.ts";
+import { Command, type FileRef } from "../ring/command.ts";
 import { Draft } from "../ring/draft.ts";
 import { Kind } from "../ring/kind.ts";
 import { adviceFrom, uringCmdAdvice, UringError } from "../ring/errors.ts";
@@ -64,7 +64,7 @@ import { checkWritable, factsOf, isWritable } from "./writable.ts";
  */
 export class BlockDevice {
   /** The file that commands are sent to. */
-  readonly file: File;
+  readonly file: FileRef;
   /** `true` if the file is open for writing. */
   readonly writable: boolean;
   /** Bytes of a logical block: offsets and lengths are multiples of it. */
@@ -302,7 +302,7 @@ export interface ByteRange {
  * ```
  */
 export function discard(
-  target: File | BlockDevice,
+  target: FileRef | BlockDevice,
   range: ByteRange,
 ): Command<number> {
   const { offset, length } = checkObject("range", range);
@@ -403,7 +403,7 @@ function discarding(
  * await ring.cmd(zoneResetAll(fd));
  * ```
  */
-export function zoneResetAll(target: File | BlockDevice): Command<number> {
+export function zoneResetAll(target: FileRef | BlockDevice): Command<number> {
   const draft = new Draft(ZONE_RESET_ALL);
   setTarget(draft, target, 0, 0);
   draft.offLow = blkdev.BLOCK_URING_CMD_ZONE_RESET_ALL;
@@ -416,7 +416,7 @@ export function zoneResetAll(target: File | BlockDevice): Command<number> {
  */
 function setTarget(
   draft: Draft<number>,
-  target: File | BlockDevice,
+  target: FileRef | BlockDevice,
   offset: number | bigint,
   length: number | bigint,
 ): void {

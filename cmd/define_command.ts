@@ -10,7 +10,7 @@ import type { PointerField } from "../sys/struct.ts";
 import { checkBoolean, checkFunction, checkInteger } from "../ring/check.ts";
 import { checkList, checkObject, checkString } from "../ring/check.ts";
 import { checkU32, shown } from "../ring/check.ts";
-import { Command, type File } from "../ring/command.ts";
+import { Command, type FileRef } from "../ring/command.ts";
 import type { Completion } from "../ring/completion.ts";
 import { type Draft, draftTo } from "../ring/draft.ts";
 import { uringCmdAdvice } from "../ring/errors.ts";
@@ -37,7 +37,7 @@ export interface CommandDefinition<I extends Layout, S extends Layout, T> {
   /** The command's name in messages. */
   name: string;
   /** The driver's number for the command: 32 bits. */
-  cmdOp: number;
+  cmd_op: number;
   /**
    * The struct inside the SQE: at most 16 bytes, 80 in a 128-byte SQE. Fields that
    * overlap make a union: give each command a value for one of them. A field may not
@@ -75,7 +75,7 @@ export interface CommandMaker<V extends readonly unknown[], T> {
 /** The function that {@linkcode defineCommand} returns: it makes commands. */
 export interface DefinedCommand<I extends Layout, S extends Layout, T> {
   /** Makes a command. The file's driver understands it. */
-  (fd: File, values?: Values<I & S>): Command<T>;
+  (fd: FileRef, values?: Values<I & S>): Command<T>;
 
   /**
    * Returns a maker of commands that differ only in the fields of `inline` that
@@ -85,27 +85,25 @@ export interface DefinedCommand<I extends Layout, S extends Layout, T> {
    *
    * @example Replies of a ublk server; /dev/null stands in for its device
    * ```ts
-   * import { defineCommand, pointer, Ring, s32, u16 } from "@uring/cmd";
-   * import { close, openat } from "@uring/cmd/op";
+   * import { defineCommand, open, pointer, Ring, s32, u16 } from "@uring/cmd";
    *
    * const commit = defineCommand({
    *   name: "COMMIT_AND_FETCH_REQ",
-   *   cmdOp: 0xc010_7521,
+   *   cmd_op: 0xc010_7521,
    *   inline: { q_id: u16(0), tag: u16(2), result: s32(4), addr: pointer(8) },
    * });
    *
    * await using ring = Ring.open();
-   * const fd = await ring.cmd(openat("/dev/null"));
+   * using file = open("/dev/null");
    * const addr = { bytes: ring.alloc(4096), kernel: "both" } as const;
-   * const replies = commit.maker(fd, { tag: 7, addr }, ["result"]);
+   * const replies = commit.maker(file.fd, { tag: 7, addr }, ["result"]);
    * for (const result of [4096, 512, -5]) {
    *   await ring.cmd(replies.with(result));
    * }
-   * await ring.cmd(close(fd));
    * ```
    */
   maker<const N extends readonly Varying<I>[]>(
-    fd: File,
+    fd: FileRef,
     values: Values<I & S>,
     names: N,
   ): CommandMaker<{ [K in keyof N]: ValueOf<I[N[K]]> }, T>;
@@ -117,20 +115,18 @@ export interface DefinedCommand<I extends Layout, S extends Layout, T> {
  *
  * @example A request of a ublk server; /dev/null stands in for its device
  * ```ts
- * import { defineCommand, pointer, Ring, s32, u16 } from "@uring/cmd";
- * import { close, openat } from "@uring/cmd/op";
+ * import { defineCommand, open, pointer, Ring, s32, u16 } from "@uring/cmd";
  *
  * const fetch = defineCommand({
  *   name: "FETCH_REQ",
- *   cmdOp: 0xc010_7520,
+ *   cmd_op: 0xc010_7520,
  *   inline: { q_id: u16(0), tag: u16(2), result: s32(4), addr: pointer(8) },
  * });
  *
  * await using ring = Ring.open();
- * const fd = await ring.cmd(openat("/dev/null"));
+ * using file = open("/dev/null");
  * const buffer = { bytes: ring.alloc(4096), kernel: "both" } as const;
- * console.log(await ring.cmd(fetch(fd, { tag: 7, addr: buffer })));
- * await ring.cmd(close(fd));
+ * console.log(await ring.cmd(fetch(file.fd, { tag: 7, addr: buffer })));
  * ```
  */
 export function defineCommand<
@@ -141,12 +137,12 @@ export function defineCommand<
   definition: CommandDefinition<I, S, T>,
 ): DefinedCommand<I, S, T> {
   checkObject("definition", definition);
-  const { name, cmdOp, len = 0, cqe32 = false, decode } = definition;
+  const { name, cmd_op, len = 0, cqe32 = false, decode } = definition;
   const { inline, indirect } = definition;
   const inlinePlaces = placesOf("inline", inline);
   const indirectPlaces = placesOf("indirect", indirect);
   checkString("name", name);
-  checkU32("cmdOp", cmdOp);
+  checkU32("cmd_op", cmd_op);
   checkU32("len", len);
   checkBoolean("cqe32", cqe32);
   checkFunction("decode", decode);
@@ -183,7 +179,7 @@ export function defineCommand<
 
   /** Drafts a command, with the values of its inline fields in `payload`. */
   function drafted(
-    fd: File,
+    fd: FileRef,
     values: Record<string, unknown>,
     payload: Payload,
     kind = usual,
@@ -208,7 +204,7 @@ export function defineCommand<
     const { view } = payload;
     encode(inlinePlaces, values, view, operands, sqe.cmd.offset, -1);
     const draft = draftTo(kind, fd);
-    draft.offLow = cmdOp | 0;
+    draft.offLow = cmd_op | 0;
     draft.lenWord = len | 0;
     draft.setPayloadWords(payload.words, inlineSize > 16);
     draft.setOperands(operands);
@@ -218,7 +214,7 @@ export function defineCommand<
   /** A payload for the next command, unless a call that is not over has it. */
   let free: Payload | null = null;
 
-  function make(fd: File, values: Record<string, unknown> = {}): Command<T> {
+  function make(fd: FileRef, values: Record<string, unknown> = {}): Command<T> {
     const payload = free ?? new Payload();
     free = null;
     const command = new Command<T>(drafted(fd, values, payload));
@@ -228,7 +224,7 @@ export function defineCommand<
   }
 
   function maker(
-    fd: File,
+    fd: FileRef,
     values: Record<string, unknown>,
     names: readonly string[],
   ): CommandMaker<readonly unknown[], T> {

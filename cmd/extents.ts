@@ -9,7 +9,7 @@ import * as fs from "../sys/uapi/fs.ts";
 import * as uapi from "../sys/uapi/io_uring.ts";
 import { checkBoolean, checkName, checkObject } from "../ring/check.ts";
 import { checkOffset, checkU32 } from "../ring/check.ts";
-import { Command, type File } from "../ring/command.ts";
+import { Command, type FileRef } from "../ring/command.ts";
 import { draftTo } from "../ring/draft.ts";
 import { Kind } from "../ring/kind.ts";
 import * as advice from "./file_advice.ts";
@@ -88,7 +88,7 @@ export interface FallocateOptions {
  * ```
  */
 export function fallocate(
-  file: File,
+  file: FileRef,
   options: FallocateOptions,
 ): Command<number> {
   const { offset, length, mode = "allocate" } = checkObject("options", options);
@@ -134,7 +134,7 @@ function checkRange(offset: number | bigint, length: number | bigint): void {
  * @param byteLength The new size in bytes, below 2^63.
  */
 export function ftruncate(
-  file: File,
+  file: FileRef,
   byteLength: number | bigint,
 ): Command<number> {
   const draft = draftTo(FTRUNCATE, file);
@@ -173,7 +173,7 @@ export interface SyncFileRangeOptions {
  * ESPIPE: the file is a pipe, a socket or a terminal.
  */
 export function syncFileRange(
-  file: File,
+  file: FileRef,
   options: SyncFileRangeOptions = {},
 ): Command<number> {
   const { offset = 0, length = 0 } = checkObject("options", options);

@@ -42,7 +42,7 @@ import { checkObject, checkU32 } from "../ring/check.ts";
 import { isUint8Array } from "../ring/intrinsics.ts";
 import { checkOffset } from "../ring/check.ts";
 import { BufferRing, type LentBuffer } from "../ring/buffer_ring.ts";
-import { Command, type File } from "../ring/command.ts";
+import { Command, type FileRef } from "../ring/command.ts";
 import { Draft, draftTo } from "../ring/draft.ts";
 import { Kind } from "../ring/kind.ts";
 import { checkInside, type FixedBuffer } from "../ring/registered.ts";
@@ -216,7 +216,7 @@ export interface LentTransferOptions {
  * ```
  */
 export function read(
-  file: File,
+  file: FileRef,
   into: Uint8Array,
   options?: TransferOptions,
 ): Command<number>;
@@ -243,12 +243,12 @@ export function read(
  * ```
  */
 export function read(
-  file: File,
+  file: FileRef,
   into: BufferRing,
   options?: LentTransferOptions,
 ): Command<LentBuffer>;
 export function read(
-  file: File,
+  file: FileRef,
   into: Uint8Array | BufferRing,
   options: TransferOptions & LentTransferOptions = {},
 ): Command<number> | Command<LentBuffer> {
@@ -263,7 +263,7 @@ export function read(
 }
 
 function readLent(
-  file: File,
+  file: FileRef,
   from: BufferRing,
   options: LentTransferOptions,
 ): Command<LentBuffer> {
@@ -280,7 +280,7 @@ function readLent(
  * registered buffer; the result is the number of bytes, which may be fewer.
  */
 export function write(
-  file: File,
+  file: FileRef,
   data: Uint8Array,
   options: TransferOptions = {},
 ): Command<number> {
@@ -309,7 +309,7 @@ function placed<T>(
  * the file or report success.
  */
 export function fsync(
-  file: File,
+  file: FileRef,
   options: { dataOnly?: boolean } = {},
 ): Command<number> {
   const { dataOnly = false } = checkObject("options", options);
@@ -380,18 +380,21 @@ export function socket(options: SocketOptions): Command<number> {
 /**
  * Binds a socket to an address. `IORING_OP_BIND`, Linux 6.11; the result is 0.
  */
-export function bind(file: File, address: SocketAddress): Command<number> {
+export function bind(file: FileRef, address: SocketAddress): Command<number> {
   return addressed("BIND", file, address);
 }
 
 /** Connects a socket. `IORING_OP_CONNECT`; the result is 0. */
-export function connect(file: File, address: SocketAddress): Command<number> {
+export function connect(
+  file: FileRef,
+  address: SocketAddress,
+): Command<number> {
   return addressed("CONNECT", file, address);
 }
 
 function addressed(
   name: "BIND" | "CONNECT",
-  file: File,
+  file: FileRef,
   address: SocketAddress,
 ): Command<number> {
   const bytes = encodeSockaddr(checkObject("address", address));
@@ -421,7 +424,7 @@ function addressText(address: SocketAddress): string {
  * {@linkcode accept}.
  */
 export function listen(
-  file: File,
+  file: FileRef,
   options: { backlog?: number } = {},
 ): Command<number> {
   const { backlog = 511 } = checkObject("options", options);
@@ -440,7 +443,7 @@ export function listen(
  * Accepts a connection. `IORING_OP_ACCEPT`; the result is a descriptor, which
  * the caller closes.
  */
-export function accept(file: File): Command<number> {
+export function accept(file: FileRef): Command<number> {
   const draft = draftTo(ACCEPT, file);
   draft.flagsWord = so.SOCK_CLOEXEC;
   return new Command<number>(draft);
@@ -484,7 +487,7 @@ const COUNTED = so.MSG_OOB | so.MSG_PEEK | so.MSG_DONTWAIT | so.MSG_WAITALL |
  * memory that the command has given back, and for flags of unknown effect.
  */
 export function send(
-  file: File,
+  file: FileRef,
   data: Uint8Array,
   options: MessageOptions = {},
 ): Command<number> {
@@ -513,7 +516,7 @@ export function send(
  * not in the array, which keeps what it had.
  */
 export function recv(
-  file: File,
+  file: FileRef,
   into: Uint8Array,
   options?: MessageOptions,
 ): Command<number>;
@@ -527,12 +530,12 @@ export function recv(
  * ENOBUFS: all buffers are lent.
  */
 export function recv(
-  file: File,
+  file: FileRef,
   into: BufferRing,
   options?: LentMessageOptions,
 ): Command<LentBuffer>;
 export function recv(
-  file: File,
+  file: FileRef,
   into: Uint8Array | BufferRing,
   options: LentMessageOptions = {},
 ): Command<number> | Command<LentBuffer> {
@@ -549,7 +552,7 @@ export function recv(
 }
 
 function recvLent(
-  file: File,
+  file: FileRef,
   from: BufferRing,
   options: LentMessageOptions,
 ): Command<LentBuffer> {
@@ -581,7 +584,7 @@ export interface ZeroCopySend {
  * EOPNOTSUPP: the socket does not support it; Unix sockets never do.
  */
 export function sendZc(
-  file: File,
+  file: FileRef,
   data: Uint8Array,
   options: MessageOptions & { buffer?: FixedBuffer } = {},
 ): Command<ZeroCopySend> {
@@ -627,7 +630,10 @@ export function sendZc(
  * console.log(await ring.cmd(wait, { signal }) === POLLIN);
  * ```
  */
-export function poll(file: File, options: { events: number }): Command<number> {
+export function poll(
+  file: FileRef,
+  options: { events: number },
+): Command<number> {
   const { events } = checkObject("options", options);
   const draft = draftTo(POLL_ADD, file);
   draft.flagsWord = checkU32("events", events) | 0;

@@ -9,7 +9,7 @@ import { checkBytes, checkInteger, checkObject } from "../ring/check.ts";
 import { checkOffset, INT_MAX } from "../ring/check.ts";
 import { type BufferRing, filledBy } from "../ring/buffer_ring.ts";
 import type { LentBuffer } from "../ring/buffer_ring.ts";
-import { Command, type File } from "../ring/command.ts";
+import { Command, type FileRef } from "../ring/command.ts";
 import { type Draft, draftTo } from "../ring/draft.ts";
 import { byteLengthOf } from "../ring/intrinsics.ts";
 import { Kind } from "../ring/kind.ts";
@@ -63,7 +63,7 @@ function lentKind(name: string, opcode: number): Kind<LentBuffer> {
 /** Drafts a transfer from a file to provided buffers. */
 export function draftLent(
   name: keyof typeof lentKinds,
-  file: File,
+  file: FileRef,
   from: BufferRing,
 ): Draft<LentBuffer> {
   const draft = draftTo(lentKinds[name], file);
@@ -86,7 +86,7 @@ export function writeOf(buffer: FixedBuffer | undefined): Transfer {
 /** Drafts a transfer between a file and an array. The length is not set. */
 export function draftTransfer(
   { kind, parameter }: Transfer,
-  file: File,
+  file: FileRef,
   bytes: Uint8Array,
   buffer?: FixedBuffer,
   counted = true,
@@ -145,7 +145,7 @@ export interface Transfers {
  * ```
  */
 export function readsOf(
-  file: File,
+  file: FileRef,
   into: Uint8Array,
   options: { buffer?: FixedBuffer } = {},
 ): Transfers {
@@ -159,7 +159,7 @@ export function readsOf(
  * read when a command runs, not when it is made.
  */
 export function writesOf(
-  file: File,
+  file: FileRef,
   data: Uint8Array,
   options: { buffer?: FixedBuffer } = {},
 ): Transfers {
@@ -173,7 +173,7 @@ class Maker implements Transfers {
 
   constructor(
     transfer: Transfer,
-    file: File,
+    file: FileRef,
     bytes: Uint8Array,
     buffer: FixedBuffer | undefined,
   ) {

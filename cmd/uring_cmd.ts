@@ -18,7 +18,7 @@ import { checkObject, checkString } from "../ring/check.ts";
 import { checkRingFlags, checkU16, checkU32 } from "../ring/check.ts";
 import { checkU8 } from "../ring/check.ts";
 import { type BufferRing, checkBufferRing } from "../ring/buffer_ring.ts";
-import { Command, type File } from "../ring/command.ts";
+import { Command, type FileRef } from "../ring/command.ts";
 import { draftTo } from "../ring/draft.ts";
 import { Kind } from "../ring/kind.ts";
 import type { Completion } from "../ring/completion.ts";
@@ -35,7 +35,7 @@ export const PAYLOAD_MAX = 80;
 /** The fields of a raw uring command, by their names in the SQE. */
 export interface UringCmdFields<T = number> {
   /** The file whose driver understands the command. */
-  fd: File;
+  fd: FileRef;
   /** The driver's number for the command: 32 bits. */
   cmd_op: number;
   /** Byte 16 of the SQE: memory for the driver. */
@@ -111,14 +111,12 @@ export interface UringCmdFields<T = number> {
  *
  * @example Any command, on a file whose driver takes all
  * ```ts
- * import { Ring, uringCmd } from "@uring/cmd";
- * import { close, openat } from "@uring/cmd/op";
+ * import { open, Ring, uringCmd } from "@uring/cmd";
  *
  * await using ring = Ring.open();
- * const fd = await ring.cmd(openat("/dev/null"));
+ * using file = open("/dev/null");
  * // The driver of /dev/null answers 0 to every command.
- * console.log(await ring.cmd(uringCmd({ fd, cmd_op: 0 })));
- * await ring.cmd(close(fd));
+ * console.log(await ring.cmd(uringCmd({ fd: file.fd, cmd_op: 0 })));
  * ```
  *
  * @throws {RangeError} when the payload has more than 80 bytes.

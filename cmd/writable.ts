@@ -2,7 +2,7 @@
 
 import { type FileFacts, fileFacts } from "../sys/file.ts";
 import { O_RDONLY } from "../sys/uapi/fcntl.ts";
-import type { File } from "../ring/command.ts";
+import type { FileRef } from "../ring/command.ts";
 import { recordedFacts } from "../ring/registered.ts";
 
 /** Facts about the file of a command. */
@@ -19,7 +19,7 @@ export interface CommandFile extends FileFacts {
  * differ from. A descriptor that is not open is `undefined`: the kernel answers
  * EBADF.
  */
-export function factsOf(file: File): CommandFile | undefined {
+export function factsOf(file: FileRef): CommandFile | undefined {
   if (typeof file !== "number") {
     const facts = recordedFacts(file);
     return facts && { fd: null, name: "the registered file", ...facts };
@@ -38,6 +38,6 @@ export function checkWritable(
 }
 
 /** Returns `false` for a file that is open for reading only. */
-export function isWritable(file: File): boolean {
+export function isWritable(file: FileRef): boolean {
   return factsOf(file)?.access !== O_RDONLY;
 }

@@ -8,7 +8,7 @@ import * as uapi from "../sys/uapi/io_uring.ts";
 import * as xattr from "../sys/uapi/xattr.ts";
 import { checkBytes, checkInteger } from "../ring/check.ts";
 import { checkName, checkObject } from "../ring/check.ts";
-import { Command, type File } from "../ring/command.ts";
+import { Command, type FileRef } from "../ring/command.ts";
 import type { Completion } from "../ring/completion.ts";
 import { byteLengthOf, copyOf } from "../ring/intrinsics.ts";
 import { operand, scratchOperand } from "../ring/operand.ts";
@@ -48,7 +48,7 @@ export interface SetxattrOptions {
  * before Linux 6.13.
  */
 export function fgetxattr(
-  file: File,
+  file: FileRef,
   name: Path,
   options: GetxattrOptions = {},
 ): Command<Uint8Array> {
@@ -135,7 +135,7 @@ function decodeValue(done: Completion): Uint8Array {
  * ```
  */
 export function fsetxattr(
-  file: File,
+  file: FileRef,
   name: Path,
   value: Uint8Array,
   options: SetxattrOptions = {},

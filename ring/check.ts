@@ -198,7 +198,37 @@ export const INT_MAX = 0x7fff_ffff;
 
 /** Checks that a value is a file descriptor: a number from 0 to 2^31 - 1. */
 export function checkFd(value: number, name = "fd"): number {
-  return checkInteger(name, value, 0, INT_MAX);
+  return typeof value === "number"
+    ? checkInteger(name, value, 0, INT_MAX)
+    : refuseFd(name, value);
+}
+
+/** Refuses what is no descriptor, and names the function that gives one. */
+function refuseFd(name: string, value: unknown): never {
+  const kind = foreign(value) ?? typeof value;
+  throw new TypeError(
+    `${name} must be a number, not ${kind}${remedyOf(value)}`,
+  );
+}
+
+/** Returns how the caller comes from a value to a descriptor. */
+function remedyOf(value: unknown): string {
+  if (typeof value === "string") return ". open(path).fd opens a path";
+  try {
+    if (typeof value !== "object" || value === null) return "";
+    if (value instanceof Deno.FsFile) {
+      return ". Deno keeps its descriptor: open(path).fd opens one for commands";
+    }
+    if ("fd" in value) return ". Pass its fd";
+    if ("then" in value) return ". Await the promise";
+    // Sockets of Deno, and of node:net.
+    if ("localAddr" in value || "addr" in value || "localAddress" in value) {
+      return '. socketFd(conn) of "@uring/cmd/socket" finds that of a socket';
+    }
+  } catch {
+    // A proxy has refused.
+  }
+  return "";
 }
 
 /** Checks that a value fits 8 bits unsigned. */

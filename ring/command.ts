@@ -15,7 +15,7 @@ import { FixedBuffer, type FixedFile } from "./registered.ts";
 import type { CommandSpec } from "./spec.ts";
 import type { SubmissionQueue } from "./bare/squeue.ts";
 
-export type { CommandSpec, File } from "./spec.ts";
+export type { CommandSpec, FileRef } from "./spec.ts";
 
 /**
  * An operation for the kernel, as a value. Functions such as `siocinq(fd)` make

@@ -15,7 +15,7 @@ import { Kind, TRAITS } from "./kind.ts";
 import type { Operand } from "./operand.ts";
 import { BufferRing, checkBufferRing } from "./buffer_ring.ts";
 import { type FixedBuffer, FixedFile } from "./registered.ts";
-import type { CommandSpec, File } from "./spec.ts";
+import type { CommandSpec, FileRef } from "./spec.ts";
 
 /** The traits that some ring may not offer. */
 export const NEEDS = TRAITS.sqe128 | TRAITS.cqe32 | TRAITS.checked;
@@ -89,7 +89,7 @@ export class Draft<T> implements CommandSpec<T> {
   }
 
   /** Sets the file, which is checked. */
-  setFile(file: File): void {
+  setFile(file: FileRef): void {
     if (typeof file !== "number" && FixedFile.is(file)) {
       this.fixedFile = file;
       this.fd = file.index;
@@ -229,7 +229,7 @@ function placeOf({ at, bytes, inside }: Operand): Place | null {
 }
 
 /** Drafts a command to a file. */
-export function draftTo<T>(kind: Kind<T>, file: File): Draft<T> {
+export function draftTo<T>(kind: Kind<T>, file: FileRef): Draft<T> {
   const draft = new Draft(kind);
   draft.setFile(file);
   return draft;

@@ -6,6 +6,46 @@ import { isFiltered } from "../sys/filter.ts";
 export type Advice = (errno: number) => string | undefined;
 
 /**
+ * The error of a command that was refused or failed, by whom it may be: a
+ * {@linkcode UringError} by the kernel, an `NvmeError` or a `ScsiError` by a drive.
+ *
+ * @example Tell what failed, whatever it was
+ * ```ts
+ * import { CommandError, Ring } from "@uring/cmd";
+ * import { siocinq } from "@uring/cmd/socket";
+ *
+ * await using ring = Ring.open();
+ * try {
+ *   await ring.cmd(siocinq(0)); // Standard input is rarely a socket.
+ * } catch (error) {
+ *   if (!(error instanceof CommandError)) throw error;
+ *   console.log(error.op, error.fd, error.code);
+ * }
+ * ```
+ */
+export class CommandError extends Error {
+  /** The class by name. */
+  override readonly name: string = "CommandError";
+  /**
+   * What went wrong, by name: an errno such as `"EOPNOTSUPP"`, a status of NVMe such
+   * as `"LBA Out of Range"`, a sense key of SCSI such as `"Medium Error"`.
+   */
+  readonly code: string;
+  /** The command or system call, such as `"URING_CMD SIOCINQ"`. */
+  readonly op: string;
+  /** The descriptor, or the index of a registered file; -1 if there was none. */
+  readonly fd: number;
+
+  /** Makes the error of a command that went to `fd`. */
+  constructor(op: string, fd: number, code: string, message: string) {
+    super(message);
+    this.code = code;
+    this.op = op;
+    this.fd = fd;
+  }
+}
+
+/**
  * The error of a command, or of a system call of the ring, that the kernel refused.
  *
  * The message names the command, the descriptor and the errno, then the usual
@@ -25,32 +65,24 @@ export type Advice = (errno: number) => string | undefined;
  * }
  * ```
  */
-export class UringError extends Error {
+export class UringError extends CommandError {
   /** `"UringError"`. */
   override readonly name = "UringError";
-  /** The errno by name, such as `"EOPNOTSUPP"`. */
-  readonly code: string;
   /** The errno as a positive number, such as 95. */
   readonly errno: number;
-  /** The command or system call, such as `"URING_CMD SIOCINQ"`. */
-  readonly op: string;
   /**
    * The outcomes of all commands, in order, if this is the error of `Ring.cmdAll`
    * or `Ring.cmdAllSync`. Close descriptors that other commands have opened.
    */
   declare readonly results?: readonly PromiseSettledResult<unknown>[];
-  /** The descriptor, or the index of a registered file; -1 if there was none. */
-  readonly fd: number;
 
   /** Makes the error for `errno`, a positive number. */
   constructor(op: string, fd: number, errno: number, advice?: string) {
     const code = errnoName(errno);
     const on = fd >= 0 ? ` on fd ${fd}` : "";
-    super(`${op}${on}: ${code} (${errno})${advice ? `. ${advice}` : ""}`);
-    this.code = code;
+    const hint = advice ? `. ${advice}` : "";
+    super(op, fd, code, `${op}${on}: ${code} (${errno})${hint}`);
     this.errno = errno;
-    this.op = op;
-    this.fd = fd;
   }
 }
 

@@ -129,7 +129,7 @@ export type { RingHandle, SetupOptions } from "./bare/setup.ts";
 export { SubmissionQueue } from "./bare/squeue.ts";
 export type { SubmissionLayout } from "./bare/squeue.ts";
 export { Command } from "./command.ts";
-export type { CommandSpec, File } from "./command.ts";
+export type { CommandSpec, FileRef } from "./command.ts";
 export type { Operand } from "./operand.ts";
 export { alloc } from "./alloc.ts";
 export { CompletionQueue } from "./bare/cqueue.ts";

@@ -7,7 +7,7 @@ import type { BufferRing } from "./buffer_ring.ts";
 import type { FixedBuffer, FixedFile } from "./registered.ts";
 
 /** The file of a command: a descriptor, or a file of the ring's table. */
-export type File = number | FixedFile;
+export type FileRef = number | FixedFile;
 
 /** The parts of a `Command`: its SQE, and facts for the ring. */
 export interface CommandSpec<T> {
@@ -18,7 +18,7 @@ export interface CommandSpec<T> {
   /** `IORING_OP_` number. */
   opcode: number;
   /** The file. Without it, the operation has none. */
-  file?: File;
+  file?: FileRef;
   /** Byte 4 of the SQE, 32 bits, where it is not a file. */
   fdWord?: number;
   /** `IOSQE_` bits. */

@@ -8,13 +8,13 @@ import * as uapi from "../../sys/uapi/btrfs.ts";
 import { S_IFREG } from "../../sys/uapi/fs.ts";
 import { syscall } from "../../sys/libc.ts";
 import { scratch } from "../../sys/scratch.ts";
-import type { File } from "../../ring/command.ts";
+import type { FileRef } from "../../ring/command.ts";
 import { adviceFrom, uringCmdAdvice } from "../../ring/errors.ts";
 import { checkWritable, factsOf } from "../writable.ts";
 
 /** Throws for a write that the kernel would refuse, and says why. */
 export function checkFile(
-  file: File,
+  file: FileRef,
   offset: number | bigint,
   unencodedOffset: number,
   compression: string,

@@ -26,7 +26,7 @@ import { iovec } from "../../sys/uapi/uio.ts";
 import { byteLengthOf, copyOf, partOf } from "../../ring/intrinsics.ts";
 import { checkBytes, checkInteger } from "../../ring/check.ts";
 import { checkObject, checkU64 } from "../../ring/check.ts";
-import { Command, type File } from "../../ring/command.ts";
+import { Command, type FileRef } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { type Operand, operand, scratchOperand } from "../../ring/operand.ts";
 import { UringError } from "../../ring/errors.ts";
@@ -136,7 +136,7 @@ export interface EncodedReadOptions {
  * ```
  */
 export function encodedRead(
-  file: File,
+  file: FileRef,
   options: EncodedReadOptions,
 ): Command<EncodedData> {
   const { offset, data } = checkObject("options", options);
@@ -234,7 +234,7 @@ export interface EncodedWriteOptions {
  * ```
  */
 export function encodedWrite(
-  file: File,
+  file: FileRef,
   options: EncodedWriteOptions,
 ): Command<number> {
   checkObject("options", options);

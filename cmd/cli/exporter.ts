@@ -33,7 +33,7 @@ const METRICS: readonly Metric[] = [
     name: "nvme_percentage_used_ratio",
     kind: "gauge",
     help: "Estimated part of the drive's life that is used; may be above 1",
-    value: (log) => log.percentUsed / 100,
+    value: (log) => log.usedPercent / 100,
   },
   {
     name: "nvme_critical_warning",

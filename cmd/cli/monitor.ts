@@ -41,7 +41,7 @@ function rowOf({ drive: { path, modelNumber: model }, health, error }: Health) {
     model,
     state: health.criticalWarning === 0 ? "ok" : "warning",
     celsius: health.temperatureKelvin === 0 ? null : celsius,
-    "used %": health.percentUsed,
+    "used %": health.usedPercent,
     "spare %": health.availableSparePercent,
     read: byteText(Number(health.dataUnitsRead) * UNIT_BYTES),
     written: byteText(Number(health.dataUnitsWritten) * UNIT_BYTES),

@@ -74,18 +74,16 @@ export interface Drive extends NodeAccess {
  *
  * @example The drives, and the health of each
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
+ * import { open, Ring } from "@uring/cmd";
  * import { listDrives, smartLog } from "@uring/cmd/nvme";
- * import { close, openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ drive: true });
  * for (const { path, modelNumber, readable, namespaces } of listDrives()) {
  *   console.log(path, modelNumber, namespaces.map((each) => each.path));
  *   if (!readable) continue;
- *   const fd = await ring.cmd(openat(path));
- *   const { percentUsed } = await ring.cmd(smartLog(fd));
- *   console.log(percentUsed, "% of its life used");
- *   await ring.cmd(close(fd));
+ *   using drive = open(path);
+ *   const { usedPercent } = await ring.cmd(smartLog(drive.fd));
+ *   console.log(usedPercent, "% of its life used");
  * }
  * ```
  */
@@ -183,11 +181,11 @@ const SECTOR = 512;
  *
  * @example The health of the drive that has a disk
  * ```ts ignore
+ * import { open } from "@uring/cmd";
  * import { controllerNode, smartLog } from "@uring/cmd/nvme";
- * import { openat } from "@uring/cmd/op";
  *
- * const fd = await ring.cmd(openat(controllerNode("/dev/nvme0n1")));
- * console.log(await ring.cmd(smartLog(fd)));
+ * using drive = open(controllerNode("/dev/nvme0n1"));
+ * console.log(await ring.cmd(smartLog(drive.fd)));
  * ```
  *
  * @throws {TypeError} if the path is not that of a node of an NVMe drive.

@@ -7,7 +7,7 @@
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { checkObject } from "../../ring/check.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import { logPage } from "./log_page.ts";
 import { flags, viewOf } from "./values.ts";
 
@@ -49,7 +49,7 @@ export interface EffectsLog {
  * this log: see `logPageAttributesBits.effects`.
  */
 export function effectsLog(
-  file: File,
+  file: FileRef,
   options: {
     /** The command set: 0 NVM, 1 key-value, 2 zoned. Default 0. \[CSI\] */
     csi?: number;

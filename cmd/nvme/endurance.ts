@@ -8,7 +8,7 @@ import * as nvme from "../../sys/uapi/nvme.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { checkObject, checkU16 } from "../../ring/check.ts";
 import { partOf } from "../../ring/intrinsics.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import { jsonable } from "../json.ts";
 import { logPage } from "./log_page.ts";
 import { type EnduranceGroupWarningBits, GROUP_WARNINGS } from "./smart.ts";
@@ -28,7 +28,7 @@ export interface EnduranceGroupLog {
   /** Per cent below which the spare is too low. \[AVSPT\] */
   readonly spareThresholdPercent: number;
   /** Per cent of the group's life, estimated; up to 255. \[PUSED\] */
-  readonly percentUsed: number;
+  readonly usedPercent: number;
   /** The domain that the group is in; 0 without domains. \[DID\] */
   readonly domainId: number;
   /** Bytes that can be written in its life, in units of 10 ** 9. \[EEST\] */
@@ -62,7 +62,7 @@ export interface EnduranceGroupLog {
  * `attributesBits.enduranceGroups`.
  */
 export function enduranceGroupLog(
-  file: File,
+  file: FileRef,
   options: {
     /** The number of the group, from 1 on. \[LSI\] */
     group: number;
@@ -83,7 +83,7 @@ export function enduranceGroupLog(
       criticalWarningBits: flags(criticalWarning, GROUP_WARNINGS),
       availableSparePercent: f.avl_spare.get(view, 0),
       spareThresholdPercent: f.avl_spare_threshold.get(view, 0),
-      percentUsed: f.percent_used.get(view, 0),
+      usedPercent: f.percent_used.get(view, 0),
       domainId: view.getUint16(f.rsvd6.offset, true),
       enduranceEstimateGigabytes: u128(f.endurance_estimate.get(view, 0)),
       readGigabytes: u128(f.data_units_read.get(view, 0)),

@@ -16,7 +16,7 @@ import {
   checkU32,
   checkU8,
 } from "../../ring/check.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { jsonable } from "../json.ts";
 import { featureBytes, PAGE } from "./limits.ts";
@@ -52,7 +52,7 @@ export interface Feature {
  * ```
  */
 export function getFeatures(
-  file: File,
+  file: FileRef,
   options: {
     /**
      * The number of the feature, such as `NVME_FEAT_FID_TEMP_THRESH`. \[FID\]
@@ -94,7 +94,7 @@ export function getFeatures(
  * such as the number of queues.
  */
 export function setFeatures(
-  file: File,
+  file: FileRef,
   options: {
     /**
      * The number of the feature, such as `NVME_FEAT_FID_TEMP_THRESH`. \[FID\]

@@ -15,7 +15,7 @@ import {
   checkObject,
   checkU32,
 } from "../../ring/check.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import { uringCmdAdvice, UringError } from "../../ring/errors.ts";
 import { checkIntent, type DestroyOptions, unlessInUse } from "./intent.ts";
 import { ALL_NAMESPACES } from "./log_page.ts";
@@ -78,26 +78,24 @@ export interface FormatOptions extends DestroyOptions {
  *
  * @example Blocks of 4096 bytes
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
+ * import { open, Ring } from "@uring/cmd";
  * import * as nvme from "@uring/cmd/nvme";
- * import { close, O_RDWR, openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ drive: true });
- * const fd = await ring.cmd(openat("/dev/nvme0", { flags: O_RDWR }));
- * const { formats } = await ring.cmd(nvme.identifyNamespace(fd, { nsid: 1 }));
+ * using drive = open("/dev/nvme0", { write: true });
+ * const { formats } = await ring.cmd(nvme.identifyNamespace(drive.fd, { nsid: 1 }));
  * const format = formats.findIndex(({ dataBytes, metadataBytes }) =>
  *   dataBytes === 4096 && metadataBytes === 0
  * );
  * const options = { nsid: 1, format, destroyAllData: true } as const;
- * await ring.cmd(nvme.formatNvm(fd, options));
- * nvme.rescanNamespaces(fd);
- * await ring.cmd(close(fd));
+ * await ring.cmd(nvme.formatNvm(drive.fd, options));
+ * nvme.rescanNamespaces(drive.fd);
  * ```
  *
  * @throws {TypeError} without `destroyAllData: true`.
  */
 export function formatNvm(
-  file: File,
+  file: FileRef,
   options: FormatOptions,
 ): Command<number> {
   checkObject("options", options);
@@ -130,7 +128,7 @@ export function formatNvm(
 }
 
 /** Asks a drive if a format of one namespace formats or erases all of them. */
-function formatsAll(file: File, erase: FormatErase): boolean {
+function formatsAll(file: FileRef, erase: FormatErase): boolean {
   if (typeof file !== "number") return true; // There is no asking without a ring.
   const cns = nvme.NVME_IDENTIFY_CNS_CTRL;
   const { formatAttributesBits } = decodeController(identify(file, 0, cns));

@@ -7,7 +7,7 @@
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { checkObject, checkU32 } from "../../ring/check.ts";
 import { copyOf } from "../../ring/intrinsics.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
 import {
   type ControllerIdentity,
@@ -31,16 +31,15 @@ import {
  *
  * @example The model of a drive
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
+ * import { open, Ring } from "@uring/cmd";
  * import { identifyController } from "@uring/cmd/nvme";
- * import { openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ drive: true });
- * const fd = await ring.cmd(openat("/dev/nvme0"));
- * const { modelNumber, version } = await ring.cmd(identifyController(fd));
+ * using drive = open("/dev/nvme0");
+ * const { modelNumber, version } = await ring.cmd(identifyController(drive.fd));
  * ```
  */
-export function identifyController(file: File): Command<ControllerIdentity> {
+export function identifyController(file: FileRef): Command<ControllerIdentity> {
   const cns = nvme.NVME_IDENTIFY_CNS_CTRL;
   return identify("CONTROLLER", file, cns, 0, decodeController);
 }
@@ -54,7 +53,7 @@ export function identifyController(file: File): Command<ControllerIdentity> {
  * namespace can have is an `NvmeError`, "Invalid Namespace or Format".
  */
 export function identifyNamespace(
-  file: File,
+  file: FileRef,
   options: {
     /** The number of the namespace. \[NSID\] */
     nsid: number;
@@ -71,7 +70,7 @@ export function identifyNamespace(
  * 5.19, on a ring with `drive: true`. CAP_SYS_ADMIN.
  */
 export function activeNamespaces(
-  file: File,
+  file: FileRef,
   options: {
     /** The number below the first one to list. Default 0. */
     after?: number;
@@ -95,7 +94,7 @@ export function activeNamespaces(
  * `Invalid Namespace or Format`: the namespace is not active.
  */
 export function namespaceDescriptors(
-  file: File,
+  file: FileRef,
   options: {
     /** The number of the namespace. \[NSID\] */
     nsid: number;
@@ -114,7 +113,7 @@ export function namespaceDescriptors(
  * `Invalid Field in Command`: the controller has no zoned namespaces.
  */
 export function identifyZonedController(
-  file: File,
+  file: FileRef,
 ): Command<ZonedControllerIdentity> {
   const cns = nvme.NVME_IDENTIFY_CNS_CSI_CTRL;
   const { NVME_CSI_ZNS: csi } = nvme;
@@ -138,7 +137,7 @@ export function identifyZonedController(
  * ```
  */
 export function identifyZonedNamespace(
-  file: File,
+  file: FileRef,
   options: {
     /** The number of the namespace. \[NSID\] */
     nsid: number;
@@ -159,7 +158,7 @@ export function identifyZonedNamespace(
 
 function identify<T>(
   what: string,
-  file: File,
+  file: FileRef,
   cns: number,
   nsid: number,
   decode: (bytes: Uint8Array) => T,

@@ -11,7 +11,7 @@ import { O_EXCL, O_RDONLY } from "../../sys/uapi/fcntl.ts";
 import { close, open, readText } from "../../sys/file.ts";
 import { checkBoolean, shown } from "../../ring/check.ts";
 import { UringError } from "../../ring/errors.ts";
-import type { File } from "../../ring/command.ts";
+import type { FileRef } from "../../ring/command.ts";
 import { namespacesOf } from "./drives.ts";
 import { controllerName } from "./node.ts";
 import { factsOf } from "../writable.ts";
@@ -42,7 +42,7 @@ export function checkIntent(name: string, destroyAllData: unknown): void {
  * where another namespace is in use.
  */
 export function unlessInUse(
-  file: File,
+  file: FileRef,
   shared: boolean,
   nsid: number,
   takesAll: () => boolean,

@@ -8,7 +8,7 @@ import * as nvme from "../../sys/uapi/nvme.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { checkInteger, checkObject } from "../../ring/check.ts";
 import { partOf } from "../../ring/intrinsics.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import { jsonable } from "../json.ts";
 import { ALL_NAMESPACES, logPage } from "./log_page.ts";
 import { decodeSmartLog, type SmartLog } from "./smart.ts";
@@ -18,7 +18,7 @@ import { nvmeStatusName } from "./status.ts";
 /** Makes a Get Log Page of the first `byteLength` bytes of a log. */
 function log<T>(
   name: string,
-  file: File,
+  file: FileRef,
   lid: number,
   nsid: number,
   byteLength: number,
@@ -39,19 +39,18 @@ function log<T>(
  *
  * @example The temperature of a drive, and its wear
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
+ * import { open, Ring } from "@uring/cmd";
  * import { smartLog } from "@uring/cmd/nvme";
- * import { openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ drive: true });
- * const fd = await ring.cmd(openat("/dev/nvme0"));
- * const { temperatureKelvin, percentUsed } = await ring.cmd(smartLog(fd));
+ * using drive = open("/dev/nvme0");
+ * const { temperatureKelvin, usedPercent } = await ring.cmd(smartLog(drive.fd));
  * const degrees = temperatureKelvin === 0 ? "unknown" : temperatureKelvin - 273;
- * console.log(degrees, "degrees", percentUsed, "% worn");
+ * console.log(degrees, "degrees", usedPercent, "% worn");
  * ```
  */
 export function smartLog(
-  file: File,
+  file: FileRef,
   options: {
     /** The number of a namespace. Default 0xffff_ffff, the whole controller. */
     nsid?: number;
@@ -124,7 +123,7 @@ export interface ErrorLogEntry {
  * ```
  */
 export function errorLog(
-  file: File,
+  file: FileRef,
   options: {
     /** Entries to read. Default 1, at most 256. */
     maxEntries?: number;
@@ -188,7 +187,7 @@ export interface FirmwareLog {
  * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`.
  * CAP_SYS_ADMIN.
  */
-export function firmwareLog(file: File): Command<FirmwareLog> {
+export function firmwareLog(file: FileRef): Command<FirmwareLog> {
   const { nvme_firmware_slot: f } = nvme;
   const lid = nvme.NVME_LOG_LID_FW_SLOT;
   return log("FIRMWARE LOG", file, lid, ALL_NAMESPACES, sizeof(f), (view) => {

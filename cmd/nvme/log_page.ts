@@ -16,7 +16,7 @@ import {
   checkU8,
 } from "../../ring/check.ts";
 import { copyOf, partOf } from "../../ring/intrinsics.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { adminCommand } from "./passthru.ts";
 
@@ -78,20 +78,18 @@ const MOST = 4 * 2 ** 20;
  *
  * @example The log pages that a drive has
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
+ * import { open, Ring } from "@uring/cmd";
  * import { getLogPage } from "@uring/cmd/nvme";
- * import { close, openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ drive: true });
- * const fd = await ring.cmd(openat("/dev/nvme0"));
- * const page = await ring.cmd(getLogPage(fd, { lid: 0, byteLength: 1024 }));
+ * using drive = open("/dev/nvme0");
+ * const page = await ring.cmd(getLogPage(drive.fd, { lid: 0, byteLength: 1024 }));
  * const supported = new Uint32Array(page.buffer);
  * supported.forEach((bits, lid) => bits & 1 && console.log("page", lid));
- * await ring.cmd(close(fd));
  * ```
  */
 export function getLogPage(
-  file: File,
+  file: FileRef,
   options: LogPageOptions,
 ): Command<Uint8Array> {
   const { lid } = checkObject("options", options);
@@ -102,7 +100,7 @@ export function getLogPage(
 /** Makes a Get Log Page that is decoded from memory of the command. */
 export function logPage<T>(
   name: string,
-  file: File,
+  file: FileRef,
   options: LogPageOptions,
   decode: (bytes: Uint8Array) => T,
 ): Command<T> {

@@ -34,29 +34,26 @@
  *
  * @example The health of a drive
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
+ * import { open, Ring } from "@uring/cmd";
  * import { smartLog } from "@uring/cmd/nvme";
- * import { close, openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ drive: true });
- * const fd = await ring.cmd(openat("/dev/nvme0"));
- * const smart = await ring.cmd(smartLog(fd));
+ * using drive = open("/dev/nvme0");
+ * const smart = await ring.cmd(smartLog(drive.fd));
  * const kelvin = smart.temperatureKelvin; // 0 if the drive does not report it.
  * console.log("temperature", kelvin === 0 ? "unknown" : kelvin - 273, "°C");
  * console.log("written", smart.dataUnitsWritten * 512_000n, "bytes");
- * console.log("used up", smart.percentUsed, "%");
- * await ring.cmd(close(fd));
+ * console.log("used up", smart.usedPercent, "%");
  * ```
  *
  * @example Reads of 1000 blocks, 32 of them in flight
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
+ * import { open, Ring } from "@uring/cmd";
  * import { nvmeNamespace, read } from "@uring/cmd/nvme";
- * import { close, openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ drive: true });
- * const fd = await ring.cmd(openat("/dev/ng0n1"));
- * const namespace = nvmeNamespace(fd);
+ * using drive = open("/dev/ng0n1");
+ * const namespace = nvmeNamespace(drive.fd);
  * const { blockSize } = namespace;
  * const memory = ring.alloc(32 * blockSize);
  * let next = 0;
@@ -66,25 +63,24 @@
  * }
  * await Promise.all(Array.from({ length: 32 }, reader));
  * console.log(next, "blocks");
- * await ring.cmd(close(fd));
  * ```
  *
  * @example Discard of blocks, which destroys the data in them
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
+ * import { open, Ring } from "@uring/cmd";
  * import { openDisk } from "@uring/cmd/block";
  * import { datasetManagement, nvmeNamespace } from "@uring/cmd/nvme";
- * import { close, O_RDWR, openat } from "@uring/cmd/op";
+ * import { close } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ drive: true });
  * // The commands go to /dev/ng0n1, which opens while the disk is in use. So open
  * // the block device as well: openDisk() fails with EBUSY then.
  * const guard = await ring.cmd(openDisk("/dev/nvme0n1"));
- * const fd = await ring.cmd(openat("/dev/ng0n1", { flags: O_RDWR }));
+ * using drive = open("/dev/ng0n1", { write: true });
  * const trim = { ranges: [{ lba: 2048, blocks: 1024 }], deallocate: true };
- * await ring.cmd(datasetManagement(nvmeNamespace(fd), trim));
+ * await ring.cmd(datasetManagement(nvmeNamespace(drive.fd), trim));
  * console.log("discarded");
- * await Promise.all([fd, guard].map((each) => ring.cmd(close(each))));
+ * await ring.cmd(close(guard));
  * ```
  *
  * @module

@@ -2,7 +2,7 @@
 
 import { checkBoolean, checkFd, checkInteger } from "../../ring/check.ts";
 import { checkObject, checkU32, checkU64, shown } from "../../ring/check.ts";
-import type { File } from "../../ring/command.ts";
+import type { FileRef } from "../../ring/command.ts";
 import { FixedFile } from "../../ring/registered.ts";
 import { fieldsOf } from "../json.ts";
 import { isWritable } from "../writable.ts";
@@ -38,7 +38,7 @@ const REFERENCE_BITS = new Map([[16, 32], [32, 80], [64, 48]]);
  */
 export class NvmeNamespace {
   /** The node of the namespace, such as `/dev/ng0n1`. */
-  readonly file: File;
+  readonly file: FileRef;
   /** The number of the namespace. */
   readonly nsid: number;
   /** Bytes of data in a logical block. */
@@ -115,7 +115,7 @@ export class NvmeNamespace {
    * Returns the same namespace with another file, such as one of a ring's table.
    * `writable` stays as it is, unless that file is open for reading only.
    */
-  withFile(file: File): NvmeNamespace {
+  withFile(file: FileRef): NvmeNamespace {
     const namespace = new NvmeNamespace({ ...this, file });
     if (!namespace.writable || isWritable(namespace.file)) return namespace;
     return new NvmeNamespace({ ...namespace, writable: false });

@@ -2,7 +2,7 @@
 
 import { deviceFolder, deviceName } from "../../sys/file.ts";
 import { S_IFBLK, S_IFCHR } from "../../sys/uapi/fs.ts";
-import type { File } from "../../ring/command.ts";
+import type { FileRef } from "../../ring/command.ts";
 import { checkWritable, type CommandFile, factsOf } from "../writable.ts";
 import { controllerOf } from "./drives.ts";
 import { readOnly } from "./limits.ts";
@@ -17,7 +17,7 @@ const majors = new Set<number>();
  * The node of a namespace answers ENOTTY, and its block device EINVAL, which says
  * little. Other files refuse the command.
  */
-export function checkNode(file: File, name: string, changes: boolean): void {
+export function checkNode(file: FileRef, name: string, changes: boolean): void {
   const facts = factsOf(file);
   if (facts === undefined) return;
   const { type, device } = facts;
@@ -47,7 +47,7 @@ function findNode(facts: CommandFile, command: string): void {
 }
 
 /** Returns the name of the controller that a file is open on, such as `nvme0`. */
-export function controllerName(file: File): string | undefined {
+export function controllerName(file: FileRef): string | undefined {
   const facts = factsOf(file);
   const folder = facts && deviceFolder(facts);
   return folder && deviceName(folder);

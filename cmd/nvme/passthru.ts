@@ -37,7 +37,7 @@ import {
   type FixedBuffer,
   FixedFile,
 } from "../../ring/registered.ts";
-import { Command, type File } from "../../ring/command.ts";
+import { Command, type FileRef } from "../../ring/command.ts";
 import { draftTo } from "../../ring/draft.ts";
 import type { Completion } from "../../ring/completion.ts";
 import { operand } from "../../ring/operand.ts";
@@ -138,7 +138,7 @@ export interface NvmeFields {
  * ```
  */
 export function passthru(
-  target: File | NvmeNamespace,
+  target: FileRef | NvmeNamespace,
   fields: NvmeFields,
 ): Command<bigint> {
   if (typeof target === "object" && target !== null && !FixedFile.is(target)) {
@@ -153,7 +153,7 @@ export function passthru(
  * when the command is queued, after the checks of that node.
  */
 export function adminCommand<T>(
-  file: File,
+  file: FileRef,
   fields: NvmeFields,
   decode: Result<T>,
   memory?: Measured,
@@ -191,7 +191,7 @@ const METADATA = io_uring_sqe.cmd.offset + nvme_uring_cmd.metadata.offset;
  * the fields once, so that the drive gets what was checked.
  */
 function nvmeCommand<T>(
-  target: File | NvmeNamespace,
+  target: FileRef | NvmeNamespace,
   fields: NvmeFields,
   decode: Result<T>,
   measured?: Measured,

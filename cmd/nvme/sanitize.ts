@@ -13,7 +13,7 @@ import {
   checkObject,
   checkU32,
 } from "../../ring/check.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import { checkIntent, type DestroyOptions, unlessInUse } from "./intent.ts";
 import { logPage } from "./log_page.ts";
 import { adminCommand } from "./passthru.ts";
@@ -68,27 +68,26 @@ export interface SanitizeOptions extends DestroyOptions {
  *
  * @example Everything on a drive
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
+ * import { open, Ring } from "@uring/cmd";
  * import { sanitize, sanitizeLog } from "@uring/cmd/nvme";
- * import { close, O_RDWR, openat, timeout } from "@uring/cmd/op";
+ * import { timeout } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ drive: true });
- * const fd = await ring.cmd(openat("/dev/nvme0", { flags: O_RDWR }));
+ * using drive = open("/dev/nvme0", { write: true });
  * const options = { action: "blockErase", destroyAllData: true } as const;
- * await ring.cmd(sanitize(fd, options));
- * let log = await ring.cmd(sanitizeLog(fd));
- * for (; log.status === 2; log = await ring.cmd(sanitizeLog(fd))) {
+ * await ring.cmd(sanitize(drive.fd, options));
+ * let log = await ring.cmd(sanitizeLog(drive.fd));
+ * for (; log.status === 2; log = await ring.cmd(sanitizeLog(drive.fd))) {
  *   console.log(Math.floor(log.progress * 100), "%");
  *   await ring.cmd(timeout(1000));
  * }
  * console.log(log.statusName);
- * await ring.cmd(close(fd));
  * ```
  *
  * @throws {TypeError} without `destroyAllData: true`.
  */
 export function sanitize(
-  file: File,
+  file: FileRef,
   options: SanitizeOptions,
 ): Command<number> {
   checkObject("options", options);
@@ -123,7 +122,7 @@ export function sanitize(
  * The controller's node must be open for writing, and the process needs
  * CAP_SYS_ADMIN. `Sanitize Failed`: the drive does not allow it.
  */
-export function exitSanitizeFailure(file: File): Command<number> {
+export function exitSanitizeFailure(file: FileRef): Command<number> {
   const fields = {
     name: "SANITIZE exit failure mode",
     opcode: nvme.nvme_admin_sanitize_nvm,
@@ -185,7 +184,7 @@ const NOT_REPORTED = 0xffff_ffff;
  * `NVME_URING_CMD_ADMIN`, Linux 5.19, on a ring with `drive: true`, on a
  * controller's node. CAP_SYS_ADMIN. `Invalid Log Page`: the drive cannot sanitize.
  */
-export function sanitizeLog(file: File): Command<SanitizeLog> {
+export function sanitizeLog(file: FileRef): Command<SanitizeLog> {
   const { nvme_sanitize_log_page: f } = nvme;
   const lid = nvme.NVME_LOG_LID_SANITIZE;
   const page = { lid, byteLength: sizeof(f) };

@@ -12,7 +12,7 @@ import {
   checkU16,
   checkU32,
 } from "../../ring/check.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import { jsonable } from "../json.ts";
 import { ALL_NAMESPACES, logPage } from "./log_page.ts";
 import { adminCommand } from "./passthru.ts";
@@ -50,24 +50,23 @@ const NAMES: ReadonlyMap<number, SelfTest> = new Map([
  *
  * @example A short self-test, and its result
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
+ * import { open, Ring } from "@uring/cmd";
  * import { deviceSelfTest, selfTestLog } from "@uring/cmd/nvme";
- * import { close, O_RDWR, openat, timeout } from "@uring/cmd/op";
+ * import { timeout } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ drive: true });
- * const fd = await ring.cmd(openat("/dev/nvme0", { flags: O_RDWR }));
- * await ring.cmd(deviceSelfTest(fd, { test: "short" }));
- * let log = await ring.cmd(selfTestLog(fd));
- * for (; log.currentTest !== null; log = await ring.cmd(selfTestLog(fd))) {
+ * using drive = open("/dev/nvme0", { write: true });
+ * await ring.cmd(deviceSelfTest(drive.fd, { test: "short" }));
+ * let log = await ring.cmd(selfTestLog(drive.fd));
+ * for (; log.currentTest !== null; log = await ring.cmd(selfTestLog(drive.fd))) {
  *   console.log(log.completionPercent, "%");
  *   await ring.cmd(timeout(1000));
  * }
  * console.log(log.results[0].resultName);
- * await ring.cmd(close(fd));
  * ```
  */
 export function deviceSelfTest(
-  file: File,
+  file: FileRef,
   options: {
     /** The test to start, or `"abort"` for the one that runs. \[STC\] */
     test: SelfTest | "abort";
@@ -153,7 +152,7 @@ const KNOWN_SEGMENT = 7;
  * controller's node. CAP_SYS_ADMIN. `Invalid Log Page`: the drive has no
  * self-test.
  */
-export function selfTestLog(file: File): Command<SelfTestLog> {
+export function selfTestLog(file: FileRef): Command<SelfTestLog> {
   const lid = nvme.NVME_LOG_LID_DEVICE_SELF_TEST;
   const byteLength = sizeof(nvme.nvme_self_test_log);
   return logPage("SELF-TEST LOG", file, { lid, byteLength }, (bytes) => {

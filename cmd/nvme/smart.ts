@@ -73,7 +73,7 @@ export interface SmartLog {
    */
   readonly spareThresholdPercent: number;
   /** Per cent of the drive's life, estimated; up to 255. \[Percentage Used\] */
-  readonly percentUsed: number;
+  readonly usedPercent: number;
   /**
    * Bits, of any endurance group: 0 spare below its threshold, 2 reliability
    * degraded, 3 namespaces read-only. \[Endurance Group Critical Warning
@@ -150,7 +150,7 @@ export function decodeSmartLog(view: DataView): SmartLog {
     temperatureKelvin: u16s(f.temperature.get(view, 0))[0],
     availableSparePercent: f.avail_spare.get(view, 0),
     spareThresholdPercent: f.spare_thresh.get(view, 0),
-    percentUsed: f.percent_used.get(view, 0),
+    usedPercent: f.percent_used.get(view, 0),
     enduranceGroupWarnings: groups,
     enduranceGroupWarningsBits: flags(groups, GROUP_WARNINGS),
     dataUnitsRead: u128(f.data_units_read.get(view, 0)),

@@ -6,6 +6,7 @@
 
 import { NVME_SC_DNR, NVME_SC_MORE, NVME_SCT_VS } from "../../sys/uapi/nvme.ts";
 import { checkInteger, checkString, checkU8 } from "../../ring/check.ts";
+import { CommandError } from "../../ring/errors.ts";
 import { fieldsOf } from "../json.ts";
 import { codeNames } from "../code_names.ts";
 
@@ -26,7 +27,7 @@ import { codeNames } from "../code_names.ts";
  * }
  * ```
  */
-export class NvmeError extends Error {
+export class NvmeError extends CommandError {
   /** `"NvmeError"`. */
   override readonly name = "NvmeError";
   /**
@@ -44,10 +45,6 @@ export class NvmeError extends Error {
   readonly more: boolean;
   /** Dwords 0 and 1 of the completion, where some commands say more. */
   readonly result: bigint;
-  /** The name of the command, such as `"URING_CMD NVME READ"`. */
-  readonly op: string;
-  /** The descriptor that the command went to. */
-  readonly fd: number;
 
   /** Makes the error for a status as the driver passes it: without phase bit. */
   constructor(op: string, fd: number, status: number, result = 0n) {
@@ -60,6 +57,9 @@ export class NvmeError extends Error {
     const doNotRetry = (status & NVME_SC_DNR) !== 0;
     const advice = ADVICE[type << 8 | code];
     super(
+      op,
+      fd,
+      statusName,
       `${op} on fd ${fd}: ${statusName} (status code type ${type}, code ` +
         `0x${code.toString(16).padStart(2, "0")}` +
         `${doNotRetry ? ", do not retry" : ""})${advice ? `. ${advice}` : ""}`,
@@ -70,8 +70,6 @@ export class NvmeError extends Error {
     this.doNotRetry = doNotRetry;
     this.more = (status & NVME_SC_MORE) !== 0;
     this.result = result;
-    this.op = op;
-    this.fd = fd;
   }
 
   /** Returns the fields and the message in the form that JSON has. */

@@ -7,7 +7,7 @@
 import * as nvme from "../../sys/uapi/nvme.ts";
 import { sizeof } from "../../sys/struct.ts";
 import { checkBoolean, checkName, checkObject } from "../../ring/check.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import { hex } from "../json.ts";
 import { logPage } from "./log_page.ts";
 import { viewOf } from "./values.ts";
@@ -58,25 +58,23 @@ export interface TelemetryHeader {
  *
  * @example Telemetry into a file
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
+ * import { open, Ring } from "@uring/cmd";
  * import { getLogPage, telemetryHeader } from "@uring/cmd/nvme";
- * import { close, O_RDWR, openat } from "@uring/cmd/op";
  *
  * await using ring = Ring.open({ drive: true });
- * const fd = await ring.cmd(openat("/dev/nvme0", { flags: O_RDWR }));
- * const head = await ring.cmd(telemetryHeader(fd, { create: true }));
+ * using drive = open("/dev/nvme0", { write: true });
+ * const head = await ring.cmd(telemetryHeader(drive.fd, { create: true }));
  * const end = head.areaEndBytes[2];
  * using out = Deno.openSync("telemetry.bin", { write: true, create: true });
  * for (let offset = 0; offset < end; offset += 4096) {
  *   const byteLength = Math.min(4096, end - offset);
  *   const page = { lid: head.lid, nsid: 0, offset, byteLength };
- *   out.writeSync(await ring.cmd(getLogPage(fd, page)));
+ *   out.writeSync(await ring.cmd(getLogPage(drive.fd, page)));
  * }
- * await ring.cmd(close(fd));
  * ```
  */
 export function telemetryHeader(
-  file: File,
+  file: FileRef,
   options: {
     /** The initiator of the log. Default `"host"`. */
     initiator?: TelemetryInitiator;

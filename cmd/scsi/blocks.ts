@@ -14,7 +14,7 @@ import {
   checkU64,
   shown,
 } from "../../ring/check.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
 import { jsonable } from "../json.ts";
 import { dataOperand, partsOf, scsiCommand, scsiQuery } from "./command.ts";
@@ -63,7 +63,7 @@ export interface LongCapacity extends Capacity {
  * ```
  */
 export function readCapacity(
-  file: File,
+  file: FileRef,
   options: ScsiOptions = {},
 ): Command<LongCapacity> {
   const cdb = new Uint8Array(16);
@@ -109,7 +109,7 @@ export function readCapacity(
  * ```
  */
 export function readCapacity10(
-  file: File,
+  file: FileRef,
   options: ScsiOptions = {},
 ): Command<Capacity> {
   const cdb = new Uint8Array(10);
@@ -172,7 +172,7 @@ export interface TransferOptions extends ScsiOptions {
  * @throws {RangeError} when the array is not a multiple of `blockSize`.
  */
 export function read(
-  file: File,
+  file: FileRef,
   into: Uint8Array,
   options: TransferOptions,
 ): Command<number> {
@@ -207,7 +207,7 @@ export function read(
  * @throws {RangeError} when the array is not a multiple of `blockSize`.
  */
 export function write(
-  file: File,
+  file: FileRef,
   data: Uint8Array,
   options: TransferOptions,
 ): Command<number> {
@@ -215,7 +215,7 @@ export function write(
 }
 
 function transfer(
-  file: File,
+  file: FileRef,
   name: "dataIn" | "dataOut",
   bytes: Uint8Array,
   opcodes: Readonly<Record<10 | 16, number>>,
@@ -281,7 +281,7 @@ function put(bytes: Uint8Array, at: number, value: number): void {
  * ```
  */
 export function synchronizeCache(
-  file: File,
+  file: FileRef,
   options: ScsiOptions = {},
 ): Command<void> {
   const cdb = new Uint8Array(10); // Address 0 and length 0: all blocks.
@@ -326,7 +326,7 @@ const MAX_RANGES = 4095;
  * @throws {RangeError} for no range, or for more than 4095.
  */
 export function unmap(
-  file: File,
+  file: FileRef,
   ranges: readonly BlockRange[],
   options: ScsiOptions = {},
 ): Command<void> {

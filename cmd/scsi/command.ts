@@ -26,7 +26,7 @@ import {
   INT_MAX,
 } from "../../ring/check.ts";
 import { checkInside, type FixedBuffer } from "../../ring/registered.ts";
-import { Command, type File } from "../../ring/command.ts";
+import { Command, type FileRef } from "../../ring/command.ts";
 import { draftTo } from "../../ring/draft.ts";
 import { Kind } from "../../ring/kind.ts";
 import type { Completion } from "../../ring/completion.ts";
@@ -124,7 +124,7 @@ export interface Query<T> {
  * the bytes that did not come, and no answer consists of zeros.
  */
 export function scsiQuery<T>(
-  file: File,
+  file: FileRef,
   { cdb, byteLength, least, fault, decode }: Query<T>,
   options: ScsiOptions,
 ): Command<T> {
@@ -152,7 +152,7 @@ const REMEDY = "The device or an adapter before it does not follow the " +
 
 /** Makes the command of a CDB. The caller must not change the CDB afterwards. */
 export function scsiCommand<T>(
-  file: File,
+  file: FileRef,
   cdb: Uint8Array,
   { data, buffer, timeoutMs, onSense }: Parts,
   decode: (result: ScsiResult, completion: Completion) => T,
@@ -245,7 +245,7 @@ let bsgMajor = -1;
  * scsi_cmd_allowed() in Linux 7.2 allows root every command, and allows everybody
  * UNMAP and SANITIZE, which have the numbers of two commands of CD drives.
  */
-function checkNode(file: File, name: string, changes: boolean): void {
+function checkNode(file: FileRef, name: string, changes: boolean): void {
   const facts = factsOf(file);
   if (facts === undefined) return;
   if (facts.type !== S_IFCHR || facts.device[0] !== bsgMajor) findNode(facts);

@@ -11,6 +11,7 @@ import {
   checkU32,
   checkU8,
 } from "../../ring/check.ts";
+import { CommandError } from "../../ring/errors.ts";
 import { fieldsOf } from "../json.ts";
 import { hex, hostStatusName, statusName } from "./names.ts";
 import {
@@ -73,7 +74,7 @@ export function succeeded({ status, hostStatus, sense }: ScsiOutcome): boolean {
  * }
  * ```
  */
-export class ScsiError extends Error {
+export class ScsiError extends CommandError {
   /** `"ScsiError"`. */
   override readonly name = "ScsiError";
   /** The SCSI status, such as 2; 0 if the command got none. */
@@ -101,10 +102,6 @@ export class ScsiError extends Error {
   readonly sense: ScsiSense | null;
   /** Bytes that were not transferred, by the count of the driver. */
   readonly residual: number;
-  /** The name of the command, such as `"SCSI READ(10)"`. */
-  readonly op: string;
-  /** The descriptor of the command. */
-  readonly fd: number;
 
   /**
    * Makes the error of an outcome that is not a success. `fault` is a sentence
@@ -125,7 +122,8 @@ export class ScsiError extends Error {
       checkU8("sense.ascq", sense.ascq);
     }
     const told = { status, hostStatus, sense, residual };
-    super(`${op} on fd ${fd}: ${fault || explain(told)}`);
+    const code = fault ? "Bad Answer" : codeOf(told);
+    super(op, fd, code, `${op} on fd ${fd}: ${fault || explain(told)}`);
     this.status = status;
     this.statusName = statusName(status);
     this.hostStatus = hostStatus;
@@ -137,14 +135,18 @@ export class ScsiError extends Error {
     this.text = sense?.text;
     this.sense = sense;
     this.residual = residual;
-    this.op = op;
-    this.fd = fd;
   }
 
   /** Returns the fields and the message in the form that JSON has. */
   toJSON(): object {
     return fieldsOf({ ...this, message: this.message });
   }
+}
+
+/** Returns the name of what went wrong, of the layer that knows most about it. */
+function codeOf({ status, hostStatus, sense }: ScsiOutcome): string {
+  if (hostStatus !== DID_OK) return hostStatusName(hostStatus);
+  return sense?.keyName ?? statusName(status);
 }
 
 function explain({ status, hostStatus, sense }: ScsiOutcome): string {

@@ -6,7 +6,7 @@
 
 import { partOf } from "../../ring/intrinsics.ts";
 import { checkInteger, checkObject } from "../../ring/check.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import { hex, jsonable } from "../json.ts";
 import { type ScsiOptions, scsiQuery } from "./command.ts";
 
@@ -36,19 +36,17 @@ const [HEAD, SIZE] = [8, 8];
  *
  * @example The disks behind one address
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
- * import { close, openat } from "@uring/cmd/op";
+ * import { open, Ring } from "@uring/cmd";
  * import { bsgNode, reportLuns } from "@uring/cmd/scsi";
  *
  * await using ring = Ring.open({ drive: true });
- * const fd = await ring.cmd(openat(bsgNode("/dev/sda")));
- * const { luns } = await ring.cmd(reportLuns(fd));
+ * using disk = open(bsgNode("/dev/sda"));
+ * const { luns } = await ring.cmd(reportLuns(disk.fd));
  * console.log(luns.map(({ lun }) => lun));
- * await ring.cmd(close(fd));
  * ```
  */
 export function reportLuns(
-  file: File,
+  file: FileRef,
   options: ScsiOptions & {
     /** Logical units to list, 1 to 65535. Default 511. */
     maxLuns?: number;

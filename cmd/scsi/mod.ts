@@ -27,18 +27,16 @@
  *
  * @example The first blocks of a disk
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
- * import { close, openat } from "@uring/cmd/op";
+ * import { open, Ring } from "@uring/cmd";
  * import { bsgNode, inquiry, read, readCapacity } from "@uring/cmd/scsi";
  *
  * await using ring = Ring.open({ drive: true });
- * const fd = await ring.cmd(openat(bsgNode("/dev/sda")));
- * const { vendor, product } = await ring.cmd(inquiry(fd));
- * const { blockSize, byteLength } = await ring.cmd(readCapacity(fd));
+ * using disk = open(bsgNode("/dev/sda"));
+ * const { vendor, product } = await ring.cmd(inquiry(disk.fd));
+ * const { blockSize, byteLength } = await ring.cmd(readCapacity(disk.fd));
  * console.log(vendor, product, byteLength);
  * const data = ring.alloc(8 * blockSize);
- * await ring.cmd(read(fd, data, { lba: 0, blockSize }));
- * await ring.cmd(close(fd));
+ * await ring.cmd(read(disk.fd, data, { lba: 0, blockSize }));
  * ```
  *
  * @module
@@ -46,7 +44,7 @@
 
 import { checkBytes, checkInteger, checkObject } from "../../ring/check.ts";
 import { copyOf } from "../../ring/intrinsics.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import type { FixedBuffer } from "../../ring/registered.ts";
 import { dataOperand, partsOf, scsiCommand, scsiQuery } from "./command.ts";
 import type { ScsiOptions, ScsiResult } from "./command.ts";
@@ -123,7 +121,7 @@ export interface ScsiRequest extends ScsiOptions {
  * @throws {TypeError} when the request has both `dataIn` and `dataOut`. When the
  * command is queued: if the file is not a bsg node, or is open for reading only.
  */
-export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
+export function scsi(file: FileRef, request: ScsiRequest): Command<ScsiResult> {
   checkObject("request", request);
   const { cdb: given, dataIn, dataOut, buffer, timeoutMs, onSense } = request;
   const cdb = copyOf(checkBytes("cdb", given));
@@ -155,7 +153,7 @@ export function scsi(file: File, request: ScsiRequest): Command<ScsiResult> {
  * ```
  */
 export function testUnitReady(
-  file: File,
+  file: FileRef,
   options: ScsiOptions = {},
 ): Command<void> {
   return scsiCommand(file, new Uint8Array(6), partsOf(options), () => {});
@@ -190,7 +188,7 @@ export interface Inquiry {
  * ```
  */
 export function inquiry(
-  file: File,
+  file: FileRef,
   options: ScsiOptions = {},
 ): Command<Inquiry> {
   // Every device has these 36 bytes. Some fail when asked for more.

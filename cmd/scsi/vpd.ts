@@ -6,7 +6,7 @@
 
 import { checkObject } from "../../ring/check.ts";
 import { partOf } from "../../ring/intrinsics.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import { hex, jsonable } from "../json.ts";
 import type { ScsiOptions } from "./command.ts";
 import { pageQuery } from "./vpd_page.ts";
@@ -16,7 +16,7 @@ const USUAL = 252;
 
 /** Reads a page, and decodes a view that has zeros after its end. */
 function decoded<T>(
-  file: File,
+  file: FileRef,
   page: number,
   options: ScsiOptions,
   decode: (view: DataView) => T,
@@ -35,18 +35,16 @@ function decoded<T>(
  *
  * @example The serial number of a disk
  * ```ts ignore
- * import { Ring } from "@uring/cmd";
- * import { close, openat } from "@uring/cmd/op";
+ * import { open, Ring } from "@uring/cmd";
  * import { bsgNode, serialNumber } from "@uring/cmd/scsi";
  *
  * await using ring = Ring.open({ drive: true });
- * const fd = await ring.cmd(openat(bsgNode("/dev/sda")));
- * console.log(await ring.cmd(serialNumber(fd)));
- * await ring.cmd(close(fd));
+ * using disk = open(bsgNode("/dev/sda"));
+ * console.log(await ring.cmd(serialNumber(disk.fd)));
  * ```
  */
 export function serialNumber(
-  file: File,
+  file: FileRef,
   options: ScsiOptions = {},
 ): Command<string> {
   checkObject("options", options);
@@ -102,7 +100,7 @@ const UUID = 10;
  * ```
  */
 export function deviceIdentifiers(
-  file: File,
+  file: FileRef,
   options: ScsiOptions & { byteLength?: number } = {},
 ): Command<DeviceIdentifier[]> {
   const { byteLength = USUAL } = checkObject("options", options);
@@ -179,7 +177,7 @@ export interface BlockLimits {
  * has fewer: the others are 0. `Illegal Request`: it has none.
  */
 export function blockLimits(
-  file: File,
+  file: FileRef,
   options: ScsiOptions = {},
 ): Command<BlockLimits> {
   return decoded(file, 0xb0, options, (view) =>
@@ -230,7 +228,7 @@ export interface BlockCharacteristics {
  * 7.1. `Illegal Request`: it does not have the page.
  */
 export function blockCharacteristics(
-  file: File,
+  file: FileRef,
   options: ScsiOptions = {},
 ): Command<BlockCharacteristics> {
   return decoded(file, 0xb1, options, (view) => ({
@@ -268,7 +266,7 @@ const PROVISIONING = ["full", "resource", "thin"] as const;
  * `Illegal Request`: it does not have the page.
  */
 export function blockProvisioning(
-  file: File,
+  file: FileRef,
   options: ScsiOptions = {},
 ): Command<BlockProvisioning> {
   return decoded(file, 0xb2, options, (view) => {

@@ -6,7 +6,7 @@
 
 import { copyAt } from "../../sys/bytes.ts";
 import { checkInteger, checkObject, checkU8 } from "../../ring/check.ts";
-import type { Command, File } from "../../ring/command.ts";
+import type { Command, FileRef } from "../../ring/command.ts";
 import { type Query, type ScsiOptions, scsiQuery } from "./command.ts";
 import { hex } from "./names.ts";
 
@@ -31,7 +31,7 @@ import { hex } from "./names.ts";
  * ```
  */
 export function vpdPage(
-  file: File,
+  file: FileRef,
   options: ScsiOptions & { page: number; byteLength?: number },
 ): Command<Uint8Array> {
   const { page, byteLength = 252 } = checkObject("options", options);
@@ -40,7 +40,7 @@ export function vpdPage(
 
 /** Makes a command whose result is decoded from a page. */
 export function pageQuery<T>(
-  file: File,
+  file: FileRef,
   page: number,
   byteLength: number,
   options: ScsiOptions,

@@ -30,7 +30,7 @@
 import * as uapi from "../../sys/uapi/io_uring.ts";
 import { SOCKADDR_MAX } from "../../sys/socket_calls.ts";
 import { copyOf, partOf } from "../../ring/intrinsics.ts";
-import { Command, type File } from "../../ring/command.ts";
+import { Command, type FileRef } from "../../ring/command.ts";
 import { draftTo } from "../../ring/draft.ts";
 import { Kind } from "../../ring/kind.ts";
 import { scratchOperand } from "../../ring/operand.ts";
@@ -109,7 +109,7 @@ const { IORING_OP_URING_CMD: opcode } = uapi;
  * console.log(await ring.cmd(siocinq(socketFd(server)))); // 5
  * ```
  */
-export function siocinq(file: File): Command<number> {
+export function siocinq(file: FileRef): Command<number> {
   const draft = draftTo(SIOCINQ, file);
   draft.offLow = uapi.SOCKET_URING_OP_SIOCINQ;
   return new Command<number>(draft);
@@ -123,7 +123,7 @@ export function siocinq(file: File): Command<number> {
  * `SOCKET_URING_OP_SIOCOUTQ`, Linux 6.6, any user. EOPNOTSUPP: a Unix socket,
  * which supports the ioctl but not the command. EINVAL: a listening socket.
  */
-export function siocoutq(file: File): Command<number> {
+export function siocoutq(file: FileRef): Command<number> {
   const draft = draftTo(SIOCOUTQ, file);
   draft.offLow = uapi.SOCKET_URING_OP_SIOCOUTQ;
   return new Command<number>(draft);
@@ -135,7 +135,7 @@ export function siocoutq(file: File): Command<number> {
  * `SOCKET_URING_OP_GETSOCKNAME`, Linux 6.19, any user. EOPNOTSUPP: an older
  * kernel.
  */
-export function getsockname(file: File): Command<SocketAddress> {
+export function getsockname(file: FileRef): Command<SocketAddress> {
   return named("URING_CMD GETSOCKNAME", file, 0);
 }
 
@@ -145,11 +145,15 @@ export function getsockname(file: File): Command<SocketAddress> {
  * `SOCKET_URING_OP_GETSOCKNAME`, Linux 6.19, any user. EOPNOTSUPP: an older
  * kernel. ENOTCONN: the socket is not connected.
  */
-export function getpeername(file: File): Command<SocketAddress> {
+export function getpeername(file: FileRef): Command<SocketAddress> {
   return named("URING_CMD GETPEERNAME", file, 1);
 }
 
-function named(name: string, file: File, peer: 0 | 1): Command<SocketAddress> {
+function named(
+  name: string,
+  file: FileRef,
+  peer: 0 | 1,
+): Command<SocketAddress> {
   const length = scratchOperand(addr3.offset, 4);
   return new Command({
     name,
@@ -216,7 +220,7 @@ export interface TxTimestamp {
  * }
  * ```
  */
-export function txTimestamps(file: File): Command<TxTimestamp> {
+export function txTimestamps(file: FileRef): Command<TxTimestamp> {
   return new Command({
     name: "URING_CMD TX_TIMESTAMP",
     opcode,

@@ -7,7 +7,7 @@ import { socketOption } from "../../sys/socket_calls.ts";
 import { byteLengthOf, copyOf } from "../../ring/intrinsics.ts";
 import { checkBytes, checkFd, checkInteger } from "../../ring/check.ts";
 import { checkObject, checkU32, INT_MAX } from "../../ring/check.ts";
-import { Command, type File } from "../../ring/command.ts";
+import { Command, type FileRef } from "../../ring/command.ts";
 import { operand, scratchOperand } from "../../ring/operand.ts";
 import { adviceFrom, generalAdvice, UringError } from "../../ring/errors.ts";
 import { levelAndName } from "../uring_cmd.ts";
@@ -42,16 +42,16 @@ const INT_BYTES = 4;
  * such option.
  */
 export function getsockopt(
-  file: File,
+  file: FileRef,
   query: SocketOption & { length?: undefined },
 ): Command<number>;
 /** Reads a socket option as bytes. */
 export function getsockopt(
-  file: File,
+  file: FileRef,
   query: SocketOptionQuery,
 ): Command<Uint8Array>;
 export function getsockopt(
-  file: File,
+  file: FileRef,
   query: SocketOption & { length?: number },
 ): Command<Uint8Array> | Command<number> {
   const { level, optname, length } = checkObject("query", query);
@@ -69,7 +69,7 @@ function intOf(bytes: Uint8Array): number {
 }
 
 function reading<T>(
-  file: File,
+  file: FileRef,
   level: number,
   optname: number,
   length: number,
@@ -171,7 +171,7 @@ function optionNow(
  * ```
  */
 export function setsockopt(
-  file: File,
+  file: FileRef,
   option: { level: number; optname: number; value: Uint8Array | number },
 ): Command<number> {
   const { level, optname, value } = checkObject("option", option);

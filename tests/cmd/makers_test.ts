@@ -363,7 +363,7 @@ Deno.test("discardsOf() refuses ranges and devices as discard() does", () => {
 /** FUSE_IO_URING_CMD_COMMIT_AND_FETCH: a payload of 24 bytes. */
 const fuse = root.defineCommand({
   name: "COMMIT_AND_FETCH",
-  cmdOp: 2,
+  cmd_op: 2,
   inline: {
     flags: root.u64(0),
     commit_id: root.u64(8),
@@ -375,7 +375,7 @@ const fuse = root.defineCommand({
 /** UBLK_U_IO_COMMIT_AND_FETCH_REQ: a payload of 16 bytes. */
 const ublk = root.defineCommand({
   name: "COMMIT_AND_FETCH_REQ",
-  cmdOp: 0xc010_7521,
+  cmd_op: 0xc010_7521,
   inline: {
     q_id: root.u16(0),
     tag: root.u16(2),
@@ -410,7 +410,7 @@ Deno.test("a maker varies any two words of a payload, near and far", () => {
       names.map((name, i) => [name, root.u32(4 * i)]),
     );
     const indirect = { a: root.u8(0), b: root.pointer(8) };
-    const definition = { name: "WORDS", cmdOp: 1, inline, indirect, len };
+    const definition = { name: "WORDS", cmd_op: 1, inline, indirect, len };
     const define = root.defineCommand(definition);
     const b = { bytes: alloc(8), kernel: "reads" } as const;
     const fixed = Object.fromEntries(names.map((name, i) => [name, i + 1]));
@@ -471,7 +471,7 @@ Deno.test("a maker of a defined command varies no pointer, and no field that is 
   }
   const indirect = root.defineCommand({
     name: "INDIRECT",
-    cmdOp: 1,
+    cmd_op: 1,
     inline: { a: root.u8(0) },
     indirect: { b: root.u8(0) },
   });
@@ -515,7 +515,7 @@ Deno.test("a command that a maker makes within another keeps its own values", ()
     }
   }
   const inline = { a: root.u32(0), b: new Nosy(4, 4), c: root.u32(8) };
-  const define = root.defineCommand({ name: "NOSY", cmdOp: 1, inline });
+  const define = root.defineCommand({ name: "NOSY", cmd_op: 1, inline });
   const maker = define.maker(5, {}, ["a", "b", "c"]);
   for (let i = 0; i < 3; i++) {
     assertEquals(words(maker.with(1, 7, 2)), {
@@ -533,7 +533,7 @@ Deno.test("the indirect struct of a maker starts anew at each run", async () => 
   using file = devNull();
   const define = root.defineCommand({
     name: "INDIRECT",
-    cmdOp: 1,
+    cmd_op: 1,
     inline: { a: root.u32(0) },
     indirect: { b: root.u32(0), c: root.pointer(8) },
     decode: (_, { b }) => b,

@@ -25,7 +25,7 @@ import {
 } from "../../cmd/nvme/mod.ts";
 import { decodeProtection } from "../../cmd/nvme/open.ts";
 import { alloc } from "../../ring/alloc.ts";
-import type { File } from "../../ring/command.ts";
+import type { FileRef } from "../../ring/command.ts";
 import { assertBoolean } from "../kit/booleans.ts";
 import { utf8 } from "../kit/bytes.ts";
 import { devNull, pipe } from "../kit/fds.ts";
@@ -780,7 +780,7 @@ Deno.test("NVMe: every field of the SMART log is decoded", () => {
     [1, [0x35, 0x01], "temperatureKelvin", 0x135],
     [3, [100], "availableSparePercent", 100],
     [4, [10], "spareThresholdPercent", 10],
-    [5, [255], "percentUsed", 255],
+    [5, [255], "usedPercent", 255],
     [6, [0x0d], "enduranceGroupWarnings", 0x0d],
     [32, zeros(16).fill(0xff), "dataUnitsRead", 2n ** 128n - 1n],
     [48, above64(1), "dataUnitsWritten", 2n ** 64n + 1n],
@@ -1624,8 +1624,8 @@ Deno.test("NVMe: an admin command is not sent to another character device", asyn
       nvme.smartLog,
       nvme.firmwareLog,
       nvme.identifyController,
-      (to: File) => nvme.setFeatures(to, { feature: 6, value: 0 }),
-      (to: File) => nvme.passthru(to, { opcode: 0xc0, nsid: 0 }),
+      (to: FileRef) => nvme.setFeatures(to, { feature: 6, value: 0 }),
+      (to: FileRef) => nvme.passthru(to, { opcode: 0xc0, nsid: 0 }),
     ]
   ) {
     type(`fd ${node.fd} ${text}`, make(node.fd).precheck!);

@@ -633,7 +633,7 @@ Deno.test("NVMe: every field of the log of an endurance group is decoded", () =>
       readOnly: false,
     },
     ...{ availableSparePercent: 90, spareThresholdPercent: 10 },
-    ...{ percentUsed: 255, domainId: 0x0102 },
+    ...{ usedPercent: 255, domainId: 0x0102 },
     enduranceEstimateGigabytes: above + 1n,
     readGigabytes: above + 2n,
     writtenGigabytes: above + 3n,

@@ -271,7 +271,7 @@ test("NVMe: the SMART log agrees with nvme-cli, 128-bit counters included", asyn
       temperature: ours.temperatureKelvin,
       avail_spare: ours.availableSparePercent,
       spare_thresh: ours.spareThresholdPercent,
-      percent_used: ours.percentUsed,
+      percent_used: ours.usedPercent,
       endurance_grp_critical_warning_summary: ours.enduranceGroupWarnings,
       data_units_read: Number(ours.dataUnitsRead),
       data_units_written: Number(ours.dataUnitsWritten),

@@ -14,7 +14,7 @@ import {
   type Command,
   Completion,
   type FamilyName,
-  type File,
+  type FileRef,
   FixedFile,
   probe,
   Ring,
@@ -653,7 +653,7 @@ kernelTest(
 );
 
 /** Each command that completes once. */
-function everyCommand(file: File): Command<unknown>[] {
+function everyCommand(file: FileRef): Command<unknown>[] {
   return [
     s.siocinq(file),
     s.siocoutq(file),
@@ -1584,8 +1584,8 @@ kernelTest(
     const files = [
       s.siocinq,
       s.siocoutq,
-      (file: File) => s.getsockopt(file, get),
-      (file: File) => s.setsockopt(file, set),
+      (file: FileRef) => s.getsockopt(file, get),
+      (file: FileRef) => s.setsockopt(file, set),
       s.getsockname,
       s.getpeername,
     ];

@@ -522,7 +522,7 @@ Deno.test("cqe32 of a command and of a definition is a boolean", () => {
   assertBoolean("cqe32", (cqe32) => uringCmd({ fd: 0, cmd_op: 0, cqe32 }));
   assertBoolean(
     "cqe32",
-    (cqe32) => defineCommand({ name: "X", cmdOp: 0, cqe32 }),
+    (cqe32) => defineCommand({ name: "X", cmd_op: 0, cqe32 }),
   );
 });
 
@@ -793,7 +793,7 @@ testUnless(
 Deno.test("an inline struct is encoded into the payload", () => {
   const define = defineCommand({
     name: "INLINE",
-    cmdOp: 0xf1f2_f3f4,
+    cmd_op: 0xf1f2_f3f4,
     len: 0xd1d2_d3d4,
     inline: {
       a: u8(0),
@@ -830,19 +830,23 @@ Deno.test("an inline struct of more than 16 bytes needs a larger SQE", async () 
   using file = devNull();
   await using small = Ring.open();
   await using large = Ring.open({ sqe128: true });
-  const sixteen = defineCommand({ name: "A", cmdOp: 1, inline: { a: u64(8) } });
+  const sixteen = defineCommand({
+    name: "A",
+    cmd_op: 1,
+    inline: { a: u64(8) },
+  });
   assertEquals(await small.cmd(sixteen(file.fd, { a: 1 })), 0);
   for (const inline of [{ a: u8(16) }, { a: u64(72) }]) {
-    const command = defineCommand({ name: "B", cmdOp: 1, inline })(file.fd);
+    const command = defineCommand({ name: "B", cmd_op: 1, inline })(file.fd);
     await assertRejects(() => small.cmd(command), RangeError, "sqe128: true");
     assertEquals(await large.cmd(command), 0);
   }
   const define = () =>
-    defineCommand({ name: "C", cmdOp: 1, inline: { a: u8(80) } });
+    defineCommand({ name: "C", cmd_op: 1, inline: { a: u8(80) } });
   assertThrows(define, RangeError, "at most 80 bytes, not 81");
   // It is the layout that counts, however far its end may be.
   const far = () =>
-    defineCommand({ name: "D", cmdOp: 1, inline: { a: u8(2 ** 40) } });
+    defineCommand({ name: "D", cmd_op: 1, inline: { a: u8(2 ** 40) } });
   assertThrows(far, RangeError, "at most 80 bytes");
 });
 
@@ -866,7 +870,7 @@ Deno.test("every number field takes 0, its smallest and its largest value", () =
     const inline: { value: Field<number | bigint> } = {
       value: field as Field<number | bigint>,
     };
-    const define = defineCommand({ name: "RANGE", cmdOp: 1, inline });
+    const define = defineCommand({ name: "RANGE", cmd_op: 1, inline });
     for (const value of values) {
       const payload = sqeBytes(define(5, { value })).subarray(48);
       const view = new DataView(payload.buffer, payload.byteOffset);
@@ -878,7 +882,7 @@ Deno.test("every number field takes 0, its smallest and its largest value", () =
 
 Deno.test("a field of bytes takes as many as it has room for, or fewer", () => {
   const inline = { before: u8(0), text: bytes(1, 4) };
-  const define = defineCommand({ name: "ROOM", cmdOp: 1, inline });
+  const define = defineCommand({ name: "ROOM", cmd_op: 1, inline });
   for (const length of [0, 1, 4]) {
     const payload = sqeBytes(define(5, { text: upTo(length) })).subarray(48);
     const expected = new Uint8Array(16);
@@ -889,7 +893,7 @@ Deno.test("a field of bytes takes as many as it has room for, or fewer", () => {
 
 Deno.test("64-bit fields take numbers and bigints", () => {
   const inline = { a: u64(0), b: s64(8) };
-  const define = defineCommand({ name: "WIDE", cmdOp: 1, inline });
+  const define = defineCommand({ name: "WIDE", cmd_op: 1, inline });
   const payload = (values: Parameters<typeof define>[1]) => {
     const { buffer } = sqeBytes(define(5, values)).slice(48);
     return [new BigUint64Array(buffer)[0], new BigInt64Array(buffer)[1]];
@@ -914,7 +918,7 @@ Deno.test("values that a field cannot hold are refused with the field's name", (
     long: s64(24),
     text: bytes(32, 4),
   };
-  const define = defineCommand({ name: "BAD", cmdOp: 1, inline });
+  const define = defineCommand({ name: "BAD", cmd_op: 1, inline });
   type Given = Parameters<typeof define>[1];
   for (
     const [name, values] of [
@@ -957,7 +961,7 @@ Deno.test("values that a field cannot hold are refused with the field's name", (
 Deno.test("names that neither layout has, or that both have, are refused", () => {
   const inline = { a: u32(0) };
   const indirect = { b: u32(0) };
-  const define = defineCommand({ name: "NAMES", cmdOp: 1, inline, indirect });
+  const define = defineCommand({ name: "NAMES", cmd_op: 1, inline, indirect });
   type Given = Parameters<typeof define>[1];
   for (const name of ["c", "toString", "constructor", "hasOwnProperty"]) {
     const make = () => define(5, { a: 1, [name]: 1 } as Given);
@@ -965,21 +969,21 @@ Deno.test("names that neither layout has, or that both have, are refused", () =>
     assertThrows(make, TypeError, text);
   }
   assertThrows(
-    () => defineCommand({ name: "TWICE", cmdOp: 1, inline, indirect: inline }),
+    () => defineCommand({ name: "TWICE", cmd_op: 1, inline, indirect: inline }),
     TypeError,
     "both layouts have a field called a",
   );
   // These are names like any other.
   const odd = { toString: u32(0), constructor: u32(4), valueOf: u32(8) };
-  const fine = defineCommand({ name: "ODD", cmdOp: 1, inline: odd, indirect });
+  const fine = defineCommand({ name: "ODD", cmd_op: 1, inline: odd, indirect });
   const seven = { constructor: 7 } as unknown as Parameters<typeof fine>[1];
   assertEquals(words(fine(5, seven)), { op: 0x2e, fd: 5, cmd_op: 1, cmd1: 7 });
 });
 
 Deno.test("a wrong number, name, decoder or layout of a definition is refused", () => {
   const define = (parts: object) => () =>
-    defineCommand({ name: "WRONG", cmdOp: 1, ...parts });
-  for (const numbers of [{ cmdOp: -1 }, { cmdOp: 2 ** 32 }, { len: NaN }]) {
+    defineCommand({ name: "WRONG", cmd_op: 1, ...parts });
+  for (const numbers of [{ cmd_op: -1 }, { cmd_op: 2 ** 32 }, { len: NaN }]) {
     assertThrows(define(numbers), RangeError, "must be an integer");
   }
   assertThrows(define({ name: 5 }), TypeError, "name must be a string");
@@ -1004,7 +1008,7 @@ Deno.test("a wrong number, name, decoder or layout of a definition is refused", 
 
 Deno.test("a pointer takes memory, or an unsafe address", () => {
   const inline = { at: pointer(0), also: pointer(8) };
-  const define = defineCommand({ name: "POINT", cmdOp: 1, inline });
+  const define = defineCommand({ name: "POINT", cmd_op: 1, inline });
   const memory = { bytes: upTo(3), kernel: "both" } as const;
   const command = define(5, { at: unsafeAddress(0xf1f2), also: memory });
   assertEquals(words(command), { op: 0x2e, fd: 5, cmd_op: 1, cmd0: 0xf1f2 });
@@ -1024,13 +1028,13 @@ Deno.test("a pointer in the payload is at a multiple of 4", () => {
   for (const offset of [1, 2, 3, 6]) {
     const inline = { at: pointer(offset) };
     assertThrows(
-      () => defineCommand({ name: "ODD", cmdOp: 1, inline }),
+      () => defineCommand({ name: "ODD", cmd_op: 1, inline }),
       RangeError,
       `at is a pointer at byte ${offset}`,
     );
   }
   const inline = { at: pointer(4) };
-  const define = defineCommand({ name: "EVEN", cmdOp: 1, inline });
+  const define = defineCommand({ name: "EVEN", cmd_op: 1, inline });
   const at = { bytes: upTo(1), kernel: "reads" } as const;
   assertEquals(define(5, { at }).operands[0].at, 52);
 });
@@ -1041,7 +1045,7 @@ testSocket(
   async (ring, pair) => {
     const define = defineCommand({
       name: "POINT",
-      cmdOp: SOCKET_URING_OP_GETSOCKOPT,
+      cmd_op: SOCKET_URING_OP_GETSOCKOPT,
       inline: { optval: pointer(0) },
     });
     const optval = { bytes: new Uint8Array(4), kernel: "writes" } as const;
@@ -1072,7 +1076,7 @@ testSocket(
 /** Two `struct iovec`: what readv(2) and writev(2) find at an address. */
 const iovecs = defineCommand({
   name: "IOVECS",
-  cmdOp: 1,
+  cmd_op: 1,
   indirect: {
     base0: pointer(0),
     len0: u64(8),
@@ -1086,7 +1090,7 @@ Deno.test("a decoder sees no address of the kernel in the indirect struct", asyn
   using file = devNull();
   const define = defineCommand({
     name: "SEES",
-    cmdOp: 0,
+    cmd_op: 0,
     indirect: { base: pointer(0), len: u64(8) },
     decode: (completion, { base, len }) => [
       base,
@@ -1181,7 +1185,7 @@ Deno.test("a decoder gets each field of the struct that the kernel wrote", async
   await using ring = Ring.open();
   const define = defineCommand({
     name: "STRUCT",
-    cmdOp: 1,
+    cmd_op: 1,
     indirect: {
       byte: u8(1),
       half: u16(2),
@@ -1254,7 +1258,7 @@ Deno.test("one command has both structs, on a driver that accepts anything", asy
   using file = devNull();
   const define = defineCommand({
     name: "BOTH",
-    cmdOp: 0x4000_1234,
+    cmd_op: 0x4000_1234,
     inline: { id: u16(0), data: pointer(24), more: pointer(72) },
     indirect: { size: u32(0), where: pointer(8), flags: u8(16) },
     decode: ({ res }, { size, where, flags }) => [res, size, where, flags],
@@ -1287,10 +1291,10 @@ Deno.test("one command has both structs, on a driver that accepts anything", asy
 Deno.test("a defined command names itself in its errors", async () => {
   await using ring = Ring.open();
   using pair = pipe();
-  const define = defineCommand({ name: "FETCH", cmdOp: 1, cqe32: true });
+  const define = defineCommand({ name: "FETCH", cmd_op: 1, cqe32: true });
   const refused = () => ring.cmd(define(pair.left));
   await assertRejects(refused, RangeError, "URING_CMD FETCH is answered with");
-  const plain = defineCommand({ name: "FETCH", cmdOp: 1 });
+  const plain = defineCommand({ name: "FETCH", cmd_op: 1 });
   const message = "no handler for uring commands";
   const running = ring.cmd(plain(pair.left));
   const error = await assertRefused(running, "EOPNOTSUPP", message);
@@ -1303,7 +1307,7 @@ testSocket(
   async (ring, pair) => {
     const getsockname = defineCommand({
       name: "GETSOCKNAME",
-      cmdOp: SOCKET_URING_OP_GETSOCKNAME,
+      cmd_op: SOCKET_URING_OP_GETSOCKNAME,
       inline: { length: pointer(0) },
       indirect: {
         family: u16(0),
@@ -1329,7 +1333,7 @@ testSocket(
 Deno.test("a wrong field or type does not compile", () => {
   const define = defineCommand({
     name: "TYPES",
-    cmdOp: 1,
+    cmd_op: 1,
     inline: { word: u32(0), at: pointer(8) },
     indirect: { wide: u64(0), text: bytes(8, 4) },
     decode: (_, { wide, text }) => {
@@ -1370,9 +1374,9 @@ Deno.test("a wrong field or type does not compile", () => {
   assertThrows(() => uringCmd({ fd: 5, cmd_op: 0, addr: 4096 }), TypeError);
   const inline = { word: 4 };
   // @ts-expect-error A layout is made of fields.
-  assertThrows(() => defineCommand({ name: "X", cmdOp: 1, inline })(5));
+  assertThrows(() => defineCommand({ name: "X", cmd_op: 1, inline })(5));
 
-  const plain = defineCommand({ name: "PLAIN", cmdOp: 1 });
+  const plain = defineCommand({ name: "PLAIN", cmd_op: 1 });
   const result: Command<number> = plain(5);
   // @ts-expect-error It has no fields at all.
   assertThrows(() => plain(5, { word: 1 }), TypeError, "Its fields: none");
@@ -1484,12 +1488,13 @@ Deno.test("a field that shares bytes with a pointer is refused", () => {
         { a: pointer(4), b: bytes(0, 16) },
       ]
     ) {
-      const make = () => defineCommand({ name: "X", cmdOp: 1, [kind]: layout });
+      const make = () =>
+        defineCommand({ name: "X", cmd_op: 1, [kind]: layout });
       assertThrows(make, RangeError, "shares bytes with the pointer");
     }
     const apart = { a: pointer(4), b: u32(0), c: u32(12), none: bytes(12, 0) };
     const union = { d: u64(16), e: u32(20) };
-    defineCommand({ name: "X", cmdOp: 1, [kind]: { ...apart, ...union } });
+    defineCommand({ name: "X", cmd_op: 1, [kind]: { ...apart, ...union } });
   }
 });
 
@@ -1500,7 +1505,7 @@ Deno.test("a subclass of a pointer cannot have fewer bytes than an address", () 
   ) => Field<number | bigint>;
   for (const size of [0, 4, 16]) {
     const inline = { a: new Pointer(16, size) };
-    const make = () => defineCommand({ name: "X", cmdOp: 1, inline });
+    const make = () => defineCommand({ name: "X", cmd_op: 1, inline });
     assertThrows(make, RangeError, "size of a");
   }
 });

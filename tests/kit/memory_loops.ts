@@ -96,7 +96,7 @@ export function makerNvmeReads(count: number): void {
 
 const reply = defineCommand({
   name: "REPLY",
-  cmdOp: 1,
+  cmd_op: 1,
   inline: { tag: u16(2), result: s32(4) },
 });
 const replies = reply.maker(fd, { tag: 5 }, ["result"]);

@@ -68,6 +68,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "cmd/layout.ts",
       "cmd/op.ts",
       "cmd/path.ts",
+      "cmd/open.ts",
       "cmd/entries.ts",
       "cmd/extents.ts",
       "cmd/statx.ts",

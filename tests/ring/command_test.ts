@@ -489,7 +489,7 @@ Deno.test("no restriction and no fact comes from a polluted Object.prototype", a
   const calls = {
     ops: () => ring.restrict({}),
     registerOps: () => ring.restrict({ ops: [IORING_OP_NOP] }),
-    payload: () => defineCommand({ name: "N", cmdOp: 0 }),
+    payload: () => defineCommand({ name: "N", cmd_op: 0 }),
   };
   for (const [name, call] of Object.entries(calls)) {
     try {

@@ -12,7 +12,7 @@ import {
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { Ring, type RingOptions, uringCmd, UringError } from "../../mod.ts";
-import { Command, type CommandSpec, type File } from "../../ring/command.ts";
+import { Command, type CommandSpec, type FileRef } from "../../ring/command.ts";
 import * as op from "../../cmd/op.ts";
 import { E } from "../../sys/uapi/errno.ts";
 import * as uapi from "../../sys/uapi/io_uring.ts";
@@ -731,7 +731,7 @@ Deno.test("a command runs on no file that a precheck has put in the place of its
             precheck,
           }),
         ),
-    ] as ((read: Command<number>, file: File) => Promise<unknown>)[]
+    ] as ((read: Command<number>, file: FileRef) => Promise<unknown>)[]
   ) {
     const [file] = ring.registerFiles([first.left]);
     const read = op.read(file, memory);

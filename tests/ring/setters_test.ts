@@ -62,7 +62,7 @@ Deno.test("a setter on Array.prototype gets nothing of a ring's", async () => {
   using ends = pipe();
   const define = defineCommand({
     name: "TEST",
-    cmdOp: 1,
+    cmd_op: 1,
     inline: { a: u32(0), b: pointer(8) },
     indirect: { c: u32(0) },
   });

@@ -455,6 +455,7 @@ const tables: Record<string, Record<string, readonly Recipes[]>> = {
   },
   root: {
     unsafeAddress: [wide],
+    open: [oneOf("/dev/null"), object({ write: flag, exclusive: flag })],
     uringCmd: [object({
       fd,
       cmd_op: u32,
@@ -468,7 +469,7 @@ const tables: Record<string, Record<string, readonly Recipes[]>> = {
     })],
     defineCommand: [object({
       name: text,
-      cmdOp: u32,
+      cmd_op: u32,
       inline: object({ a: made("u8", () => root.u8(0)) }),
       indirect: object({
         b: made("u64", () => root.u64(8)),
@@ -511,7 +512,7 @@ const uringCmds: Recipes[] = [
 
 const define = root.defineCommand({
   name: "FUZZ",
-  cmdOp: 1,
+  cmd_op: 1,
   inline: { a: root.u16(0), b: root.pointer(8), c: root.bytes(16, 8) },
   indirect: { d: root.s64(0), e: root.pointer(8), f: root.s32(16) },
 });

@@ -2,7 +2,7 @@
 
 import { equals } from "@std/bytes";
 import type { FixedBuffer, Ring } from "../../../mod.ts";
-import type { File } from "../../../ring/command.ts";
+import type { FileRef } from "../../../ring/command.ts";
 import * as op from "../../../cmd/op.ts";
 import { O_CREAT, O_RDWR } from "../../../sys/uapi/fcntl.ts";
 import { type FdPair, pipe, tcpPair, unixPair } from "../../kit/fds.ts";
@@ -32,7 +32,12 @@ function memory(self: Actor, ring: Ring, length: number): Uint8Array {
   return bytes.fill(NOTHING);
 }
 
-async function writeAll(self: Actor, ring: Ring, fd: File, data: Uint8Array) {
+async function writeAll(
+  self: Actor,
+  ring: Ring,
+  fd: FileRef,
+  data: Uint8Array,
+) {
   for (let at = 0; at < data.length;) {
     const rest = data.subarray(at);
     const count = await self.see(
@@ -44,7 +49,7 @@ async function writeAll(self: Actor, ring: Ring, fd: File, data: Uint8Array) {
   }
 }
 
-async function readAll(self: Actor, ring: Ring, fd: File, into: Uint8Array) {
+async function readAll(self: Actor, ring: Ring, fd: FileRef, into: Uint8Array) {
   for (let at = 0; at < into.length;) {
     const rest = into.subarray(at);
     const count = await self.see(

@@ -142,6 +142,7 @@ const NOT_IN_GUESTS = [
   "ring/memory_test.ts",
   "sys",
   "cmd/code_names_test.ts",
+  "cmd/errors_test.ts",
   "cmd/json_test.ts",
   "cmd/nvme_command_test.ts",
   "cmd/nvme_pages_test.ts",
