@@ -76,7 +76,7 @@ export interface Probe {
    */
   readonly families: Families;
   /**
-   * What serving a filesystem needs: `"mount"`; `"io_uring"`, for faster requests; and
+   * The needs of serving a filesystem: `"mount"`; `"io_uring"`, for faster requests; and
    * `"fusectl"`, with which root ends a mount that hangs. A mount may still be
    * refused, by AppArmor for example: nothing is mounted to find out.
    */
@@ -84,7 +84,7 @@ export interface Probe {
     Record<"mount" | "io_uring" | "fusectl", FamilyProbe>
   >;
   /**
-   * What serving block devices needs: the driver ublk_drv, /dev/ublk-control and
+   * The needs of serving block devices: the driver ublk_drv, /dev/ublk-control and
    * CAP_SYS_ADMIN. `features` are those of the driver, such as `"USER_RECOVERY"`.
    */
   readonly ublk: {

@@ -18,7 +18,7 @@ import type { TagReceiver } from "../ring/service/tags.ts";
 import type { RunEnd } from "../ring/service/turns.ts";
 
 /**
- * What one kind of server does with its requests. A `Request` may be one object for
+ * The protocol of one kind of server. A `Request` may be one object for
  * each tag, used again and again.
  */
 export interface Protocol<Request extends object, Value> {

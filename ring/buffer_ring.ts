@@ -61,7 +61,7 @@ export class BufferRing {
   readonly #words: Int32Array;
   readonly #shorts: Uint16Array;
   readonly #mask: number;
-  /** Where the next buffer goes: 16 bits, of which the low ones are the entry. */
+  /** The place of the next buffer: 16 bits, of which the low ones are the entry. */
   #tail = 0;
   /** By buffer: where it was provided last. */
   readonly #places: number[];

@@ -302,7 +302,7 @@ export function checkBytes(name: string, value: Uint8Array): Uint8Array {
   );
 }
 
-/** Why no ring runs a command with an `IOSQE_` flag, by the flag's name. */
+/** The reasons why no ring runs a command with an `IOSQE_` flag, by the flag's name. */
 const REFUSED = {
   IOSQE_IO_DRAIN: "holds back every later command of the ring, its " +
     "cancellations too. Await the commands before this one instead",

@@ -20,7 +20,7 @@ import type { CommandSpec, FileRef } from "./spec.ts";
 /** The traits that some ring may not offer. */
 export const NEEDS = TRAITS.sqe128 | TRAITS.cqe32 | TRAITS.checked;
 
-/** Where an address of a command points, in memory of `alloc`. */
+/** The target of a command's address, in memory of `alloc`. */
 export interface Place {
   readonly arena: Arena;
   /** Bytes from the start of the arena, as a signed integer of 32 bits. */
@@ -41,7 +41,10 @@ export class Draft<T> implements CommandSpec<T> {
   readonly kind: Kind<T>;
   fd = -1;
   fixedFile: FixedFile | null = null;
-  /** What `buf_index`, or `buf_group`, is the number of: one field, for both are rare. */
+  /**
+   * The owner of the number in `buf_index` or `buf_group`: one field, since both are
+   * rare.
+   */
   buffers: FixedBuffer | BufferRing | null = null;
   precheck: (() => void) | undefined = undefined;
   /** {@linkcode TRAITS}, if a maker knows them; -1 if they are worked out. */

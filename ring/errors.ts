@@ -27,7 +27,7 @@ export class CommandError extends Error {
   /** The class by name. */
   override readonly name: string = "CommandError";
   /**
-   * What went wrong, by name: an errno such as `"EOPNOTSUPP"`, a status of NVMe such
+   * The fault by name: an errno such as `"EOPNOTSUPP"`, a status of NVMe such
    * as `"LBA Out of Range"`, a sense key of SCSI such as `"Medium Error"`.
    */
   readonly code: string;

@@ -23,7 +23,7 @@ export interface RingOptions {
    */
   cqEntries?: number;
   /**
-   * What commands to NVMe and SCSI drives need: `sqe128` and `cqe32`, unless these
+   * The needs of NVMe and SCSI drives: `sqe128` and `cqe32`, unless these
    * say otherwise.
    */
   drive?: boolean;

@@ -153,7 +153,9 @@ export class Ring implements AsyncDisposable {
   readonly #queues: Queues;
   readonly #tables: Tables;
   readonly #watches: Watches;
-  /** What this ring does not offer every command: {@linkcode TRAITS} bits. */
+  /**
+   * The traits that this ring does not offer every command: {@linkcode TRAITS} bits.
+   */
   readonly #lacks: number;
   /** The restrictions that a call has begun to set. */
   #restrictions: string | null = null;
@@ -1145,7 +1147,7 @@ export class Ring implements AsyncDisposable {
   }
 }
 
-/** What the options of a call ask for. */
+/** The wishes in the options of a call. */
 interface Asked {
   readonly signal: AbortSignal | undefined;
   readonly personality: Personality | undefined;
@@ -1154,7 +1156,7 @@ interface Asked {
   readonly marks: number;
 }
 
-/** What a call without options asks for. */
+/** The wishes of a call without options. */
 const NOTHING: Asked = {
   signal: undefined,
   personality: undefined,
@@ -1163,7 +1165,7 @@ const NOTHING: Asked = {
 };
 
 /**
- * What io_uring_register() answers about a ring that is restricted (EBUSY), or
+ * The answer of io_uring_register() about a ring that is restricted (EBUSY), or
  * enabled as well (EBADFD, EACCES).
  */
 const DONE_BEFORE: readonly number[] = [E.EBUSY, E.EBADFD, E.EACCES];

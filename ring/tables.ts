@@ -1,4 +1,4 @@
-/** What a ring has registered: files, buffers and credentials. */
+/** The tables of a ring: registered files, buffers and credentials. */
 
 import { lastingAddressOf } from "../sys/arena.ts";
 import { fileFacts } from "../sys/file.ts";

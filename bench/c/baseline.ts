@@ -23,7 +23,7 @@ export function liburingVersion(): Promise<string> {
   return baseline(["version"]);
 }
 
-/** What the program measures: a point of a layer, or reads of a cached file. */
+/** The subject of the program: a point of a layer, or reads of a cached file. */
 interface Measurement extends Omit<Point, "workload"> {
   readonly workload: Point["workload"] | "read";
 }

@@ -22,7 +22,7 @@ import type { Numbers, ProgramResults } from "../programs/programs.ts";
 /** A target as the report shows it. */
 export interface Target {
   readonly name: string;
-  /** How the value is computed. */
+  /** The way in which the value is computed. */
   readonly how: string;
   readonly limit: string;
   readonly value: string;
@@ -331,7 +331,7 @@ export function guestTargets({ rows }: Guest): Target[] {
   ]);
 }
 
-/** What one client of a mount should get, of libfuse. */
+/** The share of libfuse's rate that one client of a mount should get. */
 const FUSE_LIMITS: Readonly<Record<FuseWorkload, number>> = {
   statfs: 0.75,
   stat: 0.75,

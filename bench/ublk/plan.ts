@@ -1,13 +1,13 @@
 /** The disks and the depths of the ublk benchmark. */
 
-/** What the handlers do: nothing, or copy to and from memory. */
+/** The work of the handlers: none, or copying to and from memory. */
 export type Kind = "null" | "memory";
 export const KINDS: readonly Kind[] = ["null", "memory"];
 
 /** Requests of the client in flight. */
 export const DEPTHS = [1, 64] as const;
 
-/** How a disk is served. */
+/** The ways to serve a disk. */
 export interface Server {
   /** The name in the report. */
   readonly name: string;

@@ -13,7 +13,7 @@ import {
 export interface Health {
   readonly drive: Drive;
   readonly health: SmartLog | null;
-  /** Why there is none. */
+  /** The reason why there is none. */
   readonly error: string;
 }
 

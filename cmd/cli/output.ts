@@ -1,4 +1,4 @@
-/** How the tool prints what it found: as JSON, or as text for people. */
+/** The output of the tool: JSON, or text for people. */
 
 import { styleText } from "node:util";
 

@@ -1,4 +1,4 @@
-/** What the kernel can do, as text. */
+/** The abilities of the kernel, as text. */
 
 import type { FamilyProbe, Probe } from "../probe.ts";
 

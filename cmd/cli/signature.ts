@@ -1,4 +1,4 @@
-/** What is on a disk, by the magic bytes that its formats have. */
+/** The formats on a disk, by their magic bytes. */
 
 const ascii = (text: string) => new TextEncoder().encode(text);
 

@@ -1,4 +1,4 @@
-/** What a subcommand of the tool is, and how its arguments are read. */
+/** The subcommands of the tool, and their arguments. */
 
 import { parseArgs } from "node:util";
 
@@ -11,17 +11,17 @@ export interface Flag {
   readonly help: string;
 }
 
-/** What a subcommand found out, or did. */
+/** The result of a subcommand. */
 export interface Report {
-  /** What `-o json` prints. */
+  /** The value that `-o json` prints. */
   readonly value: unknown;
-  /** What is printed otherwise. Default: the value as a table. */
+  /** The text that is printed otherwise. Default: the value as a table. */
   readonly text?: () => string;
 }
 
 /** A subcommand, or a group of them such as `nvme`. */
 export interface Subcommand {
-  /** What it does, in a line. */
+  /** Its purpose, in a line. */
   readonly summary: string;
   /** The names of its arguments. One in brackets may be left out. */
   readonly args?: readonly string[];

@@ -57,7 +57,7 @@ interface Backing {
 /** Errors that each other file would have, too. */
 const HOPELESS = [-E.EPERM, -E.ENOTTY, -E.EOPNOTSUPP];
 
-/** What the kernel reads and writes itself. */
+/** The files that the kernel reads and writes itself. */
 export class Backings {
   /** Open files that do without the server. */
   size = 0;

@@ -7,7 +7,7 @@ export function isRoot(): boolean {
   return syscall("geteuid") === 0;
 }
 
-/** What a program printed, and whether it succeeded. */
+/** The output of a program, and if it succeeded. */
 export interface Outcome {
   readonly success: boolean;
   /** The text of its standard error. */
@@ -81,7 +81,7 @@ export function explain(error: unknown, program: string): unknown {
   );
 }
 
-/** How to unmount. */
+/** A way to unmount. */
 export interface UnmountOptions {
   /**
    * `true` takes the mount away at once, and ends it when its last file is closed.

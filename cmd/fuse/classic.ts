@@ -70,7 +70,7 @@ class Message {
   }
 }
 
-/** What a thread that sleeps in the kernel waits with. */
+/** The memory with which a thread sleeps in the kernel. */
 interface Sleep {
   readonly stopFd: number;
   readonly inbox: Inbox;

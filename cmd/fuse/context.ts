@@ -1,4 +1,4 @@
-/** What a handler is told besides its arguments: who asks, and whether they still wait. */
+/** The facts for a handler besides its arguments: who asks, and if they still wait. */
 
 import type { FuseRequest } from "./request.ts";
 
@@ -12,7 +12,10 @@ export class Context<H = unknown> {
   readonly pid: number;
   /** The mask of a new file's permissions, which the kernel has applied. */
   umask = 0;
-  /** What `open` or `create` returned, where the operation has an open file. */
+  /**
+   * The handle that `open` or `create` returned, where the operation has an open
+   * file.
+   */
   handle: H = undefined as H;
   /** The byte in the file at which a read or a write starts. */
   offset = 0;

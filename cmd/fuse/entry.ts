@@ -34,7 +34,7 @@ export class Entry {
   readonly #header: Uint8Array;
   readonly #view: DataView;
   readonly #payload: Uint8Array;
-  /** What handlers get, if it is not the memory of the kernel. */
+  /** The array that handlers get, if it is not the memory of the kernel. */
   #copy: { header: Uint8Array; payload: Uint8Array } | null = null;
 
   constructor(

@@ -53,7 +53,7 @@ function isErrno(errno: number): boolean {
   return Number.isInteger(errno) && errno > 0 && errno < 512;
 }
 
-/** What an error of a class of `Deno.errors` means, where it has no `code`. */
+/** The errnos of the classes of `Deno.errors`, for errors without a `code`. */
 const CLASSES: readonly (readonly [abstract new () => Error, number])[] = [
   [Deno.errors.NotFound, E.ENOENT],
   [Deno.errors.PermissionDenied, E.EACCES],

@@ -177,6 +177,9 @@ export interface FileSystem<H = unknown> {
 
   /** Is called before it is mounted. */
   init?(): Awaitable<void>;
-  /** Is called when the mount has ended, and if it fails after `init`. */
+  /**
+   * Is called when the mount has ended, and if it fails after `init`. The unmounting
+   * program waits for it: one that never ends keeps `unmount()` waiting.
+   */
   destroy?(): Awaitable<void>;
 }

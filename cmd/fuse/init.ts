@@ -39,7 +39,7 @@ const FLAGS = {
 export type Flag = keyof typeof FLAGS;
 
 /**
- * What every mount asks for. Missing on purpose: HANDLE_KILLPRIV_V2, with which
+ * The flags that every mount asks for. Missing on purpose: HANDLE_KILLPRIV_V2, with which
  * the filesystem has to clear set-user-ID bits, and the flags that change a struct.
  */
 const ALWAYS: readonly Flag[] = [
@@ -48,7 +48,7 @@ const ALWAYS: readonly Flag[] = [
   ...["HAS_EXPIRE_ONLY", "AUTO_INVAL_DATA"] as const,
 ];
 
-/** What a server wants of the kernel. */
+/** The wishes of a server. */
 export interface Wishes {
   /** Flags, in addition to those that every mount asks for. */
   readonly flags: readonly Flag[];
@@ -58,7 +58,7 @@ export interface Wishes {
   readonly pageSize: number;
 }
 
-/** What the two have agreed on. */
+/** The agreement of the two. */
 export interface Agreement {
   /** The minor version of the protocol. */
   readonly minor: number;

@@ -25,7 +25,7 @@ export class KeyNode {
   opens = 0;
   /** A directory is there without a key below. */
   made = false;
-  /** When the size and a cached value have to be asked for again. */
+  /** The time after which the size and a cached value are asked for again. */
   until = 0;
   #size = 0;
   /** The memory of the value is the store's. */

@@ -6,11 +6,11 @@ import { FuseError } from "./errors.ts";
 import { KeyNode } from "./key_node.ts";
 import type { Stat, Time } from "./stat.ts";
 
-/** What a store knows of a value. */
+/** The facts that a store knows of a value. */
 export interface KeyValueStat {
   /** Bytes. */
   readonly size: number;
-  /** When it was stored. */
+  /** The time at which it was stored. */
   readonly mtime?: Time;
 }
 
@@ -55,7 +55,7 @@ export interface KeyValueOptions {
   cacheBytes?: number;
 }
 
-/** What is known of a store, and what is not stored yet. */
+/** The known part of a store, and the changes that are not stored yet. */
 export class KeyTree {
   readonly root = new KeyNode(new Map());
   #listed = -Infinity;

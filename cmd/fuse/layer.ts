@@ -11,7 +11,7 @@ import type { Change, PathNode, PathTree } from "./tree.ts";
 
 /** Exchange the two names. */
 const RENAME_EXCHANGE = 2;
-/** What a file is called that was unlinked while it is open. */
+/** The name of a file that was unlinked while it is open. */
 const HIDDEN = ".fuse_hidden";
 
 export class Layer<H> {

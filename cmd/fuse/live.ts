@@ -19,11 +19,11 @@ import type { TransportName } from "./transport.ts";
 export interface Mount extends AsyncDisposable {
   /** The directory, as an absolute path. */
   readonly dir: string;
-  /** How requests come. */
+  /** The way of requests. */
   readonly transport: TransportName;
-  /** How it was mounted, how requests come, and why so, for people. */
+  /** The way of mounting and of requests, with the reasons, for people. */
   readonly how: string;
-  /** What the kernel and the server have agreed on. */
+  /** The agreement of the kernel and the server. */
   readonly protocol: Protocol;
   /**
    * Resolves when it is no longer mounted, whoever unmounted it. It rejects if serving

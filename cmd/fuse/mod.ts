@@ -58,17 +58,15 @@
  *
  * const text = new TextEncoder().encode("hello, world\n");
  * await using hello = await mount("/mnt/hello", {
- *   getattr: (path) =>
- *     path === "/"
- *       ? { kind: "directory" }
- *       : path === "/hello.txt"
- *       ? { kind: "file", size: text.length }
- *       : null, // ENOENT
+ *   getattr(path) {
+ *     if (path === "/") return { kind: "directory" };
+ *     return path === "/hello.txt" ? { kind: "file", size: text.length } : null;
+ *   },
  *   readdir: () => ["hello.txt"],
  *   read: (_path, into, { offset }) =>
  *     text.subarray(offset, offset + into.length),
  * });
- * await hello.finished; // Unmounted, by `umount` or a signal.
+ * await hello.finished; // unmounted, by `umount` or a signal
  * ```
  *
  * @example Files in memory

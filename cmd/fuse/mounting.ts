@@ -13,13 +13,13 @@ import { receiveDescriptor, setNonblocking } from "./descriptors.ts";
 import { FuseError } from "./errors.ts";
 import { FORBIDDEN, MISSING, withoutDevice } from "./support.ts";
 
-/** What is mounted, and how. */
+/** A mount to be made. */
 export interface MountPlan {
   /** The directory, as {@linkcode findDirectory} returns it. */
   readonly dir: string;
-  /** What `mount` and `df` show as the device. */
+  /** The device that `mount` and `df` show. */
   readonly name: string;
-  /** What follows `fuse.` in the type; "" for nothing. */
+  /** The text after `fuse.` in the type; "" for none. */
   readonly subtype: string;
   readonly readOnly: boolean;
   readonly allowOther: boolean;
@@ -30,7 +30,7 @@ export interface MountPlan {
 export interface Mounted {
   /** Of /dev/fuse, with O_NONBLOCK. */
   readonly fd: number;
-  /** How it was mounted, for people. */
+  /** The way in which it was mounted, for people. */
   readonly how: "fsopen" | "mount" | "fusermount3";
 }
 

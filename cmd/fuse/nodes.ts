@@ -35,7 +35,10 @@ export type Dirents<N = never> =
   | Iterable<string | Dirent<N>>
   | AsyncIterable<string | Dirent<N>>;
 
-/** What `setattr` is to change. What is `undefined` stays. Times are nanoseconds. */
+/**
+ * The changes that `setattr` is to make. A part that is `undefined` stays. Times are
+ * nanoseconds.
+ */
 export interface Changes {
   /** Permission bits. */
   mode?: number;
@@ -109,7 +112,7 @@ export interface IoctlRequest {
 
 /** The answer of an ioctl(2): its result, and bytes for the caller. */
 export interface IoctlResult {
-  /** What ioctl(2) returns. Default 0. */
+  /** The result of ioctl(2). Default 0. */
   result?: number;
   /** Bytes for the caller. */
   output?: Uint8Array;
@@ -329,6 +332,9 @@ export interface NodeFileSystem<N extends object, H = unknown> {
 
   /** Is called before it is mounted. */
   init?(): Awaitable<void>;
-  /** Is called when the mount has ended, and if it fails after `init`. */
+  /**
+   * Is called when the mount has ended, and if it fails after `init`. The unmounting
+   * program waits for it: one that never ends keeps `unmount()` waiting.
+   */
   destroy?(): Awaitable<void>;
 }

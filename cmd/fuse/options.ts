@@ -15,9 +15,9 @@ import type { AnyNode } from "./server.ts";
 
 /** Options of {@linkcode mount}. */
 export interface MountOptions {
-  /** What `mount` and `df` show as the device. Default `"deno"`. */
+  /** The device that `mount` and `df` show. Default `"deno"`. */
   name?: string;
-  /** What follows `fuse.` in the type of the mount. Default: nothing. */
+  /** The text after `fuse.` in the type of the mount. Default: none. */
   subtype?: string;
   /** `true` refuses all writes. Default `false`. */
   readOnly?: boolean;
@@ -33,7 +33,7 @@ export interface MountOptions {
   /** `false` leaves SIGINT, SIGTERM and SIGHUP to the program. Default `true`. */
   signals?: boolean;
   /**
-   * How requests come. `"io_uring"` needs Linux 6.14 and `fuse.enable_uring=1`;
+   * The way of requests. `"io_uring"` needs Linux 6.14 and `fuse.enable_uring=1`;
    * without, it is `"classic"` all the same, and {@linkcode Mount.how} says why.
    * `"auto"`, the default, is `"io_uring"` in a Worker only: a thread that serves
    * with io_uring, and waits for its own mount, waits until the machine is started

@@ -33,7 +33,7 @@ export interface PassthroughOptions {
 
 const codeOf = (error: unknown) => (error as { code?: string }).code;
 
-/** What an open file keeps of the flags of the caller. */
+/** The flags of the caller that an open file keeps. */
 const KEPT = fcntl.O_ACCMODE | fcntl.O_APPEND | fcntl.O_SYNC | fcntl.O_TRUNC;
 /** Returns half of the descriptors that this process may have. */
 function half(): number {

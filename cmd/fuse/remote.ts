@@ -18,7 +18,7 @@ import type { InvalidateOptions, MountStats } from "./served.ts";
 import type { Protocol, Ready, Served } from "./served.ts";
 import type { TransportName } from "./transport.ts";
 
-/** What the Worker can be asked, by name. */
+/** The questions that a Worker answers, by name. */
 export interface Calls {
   load(href: string, options: WorkerOptions): Promise<void>;
   /**
@@ -35,7 +35,7 @@ export interface Calls {
 /** The options of a mount that a message can carry. */
 export type WorkerOptions = Omit<MountOptions, "signal" | "onError">;
 
-/** How the Worker serves. */
+/** The Worker's way of serving. */
 export interface Facts {
   readonly transport: TransportName;
   readonly how: string;
@@ -49,11 +49,11 @@ export interface Question {
   readonly args: readonly unknown[];
 }
 
-/** What the Worker says. */
+/** A message of the Worker. */
 export type Message =
   | { readonly kind: "answer"; readonly id: number; readonly value: unknown }
   | { readonly kind: "failure"; readonly id: number; readonly error: unknown }
-  /** What `onError` is to be told. */
+  /** The error for `onError`. */
   | {
     readonly kind: "told";
     readonly error: unknown;
@@ -116,7 +116,7 @@ class Remote implements Served {
   #facts: Facts | null = null;
   #stats: MountStats | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
-  /** Why there is no Worker any more. */
+  /** The reason why there is no Worker any more. */
   #gone: Error | null = null;
 
   private constructor(

@@ -23,7 +23,7 @@ const encoder = new TextEncoder();
 /** Names up to this length are decoded here, which is faster than a decoder. */
 const SHORT = 24;
 
-/** Where the parts of a request are. */
+/** The places of the parts of a request. */
 export interface RequestMemory {
   /** The view with the header, and with the first argument at byte `argument`. */
   readonly head: DataView;

@@ -4,7 +4,7 @@ import type { Inbox } from "./inbox.ts";
 import type { SessionStats } from "./session.ts";
 import type { TransportName } from "./transport.ts";
 
-/** What the kernel and the server have agreed on. */
+/** The agreement of the kernel and the server. */
 export interface Protocol {
   /** The minor version: 45 in Linux 7.2. */
   readonly minor: number;
@@ -17,7 +17,7 @@ export interface Protocol {
 /** Counts of a mount. */
 export type MountStats = SessionStats;
 
-/** What {@linkcode Mount.invalidate} leaves alone. */
+/** The parts that {@linkcode Mount.invalidate} leaves alone. */
 export interface InvalidateOptions {
   /** `false` leaves the data. */
   readonly data?: boolean;
@@ -27,10 +27,10 @@ export interface InvalidateOptions {
   readonly expire?: boolean;
 }
 
-/** What answers the requests of a mount. */
+/** The side that answers the requests of a mount. */
 export interface Served {
   readonly transport: TransportName;
-  /** How requests come, for people. */
+  /** The way of requests, for people. */
   readonly how: string;
   readonly protocol: Protocol;
   /** Resolves to the errno that ended it. Rejects if serving has failed. */

@@ -19,7 +19,7 @@ const OPEN_BYTES = 16;
 /** Files that the kernel is asked to forget at once. */
 const PRUNED = 512;
 
-/** What a mount says about all of its files. */
+/** The properties of a mount that all of its files have. */
 export interface ServerOptions {
   /** Milliseconds for which the kernel may keep a name. */
   readonly entryTtlMs: number;
@@ -49,7 +49,7 @@ interface Forgotten {
 export class Server {
   readonly nodes: NodeTable<AnyNode>;
   readonly files = new OpenFiles<AnyNode>();
-  /** What the kernel reads and writes itself; `null` if it cannot. */
+  /** The files that the kernel reads and writes itself; `null` if it cannot. */
   backings: Backings | null;
   /** Files that the kernel has forgotten, in that order. */
   readonly #forgotten: Forgotten[] = [];

@@ -2,7 +2,7 @@
 
 const SIGNALS: readonly Deno.Signal[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
-/** What to do at a signal, for each mount. */
+/** The action at a signal, for each mount. */
 const mounts = new Set<() => void>();
 
 function unmountAll(): void {

@@ -61,7 +61,7 @@ export interface Stat {
   ttlMs?: number;
 }
 
-/** What attributes are where a handler does not say. */
+/** The attributes that a handler leaves out. */
 export interface StatDefaults {
   readonly uid: number;
   readonly gid: number;

@@ -1,4 +1,4 @@
-/** What FUSE needs of this machine, and what to do where that is missing. */
+/** The needs of FUSE on this machine, and the remedy where one is missing. */
 
 import { E } from "../../sys/uapi/errno.ts";
 import { O_PATH, O_RDWR, O_WRONLY } from "../../sys/uapi/fcntl.ts";
@@ -100,7 +100,7 @@ function mounting(): Answer {
   }
 }
 
-/** Where fusermount3 may be. The permission to read PATH is not asked for. */
+/** Places where fusermount3 may be. The permission to read PATH is not asked for. */
 const FOLDERS = ["/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin"];
 
 function byHelper(): Answer {

@@ -1,4 +1,4 @@
-/** What the kernel knows by number: the files, and the open ones among them. */
+/** The files that the kernel knows by number, and the open ones among them. */
 
 import { FUSE_ROOT_ID } from "../../sys/uapi/fuse.ts";
 import { FuseError } from "./errors.ts";
@@ -97,7 +97,7 @@ export class NodeTable<N extends object> {
 /** An open file or directory. */
 export interface OpenFile<N> {
   readonly node: N;
-  /** What the handler returned. */
+  /** The value that the handler returned. */
   readonly handle: unknown;
   readonly directory: boolean;
   /** The entries of a directory, as they were at its start; `null` if not read. */

@@ -1,4 +1,4 @@
-/** What carries requests and replies between the kernel and a session. */
+/** The carrier of requests and replies between the kernel and a session. */
 
 import type { Inbox } from "./inbox.ts";
 import type { Agreement } from "./init.ts";
@@ -7,7 +7,7 @@ import type { FuseRequest } from "./request.ts";
 /** The name of a transport. */
 export type TransportName = "classic" | "io_uring";
 
-/** Where a transport delivers requests: the session. */
+/** The receiver of a transport's requests: the session. */
 export interface Receiver {
   /**
    * Handles a request. Returns `true` if it is answered, so that its memory can hold
@@ -20,9 +20,9 @@ export interface Receiver {
 
 /** Carries requests and replies. */
 export interface Transport {
-  /** How requests come: io_uring can end in classic. */
+  /** The way of requests: io_uring can end in classic. */
   readonly name: TransportName;
-  /** How requests come, and why, for people. */
+  /** The way of requests and the reason for it, for people. */
   readonly how: string;
   /** Begins to deliver requests. */
   start(receiver: Receiver): void;

@@ -13,7 +13,7 @@ import { FuseError } from "./errors.ts";
 /** A name that the kernel knows. */
 export class PathNode {
   children: Map<string, PathNode> | null = null;
-  /** What `open` returned for each of the open files. */
+  /** The handle that `open` returned, for each of the open files. */
   handles: unknown[] | null = null;
   /** The program unlinked it. Its file is there until the last close. */
   hidden = false;
@@ -28,7 +28,7 @@ export class PathNode {
   ) {}
 }
 
-/** What an operation changes, and what must stay where it is meanwhile. */
+/** The names that an operation changes, and those that must stay meanwhile. */
 export interface Change {
   /** The files whose paths it changes, with all below them. */
   readonly nodes: readonly PathNode[];

@@ -76,7 +76,7 @@ export class Uring implements Transport {
   #quiet: (() => void) | null = null;
   /** It sleeps in the kernel between requests. */
   #sleeps = false;
-  /** Why requests come by read(2) after all. */
+  /** The reason why requests come by read(2) after all. */
   #refusal = "";
   /** The errno of the first refusal: after it, the kernel answers EOPNOTSUPP. */
   #errno = 0;

@@ -20,7 +20,7 @@ import { type Listener, LoopReader } from "./loop_reader.ts";
 
 /** Waits for requests. */
 export interface Waiter {
-  /** How it waits, for people. */
+  /** The way of waiting, for people. */
   readonly how: string;
   /** Resolves when there may be something to read. */
   wait(): Promise<unknown>;

@@ -41,7 +41,7 @@ export class Stored implements Content {
  */
 export class Inflation implements Content {
   #reader: ReadableStreamDefaultReader<Uint8Array> | null = null;
-  /** What was inflated last, up to byte `#end`. */
+  /** The bytes that were inflated last, up to byte `#end`. */
   #kept: { readonly at: number; readonly bytes: Uint8Array }[] = [];
   #end = 0;
   #turn: Promise<unknown> = Promise.resolve();

@@ -20,7 +20,7 @@ export interface ZipNode {
   readonly ttlMs: number;
   /** `null` for a file. */
   readonly names: Map<string, ZipNode> | null;
-  /** Where its content is, for a file. */
+  /** The place of its content, for a file. */
   data?: ZipData;
 }
 

@@ -39,9 +39,9 @@ export interface LogPageOptions {
    * \[NSID\]
    */
   nsid?: number;
-  /** What the page calls its specific field, 7 bits. Default 0. \[LSP\] */
+  /** The page's specific field, 7 bits. Default 0. \[LSP\] */
   lsp?: number;
-  /** What the page is about, such as a group, 16 bits. Default 0. \[LSI\] */
+  /** The subject of the page, such as a group, 16 bits. Default 0. \[LSI\] */
   lsi?: number;
   /** The vendor whose page is read: an index of the list of UUIDs. \[UIDX\] */
   uuidIndex?: number;

@@ -1,4 +1,4 @@
-/** What the kernel knows of a TCP connection. */
+/** The facts that the kernel knows of a TCP connection. */
 
 import { IPPROTO_TCP, TCP_INFO } from "../../sys/uapi/socket.ts";
 import { getsockoptSync } from "./options.ts";

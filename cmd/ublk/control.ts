@@ -26,7 +26,7 @@ const WORKERS = 16;
 /** The id in ADD_DEV for a device with any id. */
 export const ANY_ID = 0xffff_ffff;
 
-/** What the driver knows of a device. */
+/** The facts that the driver knows of a device. */
 export interface DevInfo {
   readonly id: number;
   readonly queues: number;
@@ -164,7 +164,7 @@ const COMMANDS = {
 /** The name of a control command. */
 export type ControlName = keyof typeof COMMANDS;
 
-/** Which device, and what for. */
+/** The device of a command, and its purpose. */
 interface Ask {
   readonly id?: number;
   /** Memory that the kernel reads, writes, or both. */

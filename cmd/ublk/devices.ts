@@ -8,7 +8,7 @@ import { Control, type DevInfo, isErrno } from "./control.ts";
 import { featureNames } from "./support.ts";
 
 /**
- * What a device does: `"live"`, it is served; `"dead"`, its server has ended, or has
+ * The state of a device: `"live"`, it is served; `"dead"`, its server has ended, or has
  * not begun; `"quiesced"` and `"failing"`, it waits for `recover()`, and requests wait
  * with it or fail.
  */
@@ -22,7 +22,7 @@ export interface Device {
   readonly id: number;
   /** The block device, which is there unless the device is `"dead"`. */
   readonly path: string;
-  /** What it does. */
+  /** Its state. */
   readonly state: DeviceState;
   /** The process that serves it, or did; -1 for none. */
   readonly pid: number;

@@ -3,7 +3,7 @@
 import type { DiskFile } from "./disk_file.ts";
 
 /**
- * How a disk ended: `"stopped"` by this program, another one or a signal, so that it is
+ * The end of a disk: `"stopped"` by this program, another one or a signal, so that it is
  * deleted; `"aborted"`, by {@linkcode Disk.abort} or because its ring failed;
  * `"quiesced"`, so that the next server finds it with `recover()`.
  */

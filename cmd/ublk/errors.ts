@@ -67,7 +67,7 @@ export class BlockError extends Error {
   }
 }
 
-/** What an error of a class of `Deno.errors` means, where it has no `code`. */
+/** The errnos of the classes of `Deno.errors`, for errors without a `code`. */
 const CLASSES: readonly (readonly [abstract new () => Error, number])[] = [
   [Deno.errors.NotSupported, E.EOPNOTSUPP],
   [Deno.errors.TimedOut, E.ETIMEDOUT],

@@ -33,7 +33,7 @@ const RECOVERY: Readonly<Record<Recovery, number>> = {
   "fail": uapi.UBLK_F_USER_RECOVERY | uapi.UBLK_F_USER_RECOVERY_FAIL_IO,
 };
 
-/** What the driver asks of a target, and may have. */
+/** The limits and features of a target, as the driver takes them. */
 export interface Geometry {
   readonly size: number;
   readonly blockSize: number;

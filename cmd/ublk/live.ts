@@ -42,7 +42,7 @@ const END_MS = 20_000;
 /** Milliseconds for which udev, or a scan for partitions, may have it open. */
 const SCAN_MS = 1000;
 
-/** What a live disk consists of. */
+/** The parts of a live disk. */
 export interface Parts {
   readonly control: Control;
   readonly id: number;

@@ -76,13 +76,12 @@
  * const bytes = new Uint8Array(64 << 20);
  * await using disk = await serve({
  *   size: bytes.length,
- *   read({ offset, length }, into) {
- *     into.set(bytes.subarray(offset, offset + length));
- *   },
+ *   read: ({ offset, length }, into) =>
+ *     into.set(bytes.subarray(offset, offset + length)),
  *   write: ({ offset }, data) => bytes.set(data, offset),
  * });
- * console.log(`mkfs.ext4 ${disk.path} && mount ${disk.path} /mnt`);
  * Deno.addSignalListener("SIGINT", () => disk.stop().catch(console.error));
+ * console.log(`mkfs.ext4 ${disk.path}`);
  * await disk.closed;
  * ```
  *

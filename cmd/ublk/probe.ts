@@ -15,7 +15,7 @@ interface Answer {
   readonly reason: string;
 }
 
-/** What the driver can do. */
+/** The abilities of the driver. */
 export interface UblkProbe {
   /** Tells whether this process can serve disks, and what it lacks if not. */
   readonly serve: Answer;

@@ -36,7 +36,7 @@ const ADDR = (io_uring_sqe.cmd.offset + uapi.ublksrv_io_cmd.addr.offset) / 4;
 /** Words of a descriptor. */
 const DESC = sizeof(uapi.ublksrv_io_desc) / 4;
 
-/** What a queue needs. */
+/** The parts that a queue needs. */
 export interface QueueSetup {
   /** The descriptor of /dev/ublkcN, which is the caller's. */
   readonly fd: number;

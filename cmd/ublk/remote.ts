@@ -14,7 +14,7 @@ import type { QueueHost, QueueSetup, QueueStats } from "./queue.ts";
 import { create } from "./serve.ts";
 import type { BlockRequest, ServeOptions } from "./target.ts";
 
-/** What a Worker can be asked, by name. */
+/** The questions that a Worker answers, by name. */
 export interface Calls {
   load(
     href: string,
@@ -44,7 +44,7 @@ export interface Question {
 /** A request that `onError` is told of. */
 export type Told = Omit<BlockRequest, "signal"> & { readonly name: string };
 
-/** What a Worker says. */
+/** A message of a Worker. */
 export type Message =
   | { readonly kind: "answer"; readonly id: number; readonly value: unknown }
   | { readonly kind: "failure"; readonly id: number; readonly error: unknown }
@@ -164,7 +164,7 @@ class Remote implements Served {
   #serves = false;
   /** It is to be ended as soon as it does not. */
   #ending = false;
-  /** Why there is no Worker any more. */
+  /** The reason why there is no Worker any more. */
   #gone: Error | null = null;
 
   private constructor(thread: Thread) {

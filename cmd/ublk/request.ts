@@ -23,7 +23,7 @@ export class DiskRequest implements BlockRequest {
   readonly mayUnmap: boolean;
   /** One of `UBLK_IO_OP_`. */
   readonly op: number;
-  /** What the handler has returned, if it was a promise. */
+  /** The promise that the handler has returned, if it was one. */
   pending: PromiseLike<unknown> | null = null;
   #abort: AbortController | null = null;
 
@@ -57,7 +57,7 @@ export class DiskRequest implements BlockRequest {
   }
 }
 
-/** Why an answer makes no sense. */
+/** The error of an answer that makes no sense. */
 export class AnswerError extends Error {}
 
 /**

@@ -26,7 +26,7 @@ export type QueueMaker = (
   host: QueueHost,
 ) => Served | Promise<Served>;
 
-/** How the queues of a disk are served. */
+/** The service of a disk's queues. */
 export interface Servers {
   readonly geometry: Geometry;
   readonly make: QueueMaker;

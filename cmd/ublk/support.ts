@@ -1,4 +1,4 @@
-/** What serving a block device needs of this machine, and what to do without. */
+/** The needs of a block device's server on this machine, and the remedies. */
 
 import { E } from "../../sys/uapi/errno.ts";
 import { O_RDWR } from "../../sys/uapi/fcntl.ts";

@@ -1,17 +1,17 @@
-/** What a program makes a disk of. */
+/** The handlers that a program makes a disk of. */
 
 /** A value, or the promise of one. */
 export type Awaitable<T> = T | PromiseLike<T>;
 
 /**
- * What a handler returns: nothing, if it has done all of the request; or the bytes
+ * The answer of a handler: nothing, if it has done all of the request; or the bytes
  * that it has done, as a multiple of the block size. The kernel asks for the rest.
  */
 export type Answer = Awaitable<number | void>;
 
 /** One request to a disk. */
 export interface BlockRequest {
-  /** Where it begins, in bytes: a multiple of the block size. */
+  /** The byte at which it begins: a multiple of the block size. */
   readonly offset: number;
   /** Its length in bytes: a multiple of the block size. 0 for `flush`. */
   readonly length: number;
@@ -91,7 +91,7 @@ export interface ServeOptions {
    */
   timeoutMs?: number;
   /**
-   * What becomes of the disk when its process dies. Without, the disk is gone, and
+   * The fate of the disk when its process dies. Without, the disk is gone, and
    * requests fail with EIO. With it, the disk stays until {@linkcode recover} serves it
    * again. Until then, new requests wait, and nothing ends a program that has one; with
    * `"fail"` (Linux 6.13) they fail. Requests that were in flight fail, too, but with
@@ -111,5 +111,5 @@ export interface ServeOptions {
   onError?: (error: unknown, op: string, request: BlockRequest) => void;
 }
 
-/** What becomes of requests when the server dies: see {@linkcode ServeOptions}. */
+/** The fate of requests when the server dies: see {@linkcode ServeOptions}. */
 export type Recovery = "requeue" | "fail-in-flight" | "fail";

@@ -67,7 +67,7 @@ export class CompletionQueue {
   #tail = 0;
   /** Word index of the completion that the cursor is on. */
   #at = 0;
-  /** Where the cursor goes from there. */
+  /** The place to which the cursor goes from there. */
   #after = 0;
 
   /** Makes a queue of the layout that the kernel chose. */

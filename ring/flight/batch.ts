@@ -64,7 +64,10 @@ export class Batch implements Receiver, Waiter, Watched {
   slotted: boolean;
   /** `true` if a command may name a place of a table. */
   checked = false;
-  /** What the run adds to each SQE: every command has a slot then. See `Slot`. */
+  /**
+   * The marks that the run adds to each SQE: every command has a slot then. See
+   * `Slot`.
+   */
   marks = 0;
   /** Commands that have not completed. */
   left: number;

@@ -130,7 +130,7 @@ export class Queues {
   batch: Batch | null = null;
   /** The completion that the cursor is on was handled, and not stepped over. */
   #handled = false;
-  /** What delivering that completion came to; `null` before. */
+  /** The outcome of delivering that completion; `null` before. */
   #delivered: boolean | null = null;
   /** The batch whose last command has completed, until it was settled. */
   ended: Batch | null = null;

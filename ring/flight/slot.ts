@@ -51,7 +51,7 @@ export type Phase = "taken" | "waiting" | "queued";
  */
 export type Busy = null | "turn" | "sync" | "program";
 
-/** What stands in the wait queue: a command, a chain, or the rest of a batch. */
+/** An entry of the wait queue: a command, a chain, or the rest of a batch. */
 export interface Waiter {
   next: Waiter | null;
   previous: Waiter | null;
@@ -88,7 +88,7 @@ export class Slot implements Waiter, Watched {
 
   /** Read by {@linkcode phaseOf}. */
   phase: Phase = "taken";
-  /** What the run adds to the SQE: see {@linkcode marksOf}; 0 for nothing. */
+  /** The marks that the run adds to the SQE: see {@linkcode marksOf}; 0 for none. */
   marks = 0;
   /** The chain that the command is a part of. */
   chain: Chain | null = null;
@@ -144,7 +144,7 @@ export interface Chain {
 }
 
 /**
- * What a run adds to the SQE of its command, in one number: `IOSQE_` bits in the low
+ * The marks that a run adds to the SQE of its command, in one number: `IOSQE_` bits in the low
  * 8 bits, and the number of registered credentials in the upper 16.
  */
 export function marksOf(flags: number, personality: number): number {

@@ -41,7 +41,7 @@ export class Bell implements Listener {
   /** A turn to take once the event loop has looked for I/O. */
   #turn: (() => void) | null = null;
   #held = false;
-  /** What the wire or the timer was told last; `null` if it may not have heard. */
+  /** The last word to the wire or the timer; `null` if it may not have heard. */
   #kept: boolean | null = null;
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   /** Looks of the watchdog that found a signal missing since the last signal. */

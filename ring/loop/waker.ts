@@ -64,7 +64,7 @@ export class Waker {
   readonly #signalled: Reader[] = [];
   /** Those that keep the process alive. */
   readonly #holders = new Set<Reader>();
-  /** What the socket was told last; `null` if it may not have heard. */
+  /** The last word to the socket; `null` if it may not have heard. */
   #referenced: boolean | null = false;
   #nextId = 1;
   /** Nothing enters the ring any more. */

@@ -1,4 +1,4 @@
-/** What connects the eventfd of a ring to the event loop. */
+/** The connection between the eventfd of a ring and the event loop. */
 
 import type { Eventfd } from "./eventfd.ts";
 

@@ -35,7 +35,7 @@ const STACK = 256;
 /** A resolved promise. `READY.then(f)` costs a third of `queueMicrotask(f)`. */
 const READY = Promise.resolve();
 
-/** Why `run` has returned. */
+/** The reason for which `run` has returned. */
 export type RunEnd = "idle" | "stopped" | "signalled";
 
 /** The service, as its turns call it. */
@@ -74,13 +74,13 @@ export class Turns {
   #busy = false;
   /** In a turn that the event loop has called, which nothing cuts short. */
   #ofLoop = false;
-  /** What begins the next turn: a microtask, the event loop, or a submission. */
+  /** The beginning of the next turn: a microtask, the event loop, or a submission. */
   #scheduled: "microtask" | "loop" | null = null;
   #submittedBefore = 0;
   #hops = 0;
   /** In `run`. */
   #running = false;
-  /** Why `run` is to return; `null` if it goes on. */
+  /** The reason for which `run` is to return; `null` if it goes on. */
   #ending: "stopped" | "signalled" | null = null;
   /** The errno with which the poll for a stop signal has failed. */
   #stopErrno = 0;

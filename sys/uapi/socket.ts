@@ -37,7 +37,7 @@ export const SO_RCVBUF = 8;
 export const SO_KEEPALIVE = 9;
 /** The priority of packets. */
 export const SO_PRIORITY = 12;
-/** How closing treats unsent data: `struct linger`. */
+/** The treatment of unsent data when a socket is closed: `struct linger`. */
 export const SO_LINGER = 13;
 /** Share an address with other sockets. */
 export const SO_REUSEPORT = 15;
@@ -140,7 +140,7 @@ export const ifreq = struct(40, {
 export const IP_TOS = 1;
 /** Hops that a packet may take. */
 export const IP_TTL = 2;
-/** How packets find out the path's MTU: 2 for always. */
+/** The way in which packets find out the path's MTU: 2 for always. */
 export const IP_MTU_DISCOVER = 10;
 /** Errors of the network, by MSG_ERRQUEUE. */
 export const IP_RECVERR = 11;
@@ -150,7 +150,7 @@ export const IP_MTU = 14;
 export const IP_FREEBIND = 15;
 /** Hops that a multicast packet may take. */
 export const IP_MULTICAST_TTL = 33;
-/** Whether one's own multicast packets come back. */
+/** A flag: one's own multicast packets come back. */
 export const IP_MULTICAST_LOOP = 34;
 
 /** Hops that a packet may take. */

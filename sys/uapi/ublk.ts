@@ -32,7 +32,7 @@ export const UBLK_U_IO_COMMIT_AND_FETCH_REQ: number = _IOWR(U, 0x21, IO);
 export const UBLK_FEATURES_LEN = 8;
 export const UBLK_MAX_QUEUE_DEPTH = 4096;
 export const UBLK_MAX_NR_QUEUES = 4096;
-/** Where the data of requests is in the node, with UBLK_F_USER_COPY. */
+/** The place of the data of requests in the node, with UBLK_F_USER_COPY. */
 export const UBLKSRV_IO_BUF_OFFSET = 0x8000_0000;
 /** Bits of the largest request, and of a tag. */
 export const UBLK_IO_BUF_BITS = 25;

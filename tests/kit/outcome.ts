@@ -1,4 +1,4 @@
-/** How commands end, as values that tests compare. */
+/** The ends of commands, as values that tests compare. */
 
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { UringError } from "../../ring/errors.ts";

@@ -7,7 +7,7 @@ import { scratch } from "../../sys/scratch.ts";
 
 const { EINVAL } = E;
 
-/** What libc answers for an errno. */
+/** The answer of libc for an errno. */
 function fail(errno: number): -1 {
   libc().errno[0] = errno;
   return -1;

@@ -467,10 +467,10 @@ Deno.test("a failed read leaves its buffer to the next", async () => {
   for (let i = 0; i < 4; i++) {
     const reading = ring.cmd(op.read(folder.fd, buffers));
     assertEquals(await outcome(reading), "EISDIR");
-    using reset = resetSocket();
+    using reset = resetSocket(ring);
     const read = await outcome(ring.cmd(op.read(reset.fd, buffers)));
     assertEquals(read, "ECONNRESET");
-    using other = resetSocket();
+    using other = resetSocket(ring);
     const received = await outcome(ring.cmd(op.recv(other.fd, buffers)));
     assertEquals(received, "ECONNRESET");
   }
@@ -483,10 +483,12 @@ Deno.test("a failed read leaves its buffer to the next", async () => {
 });
 
 /** Returns a socket whose peer has cut the connection. */
-function resetSocket(): Fd {
+function resetSocket(ring: Ring): Fd {
   using pair = tcpPair();
-  // A close with unread data resets the connection.
+  // A close with unread data resets the connection, if the data has come.
   writeSync(pair.left, "unread");
+  const flags = 2; // MSG_PEEK
+  ring.cmdSync(op.recv(pair.right, new Uint8Array(1), { flags }));
   return copyOf(pair.left);
 }
 

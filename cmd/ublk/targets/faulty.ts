@@ -4,7 +4,7 @@ import { BlockError, type BlockErrorCode } from "../errors.ts";
 import type { BlockRequest, Target } from "../target.ts";
 import { type Overlay, overlay } from "./overlay.ts";
 
-/** What happens to a request. */
+/** The fate of a request. */
 export interface Fault {
   /** Milliseconds before anything else happens. */
   readonly delayMs?: number;
