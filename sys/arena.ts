@@ -13,7 +13,7 @@
  * while the kernel may still write to it. So the pages of an arena are mapped
  * twice: at its *home*, where JavaScript sees them, and at an *alias*, which the
  * kernel gets. Only this module unmaps an alias: when the buffer was collected,
- * when the last ring was closed, or when there are many, and never one that a
+ * when the last ring was closed, when a service has ended, or when there are many, and never one that a
  * command in flight uses. The aliases of a terminated worker stay.
  *
  * @module
@@ -43,6 +43,8 @@ const { get: bufferOf } = Object.getOwnPropertyDescriptor(
 export class Arena {
   /** The alias stays until the buffer is collected. */
   held = false;
+  /** Services that have the address until they end. */
+  services = 0;
   /**
    * The address of the alias in units of {@linkcode PAGE}, as an integer of 32 bits;
    * 0 for no alias. It changes only while no command in flight uses the arena.
@@ -138,7 +140,8 @@ function unmapIdle(): void {
   const used = new Set<Arena>();
   for (const arenasOf of rings) for (const each of arenasOf()) used.add(each);
   for (const each of aliased) {
-    const needed = each.held || used.has(each) || each.pooled && rings.size > 0;
+    const needed = each.held || each.services > 0 || used.has(each) ||
+      each.pooled && rings.size > 0;
     if (!needed) each.unmap();
   }
   // If most aliases are in use, the next scan comes later.
@@ -187,6 +190,12 @@ function cannotMap(byteLength: number, errno: number): RangeError {
  */
 export function arenaOf(buffer: ArrayBufferLike): Arena | undefined {
   return get.call(arenas, buffer) as Arena | undefined;
+}
+
+/** Removes a service that has ended from arenas that it had the addresses of. */
+export function leaveService(served: Iterable<Arena>): void {
+  for (const each of served) each.services--;
+  unmapIdle();
 }
 
 /**

@@ -124,7 +124,7 @@ export class Service {
 
   /**
    * Allocates zeroed memory for the kernel, which is kept as long as the service
-   * lives; for good, if it is abandoned.
+   * lives; for good, if it is abandoned with a tag in flight.
    */
   alloc(byteLength: number): Uint8Array {
     return this.#tags.alloc(byteLength);
@@ -215,12 +215,12 @@ export class Service {
   /**
    * Ends the service at once, without waiting for the kernel: gives back the ring's
    * descriptor and mappings. The kernel then cancels what is in flight. As it may
-   * write to the memory for some time, that is kept for good. There are no more
-   * completions.
+   * write to the memory for some time, that is kept for good if a tag is in flight.
+   * There are no more completions.
    */
   abandon(): void {
     if (this.#turns.over) return;
-    this.#tags.end(true);
+    this.#tags.abandon();
     this.#release();
   }
 
@@ -249,7 +249,7 @@ export class Service {
   #release(): void {
     this.#turns.end();
     this.#handle.close();
-    this.#tags.end(false);
+    this.#tags.end();
     closed(this);
     this.#turns.over = true;
     this.#closed?.resolve();

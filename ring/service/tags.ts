@@ -18,7 +18,7 @@
  * @module
  */
 
-import { arena, lastingAddressOf } from "../../sys/arena.ts";
+import { type Arena, arena, arenaOf, leaveService } from "../../sys/arena.ts";
 import { bytesAt } from "../../sys/bytes.ts";
 import { IORING_CQE_F_MORE } from "../../sys/uapi/io_uring.ts";
 import type { CompletionQueue } from "../bare/cqueue.ts";
@@ -54,7 +54,8 @@ export class Tags {
   readonly #states: Uint8Array;
   readonly #receivers: TagReceiver[];
   readonly #words: Int32Array[];
-  readonly #kept = new Set<ArrayBufferLike>();
+  /** Memory whose address the kernel has, with its arena. */
+  #kept = new Map<ArrayBufferLike, Arena>();
   /** The completion that the cursor is on was counted. */
   #counted = false;
   /** The completion that the cursor is on was told. */
@@ -89,15 +90,19 @@ export class Tags {
    */
   keep(bytes: Uint8Array): number {
     const buffer = bufferOf(bytes);
-    const address = lastingAddressOf(buffer);
-    if (address === undefined) {
+    const found = this.#kept.get(buffer) ?? arenaOf(buffer);
+    if (found === undefined) {
       throw new TypeError(
         "memory of a service must come from its alloc(), because the kernel " +
           "uses it longer than a command",
       );
     }
-    this.#kept.add(buffer);
-    return address + byteOffsetOf(bytes);
+    if (!this.#kept.has(buffer)) {
+      found.map(); // It may throw.
+      found.services++;
+      this.#kept.set(buffer, found);
+    }
+    return found.address + byteOffsetOf(bytes);
   }
 
   /**
@@ -204,11 +209,25 @@ export class Tags {
     }
   }
 
-  /** Ends all tags. With `keeping`, their memory is kept for good. */
-  end(keeping: boolean): void {
-    if (keeping) abandoned.add(this.#kept);
+  /**
+   * Keeps all memory for good if a tag is in flight, because the kernel may write to it
+   * after the ring is gone.
+   */
+  abandon(): void {
+    if (this.inFlight > 0) abandoned.add(this.#kept);
+  }
+
+  /**
+   * Ends all tags, and gives their memory back unless it was abandoned. If the call is
+   * cut short, memory may stay, and none is given back twice.
+   */
+  end(): void {
     this.#ended = true;
     this.#states.fill(EMPTY);
+    if (this.inFlight > 0) return;
+    const kept = this.#kept;
+    this.#kept = new Map();
+    leaveService(kept.values());
   }
 }
 

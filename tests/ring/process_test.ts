@@ -1,6 +1,7 @@
 /** The start and the end of a process with rings, and its messages when refused. */
 
 import {
+  assert,
   assertEquals,
   assertGreater,
   assertLess,
@@ -10,7 +11,7 @@ import {
 import { ask } from "../attack/hostile/ask.ts";
 import { exists } from "../kit/exists.ts";
 import { isRoot } from "../kit/process.ts";
-import { type Run, runDeno, runScript } from "../kit/run.ts";
+import { type Run, runDeno, runScript, scriptValue } from "../kit/run.ts";
 import { testUnless } from "../kit/skip.ts";
 
 const IMPORTS = `
@@ -295,3 +296,39 @@ for (const [name, errno] of [["EPERM", 1], ["ENOSYS", 38]] as const) {
     assertMatch(stdout, new RegExp(`^${name} .*seccomp filter`), stderr);
   });
 }
+
+Deno.test("workers whose services have ended leave none of their memory mapped", async () => {
+  const worker = `
+    import { Service } from "@uring/ring/service/service.ts";
+    const service = Service.open({ tags: 4 });
+    for (let i = 0; i < 20; i++) service.alloc(65536)[0] = 1;
+    onmessage = async ({ data }) => {
+      if (data === "close") await service.close();
+      else service.abandon();
+      postMessage("ended");
+    };
+    postMessage("open");
+  `.replaceAll("@uring/", new URL("../..", import.meta.url).href);
+  const mappings = await scriptValue<number[]>(
+    `
+    import { mappingCount } from "@uring/tests/kit/process.ts";
+    const source = ${JSON.stringify(worker)};
+    const url = URL.createObjectURL(new Blob([source], { type: "text/typescript" }));
+    const counts = [];
+    for (const how of ["close", "abandon", "close", "abandon", "close"]) {
+      const worker = new Worker(url, { type: "module" });
+      const told = () => new Promise((resolve) => worker.onmessage = resolve);
+      await told();
+      worker.postMessage(how);
+      await told();
+      worker.terminate();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      counts.push(mappingCount());
+    }
+    console.log(JSON.stringify(counts));
+  `,
+    ["--allow-all"],
+  );
+  // The first workers leave mappings of V8 itself. Memory would leave 60 of each.
+  assert(mappings.at(-1)! - mappings[1] < 90, mappings.join());
+});
