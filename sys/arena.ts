@@ -140,8 +140,8 @@ function unmapIdle(): void {
   const used = new Set<Arena>();
   for (const arenasOf of rings) for (const each of arenasOf()) used.add(each);
   for (const each of aliased) {
-    const needed = each.held || each.services > 0 || used.has(each) ||
-      each.pooled && rings.size > 0;
+    const needed = each.held || each.services > 0 ||
+      used.has(each) || each.pooled && rings.size > 0;
     if (!needed) each.unmap();
   }
   // If most aliases are in use, the next scan comes later.

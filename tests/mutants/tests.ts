@@ -10,7 +10,11 @@ const ROOT = new URL("../../", import.meta.url);
  */
 const SHARED: Readonly<Record<string, readonly string[]>> = {
   "sys/": ["sys/", "ring/raw_test.ts", "ring/address_test.ts"],
-  "sys/arena.ts": ["ring/address_test.ts", "ring/memory_test.ts"],
+  "sys/arena.ts": [
+    "ring/address_test.ts",
+    "ring/memory_test.ts",
+    "ring/service_test.ts",
+  ],
   "sys/file.ts": ["cmd/nodes_test.ts", "cmd/socket_fd_test.ts"],
   "sys/libc.ts": [
     "ring/raw_test.ts",

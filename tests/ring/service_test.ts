@@ -24,7 +24,7 @@ import {
 } from "../../sys/uapi/io_uring.ts";
 import "../kit/no_watchdogs.ts";
 import { devNull, type FdPair, pipe, writeSync } from "../kit/fds.ts";
-import { descriptors } from "../kit/process.ts";
+import { descriptors, mappingCount } from "../kit/process.ts";
 import { pretendRelease } from "../kit/refuse.ts";
 import { reportedErrors } from "../kit/reported_errors.ts";
 import { runScript } from "../kit/run.ts";
@@ -442,6 +442,41 @@ Deno.test("abandon frees the descriptor and the mappings at once, and keeps the 
   writeSync(read.ends.right, "x");
   await turn();
   assertEquals([told, service.isOpen], [0, false]);
+});
+
+Deno.test("the last ring that closes leaves a service its memory", async () => {
+  const service = open(1);
+  let result = 0;
+  using read = reader(service, 0, (_, res) => result = res);
+  service.submit(0);
+  await turn();
+  await Ring.open().close();
+  writeSync(read.ends.right, "x");
+  await until(() => result !== 0);
+  assertEquals([result, read.bytes[0]], [1, "x".charCodeAt(0)]);
+  await service.close();
+});
+
+Deno.test("a service that has closed leaves its memory one mapping, which is JavaScript's", async () => {
+  const service = open(1);
+  const all = Array.from({ length: 20 }, () => service.alloc(65536));
+  const before = mappingCount();
+  await service.close();
+  // The kernel's mapping of each, and pages that guard it.
+  assert(mappingCount() <= before - 20);
+  all.forEach((bytes) => assertEquals(bytes[0], 0));
+});
+
+Deno.test("a service that is abandoned with a tag in flight leaves its memory mapped for the kernel", async () => {
+  const service = open(1);
+  for (let i = 0; i < 20; i++) service.alloc(65536);
+  using _read = reader(service, 0, () => {});
+  service.submit(0);
+  await turn();
+  const before = mappingCount();
+  service.abandon();
+  // The queues of the ring go.
+  assert(mappingCount() > before - 10);
 });
 
 /** Makes a service, ends it, and returns what remains of its memory. */
