@@ -20,6 +20,7 @@
  * @module
  */
 
+import { PATH_MAX } from "./path.ts";
 import * as blkdev from "../sys/uapi/blkdev.ts";
 import { AT_FDCWD, O_CLOEXEC, O_EXCL, O_PATH } from "../sys/uapi/fcntl.ts";
 import { O_RDONLY, O_RDWR } from "../sys/uapi/fcntl.ts";
@@ -165,9 +166,6 @@ export function openDisk(
     advice: openDiskAdvice,
   });
 }
-
-/** Bytes of the longest path: <linux/limits.h>. */
-const PATH_MAX = 4096;
 
 /** Throws for a file other than a block device. O_PATH runs no driver's code. */
 function checkDisk(path: string): void {

@@ -11,10 +11,7 @@ import {
 } from "../sys/file.ts";
 import { checkString } from "../ring/check.ts";
 import { generalAdvice, UringError } from "../ring/errors.ts";
-import { CPath } from "./path.ts";
-
-/** Bytes of the longest path, its zero included: <linux/limits.h>. */
-const PATH_MAX = 4096;
+import { CPath, PATH_MAX } from "./path.ts";
 
 /** A device, as the kernel knows it. */
 export interface DeviceNode {

@@ -6,7 +6,7 @@ import { close, open as openPath } from "../sys/file.ts";
 import { checkBoolean, checkObject } from "../ring/check.ts";
 import { UringError } from "../ring/errors.ts";
 import { openAdvice } from "./op_advice.ts";
-import { CPath } from "./path.ts";
+import { CPath, PATH_MAX } from "./path.ts";
 
 /** Options of {@linkcode open}. */
 export interface OpenFileOptions {
@@ -48,9 +48,6 @@ export class OpenFile implements Disposable {
     this.close();
   }
 }
-
-/** Bytes of the longest path, with its zero: <linux/limits.h>. */
-const PATH_MAX = 4096;
 
 /**
  * Opens a device, or another file that is there, for commands. The system call is

@@ -15,6 +15,9 @@ import { type Operand, operand } from "../ring/operand.ts";
  */
 export type Path = string | Uint8Array;
 
+/** Bytes of the longest path, with its zero: <linux/limits.h>. */
+export const PATH_MAX = 4096;
+
 /** A checked path. */
 export class CPath {
   /**

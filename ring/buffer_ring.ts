@@ -61,7 +61,7 @@ export class BufferRing {
   readonly #words: Int32Array;
   readonly #shorts: Uint16Array;
   readonly #mask: number;
-  /** The place of the next buffer: 16 bits, of which the low ones are the entry. */
+  /** The tail, 16 bits: its low bits are the entry that takes the next buffer. */
   #tail = 0;
   /** By buffer: where it was provided last. */
   readonly #places: number[];

@@ -1147,7 +1147,7 @@ export class Ring implements AsyncDisposable {
   }
 }
 
-/** The wishes in the options of a call. */
+/** The options of a call, checked. */
 interface Asked {
   readonly signal: AbortSignal | undefined;
   readonly personality: Personality | undefined;
@@ -1156,7 +1156,7 @@ interface Asked {
   readonly marks: number;
 }
 
-/** The wishes of a call without options. */
+/** The options of a call that has none. */
 const NOTHING: Asked = {
   signal: undefined,
   personality: undefined,

@@ -1,4 +1,4 @@
-/** The facts for a handler besides its arguments: who asks, and if they still wait. */
+/** The context of a request: who sent it, and if the sender still waits. */
 
 import type { FuseRequest } from "./request.ts";
 

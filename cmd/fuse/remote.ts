@@ -116,7 +116,7 @@ class Remote implements Served {
   #facts: Facts | null = null;
   #stats: MountStats | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
-  /** The reason why there is no Worker any more. */
+  /** The error that ended the Worker; `null` while it serves. */
   #gone: Error | null = null;
 
   private constructor(

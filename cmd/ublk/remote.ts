@@ -164,7 +164,7 @@ class Remote implements Served {
   #serves = false;
   /** It is to be ended as soon as it does not. */
   #ending = false;
-  /** The reason why there is no Worker any more. */
+  /** The error that ended the Worker; `null` while it serves. */
   #gone: Error | null = null;
 
   private constructor(thread: Thread) {

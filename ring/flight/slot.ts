@@ -144,8 +144,8 @@ export interface Chain {
 }
 
 /**
- * The marks that a run adds to the SQE of its command, in one number: `IOSQE_` bits in the low
- * 8 bits, and the number of registered credentials in the upper 16.
+ * The marks that a run adds to the SQE of its command, in one number: `IOSQE_` bits in
+ * the low 8 bits, and the number of registered credentials in the upper 16.
  */
 export function marksOf(flags: number, personality: number): number {
   return flags | personality << 16;

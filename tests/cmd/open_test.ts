@@ -65,7 +65,7 @@ Deno.test("what is no path is refused before the kernel hears of it", () => {
   assertThrows(() => wrong("/dev/null", true), TypeError, "options");
 });
 
-Deno.test("what is taken for a descriptor is told how to get one", async () => {
+Deno.test("an argument that is no descriptor is refused with the function that gives one", async () => {
   const refused = (value: unknown, words: string) =>
     assertThrows(
       () => read(value as number, new Uint8Array(1)),
